@@ -1,0 +1,1 @@
+"""Knows molecules, prompts, the LLM engine and the checks on what it writes. Needs neither Ray nor Redis."""

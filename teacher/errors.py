@@ -1,0 +1,24 @@
+"""The errors that a user is meant to read: one sentence each, saying what is wrong and what to do next.
+
+Everything else is a defect and propagates as it is.
+"""
+
+
+class GallonError(Exception):
+    """Something failed that the user can act on; the message is one sentence. Exit status 1."""
+
+    exit_code = 1
+
+
+class UsageError(GallonError):
+    """The request itself is wrong: a missing file, an unknown name, settings that contradict. Exit status 2."""
+
+    exit_code = 2
+
+
+class EngineStartError(GallonError):
+    """The LLM engine could not start: no model, too little memory, too few GPUs, or vLLM's own reason."""
+
+
+class EngineDeadError(GallonError):
+    """The LLM engine died while requests were in flight."""

@@ -1,0 +1,123 @@
+"""From a molecule as somebody wrote it down to its canonical SMILES and key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
+Notation = Literal["smiles", "molblock"]  # how a library writes its molecules
+
+# Beyond these a picture shows nothing and RDKit may take minutes for a layout: such rows are refused at once.
+MAX_ATOMS = 500
+MAX_LENGTH: dict[Notation, int] = {"smiles": 4_000, "molblock": 200_000}
+
+HEADER_WORDS = frozenset({"smiles", "smi", "canonical_smiles", "canonicalsmiles", "isomeric_smiles", "structure"})
+
+
+class InvalidMoleculeError(ValueError):
+    """The text is no molecule that can be annotated; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Molecule:
+    """A parsed molecule.
+
+    Attributes:
+        smiles: canonical isomeric SMILES, as RDKit writes it.
+        key: 128-bit BLAKE2b digest of `smiles` (16 bytes), the identity of the molecule in the store.
+        mol: the sanitised RDKit molecule.
+    """
+
+    smiles: str
+    key: bytes
+    mol: Mol
+
+
+def key_of(smiles: str) -> bytes:
+    """Return the 128-bit key (16 bytes) of a canonical SMILES."""
+    return blake2b(smiles.encode(), digest_size=16).digest()
+
+
+def parse(raw: bytes, notation: Notation = "smiles") -> Molecule:
+    """Parse one molecule out of a library row.
+
+    Args:
+        raw: the bytes of the row's molecule: a SMILES, or a whole MDL mol block.
+        notation: how `raw` is written.
+
+    Raises:
+        InvalidMoleculeError: not UTF-8, empty, a header line, too long, too large, or rejected by RDKit.
+    """
+    if len(raw) > MAX_LENGTH[notation]:
+        raise InvalidMoleculeError(f"is {len(raw):,} bytes long, more than {MAX_LENGTH[notation]:,}")
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidMoleculeError(f"is not UTF-8 (byte {error.start})") from None
+    if not text.strip():
+        raise InvalidMoleculeError("is empty")
+    mol = _from_molblock(text) if notation == "molblock" else _from_smiles(text.strip())
+    if not 0 < mol.GetNumAtoms() <= MAX_ATOMS:
+        raise InvalidMoleculeError(f"has {mol.GetNumAtoms()} atoms; 1 to {MAX_ATOMS} can be annotated")
+    return from_mol(mol)
+
+
+def from_mol(mol: Mol) -> Molecule:
+    """Return the molecule of a sanitised RDKit `mol`, on its canonical SMILES."""
+    from rdkit import Chem
+
+    smiles = Chem.MolToSmiles(mol)
+    return Molecule(smiles=smiles, key=key_of(smiles), mol=mol)
+
+
+def _from_smiles(text: str) -> Mol:
+    from rdkit import Chem
+
+    with _quiet_rdkit():
+        mol = Chem.MolFromSmiles(text)
+        if mol is not None:
+            return mol
+        if text.lower() in HEADER_WORDS:
+            raise InvalidMoleculeError("looks like a header line")
+        raise InvalidMoleculeError(_why_rejected(Chem.MolFromSmiles(text, sanitize=False)))
+
+
+def _from_molblock(text: str) -> Mol:
+    from rdkit import Chem
+
+    with _quiet_rdkit():
+        mol = Chem.MolFromMolBlock(text)
+        if mol is not None:
+            return mol
+        raise InvalidMoleculeError(_why_rejected(Chem.MolFromMolBlock(text, sanitize=False)))
+
+
+def _why_rejected(unsanitized: Mol | None) -> str:
+    """Say why RDKit rejected a molecule: it cannot be read at all, or its chemistry is impossible."""
+    from rdkit import Chem
+
+    if unsanitized is None:
+        return "cannot be read by RDKit"
+    try:
+        Chem.SanitizeMol(unsanitized)
+    except Chem.MolSanitizeException as error:
+        return f"is rejected by RDKit: {error}"
+    return "is rejected by RDKit"
+
+
+@contextmanager
+def _quiet_rdkit() -> Iterator[None]:
+    """Keep RDKit's own words about a rejected molecule off stderr: the reason travels in the error."""
+    from rdkit import rdBase
+
+    block = rdBase.BlockLogs()
+    try:
+        yield
+    finally:
+        del block
