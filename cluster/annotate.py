@@ -1,0 +1,203 @@
+"""The annotation run: library rows stream through Ray Data into a pool of `Annotator` actors and end in Redis."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from cluster.annotator import Annotator
+from cluster.job import EngineFactory, Job
+from cluster.library import Source, count
+from cluster.plan import plan
+from cluster.progress import Progress, ProgressMeter, watched
+from cluster.record import Ledger
+from cluster.store import Store
+from teacher.catalog import Prompt
+from teacher.errors import GallonError
+from teacher.spec import Spec
+
+if TYPE_CHECKING:
+    import ray.data
+
+    from cluster.ray_session import RaySession
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """The pool of annotators.
+
+    Attributes:
+        workers: the most there may be; the pool starts with one and grows while there is work.
+        cpus, gpus: what each takes of its machine.
+        concurrency: molecules that one engine works on at the same time.
+    """
+
+    workers: int = 1
+    cpus: float = 1.0
+    gpus: float = 0.0
+    concurrency: int = 256
+
+    # An annotator holds half as many molecules again as its engine computes at a time, rendered or waiting, so that the
+    # engine never runs dry. A call costs Ray about as much as a hundred rows, so it does not get fewer than 64.
+    CALLS = 6
+
+    @property
+    def batch_rows(self) -> int:
+        """Molecules in one call of an annotator."""
+        return max(64, self.concurrency // 4)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What a run came to: its id, the ledger of its rows, and whether it was stopped before its end."""
+
+    run: str
+    ledger: Ledger
+    interrupted: bool = False
+
+
+def annotate(
+    sources: Sequence[Source],
+    *,
+    limit: int | None,
+    spec: Spec,
+    prompt: Prompt,
+    store: Store,
+    session: RaySession,
+    engine: EngineFactory,
+    pool: Pool,
+    max_attempts: int = 3,
+    show: Callable[[Progress], None] | None = None,
+) -> Result:
+    """Annotate every molecule of a library once and return the ledger of its rows.
+
+    Molecules that the store has accepted for this spec, or that are dead, are left as they are. An interrupt
+    (Ctrl-C) ends the run in good order; whatever ends it, the same call resumes where it stopped.
+
+    Args:
+        sources: the files of the library.
+        limit: read only so many rows, over the files in order.
+        spec: what decides the annotations.
+        prompt: the prompt that the spec refers to.
+        store: where they go; its URL must be reachable for every node of the cluster.
+        session: the Ray cluster to run on.
+        engine: starts an engine inside an annotator.
+        pool: how many annotators there are and what each takes.
+        max_attempts: how often a molecule may be given to an engine before it is a dead letter.
+        show: called about once a second with the progress.
+
+    Raises:
+        GallonError: what ended the run, in one sentence.
+    """
+    store.check_policy()
+    store.keep_spec(spec, prompt)
+    started = time.time()
+    run = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(started))}-{secrets.token_hex(2)}"
+    paths = tuple(source.path for source in sources)
+    job = Job(
+        run=run,
+        store_url=store.url,
+        spec=spec,
+        prompt=prompt,
+        sources=paths,
+        max_attempts=max_attempts,
+        engine=engine,
+    )
+    facts: dict[str, Any] = {
+        "spec": spec.id,
+        "sources": paths,
+        "limit": limit,
+        "started": started,
+        "host": socket.gethostname(),
+        "state": "running",
+    }
+    store.keep_run(run, facts)
+    meter = ProgressMeter(store, run, len(sources))
+    interrupted = False
+    try:
+        with watched(meter, lambda: count(sources, limit), show or _ignore):
+            _drive(_pipeline(sources, limit, job, session, pool))
+    except KeyboardInterrupt:
+        interrupted = True
+    except GallonError as error:
+        store.keep_run(run, {**facts, "state": "failed", "finished": time.time(), "reason": str(error)})
+        raise
+    ledger = store.ledger(spec.id, run, len(sources), round(time.time() - started, 3))
+    state = "interrupted" if interrupted else "finished"
+    store.keep_run(run, {**facts, "state": state, "finished": time.time(), "ledger": asdict(ledger)})
+    store.forget_members(run)
+    return Result(run=run, ledger=ledger, interrupted=interrupted)
+
+
+def _pipeline(
+    sources: Sequence[Source], limit: int | None, job: Job, session: RaySession, pool: Pool
+) -> ray.data.Dataset:
+    """Lay out the walk of the rows: read, plan, annotate."""
+    import ray.data
+
+    from cluster.datasource import LibraryDatasource
+
+    _set_up_ray_data()
+    library = LibraryDatasource(sources, limit)
+    workers = ray.data.ActorPoolStrategy(
+        min_size=1,
+        max_size=pool.workers,
+        max_concurrent_calls_per_actor=Pool.CALLS,
+        max_tasks_in_flight_per_actor=Pool.CALLS + 2,
+        enable_true_multi_threading=True,
+    )
+    return (
+        ray.data.read_datasource(library, override_num_blocks=1, num_cpus=0.25)
+        .map_batches(plan, fn_kwargs={"job": job}, batch_size=None, batch_format="pyarrow", num_cpus=0.5)
+        .repartition(target_num_rows_per_block=pool.batch_rows)
+        .map_batches(
+            Annotator,
+            fn_constructor_kwargs={"job": job, "log_folder": str(session.logs)},
+            batch_size=None,
+            batch_format="pyarrow",
+            compute=workers,
+            num_cpus=pool.cpus,
+            num_gpus=pool.gpus,
+        )
+    )
+
+
+def _set_up_ray_data() -> None:
+    from ray.data import DataContext
+
+    from cluster.datasource import BLOCK_BYTES
+
+    context = DataContext.get_current()
+    context.target_max_block_size = BLOCK_BYTES
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.execution_options.preserve_order = False
+
+
+def _drive(dataset: ray.data.Dataset) -> None:
+    """Run the pipeline to its end; what flows back are counts, which the store knows better."""
+    from ray.exceptions import RayError
+
+    try:
+        for _ in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+            pass
+    except RayError as error:
+        raise _cause(error) from error
+
+
+def _cause(error: BaseException) -> BaseException:
+    """Return the error of ours that a worker raised, out of those that Ray has wrapped around it."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, GallonError):
+            return seen
+        seen = getattr(seen, "cause", None) or seen.__cause__
+    return error
+
+
+def _ignore(progress: Progress) -> None:
+    """Show nothing."""

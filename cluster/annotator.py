@@ -1,0 +1,280 @@
+"""The Ray actor that annotates: one LLM engine, fed by several threads so that it always has a full batch."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from cluster.job import Job, software_id, software_versions
+from cluster.record import Letter, Record, Stage
+from cluster.store import Store
+from teacher.catalog import Picture
+from teacher.checks import RejectedError, check
+from teacher.depiction import draw
+from teacher.engine import Completion, Engine, PromptRejectedError, Request
+from teacher.errors import EngineDeadError
+from teacher.facts import Facts, facts_of
+from teacher.graph import graph_text
+from teacher.molecule import parse
+from teacher.spec import Sampling
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TEXT_SHOWN = 400
+RDKIT_ERRORS = (RuntimeError, ValueError)  # what RDKit raises over a molecule that it cannot lay out or analyse
+
+
+@dataclass(slots=True)
+class Task:
+    """A molecule on its way through the engine.
+
+    Attributes:
+        attempts: how many times it was taken up to be annotated, over all runs.
+        facts: what RDKit knows of the molecule, from its first submission on.
+        tries: how many answers were refused.
+        deaths: how many engines died with it in their hands.
+        cut_off: whether the last answer was refused because it was not finished.
+        spent: prompt and completion tokens of all tries.
+    """
+
+    key: bytes
+    smiles: str
+    source: str
+    row: int
+    attempts: int
+    facts: Facts | None = None
+    tries: int = 0
+    deaths: int = 0
+    cut_off: bool = False
+    spent: tuple[int, int] = (0, 0)
+    started: float = field(default_factory=time.monotonic)
+
+
+class Annotator:
+    """Annotates batches of molecules; called from several threads of one actor at the same time.
+
+    The engine starts with the first molecule that is to be annotated, so that a run with nothing to do starts none.
+    """
+
+    def __init__(self, job: Job, log_folder: str) -> None:
+        self._job = job
+        self._store = Store(job.store_url)
+        self._log_path = Path(log_folder) / f"vllm-{socket.gethostname()}-{os.getpid()}.log"
+        self._engine: Engine | None = None
+        self._engine_lock = threading.Lock()
+        self._suspects_lock = threading.Lock()
+        versions = software_versions()
+        self._software = software_id(versions)
+        self._store.keep_software(self._software, versions)
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """Annotate a batch as `cluster.plan.plan` makes it and store what becomes of each molecule.
+
+        Returns:
+            A table with one row: the number of molecules that this batch brought to an end.
+        """
+        import pyarrow as pa
+
+        tasks = self._claim(batch.to_pylist())
+        engine = self._running_engine() if tasks else None
+        if engine is not None:
+            try:
+                self._annotate(engine, tasks)
+            except EngineDeadError:
+                self._discard(engine)
+                self._annotate_suspects(list(tasks.values()))
+        return pa.table({"finished": [batch.num_rows]})
+
+    # From a row to a request
+
+    def _claim(self, rows: list[dict[str, Any]]) -> dict[bytes, Task]:
+        """Count an attempt on each molecule and take those that nobody has finished meanwhile."""
+        attempts = self._store.claim(self._job.spec.id, [row["key"] for row in rows])
+        return {
+            row["key"]: Task(
+                key=row["key"],
+                smiles=row["smiles"],
+                source=self._job.sources[row["source"]],
+                row=row["row"],
+                attempts=count,
+            )
+            for row, count in zip(rows, attempts, strict=True)
+            if count > 0
+        }
+
+    def _request(self, task: Task) -> Request:
+        """Render the prompt of a molecule; what RDKit knows of it is found out first, so that no answer is in vain."""
+        spec, prompt = self._job.spec, self._job.prompt
+        mol = parse(task.smiles.encode()).mol
+        task.facts = facts_of(mol)
+        picture = None
+        if spec.image_size is not None:
+            picture = Picture(draw(mol, spec.image_size), uuid=f"{task.key.hex()}-{spec.image_size}")
+        content = prompt.fill(
+            task=spec.task,
+            smiles=task.smiles if spec.smiles else None,
+            picture=picture,
+            graph=graph_text(mol) if spec.graph else None,
+        )
+        return Request(content, self._sampling(task), prompt.json_schema if spec.structured else None)
+
+    def _sampling(self, task: Task) -> Sampling:
+        sampling = self._job.spec.sampling
+        assert sampling is not None, "only specs of imported annotations have none"
+        return sampling.rung(task.tries, task.cut_off)
+
+    # Through the engine
+
+    def _annotate(self, engine: Engine, tasks: dict[bytes, Task]) -> None:
+        """Bring all `tasks` to an end; each leaves the dictionary when it is stored.
+
+        Raises:
+            EngineDeadError: the engine died; the tasks that are left were in its hands.
+        """
+        answers: SimpleQueue[tuple[Task, Future[Completion]]] = SimpleQueue()
+        for task in tasks.values():
+            self._submit(engine, task, answers)
+        while tasks:
+            outcomes = []
+            for task, answer in _drain(answers):
+                outcome = self._judge(task, answer)
+                if outcome is None:
+                    self._submit(engine, task, answers)
+                else:
+                    outcomes.append((task, outcome))
+            self._commit(outcomes)
+            for task, _ in outcomes:
+                del tasks[task.key]
+
+    def _submit(self, engine: Engine, task: Task, answers: SimpleQueue[tuple[Task, Future[Completion]]]) -> None:
+        task.started = time.monotonic()
+        try:
+            answer = engine.submit(self._request(task))
+        except RDKIT_ERRORS as error:
+            answer = Future()
+            answer.set_exception(PromptRejectedError(f"RDKit cannot render this molecule: {error}"))
+        answer.add_done_callback(lambda answer: answers.put((task, answer)))
+
+    def _judge(self, task: Task, answer: Future[Completion]) -> Record | Letter | None:
+        """Turn an answer into a record or a dead letter, or into None where another try is due."""
+        try:
+            completion = answer.result()
+        except PromptRejectedError as error:
+            return self._letter(task, "prompt", type(error).__name__, str(error))
+        seconds = time.monotonic() - task.started
+        task.spent = (task.spent[0] + completion.prompt_tokens, task.spent[1] + completion.completion_tokens)
+        try:
+            return self._record(task, completion, seconds)
+        except RejectedError as error:
+            task.tries += 1
+            task.cut_off = error.stage == "finish"
+            if task.attempts + task.tries <= self._job.max_attempts:
+                return None
+            return self._letter(task, error.stage, type(error).__name__, str(error), completion.text)
+
+    def _annotate_suspects(self, tasks: list[Task]) -> None:
+        """Annotate the molecules that an engine died with, each alone among suspects, to find the one to blame."""
+        for task in tasks:
+            with self._suspects_lock:
+                self._annotate_alone(task)
+
+    def _annotate_alone(self, task: Task) -> None:
+        while True:
+            task.deaths += 1
+            if task.deaths >= self._job.max_attempts:
+                message = f"The engine died each of the {task.deaths} times that it worked on this molecule."
+                return self._commit([(task, self._letter(task, "engine", "EngineDeadError", message))])
+            (task.attempts,) = self._store.claim(self._job.spec.id, [task.key])
+            if task.attempts == 0:
+                return None
+            engine = self._running_engine()
+            try:
+                return self._annotate(engine, {task.key: task})
+            except EngineDeadError:
+                self._discard(engine)
+
+    # To the store
+
+    def _record(self, task: Task, completion: Completion, seconds: float) -> Record:
+        assert task.facts is not None, "a task is submitted before it is answered"
+        checked = check(
+            completion.text,
+            completion.finish_reason,
+            self._job.prompt.json_schema,
+            task.facts,
+            self._job.spec.min_grounding,
+        )
+        sampling = self._sampling(task)
+        return Record(
+            smiles=task.smiles,
+            text=completion.text,
+            finish_reason=completion.finish_reason or "",
+            prompt_tokens=completion.prompt_tokens,
+            completion_tokens=completion.completion_tokens,
+            grounding=checked.grounding,
+            attempts=task.attempts + task.tries,
+            seed=sampling.seed,
+            temperature=sampling.temperature,
+            max_tokens=sampling.max_tokens,
+            seconds=round(seconds, 4),
+            run=self._job.run,
+            software=self._software,
+            time=round(time.time(), 3),
+        )
+
+    def _letter(self, task: Task, stage: Stage, error: str, message: str, text: str | None = None) -> Letter:
+        return Letter(
+            stage=stage,
+            error=error,
+            message=message,
+            source=task.source,
+            row=task.row,
+            smiles=task.smiles,
+            text=text[:TEXT_SHOWN] if text else None,
+            attempts=task.attempts + max(task.tries - 1, 0),
+            run=self._job.run,
+            time=round(time.time(), 3),
+        )
+
+    def _commit(self, outcomes: list[tuple[Task, Any]]) -> None:
+        if outcomes:
+            self._store.commit(
+                self._job.spec.id,
+                self._job.run,
+                [(task.key, outcome) for task, outcome in outcomes],
+                [task.spent for task, _ in outcomes],
+            )
+
+    # The engine's life
+
+    def _running_engine(self) -> Engine:
+        with self._engine_lock:
+            if self._engine is None:
+                self._engine = self._job.engine(self._log_path)
+            return self._engine
+
+    def _discard(self, engine: Engine) -> None:
+        """Forget a dead engine, once, whichever thread notices first."""
+        with self._engine_lock:
+            if self._engine is engine:
+                self._engine = None
+                engine.close()
+
+
+def _drain(answers: SimpleQueue[tuple[Task, Future[Completion]]]) -> Iterable[tuple[Task, Future[Completion]]]:
+    """Wait for one answer, then take all that have come meanwhile: they are stored together."""
+    yield answers.get()
+    while True:
+        try:
+            yield answers.get_nowait()
+        except Empty:
+            return

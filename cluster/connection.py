@@ -1,0 +1,92 @@
+"""Connections to Redis, and its failures in words that say what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from teacher.errors import GallonError, UsageError
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+CONNECT_SECONDS = 5.0
+ANSWER_SECONDS = 60.0
+
+
+class StoreError(GallonError):
+    """Redis refused or failed; what was acknowledged before is safe, and the same command resumes."""
+
+
+class StoreGoneError(StoreError):
+    """Redis cannot be reached, or the connection broke and did not come back."""
+
+
+class StoreFullError(StoreError):
+    """Redis has reached its memory limit."""
+
+
+class StoreDeniedError(StoreError):
+    """Redis refused the password, or the user may not run a command."""
+
+
+def connect(url: str) -> Redis:
+    """Connect to the Redis at `url` (`redis://`, `rediss://` or `unix://`) and make sure that it answers.
+
+    A broken connection is tried again for about 20 s before it is given up; the first one is not.
+
+    Raises:
+        UsageError: the URL is none that this project understands.
+        StoreError: nobody answers, or the answer is a refusal.
+    """
+    from redis import Redis
+    from redis.backoff import ExponentialBackoff
+    from redis.retry import Retry
+
+    try:
+        impatient = Redis.from_url(url, socket_connect_timeout=CONNECT_SECONDS, socket_timeout=CONNECT_SECONDS)
+    except ValueError as error:
+        raise UsageError(f"'{_without_password(url)}' is no Redis URL: {error}.") from None
+    with store_errors(url), impatient:
+        impatient.ping()
+    return Redis.from_url(
+        url,
+        socket_connect_timeout=CONNECT_SECONDS,
+        socket_timeout=ANSWER_SECONDS,
+        retry=Retry(ExponentialBackoff(cap=5.0, base=0.1), 8),
+    )
+
+
+@contextmanager
+def store_errors(url: str) -> Iterator[None]:
+    """Turn Redis' own errors into `StoreError`s with one clear sentence."""
+    from redis import exceptions
+
+    place = _without_password(url)
+    try:
+        yield
+    except (exceptions.AuthenticationError, exceptions.AuthorizationError) as error:
+        raise StoreDeniedError(
+            f"Redis at {place} refused the user name or password: give them in the URL or in GALLON_STORE."
+        ) from error
+    except exceptions.NoPermissionError as error:
+        raise StoreDeniedError(f"Redis at {place} does not allow a command that gallon needs: {error}.") from error
+    except (exceptions.ConnectionError, exceptions.TimeoutError) as error:
+        raise StoreGoneError(
+            f"Redis at {place} cannot be reached: start it or correct --store, then run the same command again."
+        ) from error
+    except exceptions.OutOfMemoryError as error:
+        raise StoreFullError(
+            f"Redis at {place} is full: raise its maxmemory or free some, then run the same command again; "
+            "everything acknowledged so far is kept."
+        ) from error
+    except exceptions.ResponseError as error:
+        raise StoreError(f"Redis at {place} refused: {error}.") from error
+
+
+def _without_password(url: str) -> str:
+    """Return `url` without what nobody should read in a log."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

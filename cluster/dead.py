@@ -1,0 +1,39 @@
+"""Dead letters of a spec: list them, write them to a file, have them tried again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from cluster.record import Letter
+from cluster.store import Store
+from teacher.spec import Spec
+
+
+def dead_letters(store: Store, spec: Spec) -> Iterator[Letter]:
+    """Yield the letters of a spec's dead molecules, then of the rows of its latest run that are no molecule."""
+    for _, letter in store.dead_letters(spec.id):
+        yield letter
+    runs = [run for run, facts in store.runs().items() if facts["spec"] == spec.id]
+    if runs:
+        yield from store.invalid_letters(runs[-1])
+
+
+def retry_dead(store: Store, spec: Spec) -> int:
+    """Put a spec's dead molecules back among the pending and return how many.
+
+    Rows that are no molecule stay what they are: each run reads them anew.
+    """
+    return store.retry_dead(spec.id)
+
+
+def write_jsonl(letters: Iterable[Letter], out: Path) -> int:
+    """Write letters to a file of JSON lines and return how many."""
+    written = 0
+    with out.open("w", encoding="utf-8") as file:
+        for letter in letters:
+            file.write(json.dumps(asdict(letter), ensure_ascii=False) + "\n")
+            written += 1
+    return written

@@ -1,0 +1,182 @@
+"""Annotations out of the store, as a table: Parquet, JSON lines or CSV."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cluster.record import Record
+from cluster.store import Store
+from teacher.errors import UsageError
+from teacher.spec import Spec
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ROWS_PER_PART = 2_000
+RESERVED = frozenset(
+    {"key", "smiles", "text", "spec", "model", "revision", "prompt", "run", "software", "time", "seed"}
+)
+
+Parts = Iterator["pa.Table"]
+
+
+def export(store: Store, spec: Spec, out: Path) -> int:
+    """Write all accepted annotations of a spec, one row each, and return how many.
+
+    The file stands under its name only when it is complete. Columns: `key` (hexadecimal) and `smiles` of the molecule,
+    `text`, one column for each field of the prompt's schema, the grounding, and the provenance.
+
+    Raises:
+        UsageError: the suffix is none of .parquet, .jsonl and .csv, or the folder does not exist.
+        StoreError: Redis failed.
+    """
+    write = WRITERS.get(out.suffix)
+    if write is None:
+        raise UsageError(f"'{out.name}' should end in one of {', '.join(WRITERS)}.")
+    if not out.parent.is_dir():
+        raise UsageError(f"There is no folder {out.parent}: make it, or choose another.")
+    prompt = store.prompt(spec)
+    properties = (prompt.json_schema or {}).get("properties", {}) if prompt else {}
+    with _complete_or_not_at_all(out) as unfinished:
+        return write(_parts(store, spec, properties), _schema(properties), unfinished)
+
+
+def _parts(store: Store, spec: Spec, properties: dict[str, Any]) -> Parts:
+    import pyarrow as pa
+
+    software: dict[str, str] = {}
+    rows = (
+        _row(key, record, spec, properties, _versions(store, record, software))
+        for key, record in store.records(spec.id)
+    )
+    while part := list(islice(rows, ROWS_PER_PART)):
+        yield pa.Table.from_pylist(part, schema=_schema(properties))
+
+
+def _row(key: bytes, record: Record, spec: Spec, properties: dict[str, Any], software: str) -> dict[str, Any]:
+    fields = json.loads(record.text) if properties else {}
+    grounding = record.grounding
+    return {
+        "key": key.hex(),
+        "smiles": record.smiles,
+        "text": record.text,
+        **{_column(name): _value(fields.get(name), schema) for name, schema in properties.items()},
+        "grounding": grounding.score,
+        "groups_precision": grounding.precision,
+        "groups_recall": grounding.recall,
+        "rings_right": grounding.rings,
+        "spec": spec.id,
+        "model": spec.model.name,
+        "revision": spec.model.revision,
+        "prompt": f"{spec.prompt.name} v{spec.prompt.version}",
+        "finish_reason": record.finish_reason,
+        "prompt_tokens": record.prompt_tokens,
+        "completion_tokens": record.completion_tokens,
+        "attempts": record.attempts,
+        "seed": record.seed,
+        "temperature": record.temperature,
+        "run": record.run,
+        "software": software,
+        "time": datetime.fromtimestamp(record.time, UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _versions(store: Store, record: Record, known: dict[str, str]) -> str:
+    if record.software not in known:
+        known[record.software] = json.dumps(store.software(record.software), sort_keys=True)
+    return known[record.software]
+
+
+def _schema(properties: dict[str, Any]) -> pa.Schema:
+    import pyarrow as pa
+
+    text, whole, real = pa.string(), pa.int64(), pa.float64()
+    types = {"integer": whole, "number": real, "boolean": pa.bool_(), "strings": pa.list_(text)}
+    return pa.schema(
+        [
+            *[("key", text), ("smiles", text), ("text", text)],
+            *[(_column(name), types.get(_kind(schema), text)) for name, schema in properties.items()],
+            *[(name, real) for name in ("grounding", "groups_precision", "groups_recall", "rings_right")],
+            *[(name, text) for name in ("spec", "model", "revision", "prompt", "finish_reason")],
+            *[(name, whole) for name in ("prompt_tokens", "completion_tokens", "attempts", "seed")],
+            *[("temperature", real), ("run", text), ("software", text), ("time", text)],
+        ]
+    )
+
+
+def _column(name: str) -> str:
+    """Return the column of a schema's field; one that would hide a column of ours is written with a mark."""
+    return f"{name}_" if name in RESERVED else name
+
+
+def _kind(schema: dict[str, Any]) -> str:
+    """Say what a field is written as: its own type, a list of strings, or else (objects, unions) JSON text."""
+    kind = schema.get("type")
+    if kind == "array" and schema.get("items", {}).get("type") == "string":
+        return "strings"
+    return kind if kind in ("integer", "number", "boolean", "string") else "json"
+
+
+def _value(value: Any, schema: dict[str, Any]) -> Any:
+    return json.dumps(value, ensure_ascii=False) if _kind(schema) == "json" else value
+
+
+def _write_parquet(parts: Parts, schema: pa.Schema, out: Path) -> int:
+    from pyarrow import parquet
+
+    rows = 0
+    with parquet.ParquetWriter(out, schema, compression="zstd") as writer:
+        for part in parts:
+            writer.write_table(part)
+            rows += part.num_rows
+    return rows
+
+
+def _write_jsonl(parts: Parts, schema: pa.Schema, out: Path) -> int:
+    rows = 0
+    with out.open("w", encoding="utf-8") as file:
+        for part in parts:
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in part.to_pylist())
+            rows += part.num_rows
+    return rows
+
+
+def _write_csv(parts: Parts, schema: pa.Schema, out: Path) -> int:
+    import csv
+
+    rows = 0
+    with out.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, schema.names)
+        writer.writeheader()
+        for part in parts:
+            writer.writerows({name: _cell(value) for name, value in row.items()} for row in part.to_pylist())
+            rows += part.num_rows
+    return rows
+
+
+def _cell(value: Any) -> Any:
+    """Write a list into one CSV cell."""
+    return "; ".join(map(str, value)) if isinstance(value, list) else value
+
+
+WRITERS: dict[str, Callable[[Parts, pa.Schema, Path], int]] = {
+    ".parquet": _write_parquet,
+    ".jsonl": _write_jsonl,
+    ".csv": _write_csv,
+}
+
+
+@contextmanager
+def _complete_or_not_at_all(out: Path) -> Iterator[Path]:
+    unfinished = out.with_name(f".{out.name}.unfinished")
+    try:
+        yield unfinished
+        unfinished.replace(out)
+    finally:
+        unfinished.unlink(missing_ok=True)

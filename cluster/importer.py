@@ -1,0 +1,204 @@
+"""Annotations made elsewhere, into the store: one JSON object a line."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from cluster.library import LibraryError
+from cluster.record import Ledger, Letter, Record
+from cluster.store import Row, Store
+from teacher.checks import RejectedError, check
+from teacher.facts import facts_of
+from teacher.molecule import InvalidMoleculeError, Molecule, parse
+from teacher.spec import Model, PromptRef, Spec
+
+LINES_PER_PART = 1_000
+RAW_SHOWN = 200
+
+
+class Line(BaseModel):
+    """One imported annotation. Further keys are allowed and not kept.
+
+    Attributes:
+        smiles: the molecule.
+        text: what the LLM wrote.
+        model, revision: who wrote it, as far as it is known.
+        prompt, prompt_version: what it was asked, by a name of your own.
+        finish_reason: why the LLM stopped; a cut-off text is refused, an unknown reason is not.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    smiles: str
+    text: str
+    model: str
+    revision: str = "unknown"
+    prompt: str = "imported"
+    prompt_version: int = 1
+    finish_reason: str | None = None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    @property
+    def spec(self) -> Spec:
+        """The spec under which the annotation is kept; what is not known of it is None or `unknown`."""
+        return Spec(
+            model=Model(name=self.model, revision=self.revision),
+            prompt=PromptRef(name=self.prompt, version=self.prompt_version, digest="unknown"),
+            graph=False,
+            sampling=None,
+            structured=False,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A line of the file that can be read, with its molecule."""
+
+    number: int
+    line: Line
+    molecule: Molecule
+
+
+def import_annotations(store: Store, path: Path) -> dict[str, Ledger]:
+    """Import a file and return the ledger of its rows for each spec that it names.
+
+    Texts are checked as the texts of a run are: an empty or cut-off one becomes a dead letter. A molecule that
+    already has a record under the same spec keeps it.
+
+    Raises:
+        LibraryError: the file cannot be read, or its first line is no annotation.
+        StoreError: Redis failed.
+    """
+    started = time.time()
+    imports: dict[str, _Import] = {}
+    current: _Import | None = None
+    for part in _parts(path):
+        for spec, group in groupby(part, key=lambda item: item[1].spec if isinstance(item[1], Line) else None):
+            lines = list(group)
+            if spec is not None:
+                current = imports.get(spec.id) or _Import(store, spec, path, started)
+                imports[spec.id] = current
+            if current is None:
+                raise LibraryError(f"{path} does not begin with an annotation: {lines[0][1]}.")
+            current.take(lines)
+    return {spec_id: done.finish() for spec_id, done in imports.items()}
+
+
+class _Import:
+    """The import of the lines of one spec: a run like any other, whose answers are there already."""
+
+    def __init__(self, store: Store, spec: Spec, path: Path, started: float) -> None:
+        self._store, self._spec, self._path, self._started = store, spec, str(path), started
+        self._run = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(started))}-{secrets.token_hex(2)}"
+        self._facts: dict[str, Any] = {
+            "spec": spec.id,
+            "sources": [self._path],
+            "limit": None,
+            "started": started,
+            "host": socket.gethostname(),
+        }
+        store.keep_spec(spec)
+        store.keep_run(self._run, {**self._facts, "state": "running"})
+
+    def take(self, lines: Sequence[tuple[int, Line | str]]) -> None:
+        """Store a few consecutive lines."""
+        entries, invalid = [], {}
+        for number, line in lines:
+            try:
+                entries.append(_entry(number, line))
+            except InvalidMoleculeError as error:
+                raw = line.smiles[:RAW_SHOWN] if isinstance(line, Line) else ""
+                invalid[number] = self._letter(number, "parse", error, raw=raw)
+        rows = [Row(entry.molecule.key, 0, entry.number) for entry in entries]
+        flags = self._store.register(self._spec.id, self._run, rows)
+        self._store.note_rows(self._run, 0, range(lines[0][0], lines[-1][0] + 1), invalid)
+        new = [entry for entry, flag in zip(entries, flags, strict=True) if flag]
+        self._store.commit(
+            self._spec.id,
+            self._run,
+            [(entry.molecule.key, self._outcome(entry)) for entry in new],
+            [(entry.line.prompt_tokens, entry.line.completion_tokens) for entry in new],
+        )
+
+    def finish(self) -> Ledger:
+        """Write down how the import ended."""
+        ledger = self._store.ledger(self._spec.id, self._run, 1, round(time.time() - self._started, 3))
+        facts = {**self._facts, "state": "finished", "finished": time.time(), "ledger": asdict(ledger)}
+        self._store.keep_run(self._run, facts)
+        self._store.forget_members(self._run)
+        return ledger
+
+    def _outcome(self, entry: _Entry) -> Record | Letter:
+        line = entry.line
+        try:
+            checked = check(line.text, line.finish_reason or "stop", None, facts_of(entry.molecule.mol))
+        except RejectedError as error:
+            return self._letter(entry.number, error.stage, error, smiles=entry.molecule.smiles)
+        return Record(
+            smiles=entry.molecule.smiles,
+            text=line.text,
+            finish_reason=line.finish_reason or "unknown",
+            prompt_tokens=line.prompt_tokens,
+            completion_tokens=line.completion_tokens,
+            grounding=checked.grounding,
+            attempts=1,
+            seed=0,
+            temperature=0.0,
+            max_tokens=0,
+            seconds=0.0,
+            run=self._run,
+            software="imported",
+            time=round(self._started, 3),
+        )
+
+    def _letter(self, row: int, stage: Any, error: Exception, **molecule: str) -> Letter:
+        return Letter(
+            stage=stage,
+            error=type(error).__name__,
+            message=str(error),
+            source=self._path,
+            row=row,
+            run=self._run,
+            time=round(self._started, 3),
+            **molecule,  # type: ignore[arg-type]
+        )
+
+
+def _parts(path: Path) -> Iterator[list[tuple[int, Line | str]]]:
+    """Yield the numbered lines of a file, a few at a time; what is no annotation comes as the reason why."""
+    try:
+        with path.open("rb") as file:
+            numbered = ((number, _line(raw)) for number, raw in enumerate(file, start=1))
+            while part := list(islice(numbered, LINES_PER_PART)):
+                yield part
+    except OSError as error:
+        raise LibraryError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def _line(raw: bytes) -> Line | str:
+    try:
+        return Line.model_validate_json(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc'])) or 'the line'}: {first['msg']}"
+
+
+def _entry(number: int, line: Line | str) -> _Entry:
+    """Parse the molecule of a line.
+
+    Raises:
+        InvalidMoleculeError: the line is no annotation, or its molecule is none.
+    """
+    if isinstance(line, str):
+        raise InvalidMoleculeError(f"is no annotation: {line}")
+    return _Entry(number, line, parse(line.smiles.encode()))

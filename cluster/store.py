@@ -1,0 +1,364 @@
+"""The store: what Redis holds, and the few atomic steps by which it changes.
+
+Every molecule of a spec stands in exactly one of three hashes: pending, accepted or dead. A step moves it from one to
+another in one Lua script, and the ledger is the length of the hashes, so it cannot drift from what is there.
+
+Keys (`b` is the bucket, the first byte of the molecule's key in hexadecimal; in a Redis Cluster a bucket is one slot):
+
+    gallon:{b}:<spec>:pending    hash: molecule key -> attempts
+    gallon:{b}:<spec>:accepted   hash: molecule key -> packed `Record`
+    gallon:{b}:<spec>:dead       hash: molecule key -> packed `Letter`
+    gallon:{b}:run:<run>         hash: molecule key -> the row that brought it first (while the run lasts)
+    gallon:{b}:run:<run>:counts  hash: what the run moved and spent
+    gallon:{<run>}:rows:<i>      bitmap of the rows of source i that were read; invalid:<i> of those that are invalid
+    gallon:{<run>}:invalid       hash: "i:row" -> packed `Letter`
+    gallon:specs, gallon:prompts, gallon:software, gallon:runs    hash: id -> JSON
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from cluster.connection import StoreError, connect, store_errors
+from cluster.record import Counts, Ledger, Letter, Record
+from teacher.catalog import Prompt
+from teacher.errors import UsageError
+from teacher.spec import Spec
+
+if TYPE_CHECKING:
+    from redis.client import Pipeline
+
+BUCKETS = [f"{number:02x}" for number in range(256)]
+RUN_DAYS = 7
+LETTERS_PER_CALL = 1_000
+
+Outcome = tuple[bytes, Record | Letter]
+Call = tuple[list[str], list[Any]]  # the keys and the arguments of a script
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row that holds a molecule: the molecule's key and where it stands in the library."""
+
+    key: bytes
+    source: int
+    row: int
+
+    @property
+    def owner(self) -> bytes:
+        """The row's own name, by which it knows its molecule again when a task is run a second time."""
+        return f"{self.source}:{self.row}".encode()
+
+
+class Store:
+    """The annotations in one Redis.
+
+    Every method raises `StoreError` when Redis fails or refuses.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._redis = connect(url)
+        self._scripts = {
+            name: self._redis.register_script(files("cluster").joinpath(f"lua/{name}.lua").read_text())
+            for name in ("register", "claim", "commit", "rows", "tally", "retry")
+        }
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._redis.close()
+
+    # What a run begins with
+
+    def keep_spec(self, spec: Spec, prompt: Prompt | None = None) -> None:
+        """Keep the spec and, where it is known, its prompt, by which every record can be traced to what made it."""
+        with store_errors(self.url), self._redis.pipeline() as pipe:
+            pipe.hsetnx("gallon:specs", spec.id, spec.model_dump_json())
+            if prompt is not None:
+                pipe.hsetnx("gallon:prompts", prompt.digest, prompt.model_dump_json(by_alias=True))
+            pipe.execute()
+
+    def keep_software(self, software_id: str, versions: dict[str, str]) -> None:
+        """Keep the versions of the software behind an id that records carry."""
+        with store_errors(self.url):
+            self._redis.hsetnx("gallon:software", software_id, json.dumps(versions, sort_keys=True))
+
+    def keep_run(self, run: str, facts: dict[str, Any]) -> None:
+        """Keep what is known of a run; a later call for the same run replaces it."""
+        with store_errors(self.url):
+            self._redis.hset("gallon:runs", run, json.dumps(facts, sort_keys=True))
+
+    def specs(self) -> dict[str, Spec]:
+        """Return all specs that the store knows, by id."""
+        return {spec_id: Spec.model_validate_json(text) for spec_id, text in self._hash("gallon:specs").items()}
+
+    def prompt(self, spec: Spec) -> Prompt | None:
+        """Return the prompt of a spec, or None where only its name is known (imported annotations)."""
+        with store_errors(self.url):
+            text = self._redis.hget("gallon:prompts", spec.prompt.digest)
+        return Prompt.model_validate_json(text) if text else None
+
+    def runs(self) -> dict[str, dict[str, Any]]:
+        """Return what is known of all runs, by id, the oldest first."""
+        runs = {run: json.loads(text) for run, text in self._hash("gallon:runs").items()}
+        return dict(sorted(runs.items(), key=lambda item: item[1]["started"]))
+
+    def software(self, software_id: str) -> dict[str, str]:
+        """Return the versions behind a software id; empty when it is unknown."""
+        with store_errors(self.url):
+            text = self._redis.hget("gallon:software", software_id)
+        return json.loads(text) if text else {}
+
+    def check_policy(self) -> None:
+        """Refuse a Redis that would throw records away when it is full.
+
+        Raises:
+            StoreError: the eviction policy is another than `noeviction`.
+        """
+        with store_errors(self.url):
+            memory = self._redis.info("memory")
+        if memory.get("maxmemory") and memory.get("maxmemory_policy") != "noeviction":
+            raise StoreError(
+                f"This Redis drops keys when it is full (maxmemory-policy {memory['maxmemory_policy']}): "
+                "set it to noeviction, so that no annotation is lost."
+            )
+
+    # The steps of a molecule
+
+    def register(self, spec_id: str, run: str, rows: Sequence[Row]) -> list[bool]:
+        """Enter molecules into a run, and into the ledger as pending where they are new.
+
+        Returns:
+            For each row whether it is the one by which its molecule is to be annotated now: not a duplicate of
+            another row of the run, and neither accepted nor dead. The same row gets the same answer again.
+        """
+        calls = self._by_bucket(rows, key=lambda row: row.key, arguments=lambda row: [row.key, row.owner])
+        names = ("accepted", "dead", "pending")
+        answers = self._call(
+            "register",
+            {
+                b: ([*_of_spec(b, spec_id, *names), _members(b, run), _counts(b, run)], args)
+                for b, args in calls.items()
+            },
+        )
+        flags = {bucket: iter(answer) for bucket, answer in answers.items()}
+        return [next(flags[_bucket(row.key)]) == ord("1") for row in rows]
+
+    def note_rows(self, run: str, source: int, rows: range, invalid: dict[int, Letter]) -> None:
+        """Note consecutive rows of a source as read, and those that are no molecule with their letters."""
+        keys = [f"gallon:{{{run}}}:rows:{source}", f"gallon:{{{run}}}:invalid:{source}", f"gallon:{{{run}}}:invalid"]
+        letters = [(row, f"{source}:{row}", letter.pack()) for row, letter in invalid.items()]
+        with store_errors(self.url):
+            for start in range(0, max(len(letters), 1), LETTERS_PER_CALL):
+                part = [argument for letter in letters[start : start + LETTERS_PER_CALL] for argument in letter]
+                self._scripts["rows"](keys, [rows.start, rows.stop - 1, *part])
+
+    def claim(self, spec_id: str, keys: Sequence[bytes]) -> list[int]:
+        """Count an attempt on each molecule that is still pending, before the engine sees it.
+
+        Returns:
+            For each key its attempts, this one included; 0 where another run has finished it meanwhile.
+        """
+        calls = self._by_bucket(keys, key=bytes, arguments=lambda key: [key])
+        answers = self._call("claim", {b: (_of_spec(b, spec_id, "pending"), args) for b, args in calls.items()})
+        attempts = {bucket: iter(answer) for bucket, answer in answers.items()}
+        return [next(attempts[_bucket(key)]) for key in keys]
+
+    def commit(self, spec_id: str, run: str, outcomes: Sequence[Outcome], tokens: Sequence[tuple[int, int]]) -> int:
+        """Store what became of molecules, each in one atomic step; the first accepted record wins.
+
+        Args:
+            spec_id: the spec that the molecules were annotated under.
+            run: the run that did it.
+            outcomes: molecule keys, each with its record or its dead letter.
+            tokens: prompt and completion tokens spent on each, over all attempts.
+
+        Returns:
+            How many molecules moved; the others had been finished by somebody else.
+        """
+        calls = self._by_bucket(
+            list(zip(outcomes, tokens, strict=True)),
+            key=lambda item: item[0][0],
+            arguments=lambda item: [item[0][0], _place(item[0][1]), item[0][1].pack(), *item[1]],
+        )
+        names = ("accepted", "dead", "pending")
+        answers = self._call(
+            "commit", {b: ([*_of_spec(b, spec_id, *names), _counts(b, run)], args) for b, args in calls.items()}
+        )
+        return sum(answers.values())
+
+    def retry_dead(self, spec_id: str) -> int:
+        """Put all dead letters of a spec back among the pending and return how many."""
+        return sum(self._call("retry", {b: (_of_spec(b, spec_id, "dead", "pending"), []) for b in BUCKETS}).values())
+
+    # The ledger
+
+    def counts(self, spec_id: str) -> Counts:
+        """Count how the molecules of a spec stand."""
+        names = ("accepted", "dead", "pending")
+        lengths = self._pipeline(lambda pipe: [pipe.hlen(key) for b in BUCKETS for key in _of_spec(b, spec_id, *names)])
+        return Counts(accepted=sum(lengths[0::3]), dead=sum(lengths[1::3]), pending=sum(lengths[2::3]))
+
+    def progress(self, run: str) -> dict[str, int]:
+        """Sum what a run has counted so far: todo, accepted, dead, prompt_tokens, completion_tokens. Cheap."""
+        total: dict[str, int] = defaultdict(int)
+        for counted in self._pipeline(lambda pipe: [pipe.hgetall(_counts(b, run)) for b in BUCKETS]):
+            for name, value in counted.items():
+                total[name.decode()] += int(value)
+        return total
+
+    def rows_read(self, run: str, sources: int) -> tuple[int, int]:
+        """Return how many rows a run has read, and how many of them are invalid."""
+        counted = self._pipeline(
+            lambda pipe: [
+                pipe.bitcount(f"gallon:{{{run}}}:{kind}:{source}")
+                for kind in ("rows", "invalid")
+                for source in range(sources)
+            ]
+        )
+        return sum(counted[:sources]), sum(counted[sources:])
+
+    def ledger(self, spec_id: str, run: str, sources: int, seconds: float) -> Ledger:
+        """Count how the rows of a run stand now, molecule by molecule."""
+        rows, invalid = self.rows_read(run, sources)
+        calls: dict[str, Call] = {
+            b: ([*_of_spec(b, spec_id, "accepted", "dead"), _members(b, run)], []) for b in BUCKETS
+        }
+        tallies = list(self._call("tally", calls).values())
+        molecules, accepted, dead = (sum(tally[i] for tally in tallies) for i in range(3))
+        moved = self.progress(run)
+        return Ledger(
+            rows=rows,
+            molecules=molecules,
+            duplicates=rows - invalid - molecules,
+            invalid=invalid,
+            accepted=accepted,
+            dead=dead,
+            pending=molecules - accepted - dead,
+            new=moved["accepted"],
+            new_dead=moved["dead"],
+            prompt_tokens=moved["prompt_tokens"],
+            completion_tokens=moved["completion_tokens"],
+            seconds=seconds,
+        )
+
+    def forget_members(self, run: str) -> None:
+        """Drop what only a run in progress needs."""
+        self._pipeline(lambda pipe: [pipe.unlink(_members(b, run)) for b in BUCKETS])
+
+    def expire_members(self, run: str) -> None:
+        """See to it that a run that is never finished does not keep its members for ever."""
+        self._pipeline(lambda pipe: [pipe.expire(_members(b, run), RUN_DAYS * 86_400) for b in BUCKETS])
+
+    # Reading back
+
+    def records(self, spec_id: str) -> Iterator[tuple[bytes, Record]]:
+        """Yield all accepted records of a spec with their keys, bucket by bucket."""
+        for key, packed in self._scan(spec_id, "accepted"):
+            yield key, Record.unpack(packed)
+
+    def dead_letters(self, spec_id: str) -> Iterator[tuple[bytes, Letter]]:
+        """Yield the dead letters of a spec's molecules with their keys, bucket by bucket."""
+        for key, packed in self._scan(spec_id, "dead"):
+            yield key, Letter.unpack(packed)
+
+    def invalid_letters(self, run: str) -> Iterator[Letter]:
+        """Yield the letters of the rows of a run that are no molecule."""
+        with store_errors(self.url):
+            for _, packed in self._redis.hscan_iter(f"gallon:{{{run}}}:invalid", count=500):
+                yield Letter.unpack(packed)
+
+    def fetch(self, spec_id: str, keys: Sequence[bytes]) -> list[Record | None]:
+        """Return the accepted record of each key, or None."""
+        found = self._pipeline(
+            lambda pipe: [pipe.hget(_of_spec(_bucket(key), spec_id, "accepted")[0], key) for key in keys]
+        )
+        return [Record.unpack(packed) if packed else None for packed in found]
+
+    def standing(self, spec_id: str, keys: Sequence[bytes]) -> list[str]:
+        """Tell for each key where it stands: `accepted`, `dead`, `pending` or `missing`."""
+        names = ("accepted", "dead", "pending")
+        found = self._pipeline(
+            lambda pipe: [pipe.hexists(place, key) for key in keys for place in _of_spec(_bucket(key), spec_id, *names)]
+        )
+        places = [*names, "missing"]
+        return [places[[*found[i : i + 3], True].index(True)] for i in range(0, len(found), 3)]
+
+    # How calls reach Redis
+
+    def _hash(self, name: str) -> dict[str, bytes]:
+        (found,) = self._pipeline(lambda pipe: [pipe.hgetall(name)])
+        return {field.decode(): value for field, value in found.items()}
+
+    def _scan(self, spec_id: str, place: str) -> Iterator[tuple[bytes, bytes]]:
+        with store_errors(self.url):
+            for bucket in BUCKETS:
+                yield from self._redis.hscan_iter(_of_spec(bucket, spec_id, place)[0], count=500)
+
+    def _call(self, script: str, calls: dict[str, Call]) -> dict[str, Any]:
+        """Run a script once for each bucket, all in one round trip."""
+
+        def fill(pipe: Pipeline) -> None:
+            for keys, arguments in calls.values():
+                self._scripts[script](keys, arguments, client=pipe)
+
+        return dict(zip(calls, self._pipeline(fill), strict=True))
+
+    def _pipeline(self, fill: Callable[[Pipeline], object]) -> list[Any]:
+        with store_errors(self.url), self._redis.pipeline(transaction=False) as pipe:
+            fill(pipe)
+            answers: list[Any] = pipe.execute()
+            return answers
+
+    @staticmethod
+    def _by_bucket(
+        items: Iterable[T], key: Callable[[T], bytes], arguments: Callable[[T], list[Any]]
+    ) -> dict[str, list[Any]]:
+        """Lay out the arguments of a script call for each bucket, in the order of the items."""
+        calls: dict[str, list[Any]] = defaultdict(list)
+        for item in items:
+            calls[_bucket(key(item))] += arguments(item)
+        return calls
+
+
+def choose_spec(store: Store, spec_id: str | None) -> Spec:
+    """Return the spec that a user means: by the beginning of its id, or the only one there is.
+
+    Raises:
+        UsageError: there is none, or more than one.
+    """
+    specs = store.specs()
+    fitting = [spec for known, spec in specs.items() if known.startswith(spec_id or "")]
+    if len(fitting) == 1:
+        return fitting[0]
+    if not specs:
+        raise UsageError("The store is empty: run 'gallon annotate' first, or name another with --store.")
+    known = ", ".join(f"{spec.id} ({spec.model.name}, {spec.prompt.name})" for spec in specs.values())
+    what = "There are several specs" if fitting else f"There is no spec '{spec_id}'"
+    raise UsageError(f"{what}: choose one with --spec out of {known}.")
+
+
+def _bucket(key: bytes) -> str:
+    return BUCKETS[key[0]]
+
+
+def _of_spec(bucket: str, spec_id: str, *places: str) -> list[str]:
+    return [f"gallon:{{{bucket}}}:{spec_id}:{place}" for place in places]
+
+
+def _members(bucket: str, run: str) -> str:
+    return f"gallon:{{{bucket}}}:run:{run}"
+
+
+def _counts(bucket: str, run: str) -> str:
+    return f"gallon:{{{bucket}}}:run:{run}:counts"
+
+
+def _place(outcome: Record | Letter) -> str:
+    return "accepted" if isinstance(outcome, Record) else "dead"

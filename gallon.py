@@ -1,0 +1,589 @@
+"""The front door: the `gallon` command. It parses, prints and exits; the work is done in the rooms behind it.
+
+Only light modules are imported here; each command imports what it needs, so that `gallon --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+from teacher.errors import GallonError, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from cluster.annotate import Result
+    from cluster.library import Source
+    from cluster.progress import Progress
+    from cluster.record import Ledger
+    from cluster.store import Store
+    from teacher.catalog import Prompt
+    from teacher.engine import EngineSettings
+    from teacher.spec import Spec
+
+INTERRUPTED = 130  # the exit status of a program that Ctrl-C ended
+EXAMPLES = 3
+TINY_IMAGE_SIZE = 224  # what its vision tower sees
+IMAGE_SIZE = 500  # GALLON (arXiv 2406.01032)
+
+app = typer.Typer(
+    help="Describe molecule libraries by an open multimodal LLM, once, durably, with provenance.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode="markdown",
+)
+
+# Options that several commands share
+
+Library = Annotated[
+    list[str],
+    typer.Argument(
+        help="Files of the library: .smi, .txt, .csv, .tsv, .sdf (or with .gz, .zst), .parquet; globs, URLs."
+    ),
+]
+SmilesColumn = Annotated[str | None, typer.Option(help="The column with the SMILES, in CSV and Parquet.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Take only the first so many rows of the library.")]
+StoreOption = Annotated[
+    str,
+    typer.Option(
+        "--store",
+        envvar="GALLON_STORE",
+        help="A Redis URL (redis://, rediss://, unix://), or the folder of an embedded Redis.",
+    ),
+]
+SpecId = Annotated[
+    str | None, typer.Option("--spec", help="Id of a spec, or its beginning; `gallon status` lists them.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of the output.")]
+DEFAULT_STORE = "~/.gallon/store"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpecOptions:
+    """What decides an annotation."""
+
+    model: Annotated[str, typer.Option(help="'tiny', a Hugging Face id, or the folder of a checkpoint.")] = "tiny"
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a Hugging Face model.")] = None
+    dtype: Annotated[str, typer.Option(help="auto, bfloat16, float16 or float32.")] = "auto"
+    quantization: Annotated[str | None, typer.Option(help="A quantization that vLLM knows, e.g. fp8.")] = None
+    prompt: Annotated[str, typer.Option(help="A prompt of the catalog (describe, gallon) or a file.")] = "describe"
+    task: Annotated[str | None, typer.Option(help="The question for a prompt that asks one.")] = None
+    smiles: Annotated[bool, typer.Option(help="Give the LLM the SMILES.")] = True
+    image: Annotated[bool, typer.Option(help="Give the LLM the drawn structure.")] = True
+    image_size: Annotated[int | None, typer.Option(min=32, max=2048, help="Side of the drawing in pixels.")] = None
+    graph: Annotated[bool, typer.Option(help="Give the LLM the bonds as text.")] = True
+    temperature: Annotated[float, typer.Option(min=0.0, max=2.0, help="0 is greedy.")] = 0.0
+    top_p: Annotated[float, typer.Option(min=0.01, max=1.0, help="Nucleus sampling.")] = 1.0
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer; the prompt has a default.")] = None
+    seed: Annotated[int, typer.Option(help="Seed of the sampling.")] = 0
+    structured: Annotated[bool, typer.Option(help="Hold the answer to the prompt's schema while it is written.")] = True
+    min_grounding: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Refuse answers that agree less than this with RDKit.")
+    ] = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineOptions:
+    """How the annotation is run; nothing here changes what is written."""
+
+    workers: Annotated[int | None, typer.Option(min=1, help="Most annotators; default: 1, or as the GPUs allow.")] = (
+        None
+    )
+    max_attempts: Annotated[int, typer.Option(min=1, help="Attempts before a molecule is a dead letter.")] = 3
+    concurrency: Annotated[int | None, typer.Option(min=1, help="Molecules that an engine works on at a time.")] = None
+    max_model_len: Annotated[int | None, typer.Option(min=1, help="Context in tokens; default: the model's.")] = None
+    gpu_memory: Annotated[float, typer.Option(min=0.05, max=1.0, help="Share of each GPU's memory to use.")] = 0.9
+    kv_cache_gib: Annotated[float, typer.Option(min=0.1, help="KV cache of an engine on a CPU, in GiB.")] = 1.0
+    tensor_parallel: Annotated[int, typer.Option(min=1, help="GPUs that share each layer of the model.")] = 1
+    pipeline_parallel: Annotated[int, typer.Option(min=1, help="Groups of GPUs that share the layers.")] = 1
+    load_format: Annotated[str, typer.Option(help="How vLLM loads weights; 'dummy' makes random ones.")] = "auto"
+    trust_remote_code: Annotated[bool, typer.Option(help="Run code that comes with the model.")] = False
+    ray: Annotated[str | None, typer.Option(help="A Ray cluster's address; default: RAY_ADDRESS, or a local one.")] = (
+        None
+    )
+    wait_for_gpus: Annotated[bool, typer.Option(help="Wait for an autoscaler to bring GPUs.")] = False
+
+
+def expanded(command: Callable[..., None]) -> Callable[..., None]:
+    """Let Typer see the fields of a dataclass parameter as options of the command."""
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    parameters = []
+    for name, parameter in inspect.signature(command).parameters.items():
+        if name not in groups:
+            parameters.append(parameter.replace(annotation=hints[name]))
+            continue
+        group_hints = get_type_hints(groups[name], include_extras=True)
+        for field in fields(groups[name]):
+            default = inspect.Parameter.empty if field.default is MISSING else field.default
+            parameters.append(
+                inspect.Parameter(
+                    field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=group_hints[field.name]
+                )
+            )
+
+    @functools.wraps(command)
+    def with_groups(**options: Any) -> None:
+        for name, group in groups.items():
+            options[name] = group(**{field.name: options.pop(field.name) for field in fields(group)})
+        command(**options)
+
+    with_groups.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
+    )
+    with_groups.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return with_groups
+
+
+def _read_config(context: typer.Context, path: Path | None) -> Path | None:
+    """Take the defaults of a command's options from a YAML file."""
+    if path is None:
+        return None
+    import yaml
+
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UsageError(f"The configuration {path} cannot be read: {' '.join(str(error).split())}.") from None
+    if not isinstance(settings, dict):
+        raise UsageError(f"The configuration {path} should map names of options to values.")
+    settings = {str(name).replace("-", "_"): value for name, value in settings.items()}
+    known = {parameter.name for parameter in context.command.params}
+    if unknown := sorted(set(settings) - known):
+        raise UsageError(f"The configuration {path} sets what this command does not know: {', '.join(unknown)}.")
+    context.default_map = {**(context.default_map or {}), **settings}
+    return path
+
+
+Config = Annotated[
+    Path | None,
+    typer.Option(callback=_read_config, is_eager=True, help="A YAML file with values for these options; flags win."),
+]
+
+
+# The commands
+
+
+@app.command()
+@expanded
+def annotate(
+    *,
+    library: Library,
+    smiles_column: SmilesColumn = None,
+    limit: Limit = None,
+    spec: SpecOptions,
+    engine: EngineOptions,
+    store: StoreOption = DEFAULT_STORE,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Describe every molecule of a library.
+
+    Run the same command again to resume: molecules that have a record under the same spec are not described again.
+
+    Example: `gallon annotate molecules.csv --smiles-column smiles --model Qwen/Qwen2.5-VL-7B-Instruct`
+    """
+    from cluster.library import resolve
+
+    _annotate(resolve(library, smiles_column), limit, spec, engine, store, as_json)
+
+
+@app.command()
+@expanded
+def demo(
+    *,
+    limit: Annotated[int, typer.Option(min=1, help="How many molecules.")] = 100,
+    spec: SpecOptions,
+    engine: EngineOptions,
+    store: StoreOption = DEFAULT_STORE,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Describe real molecules that come with RDKit, on this machine, without network or GPU.
+
+    Example: `gallon demo --limit 50`
+    """
+    from rdkit import RDConfig
+
+    from cluster.library import resolve
+
+    _annotate(resolve([f"{RDConfig.RDDataDir}/NCI/first_5K.smi"]), limit, spec, engine, store, as_json)
+
+
+@app.command()
+@expanded
+def verify(
+    *,
+    library: Library,
+    smiles_column: SmilesColumn = None,
+    limit: Limit = None,
+    spec: SpecOptions,
+    spec_id: SpecId = None,
+    store: StoreOption = DEFAULT_STORE,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Recount a library against the store: does every molecule have a record or a dead letter?
+
+    Name the spec by the flags that it was annotated with, or by its id. Exit status 1 when molecules are missing.
+
+    Example: `gallon verify molecules.csv --smiles-column smiles --spec 3f2a`
+    """
+    from cluster.embedded import open_store
+    from cluster.library import resolve
+    from cluster.store import choose_spec
+    from cluster.verify import verify as recount
+
+    sources = resolve(library, smiles_column)
+    with open_store(store) as opened:
+        chosen = choose_spec(opened, spec_id) if spec_id else _spec(spec)[0]
+        verdict = recount(sources, limit=limit, spec_id=chosen.id, store=opened)
+    facts = {"spec": chosen.id, **asdict(verdict), "ok": verdict.ok}
+    if as_json:
+        _print_json(facts)
+    else:
+        _print_table("Recount", facts)
+    if not verdict.ok:
+        raise GallonError(
+            f"{verdict.missing:,} molecules have neither a record nor a dead letter under spec {chosen.id}: "
+            "run 'gallon annotate' with the same arguments to finish them."
+        )
+
+
+@app.command()
+def status(store: StoreOption = DEFAULT_STORE, as_json: AsJson = False) -> None:
+    """Show what the store holds: the ledger of every spec, and the latest runs.
+
+    Example: `gallon status --store redis://10.0.0.5`
+    """
+    from cluster.embedded import open_store
+    from cluster.status import status as look
+
+    with open_store(store) as opened:
+        found = look(opened)
+    if as_json:
+        _print_json(found)
+        return
+    if not found["specs"]:
+        raise UsageError("The store is empty: run 'gallon annotate' first, or name another with --store.")
+    for spec in found["specs"]:
+        _print_table(f"Spec {spec.pop('spec')}", spec)
+    for run in found["runs"]:
+        _print_table(f"Run {run.pop('run')}", run)
+
+
+@app.command()
+def dead(
+    spec_id: SpecId = None,
+    retry: Annotated[bool, typer.Option("--retry", help="Put them back among the pending.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Write them to this .jsonl file instead of the terminal.")] = None,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """List dead letters, or have them tried again by the next `gallon annotate` of their library.
+
+    Example: `gallon dead --out dead.jsonl`
+    """
+    from cluster.dead import dead_letters, retry_dead, write_jsonl
+    from cluster.embedded import open_store
+    from cluster.store import choose_spec
+
+    with open_store(store) as opened:
+        spec = choose_spec(opened, spec_id)
+        if retry:
+            retried = retry_dead(opened, spec)
+            if as_json:
+                _print_json({"spec": spec.id, "retried": retried})
+            else:
+                typer.echo(
+                    f"{retried:,} molecules are pending again: run 'gallon annotate' on their library to try them."
+                )
+            return
+        letters = dead_letters(opened, spec)
+        if out is not None:
+            typer.echo(f"{write_jsonl(letters, out):,} dead letters written to {out}")
+        elif as_json:
+            _print_json({"spec": spec.id, "dead": [asdict(letter) for letter in letters]})
+        else:
+            for letter in letters:
+                what = letter.smiles or letter.raw or ""
+                typer.echo(_plain(f"{letter.source}:{letter.row}\t{letter.stage}\t{what}\t{letter.message}"))
+
+
+@app.command()
+def export(
+    out: Annotated[Path, typer.Argument(help="OUT.parquet, OUT.jsonl or OUT.csv")],
+    spec_id: SpecId = None,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Write the annotations of a spec to a file, one row a molecule, with their provenance.
+
+    Example: `gallon export annotations.parquet --spec 3f2a`
+    """
+    from cluster.embedded import open_store
+    from cluster.export import export as write
+    from cluster.store import choose_spec
+
+    with open_store(store) as opened:
+        spec = choose_spec(opened, spec_id)
+        rows = write(opened, spec, out)
+    if as_json:
+        _print_json({"spec": spec.id, "rows": rows, "path": str(out)})
+    else:
+        typer.echo(f"{rows:,} annotations of spec {spec.id} written to {out}")
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="JSON lines with smiles, text, model and, if known, more.")],
+    store: StoreOption = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Take in annotations made elsewhere, with what is known of their making.
+
+    Each line is a JSON object with `smiles`, `text` and `model`; `revision`, `prompt`, `prompt_version`,
+    `finish_reason`, `prompt_tokens` and `completion_tokens` are kept where they are given.
+
+    Example: `gallon import gpt_descriptions.jsonl`
+    """
+    from cluster.embedded import open_store
+    from cluster.importer import import_annotations
+
+    with open_store(store) as opened:
+        ledgers = import_annotations(opened, file)
+    ledger_facts = [{"spec": spec_id, **_ledger_facts(ledger)} for spec_id, ledger in ledgers.items()]
+    if as_json:
+        keys = ("rows", "molecules", "duplicates", "invalid", "accepted", "dead", "new")
+        _print_json({**{key: sum(facts[key] for facts in ledger_facts) for key in keys}, "specs": ledger_facts})
+    else:
+        for facts in ledger_facts:
+            _print_table(f"Imported under spec {facts.pop('spec')}", facts)
+
+
+# What the annotation needs
+
+
+def _annotate(
+    sources: list[Source], limit: int | None, options: SpecOptions, engine: EngineOptions, where: str, as_json: bool
+) -> None:
+    from cluster.annotate import annotate as run
+    from cluster.embedded import open_store
+    from cluster.ray_session import ray_session
+    from cluster.resources import check_reachable, plan_pool
+    from teacher.engine import serve
+    from teacher.models import TINY, local_path
+
+    console = _console(as_json)
+    spec, prompt = _spec(options)
+    if options.model == TINY:
+        console.print("The tiny model's weights are random: what it writes is well-formed and means nothing.")
+    settings = _engine_settings(engine)
+    path = local_path(options.model)
+    with open_store(where) as store, ray_session(engine.ray) as session:
+        check_reachable(store, session)
+        pool = plan_pool(
+            session,
+            path,
+            settings,
+            workers=engine.workers,
+            wait_for_gpus=engine.wait_for_gpus,
+        )
+        if session.dashboard:
+            console.print(f"Ray dashboard: {session.dashboard}", highlight=False)
+        with _live_line(console) as show:
+            result = run(
+                sources,
+                limit=limit,
+                spec=spec,
+                prompt=prompt,
+                store=store,
+                session=session,
+                engine=functools.partial(serve, spec.model, settings),
+                pool=pool,
+                max_attempts=engine.max_attempts,
+                show=show,
+            )
+        if as_json:
+            _print_json({"run": result.run, "spec": spec.id, **_ledger_facts(result.ledger)})
+        else:
+            _print_summary(console, store, spec, result)
+    if result.interrupted:
+        sys.stderr.write("Stopped. What is in the ledger is kept; the same command resumes.\n")
+        raise typer.Exit(INTERRUPTED)
+
+
+def _spec(options: SpecOptions) -> tuple[Spec, Prompt]:
+    """Make the spec that the options describe.
+
+    Raises:
+        UsageError: the options contradict one another, or name what does not exist.
+    """
+    from pydantic import ValidationError
+
+    from teacher.catalog import load
+    from teacher.models import TINY, identify
+    from teacher.spec import Model, PromptRef, Sampling, Spec
+
+    prompt = load(options.prompt)
+    if prompt.needs_task != (options.task is not None):
+        need = "needs a question: give --task" if prompt.needs_task else "asks no question: leave out --task"
+        raise UsageError(f"The prompt '{prompt.name}' {need}.")
+    image_size = options.image_size or (TINY_IMAGE_SIZE if options.model == TINY else IMAGE_SIZE)
+    found = identify(options.model, options.revision)
+    try:
+        spec = Spec(
+            model=Model(
+                name=found.name,
+                revision=found.revision,
+                dtype=options.dtype,  # type: ignore[arg-type]  # pydantic checks it
+                quantization=options.quantization,
+            ),
+            prompt=PromptRef.of(prompt),
+            task=options.task,
+            smiles=options.smiles,
+            image_size=image_size if options.image else None,
+            graph=options.graph,
+            sampling=Sampling(
+                temperature=options.temperature,
+                top_p=options.top_p,
+                max_tokens=options.max_tokens or prompt.max_tokens,
+                seed=options.seed,
+            ),
+            structured=options.structured and prompt.json_schema is not None,
+            min_grounding=options.min_grounding,
+        )
+    except ValidationError as error:
+        raise UsageError(f"These options make no spec: {error.errors()[0]['msg']}.") from None
+    return spec, prompt
+
+
+def _engine_settings(options: EngineOptions) -> EngineSettings:
+    from cluster.resources import default_concurrency
+    from teacher.engine import EngineSettings
+
+    return EngineSettings(
+        max_model_len=options.max_model_len,
+        max_num_seqs=options.concurrency or default_concurrency(),
+        gpu_memory_utilization=options.gpu_memory,
+        kv_cache_bytes=round(options.kv_cache_gib * 2**30),
+        tensor_parallel_size=options.tensor_parallel,
+        pipeline_parallel_size=options.pipeline_parallel,
+        load_format=options.load_format,
+        trust_remote_code=options.trust_remote_code,
+    )
+
+
+# What the user sees
+
+
+def _console(as_json: bool) -> Console:
+    """Return where people are talked to: standard error, so that standard output holds results only.
+
+    It writes to a descriptor of its own, because Ray's chatter on the usual one goes to a log file.
+    """
+    from rich.console import Console
+
+    return Console(file=os.fdopen(os.dup(2), "w"), quiet=as_json and not sys.stderr.isatty())
+
+
+@contextmanager
+def _live_line(console: Console) -> Iterator[Callable[[Progress], None] | None]:
+    """Keep one line up to date on a terminal; in a pipe there is none."""
+    if not console.is_terminal:
+        yield None
+        return
+    with console.status("Starting: the first molecule waits for the engine") as line:
+        yield lambda progress: line.update(_progress_line(progress))
+
+
+def _progress_line(progress: Progress) -> str:
+    done = progress.accepted + progress.dead
+    if not done:
+        return f"{progress.rows:,} rows read, {progress.todo:,} molecules to annotate; starting the engine"
+    eta = progress.eta_seconds
+    return (
+        f"{progress.accepted:,} accepted, {progress.dead:,} dead, {progress.rate:,.1f} molecules/s, "
+        f"{progress.token_rate:,.0f} tokens/s, {_duration(eta)} left"
+    )
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "unknown time"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def _print_summary(console: Console, store: Store, spec: Spec, result: Result) -> None:
+    """Print the ledger, a few records, and where to look next."""
+    from itertools import islice
+
+    _print_table(f"Run {result.run}, spec {spec.id}", _ledger_facts(result.ledger))
+    for _, record in islice(store.records(spec.id), EXAMPLES):
+        typer.echo(f"\n{_plain(record.smiles)}  (agreement with RDKit {record.grounding.score:.2f})")
+        typer.echo(f"  {_plain(record.text)}")
+    typer.echo("\nNext: 'gallon export annotations.parquet' for all annotations, 'gallon status' for the ledger,")
+    typer.echo("'gallon dead' for what could not be annotated, 'gallon verify' to recount the library.")
+
+
+def _ledger_facts(ledger: Ledger) -> dict[str, Any]:
+    return asdict(ledger)
+
+
+def _print_table(title: str, facts: dict[str, Any]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", show_header=False, box=box.SIMPLE)
+    table.add_column(style="bold")
+    table.add_column()
+    for name, value in facts.items():
+        table.add_row(name.replace("_", " "), f"{value:,}" if isinstance(value, int | float) else _plain(str(value)))
+    Console().print(table)
+
+
+def _print_json(facts: dict[str, Any]) -> None:
+    typer.echo(json.dumps(facts))
+
+
+def _plain(text: str) -> str:
+    """Return `text` fit for a terminal: what an LLM or a file wrote may hold control characters."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+def _interrupt(signal_number: int, frame: object) -> None:
+    """End on SIGTERM as on Ctrl-C: in good order."""
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends in one sentence, never in a traceback."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        app()
+    except GallonError as error:
+        sys.stderr.write(f"gallon: {error}\n")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.stderr.write("Stopped.\n")
+        sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,232 @@
+"""The LLM engine: chat requests in, completions out, on vLLM's asynchronous engine.
+
+`Engine` is what an annotator needs; `VllmEngine` is the one that serves models. The engine runs its own event loop in
+a thread of its own, so that any number of threads may submit requests and the engine always has a full batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import threading
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from teacher.catalog import Content, Picture
+from teacher.engine_log import EngineLog
+from teacher.errors import EngineDeadError, EngineStartError
+from teacher.models import local_path
+from teacher.spec import Model, Sampling
+
+if TYPE_CHECKING:
+    from vllm.sampling_params import SamplingParams
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+
+class PromptRejectedError(ValueError):
+    """The engine refuses this prompt (it is longer than the model's context, say); others are not affected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One chat turn: the user's message, how to sample, and the JSON schema that the answer is held to, if any."""
+
+    content: Content
+    sampling: Sampling
+    schema: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What the LLM wrote, why it stopped (`stop`, `length` or `abort`), and the token counts."""
+
+    text: str
+    finish_reason: str | None
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class Engine(Protocol):
+    """What serves requests. Futures fail with `PromptRejectedError` or `EngineDeadError`."""
+
+    def submit(self, request: Request) -> Future[Completion]:
+        """Queue a request and return at once."""
+        ...
+
+    def close(self) -> None:
+        """Stop the engine and free what it holds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """How vLLM runs a model. Nothing here decides what is written, so nothing here is part of the spec.
+
+    Attributes:
+        max_model_len: context length in tokens; None takes the model's own.
+        max_num_seqs: requests computed at the same time.
+        gpu_memory_utilization: share of each GPU's memory for weights and KV cache.
+        kv_cache_bytes: size of the KV cache on a CPU, where no share of a GPU decides it.
+        tensor_parallel_size: GPUs that share each layer.
+        pipeline_parallel_size: GPUs (times the above) that share the layers.
+        load_format: vLLM's way to load weights; `dummy` makes random ones, for measurements.
+        trust_remote_code: run code that comes with the model. Off unless the user asks.
+    """
+
+    max_model_len: int | None = None
+    max_num_seqs: int = 256
+    gpu_memory_utilization: float = 0.9
+    kv_cache_bytes: int = 1 << 30
+    tensor_parallel_size: int = 1
+    pipeline_parallel_size: int = 1
+    load_format: str = "auto"
+    trust_remote_code: bool = False
+
+    @property
+    def gpus(self) -> int:
+        """GPUs that one engine takes on a machine that has some."""
+        return self.tensor_parallel_size * self.pipeline_parallel_size
+
+
+class VllmEngine:
+    """A model served by vLLM's `AsyncLLM`.
+
+    Args:
+        model: what to load, by Hugging Face id or local path, at which revision.
+        path: the local folder to load from, where it differs from the model's name.
+        settings: how to run it.
+        log_path: the file that takes what vLLM's processes write.
+
+    Raises:
+        EngineStartError: vLLM could not start; the message carries vLLM's own reason.
+    """
+
+    def __init__(self, model: Model, path: str, settings: EngineSettings, log_path: Path) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._ids = itertools.count()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="vllm-engine", daemon=True)
+        self._thread.start()
+        self._log = EngineLog(log_path)
+        self._llm = self._start(model, path, settings)
+
+    def submit(self, request: Request) -> Future[Completion]:
+        """Queue a request and return at once."""
+        return asyncio.run_coroutine_threadsafe(self._complete(request), self._loop)
+
+    def close(self) -> None:
+        """Stop vLLM's processes and the event loop."""
+        self._llm.shutdown()
+        self._stop_loop()
+
+    async def _complete(self, request: Request) -> Completion:
+        from vllm.exceptions import VLLMClientError
+        from vllm.renderers.params import ChatParams
+        from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
+
+        message: Any = {"role": "user", "content": [_chat_part(part) for part in request.content]}
+        try:
+            _, (prompt,) = await self._llm.renderer.render_chat_async([[message]], ChatParams())
+            params = _sampling_params(request)
+            async for output in self._llm.generate(prompt, params, str(next(self._ids))):
+                final = output
+        except VLLMClientError as error:
+            raise PromptRejectedError(str(error)) from error
+        except VllmDeadError as error:
+            raise EngineDeadError(f"vLLM's engine process died: {error}") from error
+        answer = final.outputs[0]
+        return Completion(
+            text=answer.text,
+            finish_reason=answer.finish_reason,
+            prompt_tokens=len(final.prompt_token_ids or ()),
+            completion_tokens=len(answer.token_ids),
+        )
+
+    def _start(self, model: Model, path: str, settings: EngineSettings) -> AsyncLLM:
+        try:
+            with self._log.capture():
+                return asyncio.run_coroutine_threadsafe(_launch(model, path, settings), self._loop).result()
+        # Whatever stops vLLM from starting (a ValueError, a RuntimeError, an ImportError, CUDA out of memory, ...)
+        # means the same to the caller: no engine, and vLLM's reason.
+        except Exception as error:
+            self._stop_loop()
+            reason = self._log.reason() or f"{error}"
+            raise EngineStartError(
+                f"vLLM could not start {model.name}: {_one_line(reason)} (its log: {self._log.path})"
+            ) from error
+
+    def _stop_loop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout=10)
+
+
+def serve(model: Model, settings: EngineSettings, log_path: Path) -> Engine:
+    """Start the engine of a model on this machine.
+
+    Raises:
+        EngineStartError: vLLM could not start; the message carries vLLM's own reason.
+    """
+    return VllmEngine(model, local_path(model.name), settings, log_path)
+
+
+async def _launch(model: Model, path: str, settings: EngineSettings) -> AsyncLLM:
+    """Start `AsyncLLM` inside the running event loop, which it is then bound to."""
+    # A model is data: nothing of what vLLM reports leaves the machine.
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    # Several processes share a small machine's cores: binding threads to cores makes them wait for one another.
+    os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+    from vllm.config.structured_outputs import StructuredOutputsConfig
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.platforms import current_platform
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    on_cpu = current_platform.is_cpu()
+    arguments = AsyncEngineArgs(
+        model=path,
+        revision=None if path != model.name else model.revision,
+        dtype=model.dtype,
+        quantization=model.quantization,
+        load_format=settings.load_format,
+        trust_remote_code=settings.trust_remote_code,
+        max_model_len=settings.max_model_len,
+        max_num_seqs=settings.max_num_seqs,
+        gpu_memory_utilization=settings.gpu_memory_utilization,
+        kv_cache_memory_bytes=settings.kv_cache_bytes if on_cpu else None,
+        tensor_parallel_size=settings.tensor_parallel_size,
+        pipeline_parallel_size=settings.pipeline_parallel_size,
+        limit_mm_per_prompt={"image": 1},
+        enforce_eager=on_cpu,
+        # Every picture is seen once: keeping its features costs memory and time and saves nothing.
+        mm_processor_cache_gb=0,
+        disable_log_stats=True,
+        # With whitespace allowed between JSON tokens a weak model may write blanks until it is cut off.
+        structured_outputs_config=StructuredOutputsConfig(backend="xgrammar", disable_any_whitespace=True),
+    )
+    return AsyncLLM.from_engine_args(arguments)
+
+
+def _chat_part(part: str | Picture) -> dict[str, Any]:
+    if isinstance(part, Picture):
+        return {"type": "image_pil", "image_pil": part.image, "uuid": part.uuid}
+    return {"type": "text", "text": part}
+
+
+def _sampling_params(request: Request) -> SamplingParams:
+    from vllm.sampling_params import RequestOutputKind, SamplingParams, StructuredOutputsParams
+
+    sampling = request.sampling
+    return SamplingParams(
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        max_tokens=sampling.max_tokens,
+        seed=sampling.seed if sampling.temperature > 0 else None,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+        structured_outputs=StructuredOutputsParams(json=request.schema) if request.schema else None,
+    )
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:500].rstrip(".")

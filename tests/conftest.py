@@ -1,0 +1,105 @@
+"""Fixtures that tests share: a real redis-server, a real local Ray, the real vLLM engine, each started once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cluster.annotate import Pool, Result, annotate
+from cluster.embedded import embedded_redis
+from cluster.library import Source, resolve
+from cluster.ray_session import RaySession, ray_session
+from cluster.store import Store
+from teacher.catalog import Prompt, load
+from teacher.engine import EngineSettings, VllmEngine
+from teacher.models import home, identify, local_path
+from teacher.spec import Model, PromptRef, Sampling, Spec
+from tests.support.scripted import Script
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keep the tests' models and stores apart from the user's, and the tests offline."""
+    kept = {name: os.environ.get(name) for name in ("GALLON_HOME", "GALLON_STORE", "HF_HUB_OFFLINE", "RAY_ADDRESS")}
+    os.environ["GALLON_HOME"] = str(tmp_path_factory.mktemp("home"))
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ.pop("GALLON_STORE", None)
+    os.environ.pop("RAY_ADDRESS", None)
+    yield home()
+    for name, value in kept.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with embedded_redis(tmp_path_factory.mktemp("redis")) as url:
+        yield url
+
+
+@pytest.fixture
+def store(redis_url: str) -> Iterator[Store]:
+    """An empty store in the tests' Redis."""
+    store = Store(redis_url)
+    store._redis.flushall()
+    yield store
+    store.close()
+
+
+@pytest.fixture(scope="session")
+def ray_here(own_home: Path) -> Iterator[RaySession]:
+    with ray_session(None) as session:
+        yield session
+
+
+@pytest.fixture
+def describe() -> Prompt:
+    return load("describe")
+
+
+@pytest.fixture
+def spec(describe: Prompt) -> Spec:
+    """A spec without a picture, so that tests about rows draw nothing."""
+    return Spec(
+        model=Model(name="scripted", revision="1"),
+        prompt=PromptRef.of(describe),
+        sampling=Sampling(max_tokens=100),
+    )
+
+
+@pytest.fixture
+def run(store: Store, ray_here: RaySession, describe: Prompt, spec: Spec):
+    """Annotate files with the scripted engine, under `spec` unless another is given."""
+
+    def run_it(*files: Path, script: Script | None = None, limit: int | None = None, **changes) -> Result:
+        sources: list[Source] = resolve([str(file) for file in files], changes.pop("smiles_column", None))
+        arguments = {"spec": spec, "prompt": describe, "pool": Pool(concurrency=16), **changes}
+        return annotate(
+            sources, limit=limit, store=store, session=ray_here, engine=script or Script(), **arguments
+        )
+
+    return run_it
+
+
+@pytest.fixture(scope="session")
+def tiny_engine(own_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmEngine]:
+    """The shipped model in the real vLLM."""
+    settings = EngineSettings(max_num_seqs=32, kv_cache_bytes=1 << 28)
+    log = tmp_path_factory.mktemp("vllm") / "vllm.log"
+    engine = VllmEngine(identify("tiny"), local_path("tiny"), settings, log)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"the data for tests and benchmarks is not at {SHARED_DATA}")
+    return SHARED_DATA

@@ -1,0 +1,185 @@
+"""Rows through the whole pipeline on a real Ray and a real Redis, with the scripted engine."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from cluster.annotate import Pool
+from cluster.connection import StoreError
+from cluster.dead import dead_letters
+from cluster.store import Store
+from cluster.verify import verify
+from cluster.library import resolve
+from teacher.errors import EngineStartError
+from teacher.spec import Spec
+from tests.support.scripted import Script
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Path:
+    """Ten rows: five molecules, two duplicates, three rows that are none."""
+    rows = [b"CCO", b"OCC", b"c1ccccc1", b"", b"CC(=O)O", b"not-a-molecule", b"C\xff", b"C1=CC=CC=C1", b"CCN", b"CC#N"]
+    path = tmp_path / "library.smi"
+    path.write_bytes(b"\n".join(rows) + b"\n")
+    return path
+
+
+def test_ledger_of_a_library_adds_up(run, library: Path) -> None:
+    ledger = run(library).ledger
+    assert (ledger.rows, ledger.molecules, ledger.duplicates, ledger.invalid) == (10, 5, 2, 3)
+    assert (ledger.accepted, ledger.dead, ledger.pending, ledger.new) == (5, 0, 0, 5)
+
+
+def test_second_run_finds_nothing_to_do_and_starts_no_engine(run, library: Path, tmp_path: Path) -> None:
+    script = Script(starts=tmp_path / "starts")
+    run(library, script=script)
+    again = run(library, script=script).ledger
+    assert (again.accepted, again.new) == (5, 0)
+    assert (tmp_path / "starts").read_text().splitlines() == ["start"]
+
+
+def test_only_the_new_molecules_of_a_changed_library_are_annotated(run, library: Path, tmp_path: Path) -> None:
+    run(library)
+    library.write_bytes(b"CCCC\n" + library.read_bytes())
+    script = Script(requests=tmp_path / "requests")
+    ledger = run(library, script=script).ledger
+    assert (ledger.rows, ledger.accepted, ledger.new) == (11, 6, 1)
+    assert (tmp_path / "requests").read_text().splitlines() == ["CCCC"]
+
+
+def test_files_of_several_formats_are_one_library(run, library: Path, tmp_path: Path) -> None:
+    table = tmp_path / "more.csv.gz"
+    table.write_bytes(gzip.compress(b"id,smiles\n1,CCO\n2,CCCl\n"))
+    ledger = run(library, table).ledger
+    assert (ledger.rows, ledger.molecules, ledger.duplicates, ledger.invalid) == (12, 6, 3, 3)
+
+
+def test_limit_takes_the_first_rows(run, library: Path) -> None:
+    ledger = run(library, limit=4).ledger
+    assert (ledger.rows, ledger.molecules, ledger.duplicates, ledger.invalid) == (4, 2, 1, 1)
+
+
+def test_rows_that_are_no_molecule_leave_letters_with_file_row_and_reason(
+    run, library: Path, store: Store, spec: Spec
+) -> None:
+    run(library)
+    letters = {letter.row: letter for letter in dead_letters(store, spec)}
+    assert set(letters) == {4, 6, 7}
+    assert {letter.stage for letter in letters.values()} == {"parse"}
+    assert all(letter.source == str(library) for letter in letters.values())
+    assert letters[4].message == "The row is empty."
+    assert "cannot be read by RDKit" in letters[6].message
+    assert "not UTF-8" in letters[7].message
+
+
+def test_unusual_rows_cost_no_other_row(run, tmp_path: Path, store: Store, spec: Spec) -> None:
+    path = tmp_path / "odd.smi"
+    many_atoms = "C" * 300
+    odd = ["SMILES name", "C" * 5_000, many_atoms, "[Na+].[Cl-] salt", "CN(C)(C)(C)C", "CCO\tethanol"]
+    path.write_text("\n".join(odd) + "\n")
+    ledger = run(path).ledger
+    assert (ledger.rows, ledger.invalid, ledger.accepted) == (6, 3, 3)
+    reasons = {letter.row: letter.message for letter in dead_letters(store, spec)}
+    assert reasons[1] == "The row looks like a header line."
+    assert "5,000 bytes" in reasons[2]
+    assert "Explicit valence" in reasons[5]
+
+
+def test_cut_off_answer_is_tried_again_with_more_tokens(run, tmp_path: Path, store: Store, spec: Spec) -> None:
+    path = tmp_path / "one.smi"
+    path.write_text("CCO\n")
+    ledger = run(path, script=Script(cut_off={"CCO": 2})).ledger
+    ((_, record),) = store.records(spec.id)
+    assert (ledger.accepted, record.attempts, record.max_tokens) == (1, 3, 200)
+
+
+def test_answers_that_stay_invalid_become_a_dead_letter(run, library: Path, store: Store, spec: Spec) -> None:
+    script = Script(nonsense=frozenset({"CCO"}), cut_off={"CCN": 9}, rejected=frozenset({"CC#N"}))
+    ledger = run(library, script=script).ledger
+    assert (ledger.accepted, ledger.dead, ledger.pending) == (2, 3, 0)
+    letters = {letter.smiles: letter for _, letter in store.dead_letters(spec.id)}
+    assert (letters["CCO"].stage, letters["CCO"].attempts, letters["CCO"].text) == ("schema", 3, "nonsense")
+    assert (letters["CCN"].stage, letters["CCN"].attempts) == ("finish", 3)
+    assert (letters["CC#N"].stage, letters["CC#N"].attempts) == ("prompt", 1)
+
+
+def test_dead_molecules_are_left_alone_until_they_are_retried(run, library: Path, store: Store, spec: Spec) -> None:
+    run(library, script=Script(nonsense=frozenset({"CCO"})))
+    assert run(library).ledger.new == 0
+    assert store.retry_dead(spec.id) == 1
+    ledger = run(library).ledger
+    assert (ledger.accepted, ledger.dead, ledger.new) == (5, 0, 1)
+
+
+def test_molecule_that_kills_the_engine_dies_alone(run, library: Path, store: Store, spec: Spec, tmp_path: Path) -> None:
+    script = Script(poison=frozenset({"CCN"}), starts=tmp_path / "starts")
+    ledger = run(library, script=script).ledger
+    assert (ledger.accepted, ledger.dead, ledger.pending) == (4, 1, 0)
+    ((_, letter),) = store.dead_letters(spec.id)
+    assert (letter.smiles, letter.stage, letter.error) == ("CCN", "engine", "EngineDeadError")
+
+
+def test_engine_that_does_not_start_ends_the_run_with_its_reason(run, library: Path, store: Store, spec: Spec) -> None:
+    with pytest.raises(EngineStartError, match="no kernel image"):
+        run(library, script=Script(start_error="no kernel image"))
+    counts = store.counts(spec.id)
+    assert (counts.accepted, counts.dead, counts.pending) == (0, 0, 5)
+    assert [facts["state"] for facts in store.runs().values()] == ["failed"]
+
+
+def test_answers_below_the_least_grounding_are_refused(run, library: Path, spec: Spec, store: Store) -> None:
+    strict = spec.model_copy(update={"min_grounding": 0.9, "image_size": 64})
+    ledger = run(library, spec=strict).ledger
+    assert (ledger.accepted, ledger.dead) == (5, 0)
+    assert all(record.grounding.score >= 0.9 for _, record in store.records(strict.id))
+
+
+def test_two_specs_keep_both_sets_of_records(run, library: Path, spec: Spec, store: Store) -> None:
+    other = spec.model_copy(update={"graph": False})
+    assert other.id != spec.id
+    run(library)
+    assert run(library, spec=other).ledger.new == 5
+    assert [store.counts(each.id).accepted for each in (spec, other)] == [5, 5]
+
+
+def test_pool_of_several_annotators_finishes_every_row(run, tmp_path: Path) -> None:
+    path = tmp_path / "chains.smi"
+    path.write_text("".join("C" * length + "O\n" for length in range(1, 301)))
+    ledger = run(path, pool=Pool(workers=2, cpus=0.5, concurrency=8)).ledger
+    assert (ledger.rows, ledger.accepted, ledger.pending) == (300, 300, 0)
+
+
+def test_verify_agrees_with_the_run_and_notices_a_lost_record(run, library: Path, store: Store, spec: Spec) -> None:
+    run(library)
+    verdict = verify(resolve([str(library)]), limit=None, spec_id=spec.id, store=store)
+    assert verdict.ok
+    assert (verdict.rows, verdict.molecules, verdict.invalid, verdict.accepted) == (10, 5, 3, 5)
+    key, _ = next(store.records(spec.id))
+    store._redis.hdel(f"gallon:{{{key[0]:02x}}}:{spec.id}:accepted", key)
+    verdict = verify(resolve([str(library)]), limit=None, spec_id=spec.id, store=store)
+    assert (verdict.ok, verdict.missing) == (False, 1)
+
+
+def test_redis_that_evicts_keys_is_refused_before_anything_starts(run, library: Path, store: Store) -> None:
+    store._redis.config_set("maxmemory", "1gb")
+    store._redis.config_set("maxmemory-policy", "allkeys-lru")
+    try:
+        with pytest.raises(StoreError, match="noeviction"):
+            run(library)
+    finally:
+        store._redis.config_set("maxmemory", "0")
+        store._redis.config_set("maxmemory-policy", "noeviction")
+    assert store.runs() == {}
+
+
+def test_full_redis_ends_the_run_and_the_same_call_resumes(run, library: Path, store: Store) -> None:
+    store._redis.config_set("maxmemory", "1")
+    try:
+        with pytest.raises(StoreError, match="full"):
+            run(library)
+    finally:
+        store._redis.config_set("maxmemory", "0")
+    assert run(library).ledger.accepted == 5
