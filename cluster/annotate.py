@@ -176,6 +176,7 @@ def _set_up_ray_data() -> None:
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.execution_options.preserve_order = False
+    context.raise_original_map_exception = True  # so that an error of ours reaches the user as it is
 
 
 def _drive(dataset: ray.data.Dataset) -> None:

@@ -81,9 +81,7 @@ def run(store: Store, ray_here: RaySession, describe: Prompt, spec: Spec):
     def run_it(*files: Path, script: Script | None = None, limit: int | None = None, **changes) -> Result:
         sources: list[Source] = resolve([str(file) for file in files], changes.pop("smiles_column", None))
         arguments = {"spec": spec, "prompt": describe, "pool": Pool(concurrency=16), **changes}
-        return annotate(
-            sources, limit=limit, store=store, session=ray_here, engine=script or Script(), **arguments
-        )
+        return annotate(sources, limit=limit, store=store, session=ray_here, engine=script or Script(), **arguments)
 
     return run_it
 

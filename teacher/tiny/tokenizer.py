@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-VOCABULARY_SIZE = 1024
-SPECIAL_TOKENS = ("<pad>", "<end_of_utterance>", "<image>", "<fake_token_around_image>", "<global-img>")
+VOCABULARY_SIZE = 1024  # at most
+PAD, END, IMAGE = "<pad>", "<end_of_utterance>", "<image>"
+SPECIAL_TOKENS = (PAD, END, IMAGE, "<fake_token_around_image>", "<global-img>")  # the last four are Idefics3's
 
-# Only words of prose and the punctuation of JSON may become longer tokens. A word is two or more small letters,
-# perhaps after one capital, or one small letter alone, between edges at which no SMILES has such letters: there they
-# are followed by digits, brackets or bonds. So SMILES and bonds are always spelt, one token a character.
+# Only words of prose and the punctuation of JSON become tokens of several characters. A word is two or more small
+# letters, perhaps after one capital, or one small letter after a space, between edges where a SMILES has no such
+# letters: there they are followed by digits, brackets or bonds. So SMILES and lists of bonds are spelt, one token a
+# character, in which one character is always the same token.
 _EDGE = r"""(?=[\s.,;:!?"')]|$)"""
 PIECES = "|".join(
     (

@@ -10,9 +10,9 @@ import pytest
 from cluster.annotate import Pool
 from cluster.connection import StoreError
 from cluster.dead import dead_letters
+from cluster.library import resolve
 from cluster.store import Store
 from cluster.verify import verify
-from cluster.library import resolve
 from teacher.errors import EngineStartError
 from teacher.spec import Spec
 from tests.support.scripted import Script
@@ -114,7 +114,9 @@ def test_dead_molecules_are_left_alone_until_they_are_retried(run, library: Path
     assert (ledger.accepted, ledger.dead, ledger.new) == (5, 0, 1)
 
 
-def test_molecule_that_kills_the_engine_dies_alone(run, library: Path, store: Store, spec: Spec, tmp_path: Path) -> None:
+def test_molecule_that_kills_the_engine_dies_alone(
+    run, library: Path, store: Store, spec: Spec, tmp_path: Path
+) -> None:
     script = Script(poison=frozenset({"CCN"}), starts=tmp_path / "starts")
     ledger = run(library, script=script).ledger
     assert (ledger.accepted, ledger.dead, ledger.pending) == (4, 1, 0)

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from teacher.catalog import Picture, load, names
+from teacher.errors import UsageError
+from teacher.facts import vocabulary
+from teacher.spec import Model, PromptRef, Sampling, Spec
+
+
+def make_spec(**changes) -> Spec:
+    fields = {
+        "model": Model(name="tiny", revision="1"),
+        "prompt": PromptRef.of(load("describe")),
+        "image_size": 224,
+        "sampling": Sampling(max_tokens=100),
+    }
+    return Spec(**{**fields, **changes})
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_prompt_of_the_catalog_loads_under_its_name(name: str) -> None:
+    assert load(name).name == name
+
+
+def test_the_catalog_has_describe_and_gallon() -> None:
+    assert {"describe", "gallon"} <= set(names())
+
+
+def test_describe_lists_the_whole_vocabulary_in_text_and_schema() -> None:
+    prompt = load("describe")
+    assert prompt.json_schema is not None
+    groups = prompt.json_schema["properties"]["functional_groups"]["items"]["enum"]
+    assert groups == list(vocabulary())
+    assert ", ".join(vocabulary()) in prompt.instructions
+    assert not prompt.needs_task
+
+
+def test_gallon_takes_a_task_and_has_no_schema() -> None:
+    prompt = load("gallon")
+    content = prompt.fill(task="Is it soluble {smiles}?", smiles="CCO")
+    assert prompt.needs_task
+    assert prompt.json_schema is None
+    assert "Is it soluble {smiles}?" in content[0]
+
+
+def test_a_modality_that_is_left_out_leaves_no_trace() -> None:
+    prompt = load("describe")
+    picture = Picture(image=None, uuid="x")  # type: ignore[arg-type]
+    assert prompt.fill(task=None, smiles="CCO", picture=picture, graph="C0-C1 C1-O2")[1:] == [
+        prompt.image,
+        picture,
+        "SMILES: CCO",
+        prompt.graph.replace("{graph}", "C0-C1 C1-O2"),
+        prompt.closing,
+    ]
+    assert prompt.fill(task=None, smiles=None, graph="C0-C1")[1:] == [
+        prompt.graph.replace("{graph}", "C0-C1"),
+        prompt.closing,
+    ]
+
+
+def test_a_prompt_file_of_ones_own_is_taken_by_its_path(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "name: mine\nversion: 2\nsummary: s\nmax_tokens: 5\ninstructions: Look.\nimage: 'Drawing:'\n"
+        "smiles: 'SMILES: {smiles}'\ngraph: '{graph}'\nclosing: 'Answer:'\n"
+    )
+    assert (load(str(path)).name, load(str(path)).version) == ("mine", 2)
+
+
+@pytest.mark.parametrize("text", ["name: x\n", "{", "- 1\n", "name: mine\nsmiles: no place\n"])
+def test_a_bad_prompt_file_is_refused_in_one_sentence(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match="is not") as caught:
+        load(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_prompt_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(UsageError, match="describe, gallon"):
+        load("descrbe")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": Model(name="tiny", revision="2")},
+        {"model": Model(name="tiny", revision="1", dtype="float32")},
+        {"prompt": PromptRef.of(load("gallon"))},
+        {"task": "solubility"},
+        {"smiles": False},
+        {"image_size": 256},
+        {"image_size": None},
+        {"graph": False},
+        {"sampling": Sampling(max_tokens=101)},
+        {"sampling": Sampling(max_tokens=100, seed=1)},
+        {"structured": False},
+        {"min_grounding": 0.5},
+    ],
+)
+def test_everything_in_a_spec_decides_its_id(change: dict) -> None:
+    assert make_spec(**change).id != make_spec().id
+
+
+def test_a_spec_read_back_from_json_keeps_its_id() -> None:
+    spec = make_spec(task="µ-opioid")
+    assert Spec.model_validate_json(spec.model_dump_json()).id == spec.id
+
+
+def test_a_spec_that_shows_nothing_of_the_molecule_is_refused() -> None:
+    with pytest.raises(ValidationError, match="must be given"):
+        make_spec(smiles=False, image_size=None, graph=False)
+
+
+def test_a_retry_draws_anew_and_gets_more_tokens_only_if_it_was_cut_off() -> None:
+    sampling = Sampling(max_tokens=100, seed=7)
+    assert sampling.rung(0, cut_off=False) == sampling
+    again = sampling.rung(2, cut_off=False)
+    assert (again.seed, again.max_tokens) == (9, 100)
+    assert again.temperature > 0
+    assert sampling.rung(2, cut_off=True).max_tokens == 200
