@@ -198,7 +198,7 @@ def annotate(
     """
     from cluster.library import resolve
 
-    _annotate(resolve(library, smiles_column), limit, spec, engine, store, as_json)
+    _annotate(resolve(library, smiles_column), limit, spec, engine, where=store, as_json=as_json)
 
 
 @app.command()
@@ -220,7 +220,7 @@ def demo(
 
     from cluster.library import resolve
 
-    _annotate(resolve([f"{RDConfig.RDDataDir}/NCI/first_5K.smi"]), limit, spec, engine, store, as_json)
+    _annotate(resolve([f"{RDConfig.RDDataDir}/NCI/first_5K.smi"]), limit, spec, engine, where=store, as_json=as_json)
 
 
 @app.command()
@@ -378,7 +378,13 @@ def import_(
 
 
 def _annotate(
-    sources: list[Source], limit: int | None, options: SpecOptions, engine: EngineOptions, where: str, as_json: bool
+    sources: list[Source],
+    limit: int | None,
+    options: SpecOptions,
+    engine: EngineOptions,
+    *,
+    where: str,
+    as_json: bool,
 ) -> None:
     from cluster.annotate import annotate as run
     from cluster.embedded import open_store

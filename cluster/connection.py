@@ -35,7 +35,7 @@ class StoreDeniedError(StoreError):
 def connect(url: str) -> Redis:
     """Connect to the Redis at `url` (`redis://`, `rediss://` or `unix://`) and make sure that it answers.
 
-    A broken connection is tried again for about 20 s before it is given up; the first one is not.
+    A connection that breaks later is tried again for about 20 s before it is given up; the first one is not.
 
     Raises:
         UsageError: the URL is none that this project understands.
@@ -45,18 +45,38 @@ def connect(url: str) -> Redis:
     from redis.backoff import ExponentialBackoff
     from redis.retry import Retry
 
-    try:
-        impatient = Redis.from_url(url, socket_connect_timeout=CONNECT_SECONDS, socket_timeout=CONNECT_SECONDS)
-    except ValueError as error:
-        raise UsageError(f"'{_without_password(url)}' is no Redis URL: {error}.") from None
-    with store_errors(url), impatient:
-        impatient.ping()
+    connect_once(url).close()
     return Redis.from_url(
         url,
         socket_connect_timeout=CONNECT_SECONDS,
         socket_timeout=ANSWER_SECONDS,
         retry=Retry(ExponentialBackoff(cap=5.0, base=0.1), 8),
     )
+
+
+def connect_once(url: str) -> Redis:
+    """Connect as `connect` does, for a few calls that are not worth waiting for.
+
+    Raises:
+        UsageError: the URL is none that this project understands.
+        StoreError: nobody answers, or the answer is a refusal.
+    """
+    from redis import Redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    try:
+        redis = Redis.from_url(
+            url,
+            socket_connect_timeout=CONNECT_SECONDS,
+            socket_timeout=CONNECT_SECONDS,
+            retry=Retry(NoBackoff(), 0),
+        )
+    except ValueError as error:
+        raise UsageError(f"'{_without_password(url)}' is no Redis URL: {error}.") from None
+    with store_errors(url):
+        redis.ping()
+    return redis
 
 
 @contextmanager

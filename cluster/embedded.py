@@ -16,7 +16,7 @@ from contextlib import contextmanager, nullcontext
 from hashlib import blake2b
 from pathlib import Path
 
-from cluster.connection import StoreError, StoreGoneError, connect
+from cluster.connection import StoreError, StoreGoneError, connect_once
 from cluster.store import Store
 
 START_SECONDS = 120.0  # reading back an append-only file of some gigabytes takes a while
@@ -114,7 +114,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _answers(url: str) -> bool:
     try:
-        connect(url).close()
+        connect_once(url).close()
     except StoreGoneError:
         return False
     return True
@@ -146,7 +146,7 @@ def _stop_if_last(users: int, url: str) -> None:
     except BlockingIOError:
         return
     try:
-        redis = connect(url)
+        redis = connect_once(url)
     except StoreGoneError:
         return
     redis.shutdown(nosave=True)

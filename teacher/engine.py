@@ -126,11 +126,9 @@ class VllmEngine:
         from vllm.renderers.params import ChatParams
         from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
 
-        message: Any = {"role": "user", "content": [_chat_part(part) for part in request.content]}
         try:
-            _, (prompt,) = await self._llm.renderer.render_chat_async([[message]], ChatParams())
-            params = _sampling_params(request)
-            async for output in self._llm.generate(prompt, params, str(next(self._ids))):
+            _, (prompt,) = await self._llm.renderer.render_chat_async([[chat_message(request)]], ChatParams())
+            async for output in self._llm.generate(prompt, sampling_params(request), str(next(self._ids))):
                 final = output
         except VLLMClientError as error:
             raise PromptRejectedError(str(error)) from error
@@ -147,7 +145,7 @@ class VllmEngine:
     def _start(self, model: Model, path: str, settings: EngineSettings) -> AsyncLLM:
         try:
             with self._log.capture():
-                return asyncio.run_coroutine_threadsafe(_launch(model, path, settings), self._loop).result()
+                return asyncio.run_coroutine_threadsafe(launch(model, path, settings), self._loop).result()
         # Whatever stops vLLM from starting (a ValueError, a RuntimeError, an ImportError, CUDA out of memory, ...)
         # means the same to the caller: no engine, and vLLM's reason.
         except Exception as error:
@@ -171,7 +169,7 @@ def serve(model: Model, settings: EngineSettings, log_path: Path) -> Engine:
     return VllmEngine(model, local_path(model.name), settings, log_path)
 
 
-async def _launch(model: Model, path: str, settings: EngineSettings) -> AsyncLLM:
+async def launch(model: Model, path: str, settings: EngineSettings) -> AsyncLLM:
     """Start `AsyncLLM` inside the running event loop, which it is then bound to."""
     # A model is data: nothing of what vLLM reports leaves the machine.
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
@@ -208,13 +206,19 @@ async def _launch(model: Model, path: str, settings: EngineSettings) -> AsyncLLM
     return AsyncLLM.from_engine_args(arguments)
 
 
+def chat_message(request: Request) -> Any:
+    """Return the request's content as vLLM's chat renderer takes it."""
+    return {"role": "user", "content": [_chat_part(part) for part in request.content]}
+
+
 def _chat_part(part: str | Picture) -> dict[str, Any]:
     if isinstance(part, Picture):
         return {"type": "image_pil", "image_pil": part.image, "uuid": part.uuid}
     return {"type": "text", "text": part}
 
 
-def _sampling_params(request: Request) -> SamplingParams:
+def sampling_params(request: Request) -> SamplingParams:
+    """Return the request's sampling, and the schema that it is held to, in vLLM's terms."""
     from vllm.sampling_params import RequestOutputKind, SamplingParams, StructuredOutputsParams
 
     sampling = request.sampling
