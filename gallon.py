@@ -455,7 +455,7 @@ def _spec(options: SpecOptions) -> tuple[Spec, Prompt]:
             model=Model(
                 name=found.name,
                 revision=found.revision,
-                dtype=options.dtype,  # type: ignore[arg-type]  # pydantic checks it
+                dtype=found.dtype if options.dtype == "auto" else options.dtype,  # type: ignore[arg-type]
                 quantization=options.quantization,
             ),
             prompt=PromptRef.of(prompt),
@@ -478,7 +478,7 @@ def _spec(options: SpecOptions) -> tuple[Spec, Prompt]:
 
 
 def _engine_settings(options: EngineOptions) -> EngineSettings:
-    from cluster.resources import default_concurrency
+    from cluster.resources import cpu_threads, default_concurrency
     from teacher.engine import EngineSettings
 
     return EngineSettings(
@@ -486,6 +486,7 @@ def _engine_settings(options: EngineOptions) -> EngineSettings:
         max_num_seqs=options.concurrency or default_concurrency(),
         gpu_memory_utilization=options.gpu_memory,
         kv_cache_bytes=round(options.kv_cache_gib * 2**30),
+        cpu_threads=cpu_threads(options.workers or 1),
         tensor_parallel_size=options.tensor_parallel,
         pipeline_parallel_size=options.pipeline_parallel,
         load_format=options.load_format,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 from typing import TYPE_CHECKING
 
 from cluster.annotate import Pool
@@ -34,6 +35,15 @@ def on_cpu() -> bool:
 def default_concurrency() -> int:
     """Return how many molecules an engine works on at a time unless the user says otherwise."""
     return CPU_CONCURRENCY if on_cpu() else GPU_CONCURRENCY
+
+
+def cpu_threads(workers: int) -> int | None:
+    """Return the threads that each of some engines on this machine's CPU gets; None where they run on GPUs.
+
+    One core is left to the annotators, which draw, tokenise and check: on two cores an engine with two threads was
+    slower by half.
+    """
+    return max(1, ((os.cpu_count() or 1) - 1) // workers) if on_cpu() else None
 
 
 def check_reachable(store: Store, session: RaySession) -> None:

@@ -69,15 +69,16 @@ class Prompt(BaseModel):
 
         The parts that all molecules share come first, so that the engine computes them once (prefix caching).
         """
-        content: Content = [self.instructions.replace("{task}", task or "").strip()]
-        if picture is not None:
-            content += [self.image, picture]
-        if smiles is not None:
-            content.append(self.smiles.replace("{smiles}", smiles))
+        before = [self.instructions.replace("{task}", task or "").strip()]
+        after = [self.closing]
         if graph is not None:
-            content.append(self.graph.replace("{graph}", graph))
-        content.append(self.closing)
-        return content
+            after.insert(0, self.graph.replace("{graph}", graph))
+        if smiles is not None:
+            after.insert(0, self.smiles.replace("{smiles}", smiles))
+        if picture is None:
+            return ["\n".join(before + after)]
+        # Chat templates differ in what they put between parts, many of them nothing.
+        return ["\n".join([*before, self.image, ""]), picture, "\n".join(["", *after])]
 
 
 def names() -> list[str]:

@@ -70,6 +70,7 @@ class EngineSettings:
         max_num_seqs: requests computed at the same time.
         gpu_memory_utilization: share of each GPU's memory for weights and KV cache.
         kv_cache_bytes: size of the KV cache on a CPU, where no share of a GPU decides it.
+        cpu_threads: threads that compute the model on a CPU; None leaves it to the environment.
         tensor_parallel_size: GPUs that share each layer.
         pipeline_parallel_size: GPUs (times the above) that share the layers.
         load_format: vLLM's way to load weights; `dummy` makes random ones, for measurements.
@@ -80,6 +81,7 @@ class EngineSettings:
     max_num_seqs: int = 256
     gpu_memory_utilization: float = 0.9
     kv_cache_bytes: int = 1 << 30
+    cpu_threads: int | None = None
     tensor_parallel_size: int = 1
     pipeline_parallel_size: int = 1
     load_format: str = "auto"
@@ -176,6 +178,8 @@ async def launch(model: Model, path: str, settings: EngineSettings) -> AsyncLLM:
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     # Several processes share a small machine's cores: binding threads to cores makes them wait for one another.
     os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+    if settings.cpu_threads is not None:
+        os.environ["OMP_NUM_THREADS"] = str(settings.cpu_threads)
     from vllm.config.structured_outputs import StructuredOutputsConfig
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.platforms import current_platform
@@ -196,6 +200,8 @@ async def launch(model: Model, path: str, settings: EngineSettings) -> AsyncLLM:
         tensor_parallel_size=settings.tensor_parallel_size,
         pipeline_parallel_size=settings.pipeline_parallel_size,
         limit_mm_per_prompt={"image": 1},
+        # On a CPU the model runs inside the engine's own process: as a process of its own it doubles the CPU time.
+        distributed_executor_backend="uni" if on_cpu and settings.gpus == 1 else None,
         enforce_eager=on_cpu,
         # Every picture is seen once: keeping its features costs memory and time and saves nothing.
         mm_processor_cache_gb=0,

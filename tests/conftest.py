@@ -89,7 +89,7 @@ def run(store: Store, ray_here: RaySession, describe: Prompt, spec: Spec):
 @pytest.fixture(scope="session")
 def tiny_engine(own_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmEngine]:
     """The shipped model in the real vLLM."""
-    settings = EngineSettings(max_num_seqs=32, kv_cache_bytes=1 << 28)
+    settings = EngineSettings(max_num_seqs=32, kv_cache_bytes=1 << 28, cpu_threads=1)
     log = tmp_path_factory.mktemp("vllm") / "vllm.log"
     engine = VllmEngine(identify("tiny"), local_path("tiny"), settings, log)
     yield engine

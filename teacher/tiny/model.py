@@ -44,7 +44,6 @@ TEXT: dict[str, Any] = {
     "rms_norm_eps": 1e-5,
 }
 
-
 EMBEDDING = "model.text_model.embed_tokens.weight"  # of the words going in, and, transposed, coming out
 
 # The random start departs from unit variance where that makes a random model talk like a trained one: attention looks

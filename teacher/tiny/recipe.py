@@ -88,13 +88,14 @@ def build(folder: Path) -> None:
 
 def _digest() -> str:
     """Digest what decides the checkpoint; 12 hexadecimal digits."""
+    special_ids = {token: number for number, token in enumerate(tokenizer.SPECIAL_TOKENS)}
     recipe = (
         SEED,
         CHAT_TEMPLATE,
-        IMAGE_PROCESSOR,
         (QUIET, LOUD, ENDINGS),
         (tokenizer.VOCABULARY_SIZE, tokenizer.SPECIAL_TOKENS, tokenizer.PIECES),
-        (model.VISION, model.TEXT, model.SCALE_FACTOR, model.GAINS),
+        model.GAINS,
+        _settings(model.configuration(special_ids)),
     )
     digest = hashlib.sha256(json.dumps(recipe).encode())
     for file in corpus.files():

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from teacher.engine import Completion, PromptRejectedError, Request
@@ -17,9 +18,10 @@ from teacher.errors import EngineDeadError, EngineStartError
 from teacher.facts import facts_of
 from teacher.molecule import parse
 
-SMILES_LINE = re.compile(r"^SMILES: (.+)$")
+SMILES_LINE = re.compile(r"^SMILES: (.+)$", re.MULTILINE)
 
 
+@cache
 def true_answer(smiles: str) -> str:
     """What a perfect LLM would write for the `describe` prompt."""
     facts = facts_of(parse(smiles.encode()).mol)
@@ -84,7 +86,7 @@ class ScriptedEngine:
 
     def _answer(self, request: Request) -> Completion:
         smiles = next(
-            found[1] for part in request.content if isinstance(part, str) and (found := SMILES_LINE.match(part))
+            found[1] for part in request.content if isinstance(part, str) and (found := SMILES_LINE.search(part))
         )
         _add_line(self._script.requests, smiles)
         if self._dead or smiles in self._script.poison:

@@ -50,17 +50,14 @@ def test_gallon_takes_a_task_and_has_no_schema() -> None:
 def test_a_modality_that_is_left_out_leaves_no_trace() -> None:
     prompt = load("describe")
     picture = Picture(image=None, uuid="x")  # type: ignore[arg-type]
-    assert prompt.fill(task=None, smiles="CCO", picture=picture, graph="C0-C1 C1-O2")[1:] == [
-        prompt.image,
-        picture,
-        "SMILES: CCO",
-        prompt.graph.replace("{graph}", "C0-C1 C1-O2"),
-        prompt.closing,
-    ]
-    assert prompt.fill(task=None, smiles=None, graph="C0-C1")[1:] == [
-        prompt.graph.replace("{graph}", "C0-C1"),
-        prompt.closing,
-    ]
+    graph = prompt.graph.replace("{graph}", "C0-C1 C1-O2")
+    before, shown, after = prompt.fill(task=None, smiles="CCO", picture=picture, graph="C0-C1 C1-O2")
+    assert isinstance(before, str)
+    assert before.endswith(f"\n{prompt.image}\n")
+    assert shown is picture
+    assert after == f"\nSMILES: CCO\n{graph}\n{prompt.closing}"
+    (text,) = prompt.fill(task=None, smiles=None, graph="C0-C1 C1-O2")
+    assert text == f"{prompt.instructions.strip()}\n{graph}\n{prompt.closing}"
 
 
 def test_a_prompt_file_of_ones_own_is_taken_by_its_path(tmp_path: Path) -> None:
