@@ -44,18 +44,23 @@ from tests.support.machine import machine
 from tests.support.scripted import true_answer
 
 IMAGE_SIZE = 224
+WARM_UP = 16  # requests by which an engine loads its code, before it counts as ready
 
 
 @dataclass(frozen=True)
 class TimedServe:
-    """Starts the engine inside the annotator and writes down when it was ready."""
+    """Starts the engine inside the annotator, lets it load its code, and writes down when it was ready."""
 
     spec: Spec
+    prompt: Prompt
     settings: EngineSettings
     ready: Path
 
     def __call__(self, log_path: Path) -> Engine:
         engine = serve(self.spec.model, self.settings, log_path)
+        warm_up = _requests([parse(b"C" * length) for length in range(1, WARM_UP + 1)], self.spec, self.prompt)
+        for answer in [engine.submit(request) for request in warm_up]:
+            answer.result()
         self.ready.write_text(repr(time.time()))
         return engine
 
@@ -82,7 +87,7 @@ def main() -> None:
         llm = bare.run_until_complete(launch(spec.model, local_path("tiny"), settings))
         rates: dict[str, list[float]] = {"bare": [], "ours": []}
         tokens: dict[str, int] = {}
-        bare.run_until_complete(_bare(llm, _requests(molecules[:16], spec, prompt)))  # the first requests load code
+        bare.run_until_complete(_bare(llm, _requests(molecules[-WARM_UP:], spec, prompt)))
         for repeat in range(arguments.repeats):
             rate, tokens["bare"] = bare.run_until_complete(_bare(llm, _requests(molecules, spec, prompt)))
             rates["bare"].append(rate)
@@ -100,6 +105,7 @@ def main() -> None:
                 f"repeat {repeat}: bare {rates['bare'][-1]:.1f}, ours {rates['ours'][-1]:.1f} rows/s", file=sys.stderr
             )
         llm.shutdown()
+        bare.run_until_complete(asyncio.sleep(1))  # for its tasks to end
         stages = _stages(Path(folder) / "stages", molecules, spec, prompt)
     medians = {name: statistics.median(values) for name, values in rates.items()}
     result = {
@@ -177,7 +183,7 @@ def _ours(
             prompt=prompt,
             store=store,
             session=session,
-            engine=TimedServe(spec, settings, ready),
+            engine=TimedServe(spec, prompt, settings, ready),
             pool=Pool(concurrency=settings.max_num_seqs),
         )
         last = max(record.time for _, record in store.records(spec.id))
