@@ -7,8 +7,8 @@ import socket
 import threading
 import time
 from collections.abc import Iterable
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -39,7 +39,8 @@ class Task:
 
     Attributes:
         attempts: how many times it was taken up to be annotated, over all runs.
-        facts: what RDKit knows of the molecule, from its first submission on.
+        facts: what RDKit knows of the molecule.
+        request: its rendered prompt; None where it was refused instead.
         tries: how many answers were refused.
         deaths: how many engines died with it in their hands.
         cut_off: whether the last answer was refused because it was not finished.
@@ -52,6 +53,8 @@ class Task:
     row: int
     attempts: int
     facts: Facts | None = None
+    request: Request | None = None
+    refused: PromptRejectedError | None = None
     tries: int = 0
     deaths: int = 0
     cut_off: bool = False
@@ -69,7 +72,8 @@ class Annotator:
         self._job = job
         self._store = Store(job.store_url)
         self._log_path = Path(log_folder) / f"vllm-{socket.gethostname()}-{os.getpid()}.log"
-        self._engine: Engine | None = None
+        self._engine: Future[Engine] | None = None
+        self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine-start")
         self._engine_lock = threading.Lock()
         self._suspects_lock = threading.Lock()
         versions = software_versions()
@@ -85,8 +89,11 @@ class Annotator:
         import pyarrow as pa
 
         tasks = self._claim(batch.to_pylist())
-        engine = self._running_engine() if tasks else None
-        if engine is not None:
+        if tasks:
+            starting = self._engine_starting()
+            for task in tasks.values():
+                self._prepare(task)  # the first batches are drawn while the engine starts
+            engine = starting.result()
             try:
                 self._annotate(engine, tasks)
             except EngineDeadError:
@@ -110,6 +117,13 @@ class Annotator:
             for row, count in zip(rows, attempts, strict=True)
             if count > 0
         }
+
+    def _prepare(self, task: Task) -> None:
+        """Render the prompt of a molecule, or note why RDKit cannot."""
+        try:
+            task.request = self._request(task)
+        except RDKIT_ERRORS as error:
+            task.refused = PromptRejectedError(f"RDKit cannot render this molecule: {error}")
 
     def _request(self, task: Task) -> Request:
         """Render the prompt of a molecule; what RDKit knows of it is found out first, so that no answer is in vain."""
@@ -157,11 +171,11 @@ class Annotator:
 
     def _submit(self, engine: Engine, task: Task, answers: SimpleQueue[tuple[Task, Future[Completion]]]) -> None:
         task.started = time.monotonic()
-        try:
-            answer = engine.submit(self._request(task))
-        except RDKIT_ERRORS as error:
-            answer = Future()
-            answer.set_exception(PromptRejectedError(f"RDKit cannot render this molecule: {error}"))
+        if task.request is None:
+            answer: Future[Completion] = Future()
+            answer.set_exception(task.refused)
+        else:
+            answer = engine.submit(replace(task.request, sampling=self._sampling(task)))
         answer.add_done_callback(lambda answer: answers.put((task, answer)))
 
     def _judge(self, task: Task, answer: Future[Completion]) -> Record | Letter | None:
@@ -196,7 +210,7 @@ class Annotator:
             (task.attempts,) = self._store.claim(self._job.spec.id, [task.key])
             if task.attempts == 0:
                 return None
-            engine = self._running_engine()
+            engine = self._engine_starting().result()
             try:
                 return self._annotate(engine, {task.key: task})
             except EngineDeadError:
@@ -205,7 +219,7 @@ class Annotator:
     # To the store
 
     def _record(self, task: Task, completion: Completion, seconds: float) -> Record:
-        assert task.facts is not None, "a task is submitted before it is answered"
+        assert task.facts is not None, "a task is prepared before it is answered"
         checked = check(
             completion.text,
             completion.finish_reason,
@@ -256,16 +270,17 @@ class Annotator:
 
     # The engine's life
 
-    def _running_engine(self) -> Engine:
+    def _engine_starting(self) -> Future[Engine]:
+        """Return the engine that runs or starts; start one where there is none."""
         with self._engine_lock:
             if self._engine is None:
-                self._engine = self._job.engine(self._log_path)
+                self._engine = self._starter.submit(self._job.engine, self._log_path)
             return self._engine
 
     def _discard(self, engine: Engine) -> None:
         """Forget a dead engine, once, whichever thread notices first."""
         with self._engine_lock:
-            if self._engine is engine:
+            if self._engine is not None and self._engine.done() and self._engine.result() is engine:
                 self._engine = None
                 engine.close()
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from teacher.errors import GallonError
+
+CONNECT_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,15 +50,13 @@ def ray_session(address: str | None) -> Iterator[RaySession]:
 
     address = address or os.environ.get("RAY_ADDRESS")
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
-    try:
-        if address:
-            context = ray.init(address=address, namespace="gallon", **quiet)
-        else:
-            # Two logical cores at the least: reading, parsing and annotating each need a share to run side by side.
-            cores = max(2, os.cpu_count() or 2)
-            context = ray.init(address="local", num_cpus=cores, include_dashboard=True, namespace="gallon", **quiet)
-    except ConnectionError as error:
-        raise GallonError(f"No Ray cluster answers at {address}: start one, or leave out --ray. ({error})") from None
+    if address:
+        _check_answers(address)
+        context = ray.init(address=address, namespace="gallon", **quiet)
+    else:
+        # Two logical cores at the least: reading, parsing and annotating each need a share to run side by side.
+        cores = max(2, os.cpu_count() or 2)
+        context = ray.init(address="local", num_cpus=cores, include_dashboard=True, namespace="gallon", **quiet)
     resources = ray.cluster_resources()
     logs = Path(ray._private.worker._global_node.get_logs_dir_path())
     with _chatter_to(logs / "gallon-driver.log"):
@@ -69,6 +71,24 @@ def ray_session(address: str | None) -> Iterator[RaySession]:
             )
         finally:
             ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Knock at a cluster's address: Ray itself would try for minutes.
+
+    Raises:
+        GallonError: nobody answers there.
+    """
+    place = urlsplit(address if "://" in address else f"//{address}")
+    if place.port is None:
+        return  # a word such as `auto`, which Ray looks up by itself
+    try:
+        socket.create_connection((place.hostname, place.port), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        raise GallonError(
+            f"No Ray cluster answers at {address} ({error.strerror or error}): start one, correct the address, "
+            "or leave out --ray and RAY_ADDRESS to use this machine."
+        ) from None
 
 
 @contextmanager

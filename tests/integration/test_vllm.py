@@ -1,0 +1,97 @@
+"""The real vLLM on the CPU, with the tiny model."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from teacher.catalog import Picture, Prompt
+from teacher.checks import check
+from teacher.depiction import draw
+from teacher.engine import (
+    EngineSettings,
+    PromptRejectedError,
+    Request,
+    VllmEngine,
+    chat_message,
+    sampling_params,
+)
+from teacher.errors import EngineStartError
+from teacher.facts import facts_of
+from teacher.graph import graph_text
+from teacher.models import identify, local_path
+from teacher.molecule import parse
+from teacher.spec import Sampling
+
+SMILES = ["CCO", "c1ccccc1O", "CC(=O)Nc1ccc(O)cc1", "O=C(O)c1ccccc1", "CCN(CC)CC", "C1CCCCC1"]
+
+
+def request(prompt: Prompt, smiles: str, *, drawn: str | None = None, uuid: str | None = None) -> Request:
+    mol = parse(smiles.encode()).mol
+    picture = Picture(draw(parse((drawn or smiles).encode()).mol, 224), uuid or f"test-{drawn or smiles}")
+    content = prompt.fill(task=None, smiles=smiles, picture=picture, graph=graph_text(mol))
+    return Request(content, Sampling(max_tokens=prompt.max_tokens), prompt.json_schema)
+
+
+def test_every_structured_answer_finishes_and_follows_the_schema(tiny_engine: VllmEngine, describe: Prompt) -> None:
+    answers = {smiles: tiny_engine.submit(request(describe, smiles)) for smiles in SMILES}
+    for smiles, answer in answers.items():
+        completion = answer.result()
+        checked = check(
+            completion.text, completion.finish_reason, describe.json_schema, facts_of(parse(smiles.encode()).mol)
+        )
+        assert checked.fields == json.loads(completion.text)
+        assert 0 <= checked.grounding.score <= 1
+        assert completion.prompt_tokens > 200
+        assert completion.completion_tokens > 10
+
+
+def test_the_same_request_is_answered_alike(tiny_engine: VllmEngine, describe: Prompt) -> None:
+    first, second = (tiny_engine.submit(request(describe, "CCO")).result() for _ in range(2))
+    assert first == second
+
+
+def test_the_picture_that_is_sent_is_the_one_that_is_seen(tiny_engine: VllmEngine, describe: Prompt) -> None:
+    """Wrong pictures out of a cache have happened (vllm issues 20261 and 52583)."""
+
+    async def first_logprobs(drawn: str) -> dict[int, float]:
+        from vllm.renderers.params import ChatParams
+
+        asked = request(describe, "CCO", drawn=drawn)
+        params = sampling_params(Request(asked.content, Sampling(max_tokens=1)))
+        params.logprobs = 5
+        _, (prompt,) = await tiny_engine._llm.renderer.render_chat_async([[chat_message(asked)]], ChatParams())
+        async for output in tiny_engine._llm.generate(prompt, params, f"canary-{drawn}-{id(asked)}"):
+            final = output
+        return {token: entry.logprob for token, entry in final.outputs[0].logprobs[0].items()}
+
+    def logprobs(drawn: str) -> dict[int, float]:
+        return asyncio.run_coroutine_threadsafe(first_logprobs(drawn), tiny_engine._loop).result()
+
+    ethanol, benzene, ethanol_again = (logprobs(drawn) for drawn in ("CCO", "c1ccccc1", "CCO"))
+    assert ethanol != benzene
+    assert ethanol_again == pytest.approx(ethanol, abs=1e-3)
+
+
+def test_a_prompt_longer_than_the_context_is_refused_and_costs_nobody_else(
+    tiny_engine: VllmEngine, describe: Prompt
+) -> None:
+    long = tiny_engine.submit(request(describe, "C" * 400 + "O" + "N" * 90))
+    short = tiny_engine.submit(request(describe, "CCO"))
+    with pytest.raises(PromptRejectedError, match="context"):
+        long.result()
+    assert short.result().finish_reason == "stop"
+
+
+def test_an_engine_that_cannot_read_its_weights_says_so(own_home: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(local_path("tiny"), broken)
+    (broken / "model.safetensors").write_bytes(b"no weights at all")
+    model = identify(str(broken))
+    with pytest.raises(EngineStartError, match=r"vLLM could not start .*broken: .*(header|[Ss]afetensor)") as caught:
+        VllmEngine(model, str(broken), EngineSettings(cpu_threads=1), tmp_path / "vllm.log")
+    assert "\n" not in str(caught.value)
