@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import sys
 from collections.abc import Iterator
@@ -50,6 +51,7 @@ def ray_session(address: str | None) -> Iterator[RaySession]:
 
     address = address or os.environ.get("RAY_ADDRESS")
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     if address:
         _check_answers(address)
         context = ray.init(address=address, namespace="gallon", **quiet)
@@ -57,6 +59,7 @@ def ray_session(address: str | None) -> Iterator[RaySession]:
         # Two logical cores at the least: reading, parsing and annotating each need a share to run side by side.
         cores = max(2, os.cpu_count() or 2)
         context = ray.init(address="local", num_cpus=cores, include_dashboard=True, namespace="gallon", **quiet)
+    signal.signal(signal.SIGTERM, on_sigterm)  # Ray puts a handler of its own in its place, which ends the run at once
     resources = ray.cluster_resources()
     logs = Path(ray._private.worker._global_node.get_logs_dir_path())
     with _chatter_to(logs / "gallon-driver.log"):

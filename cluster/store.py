@@ -66,7 +66,7 @@ class Store:
         self.url = url
         self._redis = connect(url)
         self._scripts = {
-            name: self._redis.register_script(files("cluster").joinpath(f"lua/{name}.lua").read_text())
+            name: self._redis.register_script(_lua("failed") + _lua(name))
             for name in ("register", "claim", "commit", "rows", "tally", "retry")
         }
 
@@ -342,6 +342,10 @@ def choose_spec(store: Store, spec_id: str | None) -> Spec:
     known = ", ".join(f"{spec.id} ({spec.model.name}, {spec.prompt.name})" for spec in specs.values())
     what = "There are several specs" if fitting else f"There is no spec '{spec_id}'"
     raise UsageError(f"{what}: choose one with --spec out of {known}.")
+
+
+def _lua(name: str) -> str:
+    return files("cluster").joinpath(f"lua/{name}.lua").read_text()
 
 
 def _bucket(key: bytes) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +51,7 @@ class Prompt(BaseModel):
     closing: str
     json_schema: dict[str, Any] | None = Field(default=None, alias="schema")
 
-    @cached_property
+    @property
     def digest(self) -> str:
         """SHA-256 of everything the prompt says, so that an edited file is another prompt."""
         return hashlib.sha256(self.model_dump_json(by_alias=True).encode()).hexdigest()

@@ -152,7 +152,7 @@ class VllmEngine:
         # means the same to the caller: no engine, and vLLM's reason.
         except Exception as error:
             self._stop_loop()
-            reason = self._log.reason() or f"{error}"
+            reason = self._log.reason() or str(error) or type(error).__name__
             raise EngineStartError(
                 f"vLLM could not start {model.name}: {_one_line(reason)} (its log: {self._log.path})"
             ) from error

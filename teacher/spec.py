@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from functools import cached_property
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -95,7 +94,7 @@ class Spec(Frozen):
             raise ValueError("the LLM must be given the SMILES, the picture or the graph")
         return self
 
-    @cached_property
+    @property
     def id(self) -> str:
         """16 hexadecimal digits of the SHA-256 of the spec."""
         return hashlib.sha256(canonical_json(self.model_dump()).encode()).hexdigest()[:16]

@@ -6,7 +6,7 @@ for i, key in ipairs(ARGV) do
   attempts[i] = 0
   if redis.call('HEXISTS', KEYS[1], key) == 1 then
     local counted = redis.pcall('HINCRBY', KEYS[1], key, 1)
-    if type(counted) == 'table' then return counted end
+    if type(counted) == 'table' then return failed(counted) end
     attempts[i] = counted
   end
 end

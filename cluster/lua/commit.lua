@@ -8,11 +8,11 @@ for i = 1, #ARGV, 5 do
   local changed = 0
   if outcome == 'accepted' then
     changed = redis.pcall('HSETNX', KEYS[1], key, value)
-    if type(changed) == 'table' then return changed end
+    if type(changed) == 'table' then return failed(changed) end
     if changed == 1 then redis.call('HDEL', KEYS[2], key) end
   elseif redis.call('HEXISTS', KEYS[1], key) == 0 and redis.call('HEXISTS', KEYS[2], key) == 0 then
     changed = redis.pcall('HSET', KEYS[2], key, value)
-    if type(changed) == 'table' then return changed end
+    if type(changed) == 'table' then return failed(changed) end
   end
   redis.call('HDEL', KEYS[3], key)
   if changed == 1 then redis.call('HINCRBY', KEYS[4], outcome, 1) end

@@ -7,7 +7,7 @@ local answer = {}
 for i = 1, #ARGV, 2 do
   local key, owner = ARGV[i], ARGV[i + 1]
   local entered = redis.pcall('HSETNX', KEYS[4], key, owner)
-  if type(entered) == 'table' then return entered end
+  if type(entered) == 'table' then return failed(entered) end
   local mine = entered == 1 or redis.call('HGET', KEYS[4], key) == owner
   local todo = mine and redis.call('HEXISTS', KEYS[1], key) == 0 and redis.call('HEXISTS', KEYS[2], key) == 0
   if todo then redis.call('HSETNX', KEYS[3], key, 0) end

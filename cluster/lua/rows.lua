@@ -3,7 +3,7 @@
 -- ARGV: first row, last row, then row, field, letter for each invalid row
 for row = ARGV[1], ARGV[2] do
   local noted = redis.pcall('SETBIT', KEYS[1], row, 1)
-  if type(noted) == 'table' then return noted end
+  if type(noted) == 'table' then return failed(noted) end
 end
 for i = 3, #ARGV, 3 do
   redis.call('SETBIT', KEYS[2], ARGV[i], 1)

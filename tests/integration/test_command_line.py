@@ -111,6 +111,17 @@ def test_options_come_from_a_file_and_flags_win(own_home: Path, library: Path, t
     assert (done.returncode, "promt" in done.stderr) == (2, True)
 
 
+def wait_for_records(folder: Path, process: subprocess.Popen[str]) -> None:
+    while process.poll() is None:
+        time.sleep(0.2)
+        if not (folder / "redis.sock").exists():
+            continue
+        with open_store(str(folder)) as store:
+            if any(store.progress(run)["accepted"] for run in store.runs()):
+                return
+    raise AssertionError("the run ended before it was interrupted")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_ends_cleanly_and_the_same_command_resumes(
     own_home: Path, tmp_path: Path, number: signal.Signals
@@ -119,9 +130,7 @@ def test_an_interrupted_run_ends_cleanly_and_the_same_command_resumes(
     library.write_text("".join("C" * length + "O\n" for length in range(1, 201)))
     drive = [sys.executable, "-m", "tests.support.drive", str(library), str(tmp_path / "store")]
     with subprocess.Popen([*drive, "--delay", "0.05"], stdout=subprocess.PIPE, text=True) as process:
-        while not (tmp_path / "store" / "answered").exists():
-            time.sleep(0.1)
-            assert process.poll() is None
+        wait_for_records(tmp_path / "store", process)
         process.send_signal(number)
         output, _ = process.communicate(timeout=60)
     stopped = json.loads(output.splitlines()[-1])

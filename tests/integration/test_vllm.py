@@ -90,8 +90,9 @@ def test_a_prompt_longer_than_the_context_is_refused_and_costs_nobody_else(
 def test_an_engine_that_cannot_read_its_weights_says_so(own_home: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     shutil.copytree(local_path("tiny"), broken)
-    (broken / "model.safetensors").write_bytes(b"no weights at all")
+    weights = broken / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100_000])
     model = identify(str(broken))
-    with pytest.raises(EngineStartError, match=r"vLLM could not start .*broken: .*(header|[Ss]afetensor)") as caught:
+    with pytest.raises(EngineStartError, match=r"vLLM could not start .*broken: .*(header|incomplete)") as caught:
         VllmEngine(model, str(broken), EngineSettings(cpu_threads=1), tmp_path / "vllm.log")
     assert "\n" not in str(caught.value)

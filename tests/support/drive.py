@@ -40,7 +40,7 @@ def main() -> None:
             prompt=prompt,
             store=store,
             session=session,
-            engine=Script(delay=arguments.delay, answered=arguments.store / "answered"),
+            engine=Script(delay=arguments.delay),
             pool=Pool(concurrency=16),
         )
     print(json.dumps({**asdict(result.ledger), "interrupted": result.interrupted}))  # noqa: T201

@@ -49,7 +49,6 @@ class Script:
         starts: a file to which each start of the engine adds a line.
         requests: a file to which each request adds its SMILES.
         delay: seconds that each answer takes, one after another.
-        answered: a file that is there once something was answered.
     """
 
     cut_off: dict[str, int] = field(default_factory=dict)
@@ -60,7 +59,6 @@ class Script:
     starts: Path | None = None
     requests: Path | None = None
     delay: float = 0.0
-    answered: Path | None = None
 
     def __call__(self, log_path: Path) -> ScriptedEngine:
         """Start an engine, as an `EngineFactory` does."""
@@ -101,8 +99,6 @@ class ScriptedEngine:
         if self._left.get(smiles, 0) > 0:
             self._left[smiles] -= 1
             return Completion(text=text[:10], finish_reason="length", prompt_tokens=50, completion_tokens=10)
-        if self._script.answered is not None:
-            self._script.answered.touch()
         return Completion(text=text, finish_reason="stop", prompt_tokens=50, completion_tokens=len(text) // 4)
 
 
