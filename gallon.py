@@ -553,16 +553,19 @@ def _ledger_facts(ledger: Ledger) -> dict[str, Any]:
 
 
 def _print_table(title: str, facts: dict[str, Any]) -> None:
-    from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=title, title_justify="left", show_header=False, box=box.SIMPLE)
-    table.add_column(style="bold")
-    table.add_column()
+    grid = Table.grid(padding=(0, 2))
     for name, value in facts.items():
-        table.add_row(name.replace("_", " "), f"{value:,}" if isinstance(value, int | float) else _plain(str(value)))
-    Console().print(table)
+        if value is None:
+            continue
+        shown = f"{value:,}" if isinstance(value, int | float) else _plain(str(value))
+        grid.add_row(f"  {name.replace('_', ' ')}", Text(shown))
+    console = Console(highlight=False)
+    console.print(Text(title, style="bold"))
+    console.print(grid)
 
 
 def _print_json(facts: dict[str, Any]) -> None:
