@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from cluster.annotate import Result
     from cluster.library import Source
     from cluster.progress import Progress
-    from cluster.record import Ledger
     from cluster.store import Store
     from teacher.catalog import Prompt
     from teacher.engine import EngineSettings
@@ -297,14 +296,14 @@ def dead(
 
     Example: `gallon dead --out dead.jsonl`
     """
-    from cluster.dead import dead_letters, retry_dead, write_jsonl
+    from cluster.dead import dead_letters, write_jsonl
     from cluster.embedded import open_store
     from cluster.store import choose_spec
 
     with open_store(store) as opened:
         spec = choose_spec(opened, spec_id)
         if retry:
-            retried = retry_dead(opened, spec)
+            retried = opened.retry_dead(spec.id)
             if as_json:
                 _print_json({"spec": spec.id, "retried": retried})
             else:
@@ -365,7 +364,7 @@ def import_(
 
     with open_store(store) as opened:
         ledgers = import_annotations(opened, file)
-    ledger_facts = [{"spec": spec_id, **_ledger_facts(ledger)} for spec_id, ledger in ledgers.items()]
+    ledger_facts = [{"spec": spec_id, **asdict(ledger)} for spec_id, ledger in ledgers.items()]
     if as_json:
         keys = ("rows", "molecules", "duplicates", "invalid", "accepted", "dead", "new")
         _print_json({**{key: sum(facts[key] for facts in ledger_facts) for key in keys}, "specs": ledger_facts})
@@ -424,7 +423,7 @@ def _annotate(
                 show=show,
             )
         if as_json:
-            _print_json({"run": result.run, "spec": spec.id, **_ledger_facts(result.ledger)})
+            _print_json({"run": result.run, "spec": spec.id, **asdict(result.ledger)})
         else:
             _print_summary(console, store, spec, result)
     if result.interrupted:
@@ -540,16 +539,12 @@ def _print_summary(console: Console, store: Store, spec: Spec, result: Result) -
     """Print the ledger, a few records, and where to look next."""
     from itertools import islice
 
-    _print_table(f"Run {result.run}, spec {spec.id}", _ledger_facts(result.ledger))
+    _print_table(f"Run {result.run}, spec {spec.id}", asdict(result.ledger))
     for _, record in islice(store.records(spec.id), EXAMPLES):
         typer.echo(f"\n{_plain(record.smiles)}  (agreement with RDKit {record.grounding.score:.2f})")
         typer.echo(f"  {_plain(record.text)}")
     typer.echo("\nNext: 'gallon export annotations.parquet' for all annotations, 'gallon status' for the ledger,")
     typer.echo("'gallon dead' for what could not be annotated, 'gallon verify' to recount the library.")
-
-
-def _ledger_facts(ledger: Ledger) -> dict[str, Any]:
-    return asdict(ledger)
 
 
 def _print_table(title: str, facts: dict[str, Any]) -> None:

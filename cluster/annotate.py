@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import secrets
-import socket
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from cluster.annotator import Annotator
 from cluster.job import EngineFactory, Job
@@ -15,6 +14,7 @@ from cluster.library import Source, count
 from cluster.plan import plan
 from cluster.progress import Progress, ProgressMeter, watched
 from cluster.record import Ledger
+from cluster.run import Run
 from cluster.store import Store
 from teacher.catalog import Prompt
 from teacher.errors import GallonError
@@ -95,11 +95,10 @@ def annotate(
     """
     store.check_policy()
     store.keep_spec(spec, prompt)
-    started = time.time()
-    run = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(started))}-{secrets.token_hex(2)}"
     paths = tuple(source.path for source in sources)
+    run = Run(store, spec, paths, limit, started=time.time())
     job = Job(
-        run=run,
+        run=run.id,
         store_url=store.url,
         spec=spec,
         prompt=prompt,
@@ -107,30 +106,18 @@ def annotate(
         max_attempts=max_attempts,
         engine=engine,
     )
-    facts: dict[str, Any] = {
-        "spec": spec.id,
-        "sources": paths,
-        "limit": limit,
-        "started": started,
-        "host": socket.gethostname(),
-        "state": "running",
-    }
-    store.keep_run(run, facts)
-    meter = ProgressMeter(store, run, len(sources))
+    meter = ProgressMeter(store, run.id, len(sources))
     interrupted = False
     try:
-        with watched(meter, lambda: count(sources, limit), show or _ignore):
+        with watched(meter, lambda: count(sources, limit), show) if show else nullcontext():
             _drive(_pipeline(sources, limit, job, session, pool))
     except KeyboardInterrupt:
         interrupted = True
     except GallonError as error:
-        store.keep_run(run, {**facts, "state": "failed", "finished": time.time(), "reason": str(error)})
+        run.fail(str(error))
         raise
-    ledger = store.ledger(spec.id, run, len(sources), round(time.time() - started, 3))
-    state = "interrupted" if interrupted else "finished"
-    store.keep_run(run, {**facts, "state": state, "finished": time.time(), "ledger": asdict(ledger)})
-    store.forget_members(run)
-    return Result(run=run, ledger=ledger, interrupted=interrupted)
+    ledger = run.end("interrupted" if interrupted else "finished")
+    return Result(run=run.id, ledger=ledger, interrupted=interrupted)
 
 
 def _pipeline(
@@ -198,7 +185,3 @@ def _cause(error: BaseException) -> BaseException:
             return seen
         seen = getattr(seen, "cause", None) or seen.__cause__
     return error
-
-
-def _ignore(progress: Progress) -> None:
-    """Show nothing."""

@@ -1,4 +1,4 @@
-"""Dead letters of a spec: list them, write them to a file, have them tried again."""
+"""Dead letters of a spec: list them, write them to a file."""
 
 from __future__ import annotations
 
@@ -19,14 +19,6 @@ def dead_letters(store: Store, spec: Spec) -> Iterator[Letter]:
     runs = [run for run, facts in store.runs().items() if facts["spec"] == spec.id]
     if runs:
         yield from store.invalid_letters(runs[-1])
-
-
-def retry_dead(store: Store, spec: Spec) -> int:
-    """Put a spec's dead molecules back among the pending and return how many.
-
-    Rows that are no molecule stay what they are: each run reads them anew.
-    """
-    return store.retry_dead(spec.id)
 
 
 def write_jsonl(letters: Iterable[Letter], out: Path) -> int:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import secrets
-import socket
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cluster.library import LibraryError
-from cluster.record import Ledger, Letter, Record
+from cluster.record import RAW_SHOWN, Ledger, Letter, Record
+from cluster.run import Run
 from cluster.store import Row, Store
 from teacher.checks import RejectedError, check
 from teacher.facts import facts_of
@@ -22,7 +21,6 @@ from teacher.molecule import InvalidMoleculeError, Molecule, parse
 from teacher.spec import Model, PromptRef, Spec
 
 LINES_PER_PART = 1_000
-RAW_SHOWN = 200
 
 
 class Line(BaseModel):
@@ -99,16 +97,8 @@ class _Import:
 
     def __init__(self, store: Store, spec: Spec, path: Path, started: float) -> None:
         self._store, self._spec, self._path, self._started = store, spec, str(path), started
-        self._run = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(started))}-{secrets.token_hex(2)}"
-        self._facts: dict[str, Any] = {
-            "spec": spec.id,
-            "sources": [self._path],
-            "limit": None,
-            "started": started,
-            "host": socket.gethostname(),
-        }
         store.keep_spec(spec)
-        store.keep_run(self._run, {**self._facts, "state": "running"})
+        self._run = Run(store, spec, [self._path], None, started)
 
     def take(self, lines: Sequence[tuple[int, Line | str]]) -> None:
         """Store a few consecutive lines."""
@@ -120,23 +110,19 @@ class _Import:
                 raw = line.smiles[:RAW_SHOWN] if isinstance(line, Line) else ""
                 invalid[number] = self._letter(number, "parse", error, raw=raw)
         rows = [Row(entry.molecule.key, 0, entry.number) for entry in entries]
-        flags = self._store.register(self._spec.id, self._run, rows)
-        self._store.note_rows(self._run, 0, range(lines[0][0], lines[-1][0] + 1), invalid)
+        flags = self._store.register(self._spec.id, self._run.id, rows)
+        self._store.note_rows(self._run.id, 0, range(lines[0][0], lines[-1][0] + 1), invalid)
         new = [entry for entry, flag in zip(entries, flags, strict=True) if flag]
         self._store.commit(
             self._spec.id,
-            self._run,
+            self._run.id,
             [(entry.molecule.key, self._outcome(entry)) for entry in new],
             [(entry.line.prompt_tokens, entry.line.completion_tokens) for entry in new],
         )
 
     def finish(self) -> Ledger:
         """Write down how the import ended."""
-        ledger = self._store.ledger(self._spec.id, self._run, 1, round(time.time() - self._started, 3))
-        facts = {**self._facts, "state": "finished", "finished": time.time(), "ledger": asdict(ledger)}
-        self._store.keep_run(self._run, facts)
-        self._store.forget_members(self._run)
-        return ledger
+        return self._run.end("finished")
 
     def _outcome(self, entry: _Entry) -> Record | Letter:
         line = entry.line
@@ -156,7 +142,7 @@ class _Import:
             temperature=0.0,
             max_tokens=0,
             seconds=0.0,
-            run=self._run,
+            run=self._run.id,
             software="imported",
             time=round(self._started, 3),
         )
@@ -168,7 +154,7 @@ class _Import:
             message=str(error),
             source=self._path,
             row=row,
-            run=self._run,
+            run=self._run.id,
             time=round(self._started, 3),
             **molecule,  # type: ignore[arg-type]
         )

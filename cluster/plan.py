@@ -8,14 +8,12 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from cluster.job import Job
-from cluster.record import Letter
+from cluster.record import RAW_SHOWN, Letter
 from cluster.store import Row, Store
 from teacher.molecule import InvalidMoleculeError, parse
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-RAW_SHOWN = 200
 
 
 @cache
@@ -39,21 +37,20 @@ def plan(block: pa.Table, job: Job) -> pa.Table:
 
     store = shared_store(job.store_url)
     todo: list[tuple[Row, str]] = []
-    for source, rows in groupby(block.to_pylist(), key=lambda row: int(row["source"])):
-        parsed, invalid, last = [], {}, 0
-        first = None
+    for source, group in groupby(block.to_pylist(), key=lambda row: int(row["source"])):
+        rows = list(group)
+        parsed, invalid = [], {}
         for row in rows:
-            last = row["row"]
-            first = last if first is None else first
+            number = row["row"]
             try:
                 molecule = parse(row["raw"], row["notation"])
             except InvalidMoleculeError as error:
-                invalid[last] = _letter(job, source, last, row["raw"], error)
+                invalid[number] = _letter(job, source, number, row["raw"], error)
             else:
-                parsed.append((Row(molecule.key, source, last), molecule.smiles))
+                parsed.append((Row(molecule.key, source, number), molecule.smiles))
         flags = store.register(job.spec.id, job.run, [row for row, _ in parsed])
         # Rows count as read only once their molecules stand in the ledger.
-        store.note_rows(job.run, source, range(first or 0, last + 1), invalid)
+        store.note_rows(job.run, source, range(rows[0]["row"], rows[-1]["row"] + 1), invalid)
         todo += [entry for entry, flag in zip(parsed, flags, strict=True) if flag]
     return pa.table(
         {

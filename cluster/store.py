@@ -33,8 +33,8 @@ from teacher.spec import Spec
 if TYPE_CHECKING:
     from redis.client import Pipeline
 
+PLACES = ("accepted", "dead", "pending")
 BUCKETS = [f"{number:02x}" for number in range(256)]
-RUN_DAYS = 7
 LETTERS_PER_CALL = 1_000
 
 Outcome = tuple[bytes, Record | Letter]
@@ -139,11 +139,10 @@ class Store:
             another row of the run, and neither accepted nor dead. The same row gets the same answer again.
         """
         calls = self._by_bucket(rows, key=lambda row: row.key, arguments=lambda row: [row.key, row.owner])
-        names = ("accepted", "dead", "pending")
         answers = self._call(
             "register",
             {
-                b: ([*_of_spec(b, spec_id, *names), _members(b, run), _counts(b, run)], args)
+                b: ([*_of_spec(b, spec_id, *PLACES), _members(b, run), _counts(b, run)], args)
                 for b, args in calls.items()
             },
         )
@@ -187,22 +186,25 @@ class Store:
             key=lambda item: item[0][0],
             arguments=lambda item: [item[0][0], _place(item[0][1]), item[0][1].pack(), *item[1]],
         )
-        names = ("accepted", "dead", "pending")
         answers = self._call(
-            "commit", {b: ([*_of_spec(b, spec_id, *names), _counts(b, run)], args) for b, args in calls.items()}
+            "commit", {b: ([*_of_spec(b, spec_id, *PLACES), _counts(b, run)], args) for b, args in calls.items()}
         )
         return sum(answers.values())
 
     def retry_dead(self, spec_id: str) -> int:
-        """Put all dead letters of a spec back among the pending and return how many."""
+        """Put all dead letters of a spec back among the pending and return how many.
+
+        Rows that are no molecule stay what they are: each run reads them anew.
+        """
         return sum(self._call("retry", {b: (_of_spec(b, spec_id, "dead", "pending"), []) for b in BUCKETS}).values())
 
     # The ledger
 
     def counts(self, spec_id: str) -> Counts:
         """Count how the molecules of a spec stand."""
-        names = ("accepted", "dead", "pending")
-        lengths = self._pipeline(lambda pipe: [pipe.hlen(key) for b in BUCKETS for key in _of_spec(b, spec_id, *names)])
+        lengths = self._pipeline(
+            lambda pipe: [pipe.hlen(key) for b in BUCKETS for key in _of_spec(b, spec_id, *PLACES)]
+        )
         return Counts(accepted=sum(lengths[0::3]), dead=sum(lengths[1::3]), pending=sum(lengths[2::3]))
 
     def progress(self, run: str) -> dict[str, int]:
@@ -252,10 +254,6 @@ class Store:
         """Drop what only a run in progress needs."""
         self._pipeline(lambda pipe: [pipe.unlink(_members(b, run)) for b in BUCKETS])
 
-    def expire_members(self, run: str) -> None:
-        """See to it that a run that is never finished does not keep its members for ever."""
-        self._pipeline(lambda pipe: [pipe.expire(_members(b, run), RUN_DAYS * 86_400) for b in BUCKETS])
-
     # Reading back
 
     def records(self, spec_id: str) -> Iterator[tuple[bytes, Record]]:
@@ -283,11 +281,12 @@ class Store:
 
     def standing(self, spec_id: str, keys: Sequence[bytes]) -> list[str]:
         """Tell for each key where it stands: `accepted`, `dead`, `pending` or `missing`."""
-        names = ("accepted", "dead", "pending")
         found = self._pipeline(
-            lambda pipe: [pipe.hexists(place, key) for key in keys for place in _of_spec(_bucket(key), spec_id, *names)]
+            lambda pipe: [
+                pipe.hexists(place, key) for key in keys for place in _of_spec(_bucket(key), spec_id, *PLACES)
+            ]
         )
-        places = [*names, "missing"]
+        places = [*PLACES, "missing"]
         return [places[[*found[i : i + 3], True].index(True)] for i in range(0, len(found), 3)]
 
     # How calls reach Redis
