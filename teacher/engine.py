@@ -22,6 +22,7 @@ from teacher.models import local_path
 from teacher.spec import Model, Sampling
 
 if TYPE_CHECKING:
+    from vllm.renderers.params import ChatParams
     from vllm.sampling_params import SamplingParams
     from vllm.v1.engine.async_llm import AsyncLLM
 
@@ -125,11 +126,10 @@ class VllmEngine:
 
     async def _complete(self, request: Request) -> Completion:
         from vllm.exceptions import VLLMClientError
-        from vllm.renderers.params import ChatParams
         from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
 
         try:
-            _, (prompt,) = await self._llm.renderer.render_chat_async([[chat_message(request)]], ChatParams())
+            _, (prompt,) = await self._llm.renderer.render_chat_async([[chat_message(request)]], chat_params())
             async for output in self._llm.generate(prompt, sampling_params(request), str(next(self._ids))):
                 final = output
         except VLLMClientError as error:
@@ -214,6 +214,13 @@ async def launch(model: Model, path: str, settings: EngineSettings) -> AsyncLLM:
         structured_outputs_config=StructuredOutputsConfig(backend="xgrammar", disable_any_whitespace=True),
     )
     return AsyncLLM.from_engine_args(arguments)
+
+
+def chat_params() -> ChatParams:
+    """Return how a conversation is rendered: up to where the model's own turn begins."""
+    from vllm.renderers.params import ChatParams
+
+    return ChatParams(chat_template_kwargs={"add_generation_prompt": True})
 
 
 def chat_message(request: Request) -> Any:
