@@ -60,7 +60,7 @@ StoreOption = Annotated[
     typer.Option(
         "--store",
         envvar="GALLON_STORE",
-        help="A Redis URL (redis://, rediss://, unix://), or the folder of an embedded Redis.",
+        help="A Redis URL (redis://, rediss://, unix://, redis+cluster://), or the folder of an embedded Redis.",
     ),
 ]
 SpecId = Annotated[
@@ -83,7 +83,9 @@ class SpecOptions:
     smiles: Annotated[bool, typer.Option(help="Give the LLM the SMILES.")] = True
     image: Annotated[bool, typer.Option(help="Give the LLM the drawn structure.")] = True
     image_size: Annotated[int | None, typer.Option(min=32, max=2048, help="Side of the drawing in pixels.")] = None
-    graph: Annotated[bool, typer.Option(help="Give the LLM the bonds as text.")] = True
+    graph: Annotated[
+        bool | None, typer.Option(help="Give the LLM the bonds as text; default: yes, but for the tiny model.")
+    ] = None
     temperature: Annotated[float, typer.Option(min=0.0, max=2.0, help="0 is greedy.")] = 0.0
     top_p: Annotated[float, typer.Option(min=0.01, max=1.0, help="Nucleus sampling.")] = 1.0
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer; the prompt has a default.")] = None
@@ -102,6 +104,11 @@ class EngineOptions:
         None
     )
     max_attempts: Annotated[int, typer.Option(min=1, help="Attempts before a molecule is a dead letter.")] = 3
+    max_dead: Annotated[int | None, typer.Option(min=0, help="Stop at more dead letters; default: any number.")] = None
+    max_error_rate: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Stop when a greater share of the molecules become dead letters.")
+    ] = 0.5
+    stall_minutes: Annotated[float, typer.Option(min=0.1, help="Stop when nothing has happened for so long.")] = 60.0
     concurrency: Annotated[int | None, typer.Option(min=1, help="Molecules that an engine works on at a time.")] = None
     max_model_len: Annotated[int | None, typer.Option(min=1, help="Context in tokens; default: the model's.")] = None
     gpu_memory: Annotated[float, typer.Option(min=0.05, max=1.0, help="Share of each GPU's memory to use.")] = 0.9
@@ -231,16 +238,19 @@ def verify(
     limit: Limit = None,
     spec: SpecOptions,
     spec_id: SpecId = None,
+    deep: Annotated[bool, typer.Option("--deep", help="Also look through every record of the spec.")] = False,
     store: StoreOption = DEFAULT_STORE,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
     """Recount a library against the store: does every molecule have a record or a dead letter?
 
-    Name the spec by the flags that it was annotated with, or by its id. Exit status 1 when molecules are missing.
+    Name the spec by the flags that it was annotated with, or by its id. Exit status 1 when molecules are missing, or,
+    with --deep, when a record breaks its schema or contradicts its spec.
 
     Example: `gallon verify molecules.csv --smiles-column smiles --spec 3f2a`
     """
+    from cluster.audit import audit
     from cluster.embedded import open_store
     from cluster.library import resolve
     from cluster.store import choose_spec
@@ -250,7 +260,8 @@ def verify(
     with open_store(store) as opened:
         chosen = choose_spec(opened, spec_id) if spec_id else _spec(spec)[0]
         verdict = recount(sources, limit=limit, spec_id=chosen.id, store=opened)
-    facts = {"spec": chosen.id, **asdict(verdict), "ok": verdict.ok}
+        defects = [str(defect) for defect in audit(opened, chosen.id)] if deep else []
+    facts = {"spec": chosen.id, **asdict(verdict), "defects": len(defects), "ok": verdict.ok and not defects}
     if as_json:
         _print_json(facts)
     else:
@@ -259,6 +270,11 @@ def verify(
         raise GallonError(
             f"{verdict.missing:,} molecules have neither a record nor a dead letter under spec {chosen.id}: "
             "run 'gallon annotate' with the same arguments to finish them."
+        )
+    if defects:
+        raise GallonError(
+            f"{len(defects):,} defects were found under spec {chosen.id}, the first one: {defects[0]}. "
+            "Somebody else wrote to this store, or it was damaged: restore it from a backup."
         )
 
 
@@ -386,6 +402,7 @@ def _annotate(
     as_json: bool,
 ) -> None:
     from cluster.annotate import annotate as run
+    from cluster.brakes import Brakes, refuse_dead
     from cluster.embedded import open_store
     from cluster.ray_session import ray_session
     from cluster.resources import check_reachable, plan_pool
@@ -395,7 +412,7 @@ def _annotate(
     console = _console(as_json)
     spec, prompt = _spec(options)
     if options.model == TINY:
-        console.print("The tiny model's weights are random: what it writes is well-formed and means nothing.")
+        console.print("The tiny model knows what RDKit taught it: good to try the system, no source of new chemistry.")
     settings = _engine_settings(engine)
     path = local_path(options.model)
     with open_store(where) as store, ray_session(engine.ray) as session:
@@ -420,6 +437,11 @@ def _annotate(
                 engine=functools.partial(serve, spec.model, settings),
                 pool=pool,
                 max_attempts=engine.max_attempts,
+                brakes=Brakes(
+                    max_dead=engine.max_dead,
+                    max_error_rate=engine.max_error_rate,
+                    stall_minutes=engine.stall_minutes,
+                ),
                 show=show,
             )
         if as_json:
@@ -429,6 +451,7 @@ def _annotate(
     if result.interrupted:
         sys.stderr.write("Stopped. What is in the ledger is kept; the same command resumes.\n")
         raise typer.Exit(INTERRUPTED)
+    refuse_dead(result.ledger.dead, engine.max_dead)
 
 
 def _spec(options: SpecOptions) -> tuple[Spec, Prompt]:
@@ -461,7 +484,7 @@ def _spec(options: SpecOptions) -> tuple[Spec, Prompt]:
             task=options.task,
             smiles=options.smiles,
             image_size=image_size if options.image else None,
-            graph=options.graph,
+            graph=options.model != TINY if options.graph is None else options.graph,
             sampling=Sampling(
                 temperature=options.temperature,
                 top_p=options.top_p,

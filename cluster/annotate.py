@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cluster.annotator import Annotator
+from cluster.brakes import Brakes, Watch, braked
+from cluster.connection import StoreGoneError
 from cluster.job import EngineFactory, Job
 from cluster.library import Source, count
 from cluster.plan import plan
 from cluster.progress import Progress, ProgressMeter, watched
 from cluster.record import Ledger
-from cluster.run import Run
+from cluster.run import Run, bury_lost_runs
 from cluster.store import Store
 from teacher.catalog import Prompt
 from teacher.errors import GallonError
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     import ray.data
 
     from cluster.ray_session import RaySession
+
+NO_BRAKES = Brakes(max_error_rate=1.0, stall_minutes=float("inf"))
+WAIT_SECONDS = 5.0  # between looks at what another run has left to do
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,12 +76,14 @@ def annotate(
     engine: EngineFactory,
     pool: Pool,
     max_attempts: int = 3,
+    brakes: Brakes = NO_BRAKES,
     show: Callable[[Progress], None] | None = None,
 ) -> Result:
     """Annotate every molecule of a library once and return the ledger of its rows.
 
-    Molecules that the store has accepted for this spec, or that are dead, are left as they are. An interrupt
-    (Ctrl-C) ends the run in good order; whatever ends it, the same call resumes where it stopped.
+    Molecules that the store has accepted for this spec, or that are dead, are left as they are; those that another
+    run holds are waited for, and taken over if it ends without them. An interrupt (Ctrl-C) ends the run in good
+    order; whatever ends it, the same call resumes where it stopped. To be called in the main thread.
 
     Args:
         sources: the files of the library.
@@ -88,6 +95,7 @@ def annotate(
         engine: starts an engine inside an annotator.
         pool: how many annotators there are and what each takes.
         max_attempts: how often a molecule may be given to an engine before it is a dead letter.
+        brakes: when the run stops by itself.
         show: called about once a second with the progress.
 
     Raises:
@@ -95,6 +103,7 @@ def annotate(
     """
     store.check_policy()
     store.keep_spec(spec, prompt)
+    bury_lost_runs(store)
     paths = tuple(source.path for source in sources)
     run = Run(store, spec, paths, limit, started=time.time())
     job = Job(
@@ -108,16 +117,29 @@ def annotate(
     )
     meter = ProgressMeter(store, run.id, len(sources))
     interrupted = False
+    shown = watched(meter, lambda: count(sources, limit), show) if show else nullcontext()
     try:
-        with watched(meter, lambda: count(sources, limit), show) if show else nullcontext():
+        with run.alive(), shown, braked(Watch(brakes, store, run.id, len(sources))):
             _drive(_pipeline(sources, limit, job, session, pool))
+            while _others_left_some(run):
+                _drive(_pipeline(sources, limit, job, session, pool))
     except KeyboardInterrupt:
         interrupted = True
     except GallonError as error:
-        run.fail(str(error))
+        if not isinstance(error, StoreGoneError):
+            run.fail(str(error))
         raise
     ledger = run.end("interrupted" if interrupted else "finished")
     return Result(run=run.id, ledger=ledger, interrupted=interrupted)
+
+
+def _others_left_some(run: Run) -> bool:
+    """Wait until no molecule of this run is pending, or no other run is there to end it; return whether some is."""
+    while run.ledger().pending:
+        if not run.others():
+            return True
+        time.sleep(WAIT_SECONDS)
+    return False
 
 
 def _pipeline(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from cluster.job import Job, software_id, software_versions
 from cluster.record import Letter, Record, Stage
-from cluster.store import Store
+from cluster.store import FINISHED, HELD, Store
 from teacher.catalog import Picture
 from teacher.checks import RejectedError, check
 from teacher.depiction import draw
@@ -42,7 +42,7 @@ class Task:
         facts: what RDKit knows of the molecule.
         request: its rendered prompt; None where it was refused instead.
         tries: how many answers were refused.
-        deaths: how many engines died with it in their hands.
+        deaths: what the engines said that died with it in their hands.
         cut_off: whether the last answer was refused because it was not finished.
         spent: prompt and completion tokens of all tries.
     """
@@ -56,7 +56,7 @@ class Task:
     request: Request | None = None
     refused: PromptRejectedError | None = None
     tries: int = 0
-    deaths: int = 0
+    deaths: list[str] = field(default_factory=list)
     cut_off: bool = False
     spent: tuple[int, int] = (0, 0)
     started: float = field(default_factory=time.monotonic)
@@ -76,6 +76,8 @@ class Annotator:
         self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine-start")
         self._engine_lock = threading.Lock()
         self._suspects_lock = threading.Lock()
+        # The last attempt is made alone; the first never is, since whoever lost a molecule may have died of another.
+        self._suspect_from = max(2, job.max_attempts)
         versions = software_versions()
         self._software = software_id(versions)
         self._store.keep_software(self._software, versions)
@@ -89,23 +91,31 @@ class Annotator:
         import pyarrow as pa
 
         tasks = self._claim(batch.to_pylist())
+        self._give_up(tasks)
         if tasks:
             starting = self._engine_starting()
             for task in tasks.values():
                 self._prepare(task)  # the first batches are drawn while the engine starts
+            suspects = [task for task in tasks.values() if task.attempts >= self._suspect_from]
+            for task in suspects:
+                del tasks[task.key]
             engine = starting.result()
             try:
                 self._annotate(engine, tasks)
-            except EngineDeadError:
+            except EngineDeadError as error:
                 self._discard(engine)
-                self._annotate_suspects(list(tasks.values()))
+                for task in tasks.values():
+                    task.deaths.append(str(error))
+                suspects += tasks.values()
+            for task in suspects:
+                self._annotate_alone(task)
         return pa.table({"finished": [batch.num_rows]})
 
     # From a row to a request
 
     def _claim(self, rows: list[dict[str, Any]]) -> dict[bytes, Task]:
-        """Count an attempt on each molecule and take those that nobody has finished meanwhile."""
-        attempts = self._store.claim(self._job.spec.id, [row["key"] for row in rows])
+        """Count an attempt on each molecule and take those that nobody has finished, or works on, meanwhile."""
+        attempts = self._store.claim(self._job.spec.id, self._job.run, [row["key"] for row in rows])
         return {
             row["key"]: Task(
                 key=row["key"],
@@ -117,6 +127,18 @@ class Annotator:
             for row, count in zip(rows, attempts, strict=True)
             if count > 0
         }
+
+    def _give_up(self, tasks: dict[bytes, Task]) -> None:
+        """Let molecules die that take the whole worker with them each time.
+
+        Two deaths count four attempts on the one that is tried alone, since it is claimed twice, and two on those that
+        wait behind it.
+        """
+        message = "Workers died again and again while they worked on this molecule."
+        lost = [task for task in tasks.values() if task.attempts > self._suspect_from + 2]
+        self._commit([(task, self._letter(task, "engine", "WorkerDiedError", message)) for task in lost])
+        for task in lost:
+            del tasks[task.key]
 
     def _prepare(self, task: Task) -> None:
         """Render the prompt of a molecule, or note why RDKit cannot."""
@@ -195,26 +217,22 @@ class Annotator:
                 return None
             return self._letter(task, error.stage, type(error).__name__, str(error), completion.text)
 
-    def _annotate_suspects(self, tasks: list[Task]) -> None:
-        """Annotate the molecules that an engine died with, each alone among suspects, to find the one to blame."""
-        for task in tasks:
-            with self._suspects_lock:
-                self._annotate_alone(task)
-
     def _annotate_alone(self, task: Task) -> None:
-        while True:
-            task.deaths += 1
-            if task.deaths >= self._job.max_attempts:
-                message = f"The engine died each of the {task.deaths} times that it worked on this molecule."
-                return self._commit([(task, self._letter(task, "engine", "EngineDeadError", message))])
-            (task.attempts,) = self._store.claim(self._job.spec.id, [task.key])
-            if task.attempts == 0:
-                return None
-            engine = self._engine_starting().result()
-            try:
-                return self._annotate(engine, {task.key: task})
-            except EngineDeadError:
-                self._discard(engine)
+        """Annotate a molecule that an engine or a worker died with, alone among suspects, to find the one to blame."""
+        with self._suspects_lock:
+            while len(task.deaths) < self._job.max_attempts:
+                (task.attempts,) = self._store.claim(self._job.spec.id, self._job.run, [task.key])
+                if task.attempts in {FINISHED, HELD}:
+                    return None
+                engine = self._engine_starting().result()
+                try:
+                    return self._annotate(engine, {task.key: task})
+                except EngineDeadError as error:
+                    self._discard(engine)
+                    task.deaths.append(str(error))
+            times = f"each of the {len(task.deaths)} times" if len(task.deaths) > 1 else "when"
+            message = f"The engine died {times} it worked on this molecule: {task.deaths[-1]}"
+            return self._commit([(task, self._letter(task, "engine", "EngineDeadError", message))])
 
     # To the store
 

@@ -11,9 +11,11 @@ from teacher.errors import GallonError, UsageError
 
 if TYPE_CHECKING:
     from redis import Redis
+    from redis.retry import Retry
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 60.0
+CLUSTER = "+cluster"  # what the scheme of a cluster's URL ends in
 
 
 class StoreError(GallonError):
@@ -33,25 +35,23 @@ class StoreDeniedError(StoreError):
 
 
 def connect(url: str) -> Redis:
-    """Connect to the Redis at `url` (`redis://`, `rediss://` or `unix://`) and make sure that it answers.
+    """Connect to the Redis at `url` and make sure that it answers.
 
     A connection that breaks later is tried again for about 20 s before it is given up; the first one is not.
+
+    Args:
+        url: `redis://`, `rediss://` (TLS) or `unix://` for a single server, `redis+cluster://` or `rediss+cluster://`
+            for any node of a Redis Cluster.
 
     Raises:
         UsageError: the URL is none that this project understands.
         StoreError: nobody answers, or the answer is a refusal.
     """
-    from redis import Redis
     from redis.backoff import ExponentialBackoff
     from redis.retry import Retry
 
     connect_once(url).close()
-    return Redis.from_url(
-        url,
-        socket_connect_timeout=CONNECT_SECONDS,
-        socket_timeout=ANSWER_SECONDS,
-        retry=Retry(ExponentialBackoff(cap=5.0, base=0.1), 8),
-    )
+    return _client(url, ANSWER_SECONDS, Retry(ExponentialBackoff(cap=5.0, base=0.1), 8))
 
 
 def connect_once(url: str) -> Redis:
@@ -61,22 +61,33 @@ def connect_once(url: str) -> Redis:
         UsageError: the URL is none that this project understands.
         StoreError: nobody answers, or the answer is a refusal.
     """
-    from redis import Redis
     from redis.backoff import NoBackoff
     from redis.retry import Retry
 
-    try:
-        redis = Redis.from_url(
-            url,
-            socket_connect_timeout=CONNECT_SECONDS,
-            socket_timeout=CONNECT_SECONDS,
-            retry=Retry(NoBackoff(), 0),
-        )
-    except ValueError as error:
-        raise UsageError(f"'{_without_password(url)}' is no Redis URL: {error}.") from None
     with store_errors(url):
+        try:
+            redis = _client(url, CONNECT_SECONDS, Retry(NoBackoff(), 0))
+        except ValueError as error:
+            raise UsageError(f"'{_without_password(url)}' is no Redis URL: {error}.") from None
         redis.ping()
     return redis
+
+
+def is_cluster(url: str) -> bool:
+    """Tell whether a URL names a Redis Cluster."""
+    return urlsplit(url).scheme.endswith(CLUSTER)
+
+
+def _client(url: str, answer_seconds: float, retry: Retry) -> Redis:
+    """Make a client; one of a cluster asks a node for the others at once. Both kinds have the commands that we use."""
+    from redis import Redis
+    from redis.cluster import RedisCluster
+
+    timeouts = {"socket_connect_timeout": CONNECT_SECONDS, "socket_timeout": answer_seconds}
+    if is_cluster(url):
+        client: Redis = RedisCluster.from_url(url.replace(CLUSTER, "", 1), retry=retry, **timeouts)
+        return client
+    return Redis.from_url(url, retry=retry, **timeouts)
 
 
 @contextmanager
@@ -93,7 +104,12 @@ def store_errors(url: str) -> Iterator[None]:
         ) from error
     except exceptions.NoPermissionError as error:
         raise StoreDeniedError(f"Redis at {place} does not allow a command that gallon needs: {error}.") from error
-    except (exceptions.ConnectionError, exceptions.TimeoutError) as error:
+    except (
+        exceptions.ConnectionError,
+        exceptions.TimeoutError,
+        exceptions.ClusterError,
+        exceptions.RedisClusterException,
+    ) as error:
         raise StoreGoneError(
             f"Redis at {place} cannot be reached: start it or correct --store, then run the same command again."
         ) from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import subprocess
 import tempfile
 import time
@@ -16,10 +17,11 @@ from contextlib import contextmanager, nullcontext
 from hashlib import blake2b
 from pathlib import Path
 
-from cluster.connection import StoreError, StoreGoneError, connect_once
+from cluster.connection import StoreError, StoreFullError, StoreGoneError, connect_once
 from cluster.store import Store
 
 START_SECONDS = 120.0  # reading back an append-only file of some gigabytes takes a while
+LEAST_FREE_BYTES = 1 << 20  # with less, the append-only file is taken to have filled the disk
 LONGEST_SOCKET_PATH = 100  # a Unix socket's path may have 107 bytes
 
 CONFIGURATION = """\
@@ -49,7 +51,7 @@ def embedded_redis(folder: Path, fsync: str = "always") -> Iterator[str]:
         fsync: Redis' `appendfsync` policy: `always`, `everysec` or `no`.
 
     Raises:
-        StoreError: the folder cannot be written, or the server does not start.
+        StoreError: the folder cannot be written, or the server does not start, or it ended meanwhile.
     """
     folder = folder.expanduser().absolute()
     try:
@@ -66,6 +68,8 @@ def embedded_redis(folder: Path, fsync: str = "always") -> Iterator[str]:
                 _start(folder, socket, url, fsync)
         try:
             yield url
+        except StoreGoneError as error:
+            raise _why_gone(folder) from error
         finally:
             with _alone(folder):
                 _stop_if_last(users.fileno(), url)
@@ -138,6 +142,19 @@ def _start(folder: Path, socket: Path, url: str, fsync: str) -> None:
             server.kill()
             raise StoreError(f"The embedded Redis did not start; the reason is at the end of {folder}/redis.log.")
         time.sleep(0.05)
+
+
+def _why_gone(folder: Path) -> StoreError:
+    """Say why the server ended: it does so rather than acknowledge what it cannot write."""
+    if shutil.disk_usage(folder).free < LEAST_FREE_BYTES:
+        return StoreFullError(
+            f"The disk of the store {folder} is full: free some of it, then run the same command again; everything "
+            "acknowledged so far is kept."
+        )
+    return StoreGoneError(
+        f"The embedded Redis has ended (the reason is at the end of {folder}/redis.log): run the same command again, "
+        "which starts it anew; everything acknowledged so far is kept."
+    )
 
 
 def _stop_if_last(users: int, url: str) -> None:

@@ -58,7 +58,11 @@ class Record:
 
     @classmethod
     def unpack(cls, packed: bytes) -> Record:
-        """Read a stored record."""
+        """Read a stored record.
+
+        Raises:
+            ValueError: these bytes are no packed JSON.
+        """
         fields = _unpack(packed)
         return cls(**{**fields, "grounding": Grounding(**fields["grounding"])})
 
@@ -156,7 +160,12 @@ def _pack(fields: dict[str, Any]) -> bytes:
 
 
 def _unpack(packed: bytes) -> dict[str, Any]:
-    fields: dict[str, Any] = json.loads(_codec().decompress(packed))
+    import zstandard
+
+    try:
+        fields: dict[str, Any] = json.loads(_codec().decompress(packed))
+    except zstandard.ZstdError as error:
+        raise ValueError(f"no Zstandard frame: {error}") from None
     return fields
 
 

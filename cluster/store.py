@@ -5,7 +5,7 @@ another in one Lua script, and the ledger is the length of the hashes, so it can
 
 Keys (`b` is the bucket, the first byte of the molecule's key in hexadecimal; in a Redis Cluster a bucket is one slot):
 
-    gallon:{b}:<spec>:pending    hash: molecule key -> attempts
+    gallon:{b}:<spec>:pending    hash: molecule key -> attempts, and the run that claimed it last
     gallon:{b}:<spec>:accepted   hash: molecule key -> packed `Record`
     gallon:{b}:<spec>:dead       hash: molecule key -> packed `Letter`
     gallon:{b}:run:<run>         hash: molecule key -> the row that brought it first (while the run lasts)
@@ -13,6 +13,8 @@ Keys (`b` is the bucket, the first byte of the molecule's key in hexadecimal; in
     gallon:{<run>}:rows:<i>      bitmap of the rows of source i that were read; invalid:<i> of those that are invalid
     gallon:{<run>}:invalid       hash: "i:row" -> packed `Letter`
     gallon:specs, gallon:prompts, gallon:software, gallon:runs    hash: id -> JSON
+    gallon:parsed:<digest>       string: the molecule keys of a stretch of library rows (for a while)
+    gallon:alive                 hash: run -> JSON of its last `Heartbeat`
 """
 
 from __future__ import annotations
@@ -20,26 +22,42 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cluster.connection import StoreError, connect, store_errors
+from cluster.connection import StoreError, connect, is_cluster, store_errors
 from cluster.record import Counts, Ledger, Letter, Record
 from teacher.catalog import Prompt
 from teacher.errors import UsageError
 from teacher.spec import Spec
 
 if TYPE_CHECKING:
+    from redis import Redis
     from redis.client import Pipeline
 
 PLACES = ("accepted", "dead", "pending")
 BUCKETS = [f"{number:02x}" for number in range(256)]
 LETTERS_PER_CALL = 1_000
+PARSED_SECONDS = 60 * 24 * 3600
+FINISHED, HELD = 0, -1  # answers of `Store.claim`
 
 Outcome = tuple[bytes, Record | Letter]
 Call = tuple[list[str], list[Any]]  # the keys and the arguments of a script
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """A sign of life of a run: what it annotates, from which process, and until when it is taken to be alive.
+
+    `until` is by the clock of Redis, in seconds since 1970, so that the clocks of several machines need not agree.
+    """
+
+    spec: str
+    host: str
+    process: int
+    until: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +87,7 @@ class Store:
             name: self._redis.register_script(_lua("failed") + _lua(name))
             for name in ("register", "claim", "commit", "rows", "tally", "retry")
         }
+        self._on_cluster = is_cluster(url)
 
     def close(self) -> None:
         """Close the connections."""
@@ -78,11 +97,10 @@ class Store:
 
     def keep_spec(self, spec: Spec, prompt: Prompt | None = None) -> None:
         """Keep the spec and, where it is known, its prompt, by which every record can be traced to what made it."""
-        with store_errors(self.url), self._redis.pipeline() as pipe:
-            pipe.hsetnx("gallon:specs", spec.id, spec.model_dump_json())
+        with store_errors(self.url):
             if prompt is not None:
-                pipe.hsetnx("gallon:prompts", prompt.digest, prompt.model_dump_json(by_alias=True))
-            pipe.execute()
+                self._redis.hsetnx("gallon:prompts", prompt.digest, prompt.model_dump_json(by_alias=True))
+            self._redis.hsetnx("gallon:specs", spec.id, spec.model_dump_json())
 
     def keep_software(self, software_id: str, versions: dict[str, str]) -> None:
         """Keep the versions of the software behind an id that records carry."""
@@ -122,14 +140,52 @@ class Store:
             StoreError: the eviction policy is another than `noeviction`.
         """
         with store_errors(self.url):
-            memory = self._redis.info("memory")
-        if memory.get("maxmemory") and memory.get("maxmemory_policy") != "noeviction":
-            raise StoreError(
-                f"This Redis drops keys when it is full (maxmemory-policy {memory['maxmemory_policy']}): "
-                "set it to noeviction, so that no annotation is lost."
-            )
+            if self._on_cluster:
+                servers = list(self._redis.info("memory", target_nodes="primaries").values())
+            else:
+                servers = [self._redis.info("memory")]
+        for memory in servers:
+            if memory.get("maxmemory") and memory.get("maxmemory_policy") != "noeviction":
+                raise StoreError(
+                    f"This Redis drops keys when it is full (maxmemory-policy {memory['maxmemory_policy']}): "
+                    "set it to noeviction, so that no annotation is lost."
+                )
 
-    # The steps of a molecule
+    # Which runs are alive
+
+    def beat(self, run: str, spec_id: str, host: str, process: int, seconds: float) -> None:
+        """Give a sign of life of a run, which counts for so many seconds."""
+        with store_errors(self.url):
+            heartbeat = Heartbeat(spec_id, host, process, self._now() + seconds)
+            self._redis.hset("gallon:alive", run, json.dumps(asdict(heartbeat)))
+
+    def stop_beating(self, *runs: str) -> None:
+        """Take runs for ended: what they had claimed may be claimed by others."""
+        with store_errors(self.url):
+            self._redis.hdel("gallon:alive", *runs)
+
+    def alive(self, spec_id: str | None = None) -> dict[str, Heartbeat]:
+        """Return the runs that are alive, those of one spec or all, with their last signs of life."""
+        beats = {run: Heartbeat(**json.loads(text)) for run, text in self._hash("gallon:alive").items()}
+        now = self._now() if beats else 0.0
+        return {run: beat for run, beat in beats.items() if beat.until > now and spec_id in {None, beat.spec}}
+
+    def _now(self) -> float:
+        seconds, microseconds = self._redis.time()
+        return float(seconds) + microseconds / 1e6
+
+    # The steps of a row and its molecule
+
+    def parsed(self, digest: str) -> bytes | None:
+        """Return what was kept of rows with this digest: their molecule keys one after the other, or None."""
+        with store_errors(self.url):
+            keys: bytes | None = self._redis.getex(f"gallon:parsed:{digest}", ex=PARSED_SECONDS)
+            return keys
+
+    def keep_parsed(self, digest: str, keys: bytes) -> None:
+        """Keep the molecule keys of rows, for as long as somebody asks for them from time to time."""
+        with store_errors(self.url):
+            self._redis.set(f"gallon:parsed:{digest}", keys, ex=PARSED_SECONDS)
 
     def register(self, spec_id: str, run: str, rows: Sequence[Row]) -> list[bool]:
         """Enter molecules into a run, and into the ledger as pending where they are new.
@@ -156,16 +212,21 @@ class Store:
         with store_errors(self.url):
             for start in range(0, max(len(letters), 1), LETTERS_PER_CALL):
                 part = [argument for letter in letters[start : start + LETTERS_PER_CALL] for argument in letter]
-                self._scripts["rows"](keys, [rows.start, rows.stop - 1, *part])
+                self._run_script("rows", keys, [rows.start, rows.stop - 1, *part], self._redis)
 
-    def claim(self, spec_id: str, keys: Sequence[bytes]) -> list[int]:
-        """Count an attempt on each molecule that is still pending, before the engine sees it.
+    def claim(self, spec_id: str, run: str, keys: Sequence[bytes]) -> list[int]:
+        """Claim molecules for a run and count an attempt on each, before the engine sees it.
 
         Returns:
-            For each key its attempts, this one included; 0 where another run has finished it meanwhile.
+            For each key its attempts, this one included; `FINISHED` where it is no longer pending, `HELD` where
+            another run that is alive has claimed it.
         """
+        others = [other for other in self.alive(spec_id) if other != run]
         calls = self._by_bucket(keys, key=bytes, arguments=lambda key: [key])
-        answers = self._call("claim", {b: (_of_spec(b, spec_id, "pending"), args) for b, args in calls.items()})
+        answers = self._call(
+            "claim",
+            {b: (_of_spec(b, spec_id, "pending"), [run, len(others), *others, *args]) for b, args in calls.items()},
+        )
         attempts = {bucket: iter(answer) for bucket, answer in answers.items()}
         return [next(attempts[_bucket(key)]) for key in keys]
 
@@ -258,8 +319,12 @@ class Store:
 
     def records(self, spec_id: str) -> Iterator[tuple[bytes, Record]]:
         """Yield all accepted records of a spec with their keys, bucket by bucket."""
-        for key, packed in self._scan(spec_id, "accepted"):
+        for key, packed in self.packed_records(spec_id):
             yield key, Record.unpack(packed)
+
+    def packed_records(self, spec_id: str) -> Iterator[tuple[bytes, bytes]]:
+        """Yield all accepted records of a spec as they are stored."""
+        return self._scan(spec_id, "accepted")
 
     def dead_letters(self, spec_id: str) -> Iterator[tuple[bytes, Letter]]:
         """Yield the dead letters of a spec's molecules with their keys, bucket by bucket."""
@@ -305,9 +370,19 @@ class Store:
 
         def fill(pipe: Pipeline) -> None:
             for keys, arguments in calls.values():
-                self._scripts[script](keys, arguments, client=pipe)
+                self._run_script(script, keys, arguments, pipe)
 
         return dict(zip(calls, self._pipeline(fill), strict=True))
+
+    def _run_script(self, script: str, keys: list[str], arguments: list[Any], client: Redis | Pipeline) -> None:
+        """Run a script, or queue it in a pipeline.
+
+        On a cluster it is sent whole and by hand, since the pipelines of redis-py know scripts on a single server only.
+        """
+        if self._on_cluster:
+            client.execute_command("EVAL", self._scripts[script].script, len(keys), *keys, *arguments)
+        else:
+            self._scripts[script](keys, arguments, client=client)
 
     def _pipeline(self, fill: Callable[[Pipeline], object]) -> list[Any]:
         with store_errors(self.url), self._redis.pipeline(transaction=False) as pipe:

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 
 from cluster.library import Source, read_all
 from cluster.store import Store
-from teacher.molecule import InvalidMoleculeError, parse
+from teacher.molecule import KEY_BYTES, InvalidMoleculeError, parse
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-KEY_BYTES = 16
 KEYS_PER_CALL = 10_000
 BLOCKS_AHEAD = 4
 

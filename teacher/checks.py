@@ -103,19 +103,40 @@ def check(
         RejectedError: the text is not acceptable. No text raises anything else.
         jsonschema.SchemaError: `schema` itself is no JSON schema, whatever the text.
     """
-    if finish_reason != "stop":
-        raise RejectedError("finish", UNFINISHED.get(finish_reason, f"did not finish: {finish_reason!r}"))
-    fields: dict[str, Any] | None = None
-    if schema is None:
-        _require_prose(text)
+    fields = well_formed(text, finish_reason, schema)
+    if fields is None:
         claimed, rings = mentioned_groups(text), None
     else:
-        fields = _fields(text, _validator(json.dumps(schema, sort_keys=True, default=dict)))
-        claimed, rings = _claimed_groups(fields), _right_rings(fields, facts)
+        claimed, rings = claimed_groups(fields), _right_rings(fields, facts)
     grounding = _grounding(claimed, rings, facts)
     if grounding.score < min_grounding:
         raise RejectedError("grounding", _ungrounded(grounding.score, min_grounding, claimed, facts))
     return Checked(fields, grounding)
+
+
+def well_formed(text: str, finish_reason: str | None, schema: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Check what needs no chemistry, and return the parsed object, or None where there is no schema.
+
+    Raises:
+        RejectedError: the text is not finished, or breaks the schema.
+        jsonschema.SchemaError: `schema` itself is no JSON schema, whatever the text.
+    """
+    if finish_reason != "stop":
+        raise RejectedError("finish", UNFINISHED.get(finish_reason, f"did not finish: {finish_reason!r}"))
+    if schema is None:
+        _require_prose(text)
+        return None
+    return _fields(text, _validator(json.dumps(schema, sort_keys=True, default=dict)))
+
+
+def claimed_groups(fields: Mapping[str, Any]) -> frozenset[str]:
+    """Return the groups that an object claims; a claim that names none stands as it is, and is false."""
+    claims = fields.get("functional_groups")
+    if not isinstance(claims, list):
+        return mentioned_groups("\n".join(_strings(fields)))
+    return frozenset(
+        group for claim in claims if isinstance(claim, str) for group in mentioned_groups(claim) or (claim,)
+    )
 
 
 def _shortened(message: str) -> str:
@@ -220,16 +241,6 @@ def _validator(schema: str) -> Draft202012Validator:
     parsed = json.loads(schema)
     Draft202012Validator.check_schema(parsed)
     return Draft202012Validator(parsed)
-
-
-def _claimed_groups(fields: Mapping[str, Any]) -> frozenset[str]:
-    """Return the groups that an object claims; a claim that names none stands as it is, and is false."""
-    claims = fields.get("functional_groups")
-    if not isinstance(claims, list):
-        return mentioned_groups("\n".join(_strings(fields)))
-    return frozenset(
-        group for claim in claims if isinstance(claim, str) for group in mentioned_groups(claim) or (claim,)
-    )
 
 
 def _right_rings(fields: Mapping[str, Any], facts: Facts) -> float | None:

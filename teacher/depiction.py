@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from PIL.Image import Image
     from rdkit.Chem import Mol
+    from rdkit.Chem.Draw.rdMolDraw2D import MolDraw2DCairo
 
 
 def draw(mol: Mol, size: int) -> Image:
@@ -20,10 +21,26 @@ def draw(mol: Mol, size: int) -> Image:
     Returns:
         An RGB image of shape (size, size) on white ground.
     """
-    from PIL import Image
+    return _image(_drawn(mol, size))
+
+
+def draw_and_locate(mol: Mol, size: int) -> tuple[Image, list[tuple[float, float]]]:
+    """Draw `mol` as `draw` does, and return also where each atom is: x from the left, y from the top, in pixels."""
+    drawer = _drawn(mol, size)
+    points = map(drawer.GetDrawCoords, range(mol.GetNumAtoms()))
+    return _image(drawer), [(point.x, point.y) for point in points]
+
+
+def _drawn(mol: Mol, size: int) -> MolDraw2DCairo:
     from rdkit.Chem.Draw import rdMolDraw2D
 
     drawer = rdMolDraw2D.MolDraw2DCairo(size, size)
     rdMolDraw2D.PrepareAndDrawMolecule(drawer, mol)
     drawer.FinishDrawing()
+    return drawer
+
+
+def _image(drawer: MolDraw2DCairo) -> Image:
+    from PIL import Image
+
     return Image.open(BytesIO(drawer.GetDrawingText())).convert("RGB")

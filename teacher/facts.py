@@ -64,6 +64,15 @@ def facts_of(mol: Mol) -> Facts:
     )
 
 
+def matches_of_groups(mol: Mol) -> dict[str, list[frozenset[int]]]:
+    """Return the atoms (by index) of each place where a functional group is found, by the group's name."""
+    matches: dict[str, list[frozenset[int]]] = {}
+    for entry in _catalog().GetMatches(mol):
+        found = [frozenset(pair[1] for pair in match.atomPairs) for match in entry.GetFilterMatches(mol)]
+        matches.setdefault(entry.GetDescription(), []).extend(found)
+    return matches
+
+
 def mentioned_groups(text: str) -> frozenset[str]:
     """Return the functional groups that free text names, by name or alias.
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 from typing import Literal
 
 from teacher.errors import UsageError
 from teacher.spec import Model
+from teacher.tiny import CHECKPOINT
 
 TINY = "tiny"
 # vLLM's `auto` means bfloat16, which a CPU without units for it computes three times as slowly as float32.
@@ -16,11 +16,6 @@ TINY_DTYPE: Literal["float32"] = "float32"
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".gguf", ".pt", ".pth")
 SAMPLED_BYTES = 1 << 20
 HUB_SECONDS = 5.0
-
-
-def home() -> Path:
-    """Return the folder for what this project keeps on a machine: `GALLON_HOME`, or `~/.gallon`."""
-    return Path(os.environ.get("GALLON_HOME", "~/.gallon")).expanduser().absolute()
 
 
 def identify(name: str, revision: str | None = None) -> Model:
@@ -44,12 +39,8 @@ def identify(name: str, revision: str | None = None) -> Model:
 
 
 def local_path(name: str) -> str:
-    """Return what vLLM loads on this machine: the folder of `tiny` (built where it is missing), or the name itself."""
-    if name != TINY:
-        return name
-    from teacher.tiny import ensure
-
-    return str(ensure(home() / "models"))
+    """Return what vLLM loads on this machine: the folder of `tiny`, or the name itself."""
+    return str(CHECKPOINT) if name == TINY else name
 
 
 def weight_bytes(path: str) -> int:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 Notation = Literal["smiles", "molblock"]  # how a library writes its molecules
 
+KEY_BYTES = 16
+PARSER_VERSION = 1  # of what `parse` makes of a text; raise it with every change of that
+
 # Beyond these a picture shows nothing and RDKit may take minutes for a layout: such rows are refused at once.
 MAX_ATOMS = 500
 MAX_LENGTH: dict[Notation, int] = {"smiles": 4_000, "molblock": 200_000}
@@ -41,7 +44,7 @@ class Molecule:
 
 def key_of(smiles: str) -> bytes:
     """Return the 128-bit key (16 bytes) of a canonical SMILES."""
-    return blake2b(smiles.encode(), digest_size=16).digest()
+    return blake2b(smiles.encode(), digest_size=KEY_BYTES).digest()
 
 
 def parse(raw: bytes, notation: Notation = "smiles") -> Molecule:

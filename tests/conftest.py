@@ -15,7 +15,7 @@ from cluster.ray_session import RaySession, ray_session
 from cluster.store import Store
 from teacher.catalog import Prompt, load
 from teacher.engine import EngineSettings, VllmEngine
-from teacher.models import home, identify, local_path
+from teacher.models import identify, local_path
 from teacher.spec import Model, PromptRef, Sampling, Spec
 from tests.support.scripted import Script
 
@@ -23,14 +23,13 @@ SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 @pytest.fixture(scope="session", autouse=True)
-def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Keep the tests' models and stores apart from the user's, and the tests offline."""
-    kept = {name: os.environ.get(name) for name in ("GALLON_HOME", "GALLON_STORE", "HF_HUB_OFFLINE", "RAY_ADDRESS")}
-    os.environ["GALLON_HOME"] = str(tmp_path_factory.mktemp("home"))
+def own_environment() -> Iterator[None]:
+    """Keep the tests away from the user's store and cluster, and offline."""
+    kept = {name: os.environ.get(name) for name in ("GALLON_STORE", "HF_HUB_OFFLINE", "RAY_ADDRESS")}
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ.pop("GALLON_STORE", None)
     os.environ.pop("RAY_ADDRESS", None)
-    yield home()
+    yield
     for name, value in kept.items():
         if value is None:
             os.environ.pop(name, None)
@@ -54,7 +53,7 @@ def store(redis_url: str) -> Iterator[Store]:
 
 
 @pytest.fixture(scope="session")
-def ray_here(own_home: Path) -> Iterator[RaySession]:
+def ray_here(own_environment: None) -> Iterator[RaySession]:
     with ray_session(None) as session:
         yield session
 
@@ -87,7 +86,7 @@ def run(store: Store, ray_here: RaySession, describe: Prompt, spec: Spec):
 
 
 @pytest.fixture(scope="session")
-def tiny_engine(own_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmEngine]:
+def tiny_engine(own_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmEngine]:
     """The shipped model in the real vLLM."""
     settings = EngineSettings(max_num_seqs=32, kv_cache_bytes=1 << 28, cpu_threads=1)
     log = tmp_path_factory.mktemp("vllm") / "vllm.log"

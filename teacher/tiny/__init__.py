@@ -1,5 +1,7 @@
-"""The `tiny` model: a small multimodal checkpoint, built on the machine that needs it (see README.md)."""
+"""The `tiny` model: a small multimodal LLM that comes with the project, and how it was trained (see README.md)."""
 
-from teacher.tiny.recipe import RECIPE_VERSION, SEED, build, ensure
+from pathlib import Path
 
-__all__ = ["RECIPE_VERSION", "SEED", "build", "ensure"]
+CHECKPOINT = Path(__file__).parent / "checkpoint"
+
+__all__ = ["CHECKPOINT"]

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
 
 VOCABULARY_SIZE = 1024  # at most
 PAD, END, IMAGE = "<pad>", "<end_of_utterance>", "<image>"
-SPECIAL_TOKENS = (PAD, END, IMAGE, "<fake_token_around_image>", "<global-img>")  # the last four are Idefics3's
+AROUND_IMAGE, WHOLE_IMAGE = "<fake_token_around_image>", "<global-img>"
+SPECIAL_TOKENS = (PAD, END, IMAGE, AROUND_IMAGE, WHOLE_IMAGE)  # the last four are Idefics3's
 
 # Only words of prose and the punctuation of JSON become tokens of several characters. A word is two or more small
 # letters, perhaps after one capital, or one small letter after a space, between edges where a SMILES has no such
@@ -49,3 +50,12 @@ def train(texts: Iterable[str]) -> Tokenizer:
     )
     tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
+
+
+def id_of(token: str, tokenizer: Tokenizer) -> int:
+    """Return the id of a token that the vocabulary has.
+
+    Raises:
+        KeyError: it has not.
+    """
+    return tokenizer.get_vocab()[token]

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import gzip
+import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cluster.annotate import Pool
+from cluster.audit import audit
+from cluster.brakes import BrakeError, Brakes, TooManyDeadError
 from cluster.connection import StoreError
 from cluster.dead import dead_letters
 from cluster.library import resolve
-from cluster.store import Store
+from cluster.store import Row, Store
 from cluster.verify import verify
 from teacher.errors import EngineStartError
+from teacher.molecule import key_of
 from teacher.spec import Spec
 from tests.support.scripted import Script
 
@@ -48,6 +54,19 @@ def test_only_the_new_molecules_of_a_changed_library_are_annotated(run, library:
     ledger = run(library, script=script).ledger
     assert (ledger.rows, ledger.accepted, ledger.new) == (11, 6, 1)
     assert (tmp_path / "requests").read_text().splitlines() == ["CCCC"]
+
+
+def test_rows_that_were_parsed_before_are_told_by_their_text(run, library: Path, store: Store, spec: Spec) -> None:
+    before = run(library).ledger
+    (kept,) = store._redis.keys("gallon:parsed:*")
+    assert len(store._redis.get(kept)) == 10 * 16
+    other = spec.model_copy(update={"graph": False})
+    again = run(library, spec=other).ledger
+    assert store._redis.keys("gallon:parsed:*") == [kept]
+    assert (again.rows, again.invalid, again.accepted) == (before.rows, before.invalid, before.accepted)
+    assert {letter.row for letter in dead_letters(store, other)} == {4, 6, 7}
+    smiles = [{record.smiles for _, record in store.records(each.id)} for each in (spec, other)]
+    assert smiles[0] == smiles[1]
 
 
 def test_files_of_several_formats_are_one_library(run, library: Path, tmp_path: Path) -> None:
@@ -122,6 +141,61 @@ def test_molecule_that_kills_the_engine_dies_alone(
     assert (ledger.accepted, ledger.dead, ledger.pending) == (4, 1, 0)
     ((_, letter),) = store.dead_letters(spec.id)
     assert (letter.smiles, letter.stage, letter.error) == ("CCN", "engine", "EngineDeadError")
+    assert "each of the 3 times" in letter.message and "the scripted engine died" in letter.message
+
+
+def test_molecule_that_kills_the_worker_dies_alone(run, library: Path, store: Store, spec: Spec) -> None:
+    ledger = run(library, script=Script(deadly=frozenset({"CCN"}))).ledger
+    assert (ledger.accepted, ledger.dead, ledger.pending) == (4, 1, 0)
+    ((_, letter),) = store.dead_letters(spec.id)
+    assert (letter.smiles, letter.stage, letter.error) == ("CCN", "engine", "WorkerDiedError")
+
+
+def test_too_many_dead_letters_stop_the_run(run, tmp_path: Path, store: Store) -> None:
+    path = tmp_path / "alkanes.smi"
+    path.write_text("".join(f"{'C' * number}\n" for number in range(1, 301)))
+    script = Script(nonsense=frozenset("C" * number for number in range(1, 20)), delay=0.02)
+    with pytest.raises(TooManyDeadError, match=r"more than --max-dead 3 allows"):
+        run(path, script=script, brakes=Brakes(max_dead=3))
+    (facts,) = store.runs().values()
+    assert facts["state"] == "failed" and "--max-dead 3" in facts["reason"]
+    assert run(path).ledger.pending == 0
+
+
+def test_too_great_a_share_of_dead_letters_stops_the_run(run, tmp_path: Path) -> None:
+    path = tmp_path / "alkanes.smi"
+    path.write_text("".join(f"{'C' * number}\n" for number in range(1, 401)))
+    script = Script(nonsense=frozenset("C" * number for number in range(1, 401)), delay=0.01)
+    with pytest.raises(BrakeError, match=r"more than --max-error-rate 0\.5 allows"):
+        run(path, script=script, brakes=Brakes(max_error_rate=0.5))
+
+
+def test_a_run_in_which_nothing_happens_is_stopped(run, library: Path) -> None:
+    with pytest.raises(BrakeError, match=r"nothing has happened for 0\.05 minutes"):
+        run(library, script=Script(delay=60), brakes=Brakes(stall_minutes=0.05))
+
+
+def test_two_runs_at_the_same_time_share_the_work(run, tmp_path: Path, store: Store, spec: Spec) -> None:
+    """The other run is stood in for by what it leaves in the store: a heartbeat and claims."""
+    path = tmp_path / "alkanes.smi"
+    path.write_text("".join(f"{'C' * number}\n" for number in range(1, 101)))
+    rows = [Row(key_of("C" * number), 0, number) for number in range(1, 51)]
+    store.register(spec.id, "other", rows)
+    store.beat("other", spec.id, "elsewhere", 1, 600)
+    store.claim(spec.id, "other", [row.key for row in rows])
+    requests = tmp_path / "requests"
+
+    def die_when_the_rest_is_done() -> None:
+        while store.counts(spec.id).accepted < 50:
+            time.sleep(0.1)
+        store.stop_beating("other")
+
+    threading.Thread(target=die_when_the_rest_is_done, daemon=True).start()
+    ledger = run(path, script=Script(requests=requests)).ledger
+
+    assert (ledger.accepted, ledger.pending, ledger.new) == (100, 0, 100)
+    asked = [len(line) for line in requests.read_text().splitlines()]
+    assert min(asked[:50]) > 50 and sorted(asked) == list(range(1, 101))
 
 
 def test_engine_that_does_not_start_ends_the_run_with_its_reason(run, library: Path, store: Store, spec: Spec) -> None:
@@ -152,6 +226,30 @@ def test_pool_of_several_annotators_finishes_every_row(run, tmp_path: Path) -> N
     path.write_text("".join("C" * length + "O\n" for length in range(1, 301)))
     ledger = run(path, pool=Pool(workers=2, cpus=0.5, concurrency=8)).ledger
     assert (ledger.rows, ledger.accepted, ledger.pending) == (300, 300, 0)
+
+
+def test_an_audit_finds_nothing_wrong_and_notices_what_was_tampered_with(
+    run, library: Path, store: Store, spec: Spec
+) -> None:
+    run(library, script=Script(cut_off={"CCO": 1}))
+    assert list(audit(store, spec.id)) == []
+
+    records = dict(store.records(spec.id))
+    key = key_of("CCO")
+    for changed, message in [
+        (replace(records[key], smiles="CCN"), "is about another molecule: CCN"),
+        (replace(records[key], text="{}"), "should not have been accepted"),
+        (replace(records[key], finish_reason="length"), "cut off"),
+        (replace(records[key], max_tokens=7), "was sampled in another way"),
+        (replace(records[key], run="nobody's"), "names the run nobody's"),
+        (replace(records[key], software="unheard-of"), "names the software unheard-of"),
+    ]:
+        store._redis.hset(f"gallon:{{{key[0]:02x}}}:{spec.id}:accepted", key, changed.pack())
+        (defect,) = audit(store, spec.id)
+        assert defect.key == key and message in defect.message
+    store._redis.hset(f"gallon:{{{key[0]:02x}}}:{spec.id}:accepted", key, b"damaged")
+    (defect,) = audit(store, spec.id)
+    assert "cannot be read" in defect.message
 
 
 def test_verify_agrees_with_the_run_and_notices_a_lost_record(run, library: Path, store: Store, spec: Spec) -> None:

@@ -40,7 +40,7 @@ def library(tmp_path: Path) -> Path:
 
 
 def test_a_library_is_annotated_by_the_real_engine_verified_exported_and_not_annotated_twice(
-    own_home: Path, library: Path, tmp_path: Path
+    own_environment: None, library: Path, tmp_path: Path
 ) -> None:
     store = tmp_path / "store"
     ledger = last_json(call("annotate", library, "--json", store=store))
@@ -87,7 +87,7 @@ def test_a_library_is_annotated_by_the_real_engine_verified_exported_and_not_ann
     ],
 )
 def test_a_mistake_ends_in_one_sentence_and_writes_nothing(
-    own_home: Path, library: Path, tmp_path: Path, arguments: list[str], status: int, sentence: str
+    own_environment: None, library: Path, tmp_path: Path, arguments: list[str], status: int, sentence: str
 ) -> None:
     (tmp_path / "library.docx").write_bytes(b"")
     store = tmp_path / "store"
@@ -100,7 +100,7 @@ def test_a_mistake_ends_in_one_sentence_and_writes_nothing(
         assert (opened.specs(), opened.runs()) == ({}, {})
 
 
-def test_options_come_from_a_file_and_flags_win(own_home: Path, library: Path, tmp_path: Path) -> None:
+def test_options_come_from_a_file_and_flags_win(own_environment: None, library: Path, tmp_path: Path) -> None:
     config = tmp_path / "run.yaml"
     config.write_text("prompt: nothing-like-it\nsmiles-column: smiles\n")
     assert "nothing-like-it" in call("annotate", library, "--config", config, store=tmp_path / "s").stderr
@@ -124,7 +124,7 @@ def wait_for_records(folder: Path, process: subprocess.Popen[str]) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_ends_cleanly_and_the_same_command_resumes(
-    own_home: Path, tmp_path: Path, number: signal.Signals
+    own_environment: None, tmp_path: Path, number: signal.Signals
 ) -> None:
     library = tmp_path / "library.smi"
     library.write_text("".join("C" * length + "O\n" for length in range(1, 201)))
@@ -148,7 +148,7 @@ def test_help_of_every_command_has_an_example() -> None:
         assert "Example: `gallon" in inspect.getdoc(command.callback), command.callback.__name__
 
 
-def test_the_flags_of_every_command_are_the_ones_that_people_rely_on(own_home: Path, tmp_path: Path) -> None:
+def test_the_flags_of_every_command_are_the_ones_that_people_rely_on(own_environment: None, tmp_path: Path) -> None:
     spec = [
         "--model",
         "--revision",
@@ -174,6 +174,9 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on(own_home: P
     engine = [
         "--workers",
         "--max-attempts",
+        "--max-dead",
+        "--max-error-rate",
+        "--stall-minutes",
         "--concurrency",
         "--max-model-len",
         "--gpu-memory",
@@ -191,7 +194,7 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on(own_home: P
     expected = {
         "annotate": ["--smiles-column", "--limit", "--config", *spec, *engine, *common],
         "demo": ["--limit", "--config", *spec, *engine, *common],
-        "verify": ["--smiles-column", "--limit", "--config", "--spec", *spec, *common],
+        "verify": ["--smiles-column", "--limit", "--config", "--spec", "--deep", *spec, *common],
         "status": common,
         "dead": ["--spec", "--retry", "--out", *common],
         "export": ["--spec", *common],

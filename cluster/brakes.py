@@ -1,0 +1,122 @@
+"""Brakes: what stops a run that goes wrong before it burns hours of GPUs for nothing."""
+
+from __future__ import annotations
+
+import _thread
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from cluster.connection import StoreError
+from cluster.store import Store
+from teacher.errors import GallonError
+
+PERIOD_SECONDS = 2.0
+FEWEST = 200  # molecules that must have ended before their error rate says something
+
+
+class BrakeError(GallonError):
+    """The run was stopped because it went wrong; what it had stored is kept, and the same command resumes."""
+
+
+class TooManyDeadError(BrakeError):
+    """More molecules are dead letters than the user allows. Exit status 3."""
+
+    exit_code = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brakes:
+    """When a run stops by itself.
+
+    Attributes:
+        max_dead: dead letters that the run may leave; None allows any number.
+        max_error_rate: share of dead letters among the molecules that the run has ended, once they are 200.
+        stall_minutes: longest time in which no row is read and no molecule ends.
+    """
+
+    max_dead: int | None = None
+    max_error_rate: float = 0.5
+    stall_minutes: float = 60.0
+
+
+class Watch:
+    """Watches the counters of a run, and says which brake they call for."""
+
+    def __init__(self, brakes: Brakes, store: Store, run: str, sources: int) -> None:
+        self._brakes, self._store, self._run, self._sources = brakes, store, run, sources
+        self._seen: tuple[int, ...] = ()
+        self._moved = time.monotonic()
+
+    def check(self) -> None:
+        """Look at the counters now.
+
+        Raises:
+            BrakeError: the run must stop; the message says why and what to do.
+        """
+        counted = self._store.progress(self._run)
+        rows, _ = self._store.rows_read(self._run, self._sources)
+        accepted, dead = counted["accepted"], counted["dead"]
+        refuse_dead(dead, self._brakes.max_dead)
+        ended = accepted + dead
+        if ended >= FEWEST and dead / ended > self._brakes.max_error_rate:
+            raise BrakeError(
+                f"Stopped: {dead:,} of the first {ended:,} molecules became dead letters, more than --max-error-rate "
+                f"{self._brakes.max_error_rate:g} allows: 'gallon dead' says why."
+            )
+        now, seen = time.monotonic(), (rows, counted["todo"], accepted, dead)
+        if seen != self._seen:
+            self._seen, self._moved = seen, now
+        elif now - self._moved > self._brakes.stall_minutes * 60:
+            raise BrakeError(
+                f"Stopped: nothing has happened for {self._brakes.stall_minutes:g} minutes (--stall-minutes): look at "
+                "the engine's log and at the Ray dashboard, then run the same command again."
+            )
+
+
+def refuse_dead(dead: int, most: int | None) -> None:
+    """Compare a number of dead letters with what the user allows.
+
+    Raises:
+        TooManyDeadError: there are more.
+    """
+    if most is not None and dead > most:
+        raise TooManyDeadError(
+            f"{dead:,} molecules are dead letters, more than --max-dead {most:,} allows: 'gallon dead' says why."
+        )
+
+
+@contextmanager
+def braked(watch: Watch) -> Iterator[None]:
+    """Run the body, and stop it as Ctrl-C would when a brake is called for. To be used in the main thread.
+
+    Raises:
+        BrakeError: the reason why the body was stopped.
+    """
+    done = threading.Event()
+    reasons: list[BrakeError] = []
+
+    def keep_watching() -> None:
+        while not done.wait(PERIOD_SECONDS):
+            try:
+                watch.check()
+            except StoreError:
+                continue  # the run itself meets the same failure and says so
+            except BrakeError as reason:
+                reasons.append(reason)
+                _thread.interrupt_main()
+                return
+
+    thread = threading.Thread(target=keep_watching, name="brakes", daemon=True)
+    thread.start()
+    try:
+        yield
+    except KeyboardInterrupt:
+        if reasons:
+            raise reasons[0] from None
+        raise
+    finally:
+        done.set()
+        thread.join()

