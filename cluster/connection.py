@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 from teacher.errors import GallonError, UsageError
@@ -85,8 +85,7 @@ def _client(url: str, answer_seconds: float, retry: Retry) -> Redis:
 
     timeouts = {"socket_connect_timeout": CONNECT_SECONDS, "socket_timeout": answer_seconds}
     if is_cluster(url):
-        client: Redis = RedisCluster.from_url(url.replace(CLUSTER, "", 1), retry=retry, **timeouts)
-        return client
+        return cast("Redis", RedisCluster.from_url(url.replace(CLUSTER, "", 1), retry=retry, **timeouts))
     return Redis.from_url(url, retry=retry, **timeouts)
 
 

@@ -24,7 +24,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from cluster.connection import StoreError, connect, is_cluster, store_errors
 from cluster.record import Counts, Ledger, Letter, Record
@@ -179,8 +179,7 @@ class Store:
     def parsed(self, digest: str) -> bytes | None:
         """Return what was kept of rows with this digest: their molecule keys one after the other, or None."""
         with store_errors(self.url):
-            keys: bytes | None = self._redis.getex(f"gallon:parsed:{digest}", ex=PARSED_SECONDS)
-            return keys
+            return cast("bytes | None", self._redis.getex(f"gallon:parsed:{digest}", ex=PARSED_SECONDS))
 
     def keep_parsed(self, digest: str, keys: bytes) -> None:
         """Keep the molecule keys of rows, for as long as somebody asks for them from time to time."""
@@ -380,7 +379,8 @@ class Store:
         On a cluster it is sent whole and by hand, since the pipelines of redis-py know scripts on a single server only.
         """
         if self._on_cluster:
-            client.execute_command("EVAL", self._scripts[script].script, len(keys), *keys, *arguments)
+            command = ("EVAL", self._scripts[script].script, len(keys), *keys, *arguments)
+            client.execute_command(*command)  # type: ignore[no-untyped-call]
         else:
             self._scripts[script](keys, arguments, client=client)
 

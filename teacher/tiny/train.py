@@ -307,5 +307,6 @@ def draw_losses(history: Sequence[dict[str, float]], folder: Path) -> None:
         axes.plot(*zip(*points, strict=True), label=label)
     axes.set(xlabel="step", yscale="log")
     axes.grid(alpha=0.3)
-    axes.legend()
+    if history:
+        axes.legend()
     figure.savefig(folder / "losses.png", dpi=120)

@@ -83,9 +83,7 @@ def test_a_request_is_rendered_as_the_tiny_model_was_trained(
     assert tokens == conversation.question(content, Tokenizer.from_file(str(CHECKPOINT / "tokenizer.json")))
 
 
-def test_the_tiny_model_says_much_that_is_true_and_looks_at_the_picture(
-    tiny_engine: VllmEngine, describe: Prompt
-) -> None:
+def test_the_tiny_model_says_what_is_true_and_sees_the_picture(tiny_engine: VllmEngine, describe: Prompt) -> None:
     """Its card holds the scores of 1,000 molecules; those of 50 scatter, and the bounds lie well below."""
     molecules = evaluate.sample(library.read(None), 50)
     scores = evaluate.evaluate(tiny_engine, describe, molecules, Progress(disable=True))
