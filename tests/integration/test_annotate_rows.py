@@ -154,9 +154,9 @@ def test_molecule_that_kills_the_worker_dies_alone(run, library: Path, store: St
 def test_too_many_dead_letters_stop_the_run(run, tmp_path: Path, store: Store) -> None:
     path = tmp_path / "alkanes.smi"
     path.write_text("".join(f"{'C' * number}\n" for number in range(1, 301)))
-    script = Script(nonsense=frozenset("C" * number for number in range(1, 20)), delay=0.02)
+    script = Script(nonsense=frozenset("C" * number for number in range(1, 301)), delay=0.05)
     with pytest.raises(TooManyDeadError, match=r"more than --max-dead 3 allows"):
-        run(path, script=script, brakes=Brakes(max_dead=3))
+        run(path, script=script, max_attempts=1, brakes=Brakes(max_dead=3))
     (facts,) = store.runs().values()
     assert facts["state"] == "failed" and "--max-dead 3" in facts["reason"]
     assert run(path).ledger.pending == 0
@@ -165,9 +165,9 @@ def test_too_many_dead_letters_stop_the_run(run, tmp_path: Path, store: Store) -
 def test_too_great_a_share_of_dead_letters_stops_the_run(run, tmp_path: Path) -> None:
     path = tmp_path / "alkanes.smi"
     path.write_text("".join(f"{'C' * number}\n" for number in range(1, 401)))
-    script = Script(nonsense=frozenset("C" * number for number in range(1, 401)), delay=0.01)
+    script = Script(nonsense=frozenset("C" * number for number in range(1, 401)), delay=0.04)
     with pytest.raises(BrakeError, match=r"more than --max-error-rate 0\.5 allows"):
-        run(path, script=script, brakes=Brakes(max_error_rate=0.5))
+        run(path, script=script, max_attempts=1, brakes=Brakes(max_error_rate=0.5))
 
 
 def test_a_run_in_which_nothing_happens_is_stopped(run, library: Path) -> None:
