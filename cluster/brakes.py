@@ -92,10 +92,13 @@ def refuse_dead(dead: int, most: int | None) -> None:
 def braked(watch: Watch) -> Iterator[None]:
     """Run the body, and stop it as Ctrl-C would when a brake is called for. To be used in the main thread.
 
+    A body that ends before anybody looked is judged at its end, so that what comes of a run never hangs on its speed.
+
     Raises:
         BrakeError: the reason why the body was stopped.
     """
     done = threading.Event()
+    deciding = threading.Lock()  # so that the main thread is not interrupted once the body has ended
     reasons: list[BrakeError] = []
 
     def keep_watching() -> None:
@@ -105,18 +108,24 @@ def braked(watch: Watch) -> Iterator[None]:
             except StoreError:
                 continue  # the run itself meets the same failure and says so
             except BrakeError as reason:
-                reasons.append(reason)
-                _thread.interrupt_main()
+                with deciding:
+                    if not done.is_set():
+                        reasons.append(reason)
+                        _thread.interrupt_main()
                 return
 
     thread = threading.Thread(target=keep_watching, name="brakes", daemon=True)
     thread.start()
     try:
-        yield
+        try:
+            yield
+        finally:
+            with deciding:
+                done.set()
+        watch.check()
     except KeyboardInterrupt:
         if reasons:
             raise reasons[0] from None
         raise
     finally:
-        done.set()
         thread.join()

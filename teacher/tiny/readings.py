@@ -1,8 +1,8 @@
 """What has been read after each character of a SMILES: the decoder's lessons.
 
 The answer alone teaches the decoder slowly: it names at the end, in a few words, what stood anywhere in the SMILES. So
-the decoder is also asked, at each character, which functional groups and how many rings are complete by then. The
-head that answers is thrown away after the training.
+the decoder is also asked, at each character, which functional groups and how many rings are complete by then, and how
+far polar surface and logP have added up. The head that answers is thrown away after the training.
 """
 
 from __future__ import annotations
@@ -15,15 +15,19 @@ from teacher.molecule import Molecule
 
 if TYPE_CHECKING:
     import numpy as np
+    from rdkit.Chem import Mol
 
 MOST_RINGS = 6  # of a kind, that are told apart
+STEPS_TOLD_APART = {"TPSA": range(20, 180, 20), "logP": range(-1, 7)}  # square angstroms; no unit
 ATOM = re.compile(r"(?:\[[^\]]+\]|Br|Cl|[A-Za-z*])(?:[-=#$:/\\]?(?:%\d\d|\d))*")  # with the ring bonds after it
 
 
 def labels() -> tuple[str, ...]:
     """Return what is asked at a character."""
     counts = range(1, MOST_RINGS + 1)
-    return (*vocabulary(), *(f"{kind} rings >= {count}" for kind in ("aromatic", "aliphatic") for count in counts))
+    rings = (f"{kind} rings >= {count}" for kind in ("aromatic", "aliphatic") for count in counts)
+    sums = (f"{name} >= {least}" for name, steps in STEPS_TOLD_APART.items() for least in steps)
+    return (*vocabulary(), *rings, *sums)
 
 
 def known(molecule: Molecule) -> np.ndarray:
@@ -45,6 +49,11 @@ def known(molecule: Molecule) -> np.ndarray:
         completed = sorted(max(ends[atom] for atom in ring) for ring in rings)
         for count, end in enumerate(completed[:MOST_RINGS], 1):
             answer[end:, columns[f"{kind} rings >= {count}"]] = True
+    for name, shares in _shares(molecule.mol).items():
+        sums = np.zeros(len(answer))
+        np.add.at(sums, [ends[atom] for atom in range(len(shares))], shares)
+        for least in STEPS_TOLD_APART[name]:
+            answer[:, columns[f"{name} >= {least}"]] = np.cumsum(sums) >= least
     return answer
 
 
@@ -62,3 +71,15 @@ def _rings(molecule: Molecule) -> dict[str, list[tuple[int, ...]]]:
         aromatic = all(molecule.mol.GetBondWithIdx(bond).GetIsAromatic() for bond in bonds)
         rings["aromatic" if aromatic else "aliphatic"].append(atoms)
     return rings
+
+
+def _shares(mol: Mol) -> dict[str, list[float]]:
+    """Return what each atom, with its hydrogens, adds to the polar surface area and to logP (Wildman and Crippen)."""
+    from rdkit.Chem import AddHs, rdMolDescriptors
+
+    whole = AddHs(mol)
+    log_p = [share for share, _refractivity in rdMolDescriptors._CalcCrippenContribs(whole)]
+    for hydrogen in range(mol.GetNumAtoms(), whole.GetNumAtoms()):
+        (bearer,) = whole.GetAtomWithIdx(hydrogen).GetNeighbors()
+        log_p[bearer.GetIdx()] += log_p[hydrogen]
+    return {"TPSA": list(rdMolDescriptors._CalcTPSAContribs(mol)), "logP": log_p[: mol.GetNumAtoms()]}

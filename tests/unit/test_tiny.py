@@ -228,7 +228,16 @@ def test_readings_say_what_is_complete_so_far() -> None:
     so_far = readings.known(molecule)
     columns = {label: number for number, label in enumerate(readings.labels())}
     begins = {label: int(so_far[:, column].argmax()) for label, column in columns.items() if so_far[:, column].any()}
-    assert begins == {"carboxylic acid": 8, "aromatic rings >= 1": 14, "chloro": 17}
+    assert begins == {
+        "TPSA >= 20": 5,
+        "carboxylic acid": 8,
+        "aromatic rings >= 1": 14,
+        "chloro": 17,
+        "logP >= -1": 0,
+        "logP >= 0": 0,
+        "logP >= 1": 12,
+        "logP >= 2": 17,
+    }
 
 
 def test_the_last_reading_is_the_whole_truth(nci: list[str]) -> None:
@@ -239,6 +248,8 @@ def test_the_last_reading_is_the_whole_truth(nci: list[str]) -> None:
         assert {label for label in holds if ">=" not in label} == set(facts.functional_groups)
         assert sum("aromatic" in label for label in holds if ">=" in label) == min(facts.aromatic_rings, 6)
         assert sum("aliphatic" in label for label in holds if ">=" in label) == min(facts.aliphatic_rings, 6)
+        assert facts.polarity == ("low", "medium", "high")[sum(f"TPSA >= {least}" in holds for least in (60, 120))]
+        assert facts.lipophilicity == ("low", "medium", "high")[sum(f"logP >= {least}" in holds for least in (1, 3))]
 
 
 def test_readings_stand_at_the_characters_of_the_smiles(stream: Examples, words: Tokenizer) -> None:
