@@ -11,7 +11,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from pathlib import Path
@@ -28,6 +28,13 @@ if TYPE_CHECKING:
     from cluster.library import Source
     from cluster.progress import Progress
     from cluster.store import Store
+    from cluster.training import Done, Trainers
+    from distill.annotations import Annotations
+    from distill.comparison import Case
+    from distill.reading import Reading
+    from distill.splits import Split
+    from distill.standings import Standing
+    from distill.teach import Trained
     from teacher.catalog import Prompt
     from teacher.engine import EngineSettings
     from teacher.spec import Spec
@@ -53,6 +60,7 @@ Library = Annotated[
         help="Files of the library: .smi, .txt, .csv, .tsv, .sdf (or with .gz, .zst), .parquet; globs, URLs."
     ),
 ]
+Data = Annotated[str, typer.Argument(help="A .csv, .tsv or .parquet file with labels, or a name of MoleculeNet.")]
 SmilesColumn = Annotated[str | None, typer.Option(help="The column with the SMILES, in CSV and Parquet.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Take only the first so many rows of the library.")]
 StoreOption = Annotated[
@@ -65,6 +73,9 @@ StoreOption = Annotated[
 ]
 SpecId = Annotated[
     str | None, typer.Option("--spec", help="Id of a spec, or its beginning; `gallon status` lists them.")
+]
+RayAddress = Annotated[
+    str | None, typer.Option("--ray", help="A Ray cluster's address; default: RAY_ADDRESS, or a local one.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of the output.")]
 DEFAULT_STORE = "~/.gallon/store"
@@ -117,10 +128,34 @@ class EngineOptions:
     pipeline_parallel: Annotated[int, typer.Option(min=1, help="Groups of GPUs that share the layers.")] = 1
     load_format: Annotated[str, typer.Option(help="How vLLM loads weights; 'dummy' makes random ones.")] = "auto"
     trust_remote_code: Annotated[bool, typer.Option(help="Run code that comes with the model.")] = False
-    ray: Annotated[str | None, typer.Option(help="A Ray cluster's address; default: RAY_ADDRESS, or a local one.")] = (
-        None
-    )
+    ray: RayAddress = None
     wait_for_gpus: Annotated[bool, typer.Option(help="Wait for an autoscaler to bring GPUs.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """What is learnt from, and how it is divided."""
+
+    target: Annotated[list[str] | None, typer.Option(help="A column with labels; may be given several times.")] = None
+    smiles_column: SmilesColumn = None
+    split: Annotated[str, typer.Option(help="scaffold, random-scaffold, random, or column.")] = "scaffold"
+    split_column: Annotated[str | None, typer.Option(help="The column that says train, valid or test.")] = None
+    scaffold_chirality: Annotated[
+        bool, typer.Option("--scaffold-chirality", help="Tell scaffolds apart by chirality, as GALLON does.")
+    ] = False
+    data_root: Annotated[Path | None, typer.Option(help="Folder with copies of MoleculeNet's files.")] = None
+    seed: Annotated[int, typer.Option(help="Seed of splits, training and folds.")] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearningOptions:
+    """How networks are trained."""
+
+    out: Annotated[Path | None, typer.Option(help="Folder of the results; default: gallon-models/DATA.")] = None
+    workers: Annotated[int | None, typer.Option(min=1, help="Training workers; default: one a GPU or core.")] = None
+    folds: Annotated[int, typer.Option(min=0, help="Folds that training molecules are predicted out of; 0: none.")] = 5
+    encoder: Annotated[str, typer.Option(help="Text encoder: 'minilm', a Hugging Face id, or a folder.")] = "minilm"
+    ray: RayAddress = None
 
 
 def expanded(command: Callable[..., None]) -> Callable[..., None]:
@@ -389,6 +424,262 @@ def import_(
             _print_table(f"Imported under spec {facts.pop('spec')}", facts)
 
 
+@app.command()
+@expanded
+def teach(
+    *,
+    data: Data,
+    labels: DataOptions,
+    teacher: Annotated[
+        list[str] | None,
+        typer.Option(help="gcn, gin, gat, dmpnn, lm or lm-fine-tuned; default: dmpnn, and lm where there are texts."),
+    ] = None,
+    learning: LearningOptions,
+    spec_id: SpecId = None,
+    store: StoreOption = DEFAULT_STORE,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train graph and language teachers on labelled molecules.
+
+    The language teacher reads what `gallon annotate` has written about the molecules. The same command again goes on
+    where it was stopped.
+
+    Example: `gallon teach solubility.csv --target logS`
+    """
+    from distill import teach as teaching
+
+    console = _console(as_json)
+    with _learning(data, labels, learning, console, where=store, spec_id=spec_id) as bench:
+        names = teacher or ["dmpnn", *(["lm"] if bench.reading.annotations else [])]
+        with _bar(console, "teachers") as show:
+            trained = teaching.teach(
+                bench.reading,
+                bench.split(labels, labels.seed),
+                names,
+                seed=labels.seed,
+                folds=learning.folds,
+                folder=bench.folder,
+                trainers=bench.trainers,
+                show=show,
+            )
+    _print_trained(bench, trained, as_json)
+
+
+@app.command()
+@expanded
+def distill(
+    *,
+    data: Data,
+    labels: DataOptions,
+    teacher: Annotated[
+        list[Path] | None, typer.Option(help="Folder of a teacher; default: those that `gallon teach` left.")
+    ] = None,
+    student: Annotated[
+        list[str] | None,
+        typer.Option(help="Input that the student may have: atoms, atoms-1hop, fingerprint; default: all are tried."),
+    ] = None,
+    soft_gnn: Annotated[float, typer.Option(min=0, help="Weight of the graph teachers' predictions.")] = 0.5,
+    soft_lm: Annotated[float, typer.Option(min=0, help="Weight of the language teachers' predictions.")] = 0.5,
+    hidden_gnn: Annotated[float, typer.Option(min=0, help="Weight of the graph teachers' representations.")] = 0.1,
+    hidden_lm: Annotated[float, typer.Option(min=0, help="Weight of the language teachers' representations.")] = 0.1,
+    temperature: Annotated[float, typer.Option(min=0.1, help="Of the teachers' class probabilities.")] = 1.0,
+    learning: LearningOptions,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Distil a student, a small MLP that scores whole libraries, from teachers.
+
+    Takes the same data and split as the `gallon teach` before it. Of several inputs the one that validates best is
+    kept.
+
+    Example: `gallon distill solubility.csv --target logS`
+    """
+    from distill import distillation, lessons
+    from distill.student import INPUTS
+
+    console = _console(as_json)
+    weights = distillation.Weights(
+        soft_gnn=soft_gnn, soft_lm=soft_lm, hidden_gnn=hidden_gnn, hidden_lm=hidden_lm, temperature=temperature
+    )
+    with _learning(data, labels, learning, console) as bench:
+        split = bench.split(labels, labels.seed)
+        heard = lessons.read_all(teacher or lessons.find(bench.folder), bench.reading.dataset, split)
+        with _bar(console, "students") as show:
+            trained = distillation.distil(
+                bench.reading,
+                split,
+                [lesson for lesson, _ in heard],
+                students=[f"student-{name}" for name in student or INPUTS],
+                weights=weights,
+                seed=labels.seed,
+                folder=bench.folder,
+                trainers=bench.trainers,
+                teachers=[card for _, card in heard],
+                show=show,
+            )
+    _print_trained(bench, [trained], as_json)
+
+
+@app.command()
+@expanded
+def evaluate(
+    *,
+    data: Data,
+    labels: DataOptions,
+    methods: Annotated[
+        str | None, typer.Option(help="Rows of the table, by commas; default: all but chemprop.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many, from --seed on.")] = 5,
+    trials: Annotated[int, typer.Option(min=0, help="Optuna trials of every method; 0: its stated defaults.")] = 0,
+    learning: LearningOptions,
+    spec_id: SpecId = None,
+    store: StoreOption = DEFAULT_STORE,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare baselines, teachers and students on one dataset, over seeds.
+
+    All choices are made on the validation part. Writes `table.json`, `table.csv` and `report.html` into the folder. The
+    same command again goes on where it was stopped.
+
+    Example: `gallon evaluate esol --data-root moleculenet --seeds 5`
+    """
+    from distill import comparison, tuning
+    from distill.provenance import provenance
+    from distill.report import write as write_report
+    from distill.standings import standings
+
+    console = _console(as_json)
+    with _learning(data, labels, learning, console, where=store, spec_id=spec_id) as bench:
+        names = methods.split(",") if methods else comparison.defaults(with_texts=bench.reading.annotations is not None)
+        cases = [comparison.Case(seed=seed, split=bench.split(labels, seed)) for seed in _seeds(labels.seed, seeds)]
+        settings = comparison.Settings(
+            methods=names, folds=learning.folds, folder=bench.folder, trainers=bench.trainers
+        )
+        with _bar(console, "fits") as show:
+            if trials:
+                settings = tuning.tuned(bench.reading, cases[0], settings, trials, show)
+            runs = comparison.compare(bench.reading, cases, settings, show)
+    rows = standings(runs, bench.reading.dataset.kind, comparison.REFERENCE)
+    page = write_report(bench.folder, bench.reading, cases, runs, rows, trials=trials)
+    if as_json:
+        facts = provenance(bench.reading, cases, trials)
+        _print_json({**facts, "rows": [asdict(row) for row in rows], "path": str(page)})
+    else:
+        _print_standings(bench.reading, cases, rows, trials)
+        typer.echo(f"\nWritten to {page}")
+
+
+@app.command()
+def screen(
+    *,
+    library: Library,
+    student: Annotated[Path, typer.Option(help="Folder of a student, as `gallon distill` leaves it.")],
+    out: Annotated[Path, typer.Option(help="OUT.parquet, OUT.jsonl or OUT.csv")],
+    smiles_column: SmilesColumn = None,
+    limit: Limit = None,
+    ray: RayAddress = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score a whole library by a student: one row out for each row in.
+
+    Example: `gallon screen library.smi.zst --student gallon-models/esol/student --out scores.parquet`
+    """
+    from cluster.library import resolve
+    from cluster.ray_session import ray_session
+    from distill.screening import screen as score
+
+    sources = resolve(library, smiles_column)
+    console = _console(as_json)
+    with ray_session(ray) as session, _counter(console) as show:
+        screened = score(sources, student, out, limit=limit, session=session, show=show)
+    facts = {**asdict(screened), "rows_per_second": round(screened.rows_per_second, 1), "path": str(out)}
+    if as_json:
+        _print_json(facts)
+    else:
+        _print_table("Screened", facts)
+
+
+# What learning needs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """What teachers and students are trained with: the dataset, where results go, and the workers."""
+
+    reading: Reading
+    folder: Path
+    trainers: Trainers
+
+    def split(self, options: DataOptions, seed: int) -> Split:
+        """Divide the dataset."""
+        from distill.splits import check, split
+
+        parts = split(self.reading.dataset, options.split, seed=seed, chirality=options.scaffold_chirality)  # type: ignore[arg-type]
+        check(parts, self.reading.dataset)
+        return parts
+
+
+@contextmanager
+def _learning(
+    data: str,
+    labels: DataOptions,
+    learning: LearningOptions,
+    console: Console,
+    *,
+    where: str | None = None,
+    spec_id: str | None = None,
+) -> Iterator[Bench]:
+    """Read the data, fetch the annotations if a store is given, and connect to Ray."""
+    from cluster.ray_session import ray_session
+    from cluster.training import plan_trainers
+    from distill.moleculenet import DATA_ROOT, load
+    from distill.reading import Reading
+
+    dataset = load(
+        data,
+        smiles_column=labels.smiles_column,
+        targets=labels.target or (),
+        split_column=labels.split_column,
+        data_root=labels.data_root or DATA_ROOT,
+    )
+    annotations = _annotations(where, spec_id, dataset.keys) if where else None
+    folder = learning.out or Path("gallon-models") / dataset.name
+    reading = Reading(dataset, annotations, folder / "reading", learning.encoder, os.cpu_count() or 1)
+    console.print(_told(reading))
+    with ray_session(learning.ray) as session:
+        yield Bench(reading=reading, folder=folder, trainers=plan_trainers(session, learning.workers))
+
+
+def _annotations(where: str, spec_id: str | None, keys: Sequence[bytes]) -> Annotations | None:
+    """Fetch what was written about molecules; None where the store holds nothing and no spec was asked for."""
+    from cluster.embedded import open_store
+    from cluster.store import choose_spec
+    from distill.annotations import fetch
+
+    with open_store(where) as store:
+        if spec_id is None and not store.specs():
+            return None
+        return fetch(store, choose_spec(store, spec_id), keys)
+
+
+def _told(reading: Reading) -> str:
+    """Say what was read, and what of it cannot be learnt from."""
+    dataset, annotations = reading.dataset, reading.annotations
+    words = [f"{len(dataset):,} molecules"]
+    words += [f"{len(dataset.invalid):,} rows hold none"] if dataset.invalid else []
+    words += [f"{dataset.duplicates:,} rows repeat one"] if dataset.duplicates else []
+    words += [f"{dataset.conflicts:,} labels contradict each other and are left out"] if dataset.conflicts else []
+    if annotations and annotations.missing:
+        words += [f"{annotations.missing:,} have no annotation: for them there is no language teacher"]
+    return "; ".join(words) + "."
+
+
+def _seeds(first: int, number: int) -> range:
+    return range(first, first + number)
+
+
 # What the annotation needs
 
 
@@ -584,6 +875,69 @@ def _print_table(title: str, facts: dict[str, Any]) -> None:
     console = Console(highlight=False)
     console.print(Text(title, style="bold"))
     console.print(grid)
+
+
+def _print_trained(bench: Bench, trained: Sequence[Trained], as_json: bool) -> None:
+    models = [{**asdict(model), "path": str(model.path)} for model in trained]
+    if as_json:
+        _print_json({"models": models})
+        return
+    for model in trained:
+        typer.echo(f"{model.name}: {model.path}")
+        for part, metrics in model.metrics.items():
+            typer.echo(f"  {part:6} " + "  ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
+
+
+def _print_standings(reading: Reading, cases: Sequence[Case], rows: Sequence[Standing], trials: int) -> None:
+    """Print the comparison; a row is set in bold only where its difference from the reference is sure."""
+    from rich.console import Console
+    from rich.table import Table
+
+    metric = rows[0].metric
+    table = Table("method", f"test {metric}", "std", "seeds", "valid", "chosen", "behind by (95 %)", box=None)
+    for row in rows:
+        behind = "" if row.difference is None else f"{row.difference:+.3f}"
+        interval = "" if row.interval is None else f" [{row.interval[0]:+.3f}, {row.interval[1]:+.3f}]"
+        chosen = ", ".join(f"{name} x{times}" for name, times in row.chosen.items())
+        cells = [row.method, f"{row.mean:.3f}", f"{row.std:.3f}", str(row.seeds), f"{row.valid:.3f}", chosen]
+        table.add_row(*cells, behind + interval, style="bold" if row.differs else "")
+    Console(highlight=False).print(table)
+    dataset, annotations = reading.dataset, reading.annotations
+    typer.echo(f"{dataset.name}, {len(dataset):,} molecules, sha256 {dataset.sha256[:12]}")
+    for split in dict.fromkeys(case.split.describe() for case in cases):
+        typer.echo(split)
+    typer.echo(
+        f"trials of every method: {trials}; spec of the annotations: {annotations.spec if annotations else 'none'}"
+    )
+
+
+@contextmanager
+def _bar(console: Console, what: str) -> Iterator[Callable[[Done], None] | None]:
+    """Show how many fits are done, with the time that is left; in a pipe there is nothing."""
+    from rich import progress
+
+    if not console.is_terminal:
+        yield None
+        return
+    left = (progress.TimeElapsedColumn(), progress.TimeRemainingColumn())
+    columns = (progress.TextColumn(what), progress.BarColumn(), progress.MofNCompleteColumn(), *left)
+    with progress.Progress(*columns, console=console) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done: bar.update(task, completed=done.done, total=done.all)
+
+
+@contextmanager
+def _counter(console: Console) -> Iterator[Callable[[int], None] | None]:
+    """Show how many rows are done, and how fast; in a pipe there is nothing."""
+    from rich.progress import Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    if not console.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("{task.completed:,.0f} rows"), TaskProgressColumn(show_speed=True), TimeElapsedColumn())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("rows", total=None)
+        yield lambda rows: bar.update(task, completed=rows)
 
 
 def _print_json(facts: dict[str, Any]) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cluster.annotator import Annotator
@@ -13,6 +13,7 @@ from cluster.brakes import Brakes, Watch, braked
 from cluster.connection import StoreGoneError
 from cluster.job import EngineFactory, Job
 from cluster.library import Source, count
+from cluster.metrics import publish
 from cluster.plan import plan
 from cluster.progress import Progress, ProgressMeter, watched
 from cluster.record import Ledger
@@ -117,9 +118,13 @@ def annotate(
     )
     meter = ProgressMeter(store, run.id, len(sources))
     interrupted = False
-    shown = watched(meter, lambda: count(sources, limit), show) if show else nullcontext()
+    # The library is read once more for its length only where somebody sees how long the run takes yet.
+    count_rows = partial(count, sources, limit) if show or not session.local else None
+    shows: list[Callable[[Progress], None]] = [partial(publish, store=store, run=run.id)]
+    if show:
+        shows.append(show)
     try:
-        with run.alive(), shown, braked(Watch(brakes, store, run.id, len(sources))):
+        with run.alive(), watched(meter, count_rows, shows), braked(Watch(brakes, store, run.id, len(sources))):
             _drive(_pipeline(sources, limit, job, session, pool))
             while _others_left_some(run):
                 _drive(_pipeline(sources, limit, job, session, pool))
@@ -159,7 +164,7 @@ def _pipeline(
         max_tasks_in_flight_per_actor=Pool.CALLS + 2,
         enable_true_multi_threading=True,
     )
-    return (
+    dataset = (
         ray.data.read_datasource(library, override_num_blocks=1, num_cpus=0.25)
         .map_batches(plan, fn_kwargs={"job": job}, batch_size=None, batch_format="pyarrow", num_cpus=0.5)
         .repartition(target_num_rows_per_block=pool.batch_rows)
@@ -173,6 +178,8 @@ def _pipeline(
             num_gpus=pool.gpus,
         )
     )
+    dataset.set_name("annotate")  # what the dashboard calls it
+    return dataset
 
 
 def _set_up_ray_data() -> None:

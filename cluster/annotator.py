@@ -14,6 +14,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from cluster.job import Job, software_id, software_versions
+from cluster.metrics import AnnotatorMetrics, gpus_held
 from cluster.record import Letter, Record, Stage
 from cluster.store import FINISHED, HELD, Store
 from teacher.catalog import Picture
@@ -21,15 +22,16 @@ from teacher.checks import RejectedError, check
 from teacher.depiction import draw
 from teacher.engine import Completion, Engine, PromptRejectedError, Request
 from teacher.errors import EngineDeadError
-from teacher.facts import Facts, facts_of
+from teacher.facts import Structure, structure_of
 from teacher.graph import graph_text
-from teacher.molecule import parse
+from teacher.molecule import mol_of
 from teacher.spec import Sampling
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 TEXT_SHOWN = 400
+DEATHS_ALONE = 2  # of a worker, that are blamed on the molecule it was trying
 RDKIT_ERRORS = (RuntimeError, ValueError)  # what RDKit raises over a molecule that it cannot lay out or analyse
 
 
@@ -52,7 +54,7 @@ class Task:
     source: str
     row: int
     attempts: int
-    facts: Facts | None = None
+    facts: Structure | None = None
     request: Request | None = None
     refused: PromptRejectedError | None = None
     tries: int = 0
@@ -71,6 +73,7 @@ class Annotator:
     def __init__(self, job: Job, log_folder: str) -> None:
         self._job = job
         self._store = Store(job.store_url)
+        self._metrics = AnnotatorMetrics(job.run, gpus_held())
         self._log_path = Path(log_folder) / f"vllm-{socket.gethostname()}-{os.getpid()}.log"
         self._engine: Future[Engine] | None = None
         self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine-start")
@@ -115,7 +118,8 @@ class Annotator:
 
     def _claim(self, rows: list[dict[str, Any]]) -> dict[bytes, Task]:
         """Count an attempt on each molecule and take those that nobody has finished, or works on, meanwhile."""
-        attempts = self._store.claim(self._job.spec.id, self._job.run, [row["key"] for row in rows])
+        keys = [row["key"] for row in rows]
+        attempts = self._store.claim(self._job.spec.id, self._job.run, keys, most=self._suspect_from)
         return {
             row["key"]: Task(
                 key=row["key"],
@@ -129,13 +133,13 @@ class Annotator:
         }
 
     def _give_up(self, tasks: dict[bytes, Task]) -> None:
-        """Let molecules die that take the whole worker with them each time.
+        """Let molecules die that twice took the whole worker with them while they were tried alone.
 
-        Two deaths count four attempts on the one that is tried alone, since it is claimed twice, and two on those that
-        wait behind it.
+        Beyond the attempt that makes a suspect only those are counted that are made alone, so that whoever merely waits
+        behind a suspect is never blamed.
         """
         message = "Workers died again and again while they worked on this molecule."
-        lost = [task for task in tasks.values() if task.attempts > self._suspect_from + 2]
+        lost = [task for task in tasks.values() if task.attempts >= self._suspect_from + DEATHS_ALONE]
         self._commit([(task, self._letter(task, "engine", "WorkerDiedError", message)) for task in lost])
         for task in lost:
             del tasks[task.key]
@@ -150,8 +154,8 @@ class Annotator:
     def _request(self, task: Task) -> Request:
         """Render the prompt of a molecule; what RDKit knows of it is found out first, so that no answer is in vain."""
         spec, prompt = self._job.spec, self._job.prompt
-        mol = parse(task.smiles.encode()).mol
-        task.facts = facts_of(mol)
+        mol = mol_of(task.smiles)
+        task.facts = structure_of(mol)
         picture = None
         if spec.image_size is not None:
             picture = Picture(draw(mol, spec.image_size), uuid=f"{task.key.hex()}-{spec.image_size}")
@@ -179,17 +183,19 @@ class Annotator:
         answers: SimpleQueue[tuple[Task, Future[Completion]]] = SimpleQueue()
         for task in tasks.values():
             self._submit(engine, task, answers)
-        while tasks:
-            outcomes = []
-            for task, answer in _drain(answers):
-                outcome = self._judge(task, answer)
-                if outcome is None:
-                    self._submit(engine, task, answers)
-                else:
-                    outcomes.append((task, outcome))
-            self._commit(outcomes)
-            for task, _ in outcomes:
-                del tasks[task.key]
+        with self._metrics.in_flight(len(tasks)) as left:
+            while tasks:
+                outcomes = []
+                for task, answer in _drain(answers):
+                    outcome = self._judge(task, answer)
+                    if outcome is None:
+                        self._submit(engine, task, answers)
+                    else:
+                        outcomes.append((task, outcome))
+                self._commit(outcomes)
+                for task, _ in outcomes:
+                    del tasks[task.key]
+                left(len(tasks))
 
     def _submit(self, engine: Engine, task: Task, answers: SimpleQueue[tuple[Task, Future[Completion]]]) -> None:
         task.started = time.monotonic()
@@ -207,6 +213,7 @@ class Annotator:
         except PromptRejectedError as error:
             return self._letter(task, "prompt", type(error).__name__, str(error))
         seconds = time.monotonic() - task.started
+        self._metrics.answered(seconds)
         task.spent = (task.spent[0] + completion.prompt_tokens, task.spent[1] + completion.completion_tokens)
         try:
             return self._record(task, completion, seconds)
@@ -214,6 +221,7 @@ class Annotator:
             task.tries += 1
             task.cut_off = error.stage == "finish"
             if task.attempts + task.tries <= self._job.max_attempts:
+                self._metrics.retried(error.stage)
                 return None
             return self._letter(task, error.stage, type(error).__name__, str(error), completion.text)
 
@@ -278,12 +286,12 @@ class Annotator:
         )
 
     def _commit(self, outcomes: list[tuple[Task, Any]]) -> None:
-        if outcomes:
+        if not outcomes:
+            return
+        tokens = [task.spent for task, _ in outcomes]
+        with self._metrics.committing([outcome for _, outcome in outcomes], tokens):
             self._store.commit(
-                self._job.spec.id,
-                self._job.run,
-                [(task.key, outcome) for task, outcome in outcomes],
-                [task.spent for task, _ in outcomes],
+                self._job.spec.id, self._job.run, [(task.key, outcome) for task, outcome in outcomes], tokens
             )
 
     # The engine's life
@@ -300,6 +308,7 @@ class Annotator:
         with self._engine_lock:
             if self._engine is not None and self._engine.done() and self._engine.result() is engine:
                 self._engine = None
+                self._metrics.engine_died()
                 engine.close()
 
 

@@ -109,9 +109,7 @@ def store_errors(url: str) -> Iterator[None]:
         exceptions.ClusterError,
         exceptions.RedisClusterException,
     ) as error:
-        raise StoreGoneError(
-            f"Redis at {place} cannot be reached: start it or correct --store, then run the same command again."
-        ) from error
+        raise StoreGoneError(f"Redis at {place} cannot be reached: {_why_gone(url, error)}.") from error
     except exceptions.OutOfMemoryError as error:
         raise StoreFullError(
             f"Redis at {place} is full: raise its maxmemory or free some, then run the same command again; "
@@ -119,6 +117,22 @@ def store_errors(url: str) -> Iterator[None]:
         ) from error
     except exceptions.ResponseError as error:
         raise StoreError(f"Redis at {place} refused: {error}.") from error
+
+
+def _why_gone(url: str, error: BaseException) -> str:
+    """Say why a connection broke, or was not made, and what to do."""
+    from ssl import SSLCertVerificationError
+
+    cause = error.__context__
+    if isinstance(cause, SSLCertVerificationError):
+        return (
+            f"nobody here vouches for its certificate ({cause.verify_message}); name the certificate of its authority "
+            "by ?ssl_ca_certs=FILE in the URL"
+        )
+    plain = urlsplit(url).scheme.removesuffix(CLUSTER) == "redis"
+    if plain and (cause is None or isinstance(cause, ConnectionResetError)):
+        return "it hung up; if it speaks TLS only, let the URL begin with rediss://, or else run the same command again"
+    return "start it or correct --store, then run the same command again"
 
 
 def _without_password(url: str) -> str:

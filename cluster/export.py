@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cluster.record import Record
 from cluster.store import Store
-from teacher.errors import UsageError
+from cluster.table_file import Parts, check_path, write
 from teacher.spec import Spec
 
 if TYPE_CHECKING:
@@ -22,8 +20,6 @@ ROWS_PER_PART = 2_000
 RESERVED = frozenset(
     {"key", "smiles", "text", "spec", "model", "revision", "prompt", "run", "software", "time", "seed"}
 )
-
-Parts = Iterator["pa.Table"]
 
 
 def export(store: Store, spec: Spec, out: Path) -> int:
@@ -36,15 +32,10 @@ def export(store: Store, spec: Spec, out: Path) -> int:
         UsageError: the suffix is none of .parquet, .jsonl and .csv, or the folder does not exist.
         StoreError: Redis failed.
     """
-    write = WRITERS.get(out.suffix)
-    if write is None:
-        raise UsageError(f"'{out.name}' should end in one of {', '.join(WRITERS)}.")
-    if not out.parent.is_dir():
-        raise UsageError(f"There is no folder {out.parent}: make it, or choose another.")
+    check_path(out)
     prompt = store.prompt(spec)
     properties = (prompt.json_schema or {}).get("properties", {}) if prompt else {}
-    with _complete_or_not_at_all(out) as unfinished:
-        return write(_parts(store, spec, properties), _schema(properties), unfinished)
+    return write(_parts(store, spec, properties), _schema(properties), out)
 
 
 def _parts(store: Store, spec: Spec, properties: dict[str, Any]) -> Parts:
@@ -125,58 +116,3 @@ def _kind(schema: dict[str, Any]) -> str:
 
 def _value(value: Any, schema: dict[str, Any]) -> Any:
     return json.dumps(value, ensure_ascii=False) if _kind(schema) == "json" else value
-
-
-def _write_parquet(parts: Parts, schema: pa.Schema, out: Path) -> int:
-    from pyarrow import parquet
-
-    rows = 0
-    with parquet.ParquetWriter(out, schema, compression="zstd") as writer:
-        for part in parts:
-            writer.write_table(part)
-            rows += part.num_rows
-    return rows
-
-
-def _write_jsonl(parts: Parts, schema: pa.Schema, out: Path) -> int:
-    rows = 0
-    with out.open("w", encoding="utf-8") as file:
-        for part in parts:
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in part.to_pylist())
-            rows += part.num_rows
-    return rows
-
-
-def _write_csv(parts: Parts, schema: pa.Schema, out: Path) -> int:
-    import csv
-
-    rows = 0
-    with out.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, schema.names)
-        writer.writeheader()
-        for part in parts:
-            writer.writerows({name: _cell(value) for name, value in row.items()} for row in part.to_pylist())
-            rows += part.num_rows
-    return rows
-
-
-def _cell(value: Any) -> Any:
-    """Write a list into one CSV cell."""
-    return "; ".join(map(str, value)) if isinstance(value, list) else value
-
-
-WRITERS: dict[str, Callable[[Parts, pa.Schema, Path], int]] = {
-    ".parquet": _write_parquet,
-    ".jsonl": _write_jsonl,
-    ".csv": _write_csv,
-}
-
-
-@contextmanager
-def _complete_or_not_at_all(out: Path) -> Iterator[Path]:
-    unfinished = out.with_name(f".{out.name}.unfinished")
-    try:
-        yield unfinished
-        unfinished.replace(out)
-    finally:
-        unfinished.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from cluster.job import Job
+from cluster.metrics import count_rows
 from cluster.record import RAW_SHOWN, Letter
 from cluster.store import Row, Store
 from teacher.molecule import KEY_BYTES, PARSER_VERSION, InvalidMoleculeError, Molecule, parse
@@ -82,6 +83,7 @@ def _plan_source(source: int, rows: Sequence[LibraryRow], job: Job) -> list[tupl
     flags = store.register(job.spec.id, job.run, [Row(key, source, row["row"]) for row, key in valid])
     # Rows count as read only once their molecules stand in the ledger.
     store.note_rows(job.run, source, range(rows[0]["row"], rows[-1]["row"] + 1), invalid)
+    count_rows(job.run, todo=sum(flags), skipped=len(flags) - sum(flags), invalid=len(invalid))
     return [
         (Row(key, source, row["row"]), (molecules.get(row["row"]) or _parse(row)).smiles)
         for (row, key), flag in zip(valid, flags, strict=True)

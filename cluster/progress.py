@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -77,15 +77,25 @@ class ProgressMeter:
 
 
 @contextmanager
-def watched(meter: ProgressMeter, count_rows: Callable[[], int], show: Callable[[Progress], None]) -> Iterator[None]:
-    """Show the progress once a second while the body runs, from a thread of its own."""
+def watched(
+    meter: ProgressMeter, count_rows: Callable[[], int] | None, shows: Sequence[Callable[[Progress], None]]
+) -> Iterator[None]:
+    """Show the progress once a second while the body runs, from a thread of its own.
+
+    Args:
+        meter: measures it.
+        count_rows: counts the rows of the library; None where nobody wants to know how long it takes.
+        shows: take it.
+    """
     done = threading.Event()
 
     def watch() -> None:
-        meter.total_rows = count_rows()
+        meter.total_rows = count_rows() if count_rows else None
         while not done.wait(PERIOD_SECONDS):
             try:
-                show(meter.measure())
+                progress = meter.measure()
+                for show in shows:
+                    show(progress)
             except StoreError:
                 continue  # the run itself meets the same failure and says so
 

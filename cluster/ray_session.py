@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
+from cluster.head import head_watched
 from teacher.errors import GallonError
 
 CONNECT_SECONDS = 5.0
@@ -43,7 +45,7 @@ def ray_session(address: str | None) -> Iterator[RaySession]:
     """Connect to the Ray cluster at `address` or in RAY_ADDRESS, or start a local one; disconnect at the end.
 
     Raises:
-        GallonError: no cluster answers at the address.
+        GallonError: no cluster answers at the address, or it does not let us in.
     """
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")
@@ -53,8 +55,7 @@ def ray_session(address: str | None) -> Iterator[RaySession]:
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
     on_sigterm = signal.getsignal(signal.SIGTERM)
     if address:
-        _check_answers(address)
-        context = ray.init(address=address, namespace="gallon", **quiet)
+        context = _join(address, quiet)
     else:
         # Two logical cores at the least: reading, parsing and annotating each need a share to run side by side.
         cores = max(2, os.cpu_count() or 2)
@@ -62,18 +63,40 @@ def ray_session(address: str | None) -> Iterator[RaySession]:
     signal.signal(signal.SIGTERM, on_sigterm)  # Ray puts a handler of its own in its place, which ends the run at once
     resources = ray.cluster_resources()
     logs = Path(ray._private.worker._global_node.get_logs_dir_path())
-    with _chatter_to(logs / "gallon-driver.log"):
+    head = ray.get_runtime_context().gcs_address
+    with _chatter_to(logs / "gallon-driver.log") as screen:
         try:
-            yield RaySession(
-                local=not address,
-                dashboard=context.dashboard_url and f"http://{context.dashboard_url}",
-                logs=logs,
-                cpus=resources.get("CPU", 0.0),
-                gpus=resources.get("GPU", 0.0),
-                machines=len(ray.nodes()),
-            )
+            with head_watched(head, screen):
+                yield RaySession(
+                    local=not address,
+                    dashboard=context.dashboard_url and f"http://{context.dashboard_url}",
+                    logs=logs,
+                    cpus=resources.get("CPU", 0.0),
+                    gpus=resources.get("GPU", 0.0),
+                    machines=len(ray.nodes()),
+                )
         finally:
             ray.shutdown()
+
+
+def _join(address: str, quiet: dict[str, Any]) -> Any:
+    """Connect to a running cluster.
+
+    Raises:
+        GallonError: nobody answers there, or not to us.
+    """
+    import ray
+    from ray.exceptions import AuthenticationError
+
+    _check_answers(address)
+    try:
+        with _chatter_to(Path(os.devnull)):  # with a wrong token each of many tries is a warning
+            return ray.init(address=address, namespace="gallon", **quiet)
+    except (ConnectionError, AuthenticationError) as error:
+        raise GallonError(
+            f"The Ray cluster at {address} does not let us in: put its token into RAY_AUTH_TOKEN, or the path of the "
+            "token's file into RAY_AUTH_TOKEN_PATH, or correct the address."
+        ) from error
 
 
 def _check_answers(address: str) -> None:
@@ -95,14 +118,18 @@ def _check_answers(address: str) -> None:
 
 
 @contextmanager
-def _chatter_to(log: Path) -> Iterator[None]:
-    """Send what Ray's libraries write to standard error, in Python and in C++, to a log file."""
+def _chatter_to(log: Path) -> Iterator[int]:
+    """Send what Ray's libraries write to standard error, in Python and in C++, to a log file.
+
+    Yields:
+        The file descriptor of what standard error was before.
+    """
     sys.stderr.flush()
     kept = os.dup(2)
     with log.open("ab") as file:
         os.dup2(file.fileno(), 2)
     try:
-        yield
+        yield kept
     finally:
         sys.stderr.flush()
         os.dup2(kept, 2)

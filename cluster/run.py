@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import psutil
 
-from cluster.connection import StoreError
+from cluster.connection import StoreError, StoreGoneError
 from cluster.record import Ledger
 from cluster.store import Heartbeat, Store
 from teacher.spec import Spec
@@ -60,13 +60,18 @@ class Run:
         beat()
         thread = threading.Thread(target=keep_beating, name="heartbeat", daemon=True)
         thread.start()
+        gone = False
         try:
             yield
+        except StoreGoneError:
+            gone = True  # and waiting for it once more helps nobody
+            raise
         finally:
             done.set()
             thread.join()
-            with suppress(StoreError):
-                self._store.stop_beating(self.id)
+            if not gone:
+                with suppress(StoreError):
+                    self._store.stop_beating(self.id)
 
     def others(self) -> list[str]:
         """Return the other runs of the same spec that are alive."""

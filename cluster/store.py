@@ -24,6 +24,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from cluster.connection import StoreError, connect, is_cluster, store_errors
@@ -84,7 +85,7 @@ class Store:
         self.url = url
         self._redis = connect(url)
         self._scripts = {
-            name: self._redis.register_script(_lua("failed") + _lua(name))
+            name: self._redis.register_script(_lua("prelude") + _lua(name))
             for name in ("register", "claim", "commit", "rows", "tally", "retry")
         }
         self._on_cluster = is_cluster(url)
@@ -139,17 +140,23 @@ class Store:
         Raises:
             StoreError: the eviction policy is another than `noeviction`.
         """
-        with store_errors(self.url):
-            if self._on_cluster:
-                servers = list(self._redis.info("memory", target_nodes="primaries").values())
-            else:
-                servers = [self._redis.info("memory")]
-        for memory in servers:
+        for memory in self._memory():
             if memory.get("maxmemory") and memory.get("maxmemory_policy") != "noeviction":
                 raise StoreError(
                     f"This Redis drops keys when it is full (maxmemory-policy {memory['maxmemory_policy']}): "
                     "set it to noeviction, so that no annotation is lost."
                 )
+
+    def memory(self) -> tuple[int, int]:
+        """Return the bytes that Redis uses and those that it may use (0: no limit), over all its servers."""
+        servers = self._memory()
+        return sum(server["used_memory"] for server in servers), sum(server.get("maxmemory", 0) for server in servers)
+
+    def _memory(self) -> list[dict[str, Any]]:
+        with store_errors(self.url):
+            if self._on_cluster:
+                return list(self._redis.info("memory", target_nodes="primaries").values())
+            return [self._redis.info("memory")]
 
     # Which runs are alive
 
@@ -213,8 +220,14 @@ class Store:
                 part = [argument for letter in letters[start : start + LETTERS_PER_CALL] for argument in letter]
                 self._run_script("rows", keys, [rows.start, rows.stop - 1, *part], self._redis)
 
-    def claim(self, spec_id: str, run: str, keys: Sequence[bytes]) -> list[int]:
+    def claim(self, spec_id: str, run: str, keys: Sequence[bytes], most: int = 0) -> list[int]:
         """Claim molecules for a run and count an attempt on each, before the engine sees it.
+
+        Args:
+            spec_id: the spec that they are annotated under.
+            run: the run that claims them.
+            keys: the molecules.
+            most: attempts are counted up to so many; 0 counts all.
 
         Returns:
             For each key its attempts, this one included; `FINISHED` where it is no longer pending, `HELD` where
@@ -224,7 +237,8 @@ class Store:
         calls = self._by_bucket(keys, key=bytes, arguments=lambda key: [key])
         answers = self._call(
             "claim",
-            {b: (_of_spec(b, spec_id, "pending"), [run, len(others), *others, *args]) for b, args in calls.items()},
+            {b: (_of_spec(b, spec_id, "pending"), args) for b, args in calls.items()},
+            [run, most, len(others), *others],
         )
         attempts = {bucket: iter(answer) for bucket, answer in answers.items()}
         return [next(attempts[_bucket(key)]) for key in keys]
@@ -241,13 +255,18 @@ class Store:
         Returns:
             How many molecules moved; the others had been finished by somebody else.
         """
+        spent: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+        for (key, _), (prompt, completion) in zip(outcomes, tokens, strict=True):
+            spent[_bucket(key)][0] += prompt
+            spent[_bucket(key)][1] += completion
         calls = self._by_bucket(
-            list(zip(outcomes, tokens, strict=True)),
-            key=lambda item: item[0][0],
-            arguments=lambda item: [item[0][0], _place(item[0][1]), item[0][1].pack(), *item[1]],
+            outcomes,
+            key=lambda outcome: outcome[0],
+            arguments=lambda outcome: [outcome[0], _place(outcome[1]), outcome[1].pack()],
         )
         answers = self._call(
-            "commit", {b: ([*_of_spec(b, spec_id, *PLACES), _counts(b, run)], args) for b, args in calls.items()}
+            "commit",
+            {b: ([*_of_spec(b, spec_id, *PLACES), _counts(b, run)], [*spent[b], *args]) for b, args in calls.items()},
         )
         return sum(answers.values())
 
@@ -256,7 +275,7 @@ class Store:
 
         Rows that are no molecule stay what they are: each run reads them anew.
         """
-        return sum(self._call("retry", {b: (_of_spec(b, spec_id, "dead", "pending"), []) for b in BUCKETS}).values())
+        return sum(self._call_apart("retry", {b: _of_spec(b, spec_id, "dead", "pending") for b in BUCKETS}))
 
     # The ledger
 
@@ -289,10 +308,8 @@ class Store:
     def ledger(self, spec_id: str, run: str, sources: int, seconds: float) -> Ledger:
         """Count how the rows of a run stand now, molecule by molecule."""
         rows, invalid = self.rows_read(run, sources)
-        calls: dict[str, Call] = {
-            b: ([*_of_spec(b, spec_id, "accepted", "dead"), _members(b, run)], []) for b in BUCKETS
-        }
-        tallies = list(self._call("tally", calls).values())
+        keys = {b: [*_of_spec(b, spec_id, "accepted", "dead"), _members(b, run)] for b in BUCKETS}
+        tallies = self._call_apart("tally", keys)
         molecules, accepted, dead = (sum(tally[i] for tally in tallies) for i in range(3))
         moved = self.progress(run)
         return Ledger(
@@ -364,14 +381,30 @@ class Store:
             for bucket in BUCKETS:
                 yield from self._redis.hscan_iter(_of_spec(bucket, spec_id, place)[0], count=500)
 
-    def _call(self, script: str, calls: dict[str, Call]) -> dict[str, Any]:
-        """Run a script once for each bucket, all in one round trip."""
+    def _call(self, script: str, calls: dict[str, Call], common: Sequence[Any] = ()) -> dict[str, Any]:
+        """Run a script over buckets, and return its answer for each.
 
+        A single server does all of them in one atomic step. On a cluster, where a bucket is one slot, each is a step.
+        """
+        if not calls:
+            return {}
+        if self._on_cluster:
+            answers = self._pipeline_of(script, [_joined([call]) for call in calls.values()], common)
+            return dict(zip(calls, chain.from_iterable(answers), strict=True))
+        keys, arguments = _joined(calls.values())
+        with store_errors(self.url):
+            return dict(zip(calls, self._scripts[script](keys, [*common, *arguments]), strict=True))
+
+    def _call_apart(self, script: str, keys: dict[str, list[str]]) -> list[Any]:
+        """Run a script that takes its time once for each bucket, so that Redis can serve others in between."""
+        return self._pipeline_of(script, [(each, []) for each in keys.values()])
+
+    def _pipeline_of(self, script: str, calls: Iterable[Call], common: Sequence[Any] = ()) -> list[Any]:
         def fill(pipe: Pipeline) -> None:
-            for keys, arguments in calls.values():
-                self._run_script(script, keys, arguments, pipe)
+            for keys, arguments in calls:
+                self._run_script(script, keys, [*common, *arguments], pipe)
 
-        return dict(zip(calls, self._pipeline(fill), strict=True))
+        return self._pipeline(fill)
 
     def _run_script(self, script: str, keys: list[str], arguments: list[Any], client: Redis | Pipeline) -> None:
         """Run a script, or queue it in a pipeline.
@@ -416,6 +449,16 @@ def choose_spec(store: Store, spec_id: str | None) -> Spec:
     known = ", ".join(f"{spec.id} ({spec.model.name}, {spec.prompt.name})" for spec in specs.values())
     what = "There are several specs" if fitting else f"There is no spec '{spec_id}'"
     raise UsageError(f"{what}: choose one with --spec out of {known}.")
+
+
+def _joined(calls: Iterable[Call]) -> Call:
+    """Put the calls of several buckets into one: keys after keys, and arguments after their number."""
+    keys: list[str] = []
+    arguments: list[Any] = []
+    for its_keys, its_arguments in calls:
+        keys += its_keys
+        arguments += [len(its_arguments), *its_arguments]
+    return keys, arguments
 
 
 def _lua(name: str) -> str:

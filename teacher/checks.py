@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from teacher.facts import Facts, mentioned_groups
+from teacher.facts import Structure, mentioned_groups
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
@@ -85,7 +85,7 @@ def check(
     text: str,
     finish_reason: str | None,
     schema: Mapping[str, Any] | None,
-    facts: Facts,
+    facts: Structure,
     min_grounding: float = 0.0,
 ) -> Checked:
     """Check what the engine wrote about a molecule.
@@ -96,7 +96,7 @@ def check(
         schema: JSON schema (draft 2020-12) of the object, or None for free text. Groups are claimed by the list
             `functional_groups`, where names and aliases count alike, or else by any mention in the text; ring counts
             by `aromatic_rings` and `aliphatic_rings`.
-        facts: what is true of the molecule.
+        facts: what is true of the molecule; more of it than the structure makes no difference.
         min_grounding: the least grounding score to accept.
 
     Raises:
@@ -243,7 +243,7 @@ def _validator(schema: str) -> Draft202012Validator:
     return Draft202012Validator(parsed)
 
 
-def _right_rings(fields: Mapping[str, Any], facts: Facts) -> float | None:
+def _right_rings(fields: Mapping[str, Any], facts: Structure) -> float | None:
     """Return the share of the claimed ring counts that are right; None when no count is claimed."""
     counts = {"aromatic_rings": facts.aromatic_rings, "aliphatic_rings": facts.aliphatic_rings}
     right = [fields[name] == count for name, count in counts.items() if _is_number(fields.get(name))]
@@ -254,7 +254,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _grounding(claimed: frozenset[str], rings: float | None, facts: Facts) -> Grounding:
+def _grounding(claimed: frozenset[str], rings: float | None, facts: Structure) -> Grounding:
     there = frozenset(facts.functional_groups)
     right = len(claimed & there)
     f1 = 2 * right / (len(claimed) + len(there)) if claimed or there else 1.0
@@ -267,7 +267,7 @@ def _grounding(claimed: frozenset[str], rings: float | None, facts: Facts) -> Gr
     )
 
 
-def _ungrounded(score: float, least: float, claimed: frozenset[str], facts: Facts) -> str:
+def _ungrounded(score: float, least: float, claimed: frozenset[str], facts: Structure) -> str:
     """Say which groups are claimed wrongly and which are missed."""
     there = frozenset(facts.functional_groups)
     wrong = ", ".join(sorted(claimed - there)) or "none"

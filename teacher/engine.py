@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import os
 import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from vllm.renderers.params import ChatParams
     from vllm.sampling_params import SamplingParams
     from vllm.v1.engine.async_llm import AsyncLLM
+
+StatLogger = Callable[..., Any]  # what makes one of vLLM's `StatLoggerBase`
 
 
 class PromptRejectedError(ValueError):
@@ -102,18 +105,26 @@ class VllmEngine:
         path: the local folder to load from, where it differs from the model's name.
         settings: how to run it.
         log_path: the file that takes what vLLM's processes write.
+        stat_loggers: what vLLM tells its own measurements to: classes that take its configuration and an index.
 
     Raises:
         EngineStartError: vLLM could not start; the message carries vLLM's own reason.
     """
 
-    def __init__(self, model: Model, path: str, settings: EngineSettings, log_path: Path) -> None:
+    def __init__(
+        self,
+        model: Model,
+        path: str,
+        settings: EngineSettings,
+        log_path: Path,
+        stat_loggers: Sequence[StatLogger] = (),
+    ) -> None:
         self._loop = asyncio.new_event_loop()
         self._ids = itertools.count()
         self._thread = threading.Thread(target=self._loop.run_forever, name="vllm-engine", daemon=True)
         self._thread.start()
         self._log = EngineLog(log_path)
-        self._llm = self._start(model, path, settings)
+        self._llm = self._start(model, path, settings, stat_loggers)
 
     def submit(self, request: Request) -> Future[Completion]:
         """Queue a request and return at once."""
@@ -144,10 +155,12 @@ class VllmEngine:
             completion_tokens=len(answer.token_ids),
         )
 
-    def _start(self, model: Model, path: str, settings: EngineSettings) -> AsyncLLM:
+    def _start(self, model: Model, path: str, settings: EngineSettings, stat_loggers: Sequence[StatLogger]) -> AsyncLLM:
         try:
             with self._log.capture():
-                return asyncio.run_coroutine_threadsafe(launch(model, path, settings), self._loop).result()
+                return asyncio.run_coroutine_threadsafe(
+                    launch(model, path, settings, stat_loggers), self._loop
+                ).result()
         # Whatever stops vLLM from starting (a ValueError, a RuntimeError, an ImportError, CUDA out of memory, ...)
         # means the same to the caller: no engine, and vLLM's reason.
         except Exception as error:
@@ -162,16 +175,18 @@ class VllmEngine:
         self._thread.join(timeout=10)
 
 
-def serve(model: Model, settings: EngineSettings, log_path: Path) -> Engine:
+def serve(model: Model, settings: EngineSettings, log_path: Path, stat_loggers: Sequence[StatLogger] = ()) -> Engine:
     """Start the engine of a model on this machine.
 
     Raises:
         EngineStartError: vLLM could not start; the message carries vLLM's own reason.
     """
-    return VllmEngine(model, local_path(model.name), settings, log_path)
+    return VllmEngine(model, local_path(model.name), settings, log_path, stat_loggers)
 
 
-async def launch(model: Model, path: str, settings: EngineSettings) -> AsyncLLM:
+async def launch(
+    model: Model, path: str, settings: EngineSettings, stat_loggers: Sequence[StatLogger] = ()
+) -> AsyncLLM:
     """Start `AsyncLLM` inside the running event loop, which it is then bound to."""
     # A model is data: nothing of what vLLM reports leaves the machine.
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
@@ -213,7 +228,7 @@ async def launch(model: Model, path: str, settings: EngineSettings) -> AsyncLLM:
         # With whitespace allowed between JSON tokens a weak model may write blanks until it is cut off.
         structured_outputs_config=StructuredOutputsConfig(backend="xgrammar", disable_any_whitespace=True),
     )
-    return AsyncLLM.from_engine_args(arguments)
+    return AsyncLLM.from_engine_args(arguments, stat_loggers=list(stat_loggers))
 
 
 def chat_params() -> ChatParams:

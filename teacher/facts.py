@@ -22,14 +22,26 @@ SEPARATOR = r"[\s\-\u2010-\u2015]+"  # what may stand between the words of a phr
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """What RDKit computes of one molecule.
+class Structure:
+    """What an annotation's claims are counted against.
 
     Attributes:
         functional_groups: the names of the groups that are there, in the order of `vocabulary`.
         aromatic_rings: rings of the symmetrised SSSR whose bonds are all aromatic (`CalcNumAromaticRings`).
         aliphatic_rings: rings with at least one bond that is not aromatic (`CalcNumAliphaticRings`); with the
             aromatic rings they are all the rings.
+    """
+
+    functional_groups: tuple[str, ...]
+    aromatic_rings: int
+    aliphatic_rings: int
+
+
+@dataclass(frozen=True, slots=True)
+class Facts(Structure):
+    """All that RDKit computes of one molecule: its `Structure`, and two bands.
+
+    Attributes:
         polarity: band of the topological polar surface area in Å², of N and O alone (Ertl et al., J. Med. Chem. 2000,
             43, 3714). Medium is 60 to 120: passively absorbed oral drugs stay below about 120, those that reach the
             brain below 60 to 70 (Kelder et al., Pharm. Res. 1999, 16, 1514).
@@ -37,9 +49,6 @@ class Facts:
             868). Medium is 1 to 3, about the optimum for oral drugs (Waring, Expert Opin. Drug Discov. 2010, 5, 235).
     """
 
-    functional_groups: tuple[str, ...]
-    aromatic_rings: int
-    aliphatic_rings: int
     polarity: Band
     lipophilicity: Band
 
@@ -50,15 +59,27 @@ def vocabulary() -> tuple[str, ...]:
     return tuple(group.name for group in _groups())
 
 
+def structure_of(mol: Mol) -> Structure:
+    """Compute what the claims about a sanitised molecule are counted against: a third of the time of all its facts."""
+    from rdkit.Chem import rdMolDescriptors
+
+    return Structure(
+        functional_groups=_groups_in(mol),
+        aromatic_rings=rdMolDescriptors.CalcNumAromaticRings(mol),
+        aliphatic_rings=rdMolDescriptors.CalcNumAliphaticRings(mol),
+    )
+
+
 def facts_of(mol: Mol) -> Facts:
     """Compute the facts of a sanitised molecule."""
     from rdkit.Chem import rdMolDescriptors
 
+    structure = structure_of(mol)
     log_p, _refractivity = rdMolDescriptors.CalcCrippenDescriptors(mol)
     return Facts(
-        functional_groups=_groups_in(mol),
-        aromatic_rings=rdMolDescriptors.CalcNumAromaticRings(mol),
-        aliphatic_rings=rdMolDescriptors.CalcNumAliphaticRings(mol),
+        functional_groups=structure.functional_groups,
+        aromatic_rings=structure.aromatic_rings,
+        aliphatic_rings=structure.aliphatic_rings,
         polarity=_band(rdMolDescriptors.CalcTPSA(mol), TPSA_MEDIUM),
         lipophilicity=_band(log_p, LOGP_MEDIUM),
     )

@@ -71,6 +71,15 @@ def parse(raw: bytes, notation: Notation = "smiles") -> Molecule:
     return from_mol(mol)
 
 
+def mol_of(smiles: str) -> Mol:
+    """Return the RDKit molecule of a canonical SMILES, in half the time of parsing an unknown text.
+
+    Raises:
+        InvalidMoleculeError: RDKit does not read what it once wrote.
+    """
+    return _from_smiles(smiles)
+
+
 def from_mol(mol: Mol) -> Molecule:
     """Return the molecule of a sanitised RDKit `mol`, on its canonical SMILES."""
     from rdkit import Chem

@@ -58,8 +58,8 @@ class Steps(RuleBasedStateMachine):
             expected.append(todo)
         assert self.store.register(SPEC, run, rows) == expected
 
-    @rule(run=runs, which=st.lists(keys, min_size=1, max_size=6, unique=True))
-    def claim(self, run: str, which: list[bytes]) -> None:
+    @rule(run=runs, which=st.lists(keys, min_size=1, max_size=6, unique=True), most=st.integers(0, 3))
+    def claim(self, run: str, which: list[bytes], most: int) -> None:
         expected = []
         for key in which:
             if self.place.get(key) != "pending":
@@ -67,10 +67,11 @@ class Steps(RuleBasedStateMachine):
             elif self.holder.get(key) in self.alive - {run}:
                 expected.append(HELD)
             else:
-                self.attempts[key] += 1
+                if most == 0 or self.attempts[key] < most:
+                    self.attempts[key] += 1
                 self.holder[key] = run
                 expected.append(self.attempts[key])
-        assert self.store.claim(SPEC, run, which) == expected
+        assert self.store.claim(SPEC, run, which, most) == expected
 
     @rule(run=runs, key=keys, accepted=st.booleans(), text=st.text(alphabet="abc", min_size=1))
     def commit(self, run: str, key: bytes, accepted: bool, text: str) -> None:

@@ -1,6 +1,6 @@
 """A run with the scripted engine in a process of its own, to be interrupted and killed.
 
-python -m tests.support.drive LIBRARY STORE [--delay SECONDS] [--requests FILE]
+python -m tests.support.drive LIBRARY STORE [options]
 """
 
 from __future__ import annotations
@@ -8,43 +8,62 @@ from __future__ import annotations
 import argparse
 import json
 import signal
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from cluster.annotate import Pool, annotate
+from cluster.annotate import Pool, Result, annotate
 from cluster.embedded import open_store
 from cluster.library import resolve
 from cluster.ray_session import ray_session
 from gallon import _interrupt
 from teacher.catalog import load
+from teacher.errors import GallonError
 from teacher.spec import Model, PromptRef, Sampling, Spec
 from tests.support.scripted import Script
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("library")
+    parser.add_argument("library", nargs="+")
     parser.add_argument("store")
-    parser.add_argument("--delay", type=float, default=0.0)
-    parser.add_argument("--requests", type=Path)
+    parser.add_argument("--ray", help="address of a cluster; default: one of its own")
+    parser.add_argument("--delay", type=float, default=0.0, help="seconds that an answer takes")
+    parser.add_argument("--requests", type=Path, help="a file to which each request adds its SMILES")
+    parser.add_argument("--poison", action="append", default=[], help="SMILES of a molecule that kills the engine")
+    parser.add_argument("--texts", type=Path, help="JSON list of what the engine writes instead of the truth")
+    parser.add_argument("--concurrency", type=int, default=16)
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        result = _run(arguments)
+    except GallonError as error:
+        sys.exit(f"gallon: {error}")
+    print(json.dumps({**asdict(result.ledger), "interrupted": result.interrupted}))  # noqa: T201
+
+
+def _run(arguments: argparse.Namespace) -> Result:
     prompt = load("describe")
     spec = Spec(
         model=Model(name="scripted", revision="1"), prompt=PromptRef.of(prompt), sampling=Sampling(max_tokens=9)
     )
-    with open_store(arguments.store) as store, ray_session(None) as session:
-        result = annotate(
-            resolve([arguments.library]),
+    script = Script(
+        delay=arguments.delay,
+        requests=arguments.requests,
+        poison=frozenset(arguments.poison),
+        texts=tuple(json.loads(arguments.texts.read_text())) if arguments.texts else (),
+    )
+    with open_store(arguments.store) as store, ray_session(arguments.ray) as session:
+        return annotate(
+            resolve(arguments.library),
             limit=None,
             spec=spec,
             prompt=prompt,
             store=store,
             session=session,
-            engine=Script(delay=arguments.delay, requests=arguments.requests),
-            pool=Pool(concurrency=16),
+            engine=script,
+            pool=Pool(concurrency=arguments.concurrency),
         )
-    print(json.dumps({**asdict(result.ledger), "interrupted": result.interrupted}))  # noqa: T201
 
 
 if __name__ == "__main__":

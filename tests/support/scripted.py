@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from zlib import crc32
 
 from teacher.engine import Completion, PromptRejectedError, Request
 from teacher.errors import EngineDeadError, EngineStartError
@@ -52,6 +53,7 @@ class Script:
         starts: a file to which each start of the engine adds a line.
         requests: a file to which each request adds its SMILES.
         delay: seconds that each answer takes, one after another.
+        texts: what it writes instead of the truth, one of them for each molecule, so that it costs next to nothing.
     """
 
     cut_off: dict[str, int] = field(default_factory=dict)
@@ -63,6 +65,7 @@ class Script:
     starts: Path | None = None
     requests: Path | None = None
     delay: float = 0.0
+    texts: tuple[str, ...] = ()
 
     def __call__(self, log_path: Path) -> ScriptedEngine:
         """Start an engine, as an `EngineFactory` does."""
@@ -109,11 +112,18 @@ class ScriptedEngine:
             raise EngineDeadError("the scripted engine died")
         if smiles in self._script.rejected:
             raise PromptRejectedError("the prompt is longer than the context")
-        text = "nonsense" if smiles in self._script.nonsense else true_answer(smiles)
+        text = self._text(smiles)
         if self._left.get(smiles, 0) > 0:
             self._left[smiles] -= 1
             return Completion(text=text[:10], finish_reason="length", prompt_tokens=50, completion_tokens=10)
         return Completion(text=text, finish_reason="stop", prompt_tokens=50, completion_tokens=len(text) // 4)
+
+    def _text(self, smiles: str) -> str:
+        if smiles in self._script.nonsense:
+            return "nonsense"
+        if texts := self._script.texts:
+            return texts[crc32(smiles.encode()) % len(texts)]
+        return true_answer(smiles)
 
 
 def _add_line(path: Path | None, line: str) -> None:

@@ -1,0 +1,216 @@
+"""What a run measures of itself, for Ray's dashboard, Prometheus and Grafana.
+
+The metrics show work and its pace; the ledger is Redis' alone. A molecule that is computed twice counts twice here, and
+what a worker had counted in the last seconds of its life may be missing.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from cluster.instruments import Count, Level, Spread
+from cluster.progress import Progress
+from cluster.record import Letter, Record
+from cluster.store import Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from teacher.engine import Engine, EngineSettings
+    from teacher.spec import Model
+
+# Counted by the workers
+ROWS = Count("gallon_rows", "Rows of the library by what they were found to be: todo, skipped, invalid.", "outcome")
+MOLECULES = Count("gallon_molecules", "Molecules brought to an end: accepted, dead.", "outcome")
+DEAD_LETTERS = Count("gallon_dead_letters", "Dead letters of molecules.", "stage", "reason")
+RETRIES = Count("gallon_retries", "Answers refused and asked for again, by the check that refused them.", "reason")
+TOKENS = Count("gallon_tokens", "Tokens read (prompt) and written (completion), refused answers included.", "kind")
+IN_FLIGHT = Level("gallon_in_flight", "Molecules in the engines' hands.")
+ENGINE_SECONDS = Spread(
+    "gallon_engine_seconds",
+    "From handing a request to the engine to its answer.",
+    [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 60, 120, 300],
+)
+ENGINE_DEATHS = Count("gallon_engine_deaths", "Engines that died.")
+COMMIT_SECONDS = Spread(
+    "gallon_commit_seconds",
+    "Durable commits, each of some molecules.",
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 20],
+)
+GROUNDING = Spread(
+    "gallon_grounding", "Agreement of accepted texts with RDKit, 0 to 1.", [tenth / 10 for tenth in range(1, 11)]
+)
+WORKER_SECONDS = Count("gallon_worker_seconds", "Time that annotators have lived.")
+GPU_SECONDS = Count("gallon_gpu_seconds", "The same, times the GPUs that they hold.")
+
+# Read from the store by the driver
+RUN_MOLECULES = Level(
+    "gallon_run_molecules", "Molecules that the run is to annotate: accepted, dead, pending.", "state"
+)
+RUN_ROWS = Level("gallon_run_rows", "Rows of the library that the run has read.")
+ETA_SECONDS = Level("gallon_eta_seconds", "Time until the run is done, at its pace of the last minute.")
+STORE_BYTES = Level("gallon_store_bytes", "Memory that Redis uses.")
+STORE_MAX_BYTES = Level("gallon_store_max_bytes", "Memory that Redis may use (maxmemory); 0 is no limit.")
+
+# Counted by trainings
+TRAINED = Count("gallon_trained_molecules", "Molecules that a model was trained on, every epoch anew.", "model")
+LOSS = Level("gallon_loss", "Loss of a model in training.", "model", "split")
+
+
+class AnnotatorMetrics:
+    """What one annotator counts; its threads may call every method at the same time.
+
+    A call costs Ray 4 to 13 µs, so what can be is counted batch by batch.
+
+    Args:
+        run: id of the run.
+        gpus: how many the annotator holds.
+    """
+
+    def __init__(self, run: str, gpus: float) -> None:
+        self._run = run
+        self._gpus = gpus
+        self._lock = threading.Lock()
+        self._in_flight = 0
+        self._counted_until = time.monotonic()
+
+    @contextmanager
+    def in_flight(self, molecules: int) -> Iterator[Callable[[int], None]]:
+        """Note molecules as in the engine's hands while the body runs; it says how many are left by what is yielded."""
+        noted = 0
+
+        def left(now: int) -> None:
+            nonlocal noted
+            with self._lock:
+                self._in_flight += now - noted
+                IN_FLIGHT.set(self._in_flight, run=self._run)
+            noted = now
+
+        left(molecules)
+        try:
+            yield left
+        finally:
+            left(0)
+
+    def answered(self, seconds: float) -> None:
+        """Note an answer and the time that the engine took for it."""
+        ENGINE_SECONDS.observe(seconds, run=self._run)
+
+    def retried(self, reason: str) -> None:
+        """Note an answer that is asked for again, and the check that refused it."""
+        RETRIES.add(1, run=self._run, reason=reason)
+
+    def engine_died(self) -> None:
+        """Note the death of an engine."""
+        ENGINE_DEATHS.add(1, run=self._run)
+
+    @contextmanager
+    def committing(self, outcomes: Sequence[Record | Letter], tokens: Sequence[tuple[int, int]]) -> Iterator[None]:
+        """Time a commit, and count what it stored once it is through.
+
+        Args:
+            outcomes: what became of the molecules.
+            tokens: prompt and completion tokens spent on each.
+        """
+        begun = time.monotonic()
+        yield
+        COMMIT_SECONDS.observe(time.monotonic() - begun, run=self._run)
+        self._count_outcomes(outcomes)
+        TOKENS.add(sum(prompt for prompt, _ in tokens), run=self._run, kind="prompt")
+        TOKENS.add(sum(completion for _, completion in tokens), run=self._run, kind="completion")
+        self._count_time()
+
+    def _count_outcomes(self, outcomes: Sequence[Record | Letter]) -> None:
+        records = [outcome for outcome in outcomes if isinstance(outcome, Record)]
+        for record in records:
+            GROUNDING.observe(record.grounding.score, run=self._run)
+        letters = Counter((outcome.stage, outcome.error) for outcome in outcomes if isinstance(outcome, Letter))
+        for (stage, reason), number in letters.items():
+            DEAD_LETTERS.add(number, run=self._run, stage=stage, reason=reason)
+        MOLECULES.add(len(records), run=self._run, outcome="accepted")
+        MOLECULES.add(letters.total(), run=self._run, outcome="dead")
+
+    def _count_time(self) -> None:
+        """Count the time since the last commit; the first one's begins with the annotator's life."""
+        with self._lock:
+            now = time.monotonic()
+            seconds, self._counted_until = now - self._counted_until, now
+        WORKER_SECONDS.add(seconds, run=self._run)
+        GPU_SECONDS.add(seconds * self._gpus, run=self._run)
+
+
+def count_rows(run: str, *, todo: int, skipped: int, invalid: int) -> None:
+    """Count rows of the library by what they were found to be.
+
+    Args:
+        run: id of the run.
+        todo: brought a molecule that is to be annotated.
+        skipped: brought one that another row had brought, or that was finished before.
+        invalid: are no molecule.
+    """
+    ROWS.add(todo, run=run, outcome="todo")
+    ROWS.add(skipped, run=run, outcome="skipped")
+    ROWS.add(invalid, run=run, outcome="invalid")
+
+
+def publish(progress: Progress, store: Store, run: str) -> None:
+    """Publish how far a run is, and how full its store.
+
+    Raises:
+        StoreError: Redis failed.
+    """
+    RUN_MOLECULES.set(progress.accepted, run=run, state="accepted")
+    RUN_MOLECULES.set(progress.dead, run=run, state="dead")
+    RUN_MOLECULES.set(progress.todo - progress.accepted - progress.dead, run=run, state="pending")
+    RUN_ROWS.set(progress.rows, run=run)
+    if progress.eta_seconds is not None:
+        ETA_SECONDS.set(progress.eta_seconds, run=run)
+    used, most = store.memory()
+    STORE_BYTES.set(used, run=run)
+    STORE_MAX_BYTES.set(most, run=run)
+
+
+class TrainingMetrics:
+    """What a training counts of one model.
+
+    Args:
+        run: id of the training.
+        model: what is trained: `gnn`, `lm`, `student`, ...
+    """
+
+    def __init__(self, run: str, model: str) -> None:
+        self._tags = {"run": run, "model": model}
+
+    def trained(self, molecules: int, loss: float) -> None:
+        """Note a stretch of training: how many molecules, and their mean loss."""
+        TRAINED.add(molecules, **self._tags)
+        LOSS.set(loss, **self._tags, split="train")
+
+    def validated(self, loss: float) -> None:
+        """Note the mean loss on the validation split."""
+        LOSS.set(loss, **self._tags, split="valid")
+
+
+def serve_measured(model: Model, settings: EngineSettings, log_path: Path) -> Engine:
+    """Start the engine of a model as `teacher.engine.serve` does, with vLLM's own metrics beside ours.
+
+    Raises:
+        EngineStartError: vLLM could not start; the message carries vLLM's own reason.
+    """
+    from vllm.v1.metrics.ray_wrappers import RayPrometheusStatLogger
+
+    from teacher.engine import serve
+
+    return serve(model, settings, log_path, stat_loggers=[RayPrometheusStatLogger])
+
+
+def gpus_held() -> float:
+    """Return how many GPUs Ray has given to the actor or task that asks."""
+    import ray
+
+    return float(ray.get_runtime_context().get_assigned_resources().get("GPU", 0.0))

@@ -1,0 +1,295 @@
+"""Training on Ray Train: any number of fits, spread over workers, each written down when it is done.
+
+A fit that has its result in the folder is not done again, and one that was interrupted goes on from its last
+checkpoint there, so the same call resumes after a killed worker, driver or cluster. Workers on several machines need
+a folder that all of them reach.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from teacher.errors import GallonError
+from teacher.inputs import Inputs
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from cluster.ray_session import RaySession
+
+MAX_FAILURES = 3  # times that the group of workers is started again
+LOOK_SECONDS = 1.0
+
+Terms = Mapping[str, "tuple[Tensor, Tensor]"]
+
+
+class Learner(Protocol):
+    """What is trained: a torch module that can be scored and asked.
+
+    Called with a batch and its targets it returns the terms of its loss: for each the sum over what there is to learn,
+    already weighted, and the number of things that it sums, both scalars. The loss is the sum of the terms' means.
+    """
+
+    def __call__(self, batch: Any, targets: Mapping[str, Tensor]) -> Terms:
+        """Return the terms of the loss."""
+
+    def predict(self, batch: Any) -> tuple[Tensor, Tensor]:
+        """Return predictions (B, targets) and representations (B, width)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How long and how fast to train.
+
+    Attributes:
+        epochs: at most; the best by the validation score is kept.
+        batch_size: molecules of a step, over all workers together; None takes all at once.
+        learning_rate: after the warm-up.
+        decay: "cosine" lets it fall to zero until the last epoch, "none" keeps it.
+        warm_up: share of the steps over which it rises from zero.
+        weight_decay: of AdamW, decoupled.
+        patience: epochs without a better validation score after which it stops; None never does.
+        gradient_norm: at most, over all parameters; None does not clip.
+    """
+
+    epochs: int
+    batch_size: int | None = 64
+    learning_rate: float = 1e-3
+    decay: Literal["cosine", "none"] = "cosine"
+    warm_up: float = 0.05
+    weight_decay: float = 1e-4
+    patience: int | None = None
+    gradient_norm: float | None = 5.0
+
+    def rate(self, step: int, steps: int) -> float:
+        """Return the learning rate of a step, counted from zero, out of so many."""
+        warm = min(1.0, (step + 1) / max(1.0, self.warm_up * steps))
+        cooled = (1 + math.cos(math.pi * step / steps)) / 2 if self.decay == "cosine" else 1.0
+        return self.learning_rate * warm * cooled
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """One network to train.
+
+    Attributes:
+        id: digest of all that decides its result; the folder of its result is named by it.
+        name: what people call it.
+        build: makes the `Learner`, a torch module at its random start.
+        inputs: the name of what it reads.
+        targets: the name of the column behind each target of the learner; "labels" must be among them.
+        train, valid: int64, rows to learn from and rows to choose the best epoch by.
+        score: maps truth and prediction, both (rows, targets), to a number; greater is better.
+        schedule: how long and how fast.
+        seed: of the start, the order of the molecules, and dropout.
+    """
+
+    id: str
+    name: str
+    build: Callable[[], Any]
+    inputs: str
+    targets: Mapping[str, str]
+    train: np.ndarray
+    valid: np.ndarray
+    score: Callable[[np.ndarray, np.ndarray], float]
+    schedule: Schedule
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Campaign:
+    """Fits, and what they read and learn from.
+
+    Attributes:
+        inputs: by name; all of one kind have the same rows.
+        columns: float32 by name, one entry a row, NaN where nothing is known.
+    """
+
+    fits: Sequence[Fit]
+    inputs: Mapping[str, Inputs]
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of a fit.
+
+    Attributes:
+        prediction: float32, shape (rows, targets), for every row of its inputs.
+        representation: float32, shape (rows, width).
+        score: the best validation score.
+        epochs: trained; `best_epoch` counts from one.
+        history: of each epoch the terms of the loss, the loss, and the validation score.
+        weights: the file with the learner's parameters at its best epoch, in safetensors.
+        seconds: of training.
+    """
+
+    prediction: np.ndarray
+    representation: np.ndarray
+    score: float
+    epochs: int
+    best_epoch: int
+    history: Sequence[Mapping[str, float]]
+    weights: Path
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trainers:
+    """The workers that train.
+
+    Attributes:
+        workers: how many.
+        cpus: threads of each.
+        gpus: of each.
+        together: whether all share every fit, each with its part of the molecules, or each takes fits of its own. None
+            shares when there are fewer fits than workers.
+    """
+
+    workers: int = 1
+    cpus: int = 1
+    gpus: int = 0
+    together: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How many fits are done, out of how many."""
+
+    done: int
+    all: int
+
+
+def plan_trainers(session: RaySession, workers: int | None) -> Trainers:
+    """Fit the workers to what the cluster has: one a GPU, or one a core, unless a number is asked for."""
+    gpus = 1 if session.gpus else 0
+    number = workers or int(session.gpus or max(1, session.cpus))
+    return Trainers(workers=number, cpus=max(1, int(session.cpus // number)), gpus=gpus)
+
+
+def fit_all(
+    campaign: Campaign, folder: Path, trainers: Trainers, show: Callable[[Done], None] | None = None
+) -> list[Outcome]:
+    """Do all fits that are not done yet, and return the outcome of each.
+
+    Args:
+        campaign: the fits.
+        folder: where results and checkpoints lie; is made where it is missing.
+        trainers: the workers.
+        show: called about once a second with the progress.
+
+    Raises:
+        TrainingError: the workers kept dying; what was done is kept, and the same call goes on.
+    """
+    folder = folder.expanduser().resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    left = list({fit.id: fit for fit in campaign.fits if not is_done(folder, fit.id)}.values())
+    if left:
+        with _watched(folder, [fit.id for fit in campaign.fits], show):
+            _train(left, campaign, folder, trainers)
+    return [read_outcome(folder, fit.id) for fit in campaign.fits]
+
+
+class TrainingError(GallonError):
+    """Training did not come to its end."""
+
+
+def is_done(folder: Path, fit: str) -> bool:
+    """Tell whether a fit has its result."""
+    return (folder / fit / "outcome.json").is_file()
+
+
+def read_outcome(folder: Path, fit: str) -> Outcome:
+    """Read the result of a fit."""
+    from safetensors.numpy import load_file
+
+    facts = json.loads((folder / fit / "outcome.json").read_text(encoding="utf-8"))
+    arrays = load_file(folder / fit / "outputs.safetensors")
+    return Outcome(
+        prediction=arrays["prediction"],
+        representation=arrays["representation"],
+        weights=folder / fit / "weights.safetensors",
+        **facts,
+    )
+
+
+def _train(fits: Sequence[Fit], campaign: Campaign, folder: Path, trainers: Trainers) -> None:
+    import ray
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+    from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
+
+    from cluster.fitting import Group, Work, part_of, work
+
+    together = len(fits) < trainers.workers if trainers.together is None else trainers.together
+    groups = (
+        [Group(number, trainers.workers, "cpu") for number in range(trainers.workers)]
+        if together
+        else [Group(0, 1, "cpu")]
+    )
+    order = Work(
+        fits=ray.put(list(fits)),
+        parts=[ray.put(part_of(fits, campaign.inputs, campaign.columns, group)) for group in groups],
+        folder=folder,
+        together=together,
+        threads=trainers.cpus,
+    )
+    resources = {"CPU": float(trainers.cpus), **({"GPU": float(trainers.gpus)} if trainers.gpus else {})}
+    trainer = TorchTrainer(
+        work,
+        train_loop_config={"work": order},
+        scaling_config=ScalingConfig(
+            num_workers=trainers.workers, use_gpu=bool(trainers.gpus), resources_per_worker=resources
+        ),
+        run_config=RunConfig(
+            name=f"training-{fits[0].id[:12]}",
+            storage_path=str(folder / "ray"),
+            failure_config=FailureConfig(max_failures=MAX_FAILURES),
+        ),
+    )
+    try:
+        trainer.fit()
+    except WorkerGroupError as error:
+        first = next(iter(error.worker_failures.values()), error)
+        if isinstance(cause := _root(first), GallonError):
+            raise cause from error
+        raise TrainingError(
+            f"Training failed {MAX_FAILURES + 1} times, the last time with: {cause}. Fits that were done are kept in "
+            f"{folder}; the same command goes on."
+        ) from error
+    except ControllerError as error:
+        raise TrainingError(f"Ray Train could not start or hold its workers: {_root(error)}.") from error
+
+
+@contextmanager
+def _watched(folder: Path, fits: Sequence[str], show: Callable[[Done], None] | None) -> Iterator[None]:
+    if show is None:
+        yield
+        return
+    ended = Event()
+
+    def keep_showing() -> None:
+        while not ended.wait(LOOK_SECONDS):
+            show(Done(sum(is_done(folder, fit) for fit in fits), len(fits)))
+
+    thread = Thread(target=keep_showing, name="training-progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _root(error: BaseException) -> BaseException:
+    """Return the error at the bottom of those that Ray has wrapped around it."""
+    below = getattr(error, "cause", None) or error.__cause__
+    return error if below is None else _root(below)

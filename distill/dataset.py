@@ -1,0 +1,210 @@
+"""From a file with measured properties to distinct molecules with labels.
+
+A file is read whole: labelled sets are small beside libraries. What a wrong row costs depends on what is wrong in it. A
+molecule that RDKit refuses is left out, kept in `Dataset.invalid`, and counted. A label that cannot be one (text where
+numbers stand, an infinity) stops the reading, since the column may not be what it was taken for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from distill.table import Kind, Table
+from teacher.errors import UsageError
+from teacher.molecule import InvalidMoleculeError, parse
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from rdkit.Chem import Mol
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A measured property: the column's name, and whether its labels are classes (0 and 1) or numbers."""
+
+    name: str
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Invalid:
+    """A row without a molecule: its number (1, 2, 3, ... below the header), what stands there, and what is wrong."""
+
+    row: int
+    raw: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dataset:
+    """Distinct molecules and their labels, in the order in which the file first names them.
+
+    Attributes:
+        name: what tables call it.
+        smiles: canonical isomeric SMILES of the N molecules.
+        keys: their 128-bit keys.
+        labels: float32 of shape (N, T); NaN where nothing was measured. Classes are 0 and 1.
+        targets: the T targets.
+        groups: what the split column says of each molecule, if one was named.
+        invalid: the rows that RDKit refuses.
+        duplicates: rows that were merged into an earlier row of the same molecule.
+        conflicts: labels that were left out because rows of one molecule contradict each other about its class.
+        sha256: digest of the canonical SMILES and the labels, in their order.
+    """
+
+    name: str
+    smiles: tuple[str, ...]
+    keys: tuple[bytes, ...]
+    labels: NDArray[np.float32]
+    targets: tuple[Target, ...]
+    groups: tuple[str, ...] | None
+    invalid: tuple[Invalid, ...]
+    duplicates: int
+    conflicts: int
+    sha256: str
+
+    def __len__(self) -> int:
+        return len(self.smiles)
+
+    @property
+    def kind(self) -> Kind:
+        """What all targets are.
+
+        Raises:
+            UsageError: some are classes and some are numbers, so that no one loss and no one metric serves them.
+        """
+        names: dict[Kind, str] = {target.kind: target.name for target in self.targets}
+        if len(names) > 1:
+            raise UsageError(
+                f"{self.name}: '{names['classification']}' holds classes and '{names['regression']}' holds numbers; "
+                "learn them one after the other."
+            )
+        return self.targets[0].kind
+
+    def mols(self) -> list[Mol]:
+        """Parse the N molecules again, which is cheap beside anything that is done with them."""
+        return [parse(smiles.encode()).mol for smiles in self.smiles]
+
+
+def read(
+    path: str | Path, *, smiles_column: str | None = None, targets: Sequence[str], split_column: str | None = None
+) -> Dataset:
+    """Read labelled molecules from a CSV, TSV or Parquet file (the first two also as .gz and .zst).
+
+    Rows of one molecule become one: the mean of their labels where they are numbers, their class where they agree on
+    it, and no label where they do not. A molecule without any label stays, since a teacher's prediction can label it.
+
+    Args:
+        path: a local file.
+        smiles_column: the column with the SMILES; by default the only one with a usual name.
+        targets: the columns with the labels. Their kind is found from their values: 0 and 1, -1 and 1, true and false,
+            or yes and no are classes; anything else is numbers. Empty cells, NA and NaN are missing labels.
+        split_column: a column that says which part of a published split a molecule belongs to.
+
+    Raises:
+        UsageError: the file cannot be read, a column is not there, a label is text or infinite, a target has no label
+            or only one value, the rows of one molecule stand in different parts, or no row holds a molecule.
+    """
+    if not targets:
+        raise UsageError(f"Name at least one column of {path} that holds labels.")
+    table = Table(path, smiles_column, targets, split_column)
+    rows = _Rows(table)
+    merged = [_labels(table, target, rows) for target in dict.fromkeys(targets)]
+    labels = np.stack([values for _, values, _ in merged], axis=1).astype(np.float32)
+    smiles = tuple(rows.smiles.values())
+    return Dataset(
+        name=Path(path).name.partition(".")[0],
+        smiles=smiles,
+        keys=tuple(rows.smiles),
+        labels=labels,
+        targets=tuple(target for target, _, _ in merged),
+        groups=_groups(table, rows),
+        invalid=tuple(rows.invalid),
+        duplicates=int((rows.molecule >= 0).sum()) - len(smiles),
+        conflicts=sum(conflicts for _, _, conflicts in merged),
+        sha256=_digest(smiles, labels),
+    )
+
+
+class _Rows:
+    """Which molecule each row of a table stands for.
+
+    Attributes:
+        smiles: the canonical SMILES of the N molecules by their keys, in the order of their first rows.
+        molecule: int64, one a row: the place of its molecule in `smiles`, or -1.
+        invalid: the rows with -1.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self.smiles: dict[bytes, str] = {}
+        self.invalid: list[Invalid] = []
+        places: dict[bytes, int] = {}
+        molecule: list[int] = []
+        for row, raw in enumerate(table.molecules(), start=1):
+            try:
+                found = parse(raw)
+            except InvalidMoleculeError as error:
+                self.invalid.append(Invalid(row, raw.decode(errors="replace"), str(error)))
+                molecule.append(-1)
+                continue
+            self.smiles[found.key] = found.smiles
+            molecule.append(places.setdefault(found.key, len(places)))
+        if not self.smiles:
+            raise UsageError(
+                f"{table.path}: none of its {len(molecule)} rows holds a molecule in the column "
+                f"'{table.smiles_column}'; name the one with the SMILES (the columns are: {table.columns})."
+            )
+        self.molecule = np.array(molecule, dtype=np.int64)
+
+
+def _labels(table: Table, name: str, rows: _Rows) -> tuple[Target, NDArray[np.float64], int]:
+    """Return a target, the label of each molecule, and how many labels were left out for contradictions."""
+    kind, of_rows = table.labels(name)
+    values = _mean_by_molecule(of_rows, rows)
+    torn = (values > 0) & (values < 1) & (kind == "classification")
+    values[torn] = np.nan
+    distinct = np.unique(values[~np.isnan(values)])
+    if len(distinct) < 2:
+        has = f"only the value {distinct[0]:g}" if len(distinct) else "no value"
+        raise UsageError(
+            f"{table.path}: the target '{name}' has {has}, so there is nothing to learn; choose another "
+            f"(the columns are: {table.columns})."
+        )
+    return Target(name, kind), values, int(torn.sum())
+
+
+def _mean_by_molecule(of_rows: NDArray[np.float64], rows: _Rows) -> NDArray[np.float64]:
+    """Return the mean label of each molecule, NaN where none of its rows has one."""
+    known = (rows.molecule >= 0) & ~np.isnan(of_rows)
+    counts = np.bincount(rows.molecule[known], minlength=len(rows.smiles))
+    sums = np.bincount(rows.molecule[known], weights=of_rows[known], minlength=len(rows.smiles))
+    means = np.full(len(rows.smiles), np.nan)
+    np.divide(sums, counts, out=means, where=counts > 0)
+    return means
+
+
+def _groups(table: Table, rows: _Rows) -> tuple[str, ...] | None:
+    """Return the part that each molecule belongs to; all its rows must name the same one, or the test would leak."""
+    of_rows = table.groups()
+    if of_rows is None:
+        return None
+    groups: dict[int, str] = {}
+    for row, (molecule, group) in enumerate(zip(rows.molecule.tolist(), of_rows, strict=True), start=1):
+        if molecule >= 0 and groups.setdefault(molecule, group) != group:
+            raise UsageError(
+                f"{table.path}: row {row} puts a molecule into '{group}' that an earlier row puts into "
+                f"'{groups[molecule]}' ({list(rows.smiles.values())[molecule]}); correct the split column."
+            )
+    return tuple(groups[place] for place in range(len(rows.smiles)))
+
+
+def _digest(smiles: Sequence[str], labels: NDArray[np.float32]) -> str:
+    digest = hashlib.sha256("\n".join(smiles).encode())
+    digest.update(np.where(np.isnan(labels), np.float32(np.nan), labels).astype("<f4").tobytes())
+    return digest.hexdigest()

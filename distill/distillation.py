@@ -1,0 +1,129 @@
+"""`gallon distill`: a student of what teachers have said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cluster.training import Done, Trainers, fit_all
+from distill import saved
+from distill.fits import Batch, Taught
+from distill.lessons import Lesson
+from distill.objective import whiten
+from distill.reading import Reading
+from distill.recipes import Recipe, recipe
+from distill.splits import Split
+from distill.teach import Trained, judged
+from teacher.errors import UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cluster.training import Outcome
+    from distill.saved import Card
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """How much a student listens, beside the labels, whose weight is 1.
+
+    Attributes:
+        soft_gnn, soft_lm: α₁ and β₁, of the teachers' predictions.
+        hidden_gnn, hidden_lm: α₂ and β₂, of their representations.
+        temperature: of the predictions of classes.
+    """
+
+    soft_gnn: float = 0.5
+    soft_lm: float = 0.5
+    hidden_gnn: float = 0.1
+    hidden_lm: float = 0.1
+    temperature: float = 1.0
+
+    def without(self, role: str) -> Weights:
+        """Return the weights with the teachers of a role left out."""
+        return Weights(**{**vars(self), f"soft_{role}": 0.0, f"hidden_{role}": 0.0})
+
+
+# What GALLON released: labels are distilled for classes, representations for numbers (code of arXiv 2406.01032).
+GALLON_CLASSES = Weights(soft_gnn=0.1, soft_lm=0.1, hidden_gnn=0.0, hidden_lm=0.0)
+GALLON_NUMBERS = Weights(soft_gnn=0.0, soft_lm=0.0, hidden_gnn=0.1, hidden_lm=0.1)
+
+
+def taught_by(lessons: Sequence[Lesson], weights: Weights, split: Split) -> Taught:
+    """Weigh what teachers say.
+
+    The predictions of several teachers of a role are averaged, as an ensemble; the representations of each are a term
+    of its own, and share the weight.
+    """
+    soft: dict[str, tuple[NDArray[np.float32], float]] = {}
+    hidden: dict[str, tuple[NDArray[np.float32], float]] = {}
+    for role, of_soft, of_hidden in (
+        ("gnn", weights.soft_gnn, weights.hidden_gnn),
+        ("lm", weights.soft_lm, weights.hidden_lm),
+    ):
+        fitting = [lesson for lesson in lessons if recipe(lesson.teacher).role == role]
+        if fitting and of_soft:
+            soft[role] = np.mean([lesson.prediction for lesson in fitting], axis=0), of_soft
+        if of_hidden:
+            for number, lesson in enumerate(fitting):
+                hidden[f"{role}{number}"] = whiten(lesson.representation, split.train), of_hidden / len(fitting)
+    return Taught(soft=soft, hidden=hidden, temperature=weights.temperature)
+
+
+def distil(
+    reading: Reading,
+    split: Split,
+    lessons: Sequence[Lesson],
+    *,
+    students: Sequence[str],
+    weights: Weights,
+    seed: int,
+    folder: Path,
+    trainers: Trainers,
+    teachers: Sequence[Card],
+    show: Callable[[Done], None] | None = None,
+) -> Trained:
+    """Train students, and write the one that validates best to `folder/student`.
+
+    Args:
+        reading: the dataset.
+        split: its parts.
+        lessons: what the teachers say.
+        students: names of recipes, one for each input that is tried.
+        weights: how much the student listens to whom.
+        seed: of the training.
+        folder: results and fits lie there.
+        trainers: the workers.
+        teachers: the teachers' cards.
+        show: called with the progress.
+    """
+    taught = taught_by(lessons, weights, split)
+    batch = Batch(reading)
+    candidates = [_student(name) for name in students]
+    for candidate in candidates:
+        batch.add(candidate, split, seed, taught=taught)
+    outcomes = fit_all(batch.campaign, folder / "fits", trainers, show)
+    chosen, outcome = best(candidates, outcomes)
+    metrics = judged(reading, split, outcome.prediction)
+    place = folder / "student"
+    spec = next((card.spec for card in teachers if card.spec), None)
+    saved.save(place, chosen, reading, split, outcome, seed=seed, metrics=metrics, spec=spec, teachers=teachers)
+    return Trained(
+        name=chosen.name, path=place, metrics=metrics, best_epoch=outcome.best_epoch, seconds=outcome.seconds
+    )
+
+
+def best(candidates: Sequence[Recipe], outcomes: Sequence[Outcome]) -> tuple[Recipe, Outcome]:
+    """Return the recipe whose outcome validates best."""
+    return max(zip(candidates, outcomes, strict=True), key=lambda pair: pair[1].score)
+
+
+def _student(name: str) -> Recipe:
+    found = recipe(name)
+    if found.role != "student":
+        raise UsageError(f"'{name}' is a teacher, not a student.")
+    return found

@@ -1,0 +1,188 @@
+"""Molecules as rows of numbers: Morgan fingerprints, RDKit's descriptors, and their scale.
+
+Descriptors come in three sets, since they may cost far more than the molecule they describe. RDKit parses a molecule of
+Lipo in 0.14 ms and makes its fingerprint in 0.05 ms; all its 217 descriptors take 8 to 15 ms, and no few of them are to
+blame (the dearest, `qed`, is a sixth). `fast` takes 0.06 ms. `lean` adds the Crippen logP and refractivity at 0.29 ms,
+which is most of what `fast` lacks: XGBoost beside counts has a test RMSE on ESOL (scaffold split) of 0.86 with `all`,
+0.84 with `lean`, 1.01 with `fast` and 1.23 with `none`; on BBBP, the first three have a ROC-AUC of 0.70, 0.69, 0.69.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from rdkit.Chem import Mol
+
+DescriptorSet = Literal["all", "lean", "fast", "none"]
+DESCRIPTOR_SETS: tuple[DescriptorSet, ...] = get_args(DescriptorSet)
+
+FINGERPRINT_BITS = 2048
+RADIUS = 2  # ECFP4
+
+# What of RDKit's C++ property table needs a search over paths or substructures, and with it most of the table's time.
+SLOW_PROPERTIES = frozenset(
+    {
+        *("NumRotatableBonds", "NumHBA", "CrippenClogP", "CrippenMR"),
+        *("chi2v", "chi3v", "chi4v", "chi2n", "chi3n", "chi4n", "kappa2", "kappa3", "Phi"),
+    }
+)
+PEOE_BINS = 14
+
+CLIP = 5.0  # standard deviations
+CHUNK = 256  # molecules that a process takes at a time
+
+
+def ecfp(mols: Sequence[Mol]) -> NDArray[np.uint8]:
+    """Return ECFP4 (Rogers and Hahn, J. Chem. Inf. Model. 2010, 50, 742) as uint8 of shape (N, 2048): 0 and 1."""
+    generator = _morgan()
+    bits = np.empty((len(mols), FINGERPRINT_BITS), dtype=np.uint8)
+    for row, mol in enumerate(mols):
+        bits[row] = generator.GetFingerprintAsNumPy(mol)
+    return bits
+
+
+def fingerprint_features(
+    mols: Sequence[Mol], descriptors: DescriptorSet = "all", workers: int = 1
+) -> NDArray[np.float32]:
+    """Return counted Morgan fingerprints beside descriptors, float32 of shape (N, 2048 + D).
+
+    A count c stands as log(1 + c): presence against absence stays the largest step, long chains do not dwarf the rest,
+    and, unlike with clipping, a larger molecule still looks larger. Trees see no difference.
+
+    Descriptors are NaN where RDKit computes none (partial charges of a metal, say); `Scaler` puts the mean there, and
+    XGBoost takes them as missing. There are no infinities. `Ipc`, which grows exponentially with the molecule, stands
+    as log(1 + Ipc).
+
+    Args:
+        mols: N molecules.
+        descriptors: `all` 217 of RDKit's `Descriptors.descList`, the `lean` 46, the `fast` 44, or `none`.
+        workers: processes to share the work. Descriptors take milliseconds a molecule, a process a second to start.
+    """
+    if workers == 1 or len(mols) <= CHUNK:
+        return _features(mols, descriptors)
+    from joblib import Parallel, delayed
+
+    chunks = [mols[start : start + CHUNK] for start in range(0, len(mols), CHUNK)]
+    return np.concatenate(Parallel(n_jobs=workers)(delayed(_features)(chunk, descriptors) for chunk in chunks))
+
+
+def feature_names(descriptors: DescriptorSet = "all") -> tuple[str, ...]:
+    """Return what the columns of `fingerprint_features` are called."""
+    return (*(f"morgan{bit}" for bit in range(FINGERPRINT_BITS)), *_descriptor_names(descriptors))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scaler:
+    """The scale of the features of a training set.
+
+    Columns that are constant there are dropped: a weight on them would never be trained. Fingerprint columns stay as
+    they are. Descriptors are centred, divided by their standard deviation and clipped to five of them, so that one odd
+    molecule cannot drive a linear layer; a missing one becomes the mean, 0.
+
+    Attributes:
+        keep: int64, the K columns out of F that are kept, ascending.
+        mean: float32 of shape (K,), 0 for fingerprint columns.
+        std: float32 of shape (K,), 1 for fingerprint columns.
+    """
+
+    keep: NDArray[np.int64]
+    mean: NDArray[np.float32]
+    std: NDArray[np.float32]
+
+    @classmethod
+    def fit(cls, features: NDArray[np.float32], fingerprint_bits: int = FINGERPRINT_BITS) -> Scaler:
+        """Learn the scale from the training rows.
+
+        Args:
+            features: (N, F) as `fingerprint_features` makes them, of training molecules only.
+            fingerprint_bits: how many columns, from the first, are a fingerprint.
+        """
+        known = ~np.isnan(features)
+        counts = known.sum(axis=0)
+        values = np.where(known, features, 0).astype(np.float64)
+        mean = values.sum(axis=0) / np.maximum(counts, 1)
+        std = np.sqrt((np.where(known, values - mean, 0) ** 2).sum(axis=0) / np.maximum(counts, 1))
+        keep = np.flatnonzero(std > 1e-6 * np.maximum(1, np.abs(mean)))
+        bits = keep < fingerprint_bits
+        return cls(
+            keep.astype(np.int64),
+            np.where(bits, 0, mean[keep]).astype(np.float32),
+            np.where(bits, 1, std[keep]).astype(np.float32),
+        )
+
+    def transform(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return features (N, F) on the scale of the training set, float32 of shape (N, K), all finite."""
+        scaled = (features[:, self.keep] - self.mean) / self.std
+        return np.nan_to_num(np.clip(scaled, -CLIP, CLIP), copy=False, nan=0.0)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return what `from_arrays` takes, to be saved as safetensors."""
+        return {"keep": self.keep, "mean": self.mean, "std": self.std}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> Scaler:
+        """Return the scaler that `arrays` wrote down."""
+        return cls(arrays["keep"], arrays["mean"], arrays["std"])
+
+
+def _features(mols: Sequence[Mol], descriptors: DescriptorSet) -> NDArray[np.float32]:
+    generator = _morgan()
+    describe = _describer(descriptors)
+    features = np.empty((len(mols), FINGERPRINT_BITS + len(_descriptor_names(descriptors))), dtype=np.float32)
+    for row, mol in enumerate(mols):
+        features[row, :FINGERPRINT_BITS] = generator.GetCountFingerprintAsNumPy(mol)
+        features[row, FINGERPRINT_BITS:] = describe(mol)
+    np.log1p(features[:, :FINGERPRINT_BITS], out=features[:, :FINGERPRINT_BITS])
+    features[~np.isfinite(features)] = np.nan
+    return features
+
+
+def _morgan() -> Any:
+    from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
+
+    return GetMorganGenerator(radius=RADIUS, fpSize=FINGERPRINT_BITS)
+
+
+def _descriptor_names(descriptors: DescriptorSet) -> tuple[str, ...]:
+    if descriptors == "all":
+        from rdkit.Chem.Descriptors import descList
+
+        return tuple(name for name, _ in descList)
+    if descriptors == "none":
+        return ()
+    fast = (*_fast_properties(), *(f"PEOE_VSA{place}" for place in range(1, PEOE_BINS + 1)))
+    return fast if descriptors == "fast" else (*fast, "CrippenClogP", "CrippenMR")
+
+
+def _fast_properties() -> list[str]:
+    from rdkit.Chem.rdMolDescriptors import Properties
+
+    return [name for name in Properties.GetAvailableProperties() if name not in SLOW_PROPERTIES]
+
+
+def _describer(descriptors: DescriptorSet) -> Callable[[Mol], Sequence[float]]:
+    """Return what computes the descriptors of a molecule, in the order of their names."""
+    if descriptors == "all":
+        return _all_descriptors
+    if descriptors == "none":
+        return lambda _mol: ()
+    from rdkit.Chem.rdMolDescriptors import PEOE_VSA_, CalcCrippenDescriptors, Properties
+
+    properties = Properties(_fast_properties())
+    if descriptors == "fast":
+        return lambda mol: [*properties.ComputeProperties(mol), *PEOE_VSA_(mol)]
+    return lambda mol: [*properties.ComputeProperties(mol), *PEOE_VSA_(mol), *CalcCrippenDescriptors(mol)]
+
+
+def _all_descriptors(mol: Mol) -> Sequence[float]:
+    from rdkit.Chem.Descriptors import CalcMolDescriptors
+
+    values: dict[str, float] = CalcMolDescriptors(mol, missingVal=np.nan, silent=True)  # type: ignore[no-untyped-call]
+    values["Ipc"] = np.log1p(values["Ipc"])
+    return list(values.values())

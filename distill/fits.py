@@ -1,0 +1,175 @@
+"""From a recipe, a split and what is to be learnt to a fit that `cluster.training` can do."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cluster.training import Campaign, Fit
+from distill.metrics import main_metric, score
+from distill.objective import Objective, Scale, learner
+from distill.reading import Reading
+from distill.recipes import Recipe
+from distill.splits import Split
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cluster.training import Learner
+    from distill.table import Kind
+    from teacher.inputs import Inputs
+
+FORMAT = 1  # of what a fit is; raise it when the same recipe comes to train otherwise
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taught:
+    """What a student learns beside the labels.
+
+    Attributes:
+        soft: of each teacher its predictions, (molecules, targets), and their weight.
+        hidden: of each teacher its whitened representations, (molecules, directions), and their weight.
+        temperature: of the soft labels.
+    """
+
+    soft: Mapping[str, tuple[NDArray[np.float32], float]] = field(default_factory=lambda: MappingProxyType({}))
+    hidden: Mapping[str, tuple[NDArray[np.float32], float]] = field(default_factory=lambda: MappingProxyType({}))
+    temperature: float = 1.0
+
+
+NOTHING = Taught()
+
+
+class Batch:
+    """Fits that are done in one go, and what they read and learn from."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+        self._fits: list[Fit] = []
+        self._inputs: dict[str, Inputs] = {}
+        self._columns: dict[str, NDArray[np.float32]] = {"labels": reading.dataset.labels}
+
+    @property
+    def campaign(self) -> Campaign:
+        """What `cluster.training.fit_all` takes; outcomes come in the order of `add`."""
+        return Campaign(fits=self._fits, inputs=self._inputs, columns=self._columns)
+
+    def add(
+        self,
+        recipe: Recipe,
+        split: Split,
+        seed: int,
+        *,
+        train: NDArray[np.int64] | None = None,
+        taught: Taught = NOTHING,
+        name: str | None = None,
+    ) -> None:
+        """Add a fit.
+
+        Args:
+            recipe: what to train.
+            split: its validation part chooses the epoch.
+            seed: of the fit.
+            train: rows to learn from, if not the training part of the split.
+            taught: by which teachers, if any.
+            name: to be shown.
+        """
+        dataset = self._reading.dataset
+        inputs, readable = self._read(recipe, split)
+        rows = split.train if train is None else train
+        rows, valid = rows[readable[rows]], split.valid[readable[split.valid]]
+        columns = {"labels": dataset.labels, **_columns(taught)}
+        named = {target: self._column(target, column) for target, column in columns.items()}
+        scale = Scale.of(dataset.labels[rows], dataset.targets)
+        network = functools.partial(recipe.build, len(dataset.targets), **self._settings(recipe, inputs))
+        objective = Objective(
+            soft={teacher: weight for teacher, (_, weight) in taught.soft.items()},
+            hidden={teacher: weight for teacher, (_, weight) in taught.hidden.items()},
+            temperature=taught.temperature,
+            label_smoothing=recipe.label_smoothing,
+            balance=recipe.balance,
+        )
+        widths = {teacher: column.shape[1] for teacher, (column, _) in taught.hidden.items()}
+        widths["student"] = recipe.settings.get("width", 0)
+        facts = {
+            "format": FORMAT,
+            "dataset": dataset.sha256,
+            "recipe": [recipe.name, dict(recipe.settings), asdict(recipe.schedule)],
+            "objective": [dict(objective.soft), dict(objective.hidden), objective.temperature],
+            "label_smoothing": [recipe.label_smoothing, recipe.balance],
+            "inputs": inputs,
+            "columns": named,
+            "train": digest(rows),
+            "valid": digest(valid),
+            "seed": seed,
+        }
+        self._fits.append(
+            Fit(
+                id=hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32],
+                name=name or recipe.name,
+                build=functools.partial(_build, network, scale, objective, widths),
+                inputs=inputs,
+                targets=named,
+                train=rows,
+                valid=valid,
+                score=functools.partial(_score, dataset.kind),
+                schedule=recipe.schedule,
+                seed=seed,
+            )
+        )
+
+    def _read(self, recipe: Recipe, split: Split) -> tuple[str, NDArray[np.bool_]]:
+        """Keep what the recipe reads; return its name, and which molecules can be read."""
+        name, inputs = self._reading.inputs(recipe.reads, split)
+        self._inputs[name] = inputs
+        if recipe.role == "lm":
+            return name, self._reading.readable
+        return name, np.ones(len(self._reading.dataset), dtype=bool)
+
+    def _column(self, target: str, column: NDArray[np.float32]) -> str:
+        name = "labels" if target == "labels" else f"{target}.{digest(column)}"
+        self._columns[name] = column
+        return name
+
+    def _settings(self, recipe: Recipe, inputs: str) -> dict[str, Any]:
+        """Return the recipe's settings, with the number of features where what it reads has one."""
+        matrix = getattr(self._inputs[inputs], "values", None)
+        if matrix is not None:
+            return {**recipe.settings, "features": matrix.shape[1]}
+        return {**recipe.settings, "features": 0} if recipe.role == "student" else dict(recipe.settings)
+
+
+def digest(array: NDArray[Any]) -> str:
+    """Return a short digest of an array's content."""
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
+
+
+def _columns(taught: Taught) -> dict[str, NDArray[np.float32]]:
+    soft = {f"soft.{teacher}": column for teacher, (column, _) in taught.soft.items()}
+    return {**soft, **{f"hidden.{teacher}": column for teacher, (column, _) in taught.hidden.items()}}
+
+
+def _build(network: Any, scale: Scale, objective: Objective, widths: Mapping[str, int]) -> Learner:
+    built: Learner = learner(network, scale, objective, widths)
+    return built
+
+
+def _score(kind: Kind, truth: NDArray[Any], prediction: NDArray[Any]) -> float:
+    """Return the main metric such that greater is better; where it says nothing, the likelihood decides.
+
+    A validation part with one class only has no ROC-AUC; the mean log-likelihood still tells epochs apart.
+    """
+    value = score(kind, truth, prediction)[main_metric(kind)]
+    if kind == "regression":
+        return -value
+    if not np.isnan(value):
+        return value
+    signs = np.where(truth == 1, 1.0, -1.0)
+    return float(-np.nanmean(np.where(np.isnan(truth), np.nan, np.logaddexp(0, -signs * prediction))))

@@ -1,0 +1,168 @@
+"""What teachers have to say about every molecule: predictions and representations, fit to be learnt from.
+
+A teacher that has seen a molecule's label repeats it, and a student of such predictions learns the label twice over. So
+the predictions of training molecules come out of fold: from networks that were trained without them. Representations
+come from one network for all molecules, the one trained on the whole training part, because those of different
+networks have no common axes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from distill.dataset import Dataset
+from distill.fits import Batch
+from distill.reading import Reading
+from distill.recipes import Recipe
+from distill.saved import Card, read_card
+from distill.splits import Split, folds
+from teacher.errors import UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cluster.training import Outcome
+
+FILE = "lesson.parquet"
+LEAST_PROBABILITY = 1e-6  # a logit of 14
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """What one teacher says.
+
+    Attributes:
+        teacher: the name of its recipe.
+        prediction: float32, (molecules, targets): logits of classes, values in the labels' units. NaN for molecules
+            that it cannot read.
+        representation: float32, (molecules, width); NaN likewise.
+        fold: int64, one a molecule: the fold that its prediction was held out with, or -1 where the network that was
+            trained on the whole training part predicted it.
+    """
+
+    teacher: str
+    prediction: NDArray[np.float32]
+    representation: NDArray[np.float32]
+    fold: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class LessonPlan:
+    """The fits behind one lesson: one of the whole training part, and one for each fold that is left out of it."""
+
+    recipe: Recipe
+    split: Split
+    seed: int
+    parts: Sequence[NDArray[np.int64]]
+
+    @classmethod
+    def of(cls, recipe: Recipe, reading: Reading, split: Split, seed: int, number: int) -> LessonPlan:
+        """Plan a lesson with so many folds; none means that the teacher has seen what it predicts.
+
+        Raises:
+            UsageError: there are fewer molecules than folds.
+        """
+        parts = folds(split.train, reading.dataset.labels, number, seed) if number else []
+        return cls(recipe, split, seed, parts)
+
+    def add_to(self, batch: Batch) -> None:
+        """Add its fits to those that are done in one go, the whole one first."""
+        batch.add(self.recipe, self.split, self.seed)
+        for number, part in enumerate(self.parts):
+            rest = np.setdiff1d(self.split.train, part)
+            name = f"{self.recipe.name} without fold {number + 1}"
+            batch.add(self.recipe, self.split, self.seed, train=rest, name=name)
+
+    @property
+    def fits(self) -> int:
+        """How many fits it takes."""
+        return 1 + len(self.parts)
+
+    def lesson(self, whole: Outcome, held_out: Sequence[Outcome], reading: Reading) -> Lesson:
+        """Put the outcomes of its fits together."""
+        prediction, representation = whole.prediction.copy(), whole.representation.copy()
+        fold = np.full(len(prediction), -1, dtype=np.int64)
+        for number, (part, outcome) in enumerate(zip(self.parts, held_out, strict=True)):
+            prediction[part] = outcome.prediction[part]
+            fold[part] = number
+        if self.recipe.role == "lm":
+            prediction[~reading.readable] = np.nan
+            representation[~reading.readable] = np.nan
+        return Lesson(teacher=self.recipe.name, prediction=prediction, representation=representation, fold=fold)
+
+
+def write(lesson: Lesson, reading: Reading, split: Split, file: Path) -> None:
+    """Write a lesson as Parquet, one row a molecule.
+
+    Columns: `key` (hexadecimal), `smiles`, `part` of the split, `fold`, one `prediction` for each target (probabilities
+    of classes), and the `representation`.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    dataset = reading.dataset
+    part = np.empty(len(dataset), dtype=object)
+    for name in ("train", "valid", "test"):
+        part[getattr(split, name)] = name
+    shown = 1 / (1 + np.exp(-lesson.prediction)) if dataset.kind == "classification" else lesson.prediction
+    columns = {
+        "key": [key.hex() for key in dataset.keys],
+        "smiles": dataset.smiles,
+        "part": part,
+        "fold": lesson.fold,
+        **{f"prediction {target.name}": shown[:, n] for n, target in enumerate(dataset.targets)},
+        "representation": list(lesson.representation),
+    }
+    pq.write_table(pa.table(columns), file)
+
+
+def find(folder: Path) -> list[Path]:
+    """Return the folders of the teachers that `gallon teach` left in a folder.
+
+    Raises:
+        UsageError: there is none.
+    """
+    found = sorted(file.parent for file in folder.glob(f"*/{FILE}"))
+    if not found:
+        raise UsageError(f"There is no teacher in {folder}: run 'gallon teach' on the same data first.")
+    return found
+
+
+def read_all(folders: Sequence[Path], dataset: Dataset, split: Split) -> list[tuple[Lesson, Card]]:
+    """Read what teachers said, with their cards.
+
+    Raises:
+        UsageError: a folder holds no teacher, or one of another dataset or another split.
+    """
+    return [(_read(folder, dataset, split), read_card(folder)) for folder in folders]
+
+
+def _read(folder: Path, dataset: Dataset, split: Split) -> Lesson:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    card = read_card(folder)
+    if card.dataset["sha256"] != dataset.sha256:
+        raise UsageError(
+            f"The teacher in {folder} has learnt from {card.dataset['name']} with other molecules or labels."
+        )
+    if card.split["sha256"] != split.sha256:
+        raise UsageError(f"The teacher in {folder} has learnt from another split: {card.split['description']}.")
+    try:
+        table = pq.read_table(folder / FILE)
+        shown = np.stack([table[f"prediction {target.name}"].to_numpy() for target in dataset.targets], axis=1)
+        representation = np.stack(table["representation"].to_numpy()).astype(np.float32)
+        fold = table["fold"].to_numpy()
+    except (OSError, KeyError, ValueError, pa.ArrowException) as error:
+        raise UsageError(f"The lesson in {folder} is missing or damaged ({error}): run 'gallon teach' again.") from None
+    classes = dataset.kind == "classification"
+    sure = np.clip(shown.astype(np.float64), LEAST_PROBABILITY, 1 - LEAST_PROBABILITY) if classes else shown
+    prediction = np.log(sure / (1 - sure)) if classes else sure
+    return Lesson(
+        teacher=card.recipe, prediction=prediction.astype(np.float32), representation=representation, fold=fold
+    )

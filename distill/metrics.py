@@ -1,0 +1,70 @@
+"""How good predictions are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from distill.table import Kind
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MAIN_METRIC: dict[Kind, str] = {"classification": "roc_auc", "regression": "rmse"}
+
+
+def main_metric(kind: Kind) -> str:
+    """Return the metric that MoleculeNet ranks by: ROC-AUC for classes (larger is better), RMSE for numbers."""
+    return MAIN_METRIC[kind]
+
+
+def better(kind: Kind, new: float, old: float) -> bool:
+    """Say whether one value of the main metric is better than another; any value is better than NaN."""
+    if np.isnan(old):
+        return not np.isnan(new)
+    return new > old if kind == "classification" else new < old
+
+
+def score(kind: Kind, truth: NDArray[Any], prediction: NDArray[Any]) -> dict[str, float]:
+    """Score predictions, each target by itself, and average over the targets.
+
+    Args:
+        kind: what all targets are.
+        truth: (N, T) labels, NaN where missing; classes are 0 and 1.
+        prediction: (N, T) finite numbers; for classes the probability of 1, or its logit, which rank alike.
+
+    Returns:
+        For classes `roc_auc` and `average_precision`; for numbers `rmse`, `mae` and `r2`, in the unit of the labels
+        (squared for none of them). Also `targets`, how many were scored, and `left_out`, how many could not be: those
+        with one class only, or with fewer than two labels. The metrics are NaN where no target could be scored.
+    """
+    scores = []
+    for labels, guesses in zip(truth.T, prediction.T, strict=True):
+        known = ~np.isnan(labels)
+        if _can_be_scored(kind, labels[known]):
+            scores.append(_score_one(kind, labels[known], guesses[known]))
+    names = _score_names(kind)
+    means = np.mean(scores, axis=0).tolist() if scores else [float("nan")] * len(names)
+    counts = {"targets": float(len(scores)), "left_out": float(truth.shape[1] - len(scores))}
+    return dict(zip(names, means, strict=True)) | counts
+
+
+def _score_names(kind: Kind) -> tuple[str, ...]:
+    return ("roc_auc", "average_precision") if kind == "classification" else ("rmse", "mae", "r2")
+
+
+def _can_be_scored(kind: Kind, labels: NDArray[Any]) -> bool:
+    return len(np.unique(labels)) == 2 if kind == "classification" else len(labels) >= 2
+
+
+def _score_one(kind: Kind, labels: NDArray[Any], guesses: NDArray[Any]) -> tuple[float, ...]:
+    from sklearn import metrics
+
+    if kind == "classification":
+        return metrics.roc_auc_score(labels, guesses), metrics.average_precision_score(labels, guesses)
+    return (
+        metrics.root_mean_squared_error(labels, guesses),
+        metrics.mean_absolute_error(labels, guesses),
+        metrics.r2_score(labels, guesses),
+    )

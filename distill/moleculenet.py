@@ -1,0 +1,131 @@
+"""The MoleculeNet benchmark sets by name (Wu et al., Chem. Sci. 2018, 9, 513), from local copies or its own server.
+
+What is where comes from PyTorch Geometric; the files are read as any labelled file is. PyTorch Geometric's own download
+is not used, since it skips the check of the server's certificate and takes a file that was cut off for a whole one.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from distill.dataset import Dataset, read
+from teacher.errors import UsageError
+
+DATA_ROOT = Path("~/.gallon/data")
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Where a set keeps its SMILES and its labels; without names, all columns but the SMILES and the id are targets."""
+
+    targets: tuple[str, ...] = ()
+    smiles: str = "smiles"
+
+
+SETS = {
+    "esol": _Columns(("measured log solubility in mols per litre",)),
+    "freesolv": _Columns(("expt",)),
+    "lipo": _Columns(("exp",)),
+    "bbbp": _Columns(("p_np",)),
+    "bace": _Columns(("Class",), smiles="mol"),
+    "clintox": _Columns(("CT_TOX", "FDA_APPROVED")),
+    "hiv": _Columns(("HIV_active",)),
+    "tox21": _Columns(),
+    "toxcast": _Columns(),
+    "sider": _Columns(),
+    "muv": _Columns(),
+    "pcba": _Columns(),
+}
+ID_COLUMN = "mol_id"
+
+
+def load(
+    what: str,
+    *,
+    smiles_column: str | None = None,
+    targets: Sequence[str] = (),
+    split_column: str | None = None,
+    data_root: Path = DATA_ROOT,
+) -> Dataset:
+    """Read a labelled set: a MoleculeNet name in any letter case, or else the path of a file.
+
+    Args:
+        what: a name out of `SETS`, or a path as `distill.dataset.read` takes it.
+        smiles_column: as `read`; a MoleculeNet set knows its own.
+        targets: as `read`; a MoleculeNet set has its own unless some are named.
+        split_column: as `read`.
+        data_root: where local copies of MoleculeNet lie.
+
+    Raises:
+        UsageError: as `read` and `moleculenet`.
+    """
+    if what.lower() in SETS:
+        return moleculenet(what, data_root, targets=targets, split_column=split_column)
+    if not targets:
+        raise UsageError(f"Name the columns of {what} that hold labels; known without are {', '.join(SETS)}.")
+    return read(what, smiles_column=smiles_column, targets=targets, split_column=split_column)
+
+
+def moleculenet(
+    name: str, root: Path = DATA_ROOT, *, targets: Sequence[str] = (), split_column: str | None = None
+) -> Dataset:
+    """Read a MoleculeNet set from `root`, after a download where it is not there yet.
+
+    A local copy is `root/NAME.csv`, or any CSV file under `root/NAME/raw`, which is where PyTorch Geometric keeps it
+    and where a download goes to; each may also end in .gz.
+
+    Args:
+        name: a name out of `SETS`, in any letter case.
+        root: the folder with local copies.
+        targets: some of the set's columns, rather than its own choice.
+        split_column: as `distill.dataset.read`, for copies that have one.
+
+    Raises:
+        UsageError: there is no such set, it is not there and cannot be downloaded, or as `distill.dataset.read`.
+    """
+    name = name.lower()
+    if name not in SETS:
+        raise UsageError(f"There is no MoleculeNet set '{name}'; known are {', '.join(SETS)}.")
+    folder = root.expanduser()
+    path = _local_copy(name, folder) or _download(name, folder)
+    columns = SETS[name]
+    wanted = targets or columns.targets or _all_but(path, {columns.smiles, ID_COLUMN})
+    found = read(path, smiles_column=columns.smiles, targets=wanted, split_column=split_column)
+    return replace(found, name=name)
+
+
+def _local_copy(name: str, folder: Path) -> Path | None:
+    """Return the file of a set, the plain one before the compressed one."""
+    found = [folder / f"{name}.csv", folder / f"{name}.csv.gz", *sorted((folder / name / "raw").glob("*.csv*"))]
+    return next((path for path in found if path.is_file() and path.suffix in {".csv", ".gz"}), None)
+
+
+def _download(name: str, folder: Path) -> Path:
+    from urllib.request import urlretrieve
+
+    from torch_geometric.datasets import MoleculeNet
+
+    file: str = MoleculeNet.names[name][1]
+    path = folder / name / "raw" / file
+    partial = path.with_name(f"{file}.partial")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        urlretrieve(MoleculeNet.url.format(file), partial)
+    except OSError as error:  # of which all errors of urllib are
+        raise UsageError(
+            f"The MoleculeNet set '{name}' is not in {folder} and cannot be downloaded ({error}); "
+            f"put a copy at {folder / name}.csv."
+        ) from error
+    return partial.rename(path)
+
+
+def _all_but(path: Path, others: set[str]) -> list[str]:
+    """Return the columns of a set with many targets that are targets."""
+    import pyarrow as pa
+
+    with pa.input_stream(str(path)) as stream:
+        header = next(csv.reader([stream.read(1 << 16).decode().split("\n", 1)[0]]))
+    return [column.strip() for column in header if column.strip() not in others]

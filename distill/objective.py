@@ -1,0 +1,184 @@
+"""What is minimised: the task's own loss, and how far the student is from its teachers.
+
+loss = task + Σ α₁·soft(teacher) + Σ α₂·hidden(teacher), over all teachers, each weight free (GALLON, arXiv 2406.01032,
+distils labels for classification and representations for regression; here both serve both).
+
+- *task*: binary cross entropy of logits, or squared error in units of the training labels' standard deviation.
+- *soft*: KL divergence of the student's probabilities from the teacher's at temperature τ, times τ² (Hinton et al.,
+  arXiv 1503.02531, section 2.1); for regression the squared error, which is twice the KL divergence of two Gaussians
+  of unit variance.
+- *hidden*: squared error between a linear map of the student's representation and the teacher's, whitened. GALLON maps
+  the teacher's side, where the map and the student can shrink to nothing together. Here the teacher's side is fixed
+  and of unit variance in each direction, so that a student that says nothing pays 1: this term cannot collapse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor, nn
+
+    from distill.dataset import Target
+
+HIDDEN_WIDTH = 64  # directions of a teacher's representation that are kept when it is whitened
+LEAST_VARIANCE = 1e-6  # share of the first direction's; below it a direction is noise
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """The weights of the terms.
+
+    Attributes:
+        soft: α₁ of each teacher's predictions.
+        hidden: α₂ of each teacher's representations.
+        temperature: τ.
+        label_smoothing: share of the certainty that is taken from class labels.
+        balance: weigh positives so that both classes weigh the same.
+    """
+
+    soft: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    hidden: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    temperature: float = 1.0
+    label_smoothing: float = 0.0
+    balance: bool = False
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The units in which labels are learnt: of each target the mean and the standard deviation, and its kind.
+
+    Attributes:
+        means, deviations: one of each target; 0 and 1 for classes.
+        classes: whether each target is a class.
+        positive_weights: of each target, the number of negatives for one positive among the training labels.
+    """
+
+    means: tuple[float, ...]
+    deviations: tuple[float, ...]
+    classes: tuple[bool, ...]
+    positive_weights: tuple[float, ...]
+
+    @classmethod
+    def of(cls, labels: np.ndarray, targets: Sequence[Target]) -> Scale:
+        """Fit the units to the training labels (molecules, targets), NaN where missing."""
+        import numpy as np
+
+        classes = tuple(target.kind == "classification" for target in targets)
+        means, deviations = np.nanmean(labels, axis=0), np.nanstd(labels, axis=0)
+        return cls(
+            tuple(0.0 if is_class else float(mean) for is_class, mean in zip(classes, means, strict=True)),
+            tuple(
+                1.0 if is_class else float(spread) or 1.0 for is_class, spread in zip(classes, deviations, strict=True)
+            ),
+            classes,
+            tuple(float((1 - mean) / mean) if is_class else 1.0 for is_class, mean in zip(classes, means, strict=True)),
+        )
+
+
+def learner(network: Callable[[], nn.Module], scale: Scale, objective: Objective, widths: Mapping[str, int]) -> Any:
+    """Return what `cluster.training` trains: a network with the terms of its loss.
+
+    Targets that it is called with: `labels`, and for each teacher of the objective `soft.NAME` (in the units of the
+    labels, or logits) and `hidden.NAME` (whitened). What is NaN in them is not learnt.
+
+    Args:
+        network: makes the network, which maps a batch to predictions (B, targets) and representations (B, width).
+        scale: the units of the labels.
+        objective: the weights of the terms.
+        widths: of the network's representation under "student", and of each teacher's whitened representation.
+    """
+    import torch
+    from torch import nn
+
+    class Learner(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network()
+            self.maps = nn.ModuleDict({name: nn.Linear(widths["student"], widths[name]) for name in objective.hidden})
+            self.means: Tensor
+            self.deviations: Tensor
+            self.register_buffer("means", torch.tensor(scale.means))
+            self.register_buffer("deviations", torch.tensor(scale.deviations))
+
+        def forward(self, batch: Any, targets: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+            scores, hidden = self.network(batch)
+            terms = {"task": _masked(self._task, scores, targets["labels"])}
+            for name, weight in objective.soft.items():
+                terms[f"soft.{name}"] = _masked(self._soft, scores, targets[f"soft.{name}"], weight)
+            for name, weight in objective.hidden.items():
+                mapped = self.maps[name](hidden)
+                terms[f"hidden.{name}"] = _masked(_squared, mapped, targets[f"hidden.{name}"], weight)
+            return terms
+
+        def predict(self, batch: Any) -> tuple[Tensor, Tensor]:
+            """Return logits of classes and values in the labels' units, (B, targets), and representations."""
+            scores, hidden = self.network(batch)
+            return scores * self.deviations + self.means, hidden
+
+        def _task(self, scores: Tensor, labels: Tensor) -> Tensor:
+            smooth = objective.label_smoothing
+            weights = torch.tensor(scale.positive_weights if objective.balance else (1.0,) * len(scale.classes))
+            cross_entropy = nn.functional.binary_cross_entropy_with_logits(
+                scores,
+                (labels * (1 - smooth) + smooth / 2).clamp(0, 1),
+                pos_weight=weights.to(scores.device),
+                reduction="none",
+            )
+            return self._by_kind(cross_entropy, _squared(scores, self._in_units(labels)))
+
+        def _soft(self, scores: Tensor, teacher: Tensor) -> Tensor:
+            wanted = torch.sigmoid(teacher / objective.temperature)
+            given = scores / objective.temperature
+            binary = nn.functional.binary_cross_entropy_with_logits
+            divergence = binary(given, wanted, reduction="none") - binary(
+                teacher / objective.temperature, wanted, reduction="none"
+            )
+            return self._by_kind(divergence * objective.temperature**2, _squared(scores, self._in_units(teacher)))
+
+        def _in_units(self, values: Tensor) -> Tensor:
+            return (values - self.means) / self.deviations
+
+        def _by_kind(self, of_classes: Tensor, of_values: Tensor) -> Tensor:
+            return torch.where(torch.tensor(scale.classes, device=of_classes.device), of_classes, of_values)
+
+    return Learner()
+
+
+def whiten(representation: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """Turn a teacher's representation into at most `HIDDEN_WIDTH` uncorrelated columns of unit variance.
+
+    Args:
+        representation: (molecules, width); rows that are NaN stay so.
+        train: the rows that decide the directions.
+    """
+    import numpy as np
+    from sklearn.decomposition import PCA
+
+    known = ~np.isnan(representation).any(axis=1)
+    shown = representation[train[known[train]]]
+    analysis = PCA(min(HIDDEN_WIDTH, *shown.shape), whiten=True, random_state=0).fit(shown)
+    variances = analysis.explained_variance_
+    kept = variances > LEAST_VARIANCE * variances[0]
+    white = np.full((len(representation), int(kept.sum())), np.nan, dtype=np.float32)
+    white[known] = analysis.transform(representation[known])[:, kept]
+    return white
+
+
+def _masked(
+    loss: Callable[[Tensor, Tensor], Tensor], scores: Tensor, targets: Tensor, weight: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """Return the weighted sum of a loss over the targets that are known, and how many those are."""
+    import torch
+
+    known = ~torch.isnan(targets)
+    losses = loss(scores, torch.where(known, targets, torch.zeros_like(targets)))
+    return weight * torch.where(known, losses, torch.zeros_like(losses)).sum(), known.sum()
+
+
+def _squared(scores: Tensor, targets: Tensor) -> Tensor:
+    return (scores - targets) ** 2

@@ -1,0 +1,65 @@
+"""What baselines predict, kept: a comparison that is started again does not fit them again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from distill.baselines import BASELINES, Baseline, Examples
+from distill.features import fingerprint_features
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from distill.reading import Reading
+    from distill.splits import Split
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """One baseline on one dataset.
+
+    Attributes:
+        folder: where predictions are kept.
+        baseline: the model.
+        reading: the dataset.
+    """
+
+    folder: Path
+    baseline: Baseline
+    reading: Reading
+
+    def predict(self, split: Split, seed: int, settings: Mapping[str, Any] | None = None) -> NDArray[np.float32]:
+        """Return the predictions for all molecules, (molecules, targets), of a model of the training part."""
+        from safetensors.numpy import load_file, save_file
+
+        file = self.folder / f"{self._id(split, seed, settings)}.safetensors"
+        if not file.is_file():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            aside = file.with_suffix(".new")
+            save_file({"prediction": self._fit_and_predict(split, seed, settings)}, aside)
+            aside.rename(file)
+        prediction: NDArray[np.float32] = load_file(file)["prediction"]
+        return prediction
+
+    def _fit_and_predict(self, split: Split, seed: int, settings: Mapping[str, Any] | None) -> NDArray[np.float32]:
+        dataset, inputs = self.reading.dataset, self._inputs()
+        train, valid = (Examples(inputs[rows], dataset.labels[rows]) for rows in (split.train, split.valid))
+        return self.baseline.fit(train, valid, kind=dataset.kind, settings=settings, seed=seed).predict(inputs)
+
+    def _inputs(self) -> NDArray[Any]:
+        if self.baseline.represent is fingerprint_features:
+            return self.reading.fingerprints
+        return self.baseline.represent(self.reading.dataset.mols())
+
+    def _id(self, split: Split, seed: int, settings: Mapping[str, Any] | None) -> str:
+        name = next(name for name, known in BASELINES.items() if known is self.baseline)
+        chosen = {**self.baseline.defaults, **(settings or {})}
+        facts = [name, chosen, self.reading.dataset.sha256, split.sha256, seed]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]

@@ -1,0 +1,142 @@
+"""What a reader must know to repeat a comparison, or to doubt it: the data, the splits, the software, the machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from distill.comparison import Case
+from distill.reading import Reading
+from distill.splits import PARTS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from distill.dataset import Dataset
+    from distill.splits import Split
+
+PACKAGES = (
+    *("gallon", "torch", "torch-geometric", "ray", "transformers", "scikit-learn", "xgboost", "xgboost-cpu"),
+    *("chemprop", "optuna", "rdkit", "numpy"),
+)
+
+
+def provenance(reading: Reading, cases: Sequence[Case], trials: int) -> dict[str, Any]:
+    """Return what a comparison was made of and with, fit for JSON.
+
+    Args:
+        reading: the dataset.
+        cases: seeds and splits.
+        trials: that each method was tuned with.
+
+    Returns:
+        `written` (UTC), `trials`, `dataset` (name, hash, targets, and what was left out of it), `annotations` (None
+        without any), `splits` (as `splits`), `versions` and `machine`.
+    """
+    return {
+        "written": datetime.now(UTC).isoformat(timespec="seconds"),
+        "trials": trials,
+        "dataset": _dataset(reading.dataset),
+        "annotations": _annotations(reading),
+        "splits": splits(reading.dataset, cases),
+        "versions": _versions(),
+        "machine": _machine(),
+    }
+
+
+def splits(dataset: Dataset, cases: Sequence[Case]) -> list[dict[str, Any]]:
+    """Return the distinct splits: seeds that use each, hash, description, and how many labels there are to judge by."""
+    seeds: dict[str, list[int]] = {}
+    for case in cases:
+        seeds.setdefault(case.split.sha256, []).append(case.seed)
+    distinct = {case.split.sha256: case.split for case in cases}
+    return [
+        {
+            "seeds": seeds[sha256],
+            "sha256": sha256,
+            "description": split.describe(),
+            "labels": _labels(dataset, split),
+        }
+        for sha256, split in distinct.items()
+    ]
+
+
+def _dataset(dataset: Dataset) -> dict[str, Any]:
+    return {
+        "name": dataset.name,
+        "sha256": dataset.sha256,
+        "molecules": len(dataset),
+        "targets": [{"name": target.name, "kind": target.kind} for target in dataset.targets],
+        "invalid": len(dataset.invalid),
+        "duplicates": dataset.duplicates,
+        "conflicts": dataset.conflicts,
+    }
+
+
+def _annotations(reading: Reading) -> dict[str, Any] | None:
+    written = reading.annotations
+    return {"spec": written.spec, "sha256": written.sha256, "missing": written.missing} if written else None
+
+
+def _labels(dataset: Dataset, split: Split) -> list[dict[str, Any]]:
+    """Count, for each target, the labels in each part, and of classes the positives: ten of them rank nothing."""
+    return [
+        {
+            "target": target.name,
+            **{part: _count(dataset.labels[getattr(split, part), column]) for part in PARTS},
+            **(
+                {f"{part}_positive": _positives(dataset.labels[getattr(split, part), column]) for part in PARTS}
+                if target.kind == "classification"
+                else {}
+            ),
+        }
+        for column, target in enumerate(dataset.targets)
+    ]
+
+
+def _count(labels: NDArray[np.float32]) -> int:
+    return int((~np.isnan(labels)).sum())
+
+
+def _positives(labels: NDArray[np.float32]) -> int:
+    return int((labels == 1).sum())
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions of those packages that have a hand in a result and are installed."""
+    installed = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            installed[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return installed
+
+
+def _machine() -> dict[str, Any]:
+    """Describe the machine of the driver, which is also that of the workers unless a cluster was named."""
+    import psutil
+    import torch
+
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count() or 0,
+        "memory_gib": round(psutil.virtual_memory().total / 2**30),
+        "gpus": [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())],
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def _processor() -> str:
+    """Return the processor's name, which Python itself knows on few systems."""
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text(encoding="utf-8").splitlines() if told.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()

@@ -1,0 +1,111 @@
+"""What teachers and students read of a dataset's molecules, computed once and kept."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from distill.annotations import Annotations
+from distill.dataset import Dataset
+from distill.features import Scaler, fingerprint_features
+from teacher.errors import UsageError
+from teacher.graphs import Graphs
+from teacher.inputs import Inputs, Matrix
+from teacher.language import MINILM, compose, embed, tokenize
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from distill.recipes import Reads
+    from distill.splits import Split
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """A dataset in all the forms in which it is read.
+
+    Attributes:
+        dataset: the molecules and labels.
+        annotations: what an LLM wrote about them, or None: then there is no language teacher.
+        folder: where what takes long (fingerprints, embeddings) is kept for the next time.
+        encoder: the text encoder of the language teacher.
+        processes: that compute fingerprints.
+    """
+
+    dataset: Dataset
+    annotations: Annotations | None
+    folder: Path
+    encoder: str = MINILM
+    processes: int = 1
+
+    def inputs(self, reads: Reads, split: Split) -> tuple[str, Inputs]:
+        """Return the inputs of one kind, under a name that says what they depend on."""
+        if reads == "graphs":
+            return "graphs", self.graphs
+        if reads == "fingerprint":
+            return f"fingerprint.{split.sha256[:16]}", Matrix(self.scaler(split).transform(self.fingerprints))
+        digest = self._annotated.sha256[:16]
+        return (f"tokens.{digest}", self.tokens) if reads == "tokens" else (f"embeddings.{digest}", self.embeddings)
+
+    def scaler(self, split: Split) -> Scaler:
+        """Return the scale of the fingerprints, from the training molecules alone."""
+        return Scaler.fit(self.fingerprints[split.train])
+
+    @property
+    def readable(self) -> NDArray[np.bool_]:
+        """Which molecules a language teacher can read: those that have an annotation."""
+        return np.array([text is not None for text in self._annotated.texts])
+
+    @cached_property
+    def graphs(self) -> Graphs:
+        """The molecules as graphs."""
+        return Graphs.of(self.dataset.mols())
+
+    @cached_property
+    def fingerprints(self) -> NDArray[np.float32]:
+        """Fingerprints and descriptors, not yet scaled: (molecules, features)."""
+        name = f"fingerprints-{self.dataset.sha256[:16]}"
+        return self._kept(name, lambda: fingerprint_features(self.dataset.mols(), workers=self.processes))
+
+    @cached_property
+    def embeddings(self) -> Matrix:
+        """What the encoder makes of SMILES and annotation; zeros where there is no annotation."""
+        name = f"embeddings-{hashlib.sha256(f'{self.encoder} {self._annotated.sha256}'.encode()).hexdigest()[:16]}"
+        return Matrix(self._kept(name, lambda: embed(self._texts, self.encoder)))
+
+    @cached_property
+    def tokens(self) -> Inputs:
+        """SMILES and annotation as the encoder's tokens."""
+        return tokenize(self._texts, self.encoder)
+
+    @property
+    def _texts(self) -> list[str]:
+        pairs = zip(self.dataset.smiles, self._annotated.texts, strict=True)
+        return [compose(smiles, text or "") for smiles, text in pairs]
+
+    @property
+    def _annotated(self) -> Annotations:
+        if self.annotations is None:
+            raise UsageError(
+                "A language teacher reads annotations: run 'gallon annotate' on the molecules first, and name the "
+                "store and the spec, or leave the language teacher out."
+            )
+        return self.annotations
+
+    def _kept(self, name: str, compute: Callable[[], NDArray[np.float32]]) -> NDArray[np.float32]:
+        from safetensors.numpy import load_file, save_file
+
+        file = self.folder / f"{name}.safetensors"
+        if not file.is_file():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            aside = file.with_suffix(".new")
+            save_file({"values": compute()}, aside)
+            aside.rename(file)
+        values: NDArray[np.float32] = load_file(file)["values"]
+        return values

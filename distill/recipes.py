@@ -1,0 +1,154 @@
+"""What can be trained, by name: its network, what it reads, its settings and its schedule by default.
+
+The defaults are what `--trials 0` uses; `space` says what Optuna may choose from instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
+
+from cluster.training import Schedule
+from distill.student import INPUTS, student
+from teacher.errors import UsageError
+from teacher.gnn import ARCHITECTURES
+from teacher.language import MINILM, fine_tuned, frozen
+
+if TYPE_CHECKING:
+    from optuna import Trial
+    from torch import nn
+
+Role = Literal["gnn", "lm", "student"]
+Reads = Literal["graphs", "embeddings", "tokens", "fingerprint"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How something is trained.
+
+    Attributes:
+        name: of the recipe.
+        role: a graph teacher, a language teacher, or a student.
+        reads: the kind of its inputs.
+        build: makes the network; takes the number of targets and the settings.
+        settings: of the network.
+        schedule: of the training.
+        label_smoothing, balance: of the task's loss (`distill.objective`).
+        space: draws settings of the network and of the schedule for a trial.
+    """
+
+    name: str
+    role: Role
+    reads: Reads
+    build: Callable[..., nn.Module]
+    settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    schedule: Schedule
+    label_smoothing: float = 0.0
+    balance: bool = False
+    space: Callable[[Trial], tuple[dict[str, Any], dict[str, Any]]] | None = None
+
+    def suggested(self, trial: Trial) -> Recipe:
+        """Return the recipe with what a trial draws."""
+        if self.space is None:
+            return self
+        settings, schedule = self.space(trial)
+        return replace(self, settings={**self.settings, **settings}, schedule=replace(self.schedule, **schedule))
+
+
+def recipe(name: str) -> Recipe:
+    """Return a recipe by its name.
+
+    Raises:
+        UsageError: there is none; the message names those there are.
+    """
+    if name not in RECIPES:
+        raise UsageError(f"There is no '{name}' to train: choose out of {', '.join(RECIPES)}.")
+    return RECIPES[name]
+
+
+def of_role(role: Role) -> list[Recipe]:
+    """Return the recipes of a role."""
+    return [known for known in RECIPES.values() if known.role == role]
+
+
+def _space(trial: Trial) -> tuple[dict[str, Any], dict[str, Any]]:
+    settings = {
+        "width": trial.suggest_categorical("width", [64, 128, 256, 512]),
+        "dropout": trial.suggest_float("dropout", 0.0, 0.5),
+    }
+    schedule = {
+        "learning_rate": trial.suggest_float("learning_rate", 1e-4, 1e-2, log=True),
+        "weight_decay": trial.suggest_float("weight_decay", 1e-6, 1e-2, log=True),
+    }
+    return settings, schedule
+
+
+def _fine_tuning_space(trial: Trial) -> tuple[dict[str, Any], dict[str, Any]]:
+    rate = trial.suggest_float("learning_rate", 5e-6, 1e-4, log=True)
+    return {"dropout": trial.suggest_float("dropout", 0.0, 0.5)}, {"learning_rate": rate}
+
+
+GALLON_TEACHER = Schedule(epochs=800, batch_size=None, learning_rate=5e-3, decay="none", warm_up=0.0, weight_decay=0.0)
+GRAPHS = Schedule(epochs=40, batch_size=32, learning_rate=1e-3, gradient_norm=1.0)
+VECTORS = Schedule(epochs=60, batch_size=64, learning_rate=1e-3, weight_decay=1e-2)
+
+_GRAPH_TEACHERS = [
+    Recipe(
+        name=name,
+        role="gnn",
+        reads="graphs",
+        build=known.build,
+        settings=known.settings,
+        schedule=GALLON_TEACHER if name == "gcn" else GRAPHS,
+        space=_space,
+    )
+    for name, known in ARCHITECTURES.items()
+]
+_STUDENTS = [
+    Recipe(
+        name=f"student-{reads}",
+        role="student",
+        reads="fingerprint" if reads == "fingerprint" else "graphs",
+        build=student,
+        settings={"reads": reads, "width": 256, "layers": 2, "dropout": 0.2},
+        schedule=VECTORS if reads == "fingerprint" else replace(GRAPHS, epochs=80),
+        space=_space,
+    )
+    for reads in INPUTS
+]
+RECIPES: dict[str, Recipe] = {
+    known.name: known
+    for known in (
+        *_GRAPH_TEACHERS,
+        Recipe(
+            name="lm",
+            role="lm",
+            reads="embeddings",
+            build=frozen,
+            settings={"width": 256, "dropout": 0.3},
+            schedule=VECTORS,
+            space=_space,
+        ),
+        Recipe(
+            name="lm-fine-tuned",
+            role="lm",
+            reads="tokens",
+            build=fine_tuned,
+            settings={"encoder": MINILM, "dropout": 0.1},
+            schedule=Schedule(epochs=10, batch_size=64, learning_rate=2e-5, weight_decay=1e-2, gradient_norm=1.0),
+            label_smoothing=0.3,
+            space=_fine_tuning_space,
+        ),
+        *_STUDENTS,
+        Recipe(
+            name="student-gallon",
+            role="student",
+            reads="graphs",
+            build=student,
+            settings={"reads": "atoms", "width": 32, "layers": 3, "dropout": 0.3},
+            schedule=GALLON_TEACHER,
+        ),
+    )
+}

@@ -1,0 +1,83 @@
+"""A comparison as files: all facts as JSON, the table as CSV, and one HTML page that needs nothing else."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from distill.comparison import METHODS, Case, Run
+from distill.page import page
+from distill.provenance import provenance
+from distill.reading import Reading
+from distill.standings import Standing
+
+COLUMNS = ("method", "metric", "mean", "std", "seeds", "valid", "seconds", "difference")
+
+
+def write(
+    folder: Path,
+    reading: Reading,
+    cases: Sequence[Case],
+    runs: Sequence[Run],
+    rows: Sequence[Standing],
+    *,
+    trials: int,
+) -> Path:
+    """Write `table.json`, `table.csv` and `report.html`, and return the path of the page.
+
+    Args:
+        folder: where to; is made where it is missing.
+        reading: the dataset.
+        cases: seeds and splits; the plots show the test part of the first.
+        runs: of all methods and seeds.
+        rows: what `distill.standings.standings` made of the runs.
+        trials: that each method was tuned with.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    made_of = provenance(reading, cases, trials)
+    facts = {**made_of, "rows": [_row(row) for row in rows], "runs": [_run(run) for run in runs]}
+    text = json.dumps(_finite(facts), indent=2, ensure_ascii=False, allow_nan=False)
+    (folder / "table.json").write_text(text + "\n", encoding="utf-8")
+    _write_csv(folder / "table.csv", rows)
+    path = folder / "report.html"
+    path.write_text(page(made_of, reading.dataset, cases, runs, rows), encoding="utf-8")
+    return path
+
+
+def _row(row: Standing) -> dict[str, Any]:
+    return {**asdict(row), "differs": row.differs, "summary": METHODS[row.method].summary}
+
+
+def _run(run: Run) -> dict[str, Any]:
+    return {
+        "method": run.method,
+        "seed": run.seed,
+        "valid": run.valid,
+        "test": dict(run.test),
+        "chosen": run.chosen,
+        "seconds": run.seconds,
+    }
+
+
+def _finite(facts: Any) -> Any:
+    """Put None in the place of NaN, which JSON does not know."""
+    if isinstance(facts, Mapping):
+        return {name: _finite(value) for name, value in facts.items()}
+    if isinstance(facts, list | tuple):
+        return [_finite(value) for value in facts]
+    return None if isinstance(facts, float) and not math.isfinite(facts) else facts
+
+
+def _write_csv(path: Path, rows: Sequence[Standing]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([*COLUMNS, "difference_low", "difference_high", "differs", "chosen"])
+        for row in rows:
+            chosen = " ".join(f"{name} x{times}" for name, times in row.chosen.items())
+            facts = [getattr(row, column) for column in COLUMNS]
+            writer.writerow([*facts, *(row.interval or (None, None)), row.differs, chosen])

@@ -1,0 +1,173 @@
+"""A trained model as a folder: weights in safetensors and a JSON card. Nothing in it is pickled, nothing is run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from distill.dataset import Target
+from distill.features import Scaler
+from distill.recipes import recipe
+from teacher.errors import UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from rdkit.Chem import Mol
+
+    from cluster.training import Outcome
+    from distill.reading import Reading
+    from distill.recipes import Recipe
+    from distill.splits import Split
+
+FORMAT = "gallon model 1"
+PACKAGES = ("gallon", "torch", "torch-geometric", "rdkit", "numpy")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What a model is and where it comes from.
+
+    Attributes:
+        recipe, settings: name of the recipe, and the settings of its network.
+        targets: what it predicts.
+        dataset: name and sha256 of what it learnt from.
+        split: kind, sha256 and description of the split.
+        seed: of the training.
+        spec: id of the spec of the annotations that it or its teachers read, if any.
+        teachers: of a student, the cards of its teachers.
+        metrics: of each part of the split.
+        best_epoch, epochs, seconds: of the training.
+        versions: of the software that made it.
+    """
+
+    recipe: str
+    settings: Mapping[str, Any]
+    targets: tuple[Target, ...]
+    dataset: Mapping[str, str]
+    split: Mapping[str, str]
+    seed: int
+    spec: str | None = None
+    teachers: Sequence[Mapping[str, Any]] = ()
+    metrics: Mapping[str, Mapping[str, float]] = field(default_factory=lambda: MappingProxyType({}))
+    best_epoch: int = 0
+    epochs: int = 0
+    seconds: float = 0.0
+    versions: Mapping[str, str] = field(default_factory=lambda: {name: version(name) for name in PACKAGES})
+
+
+def save(
+    folder: Path,
+    recipe: Recipe,
+    reading: Reading,
+    split: Split,
+    outcome: Outcome,
+    *,
+    seed: int,
+    metrics: Mapping[str, Mapping[str, float]],
+    spec: str | None = None,
+    teachers: Sequence[Card] = (),
+) -> Card:
+    """Write a model as a folder that `load` reads, in the place of one that is there."""
+    from safetensors.numpy import save_file
+
+    dataset = reading.dataset
+    card = Card(
+        recipe=recipe.name,
+        settings=dict(recipe.settings),
+        targets=dataset.targets,
+        dataset={"name": dataset.name, "sha256": dataset.sha256},
+        split={"kind": split.kind, "sha256": split.sha256, "description": split.describe()},
+        seed=seed,
+        spec=spec,
+        teachers=[asdict(teacher) for teacher in teachers],
+        metrics=metrics,
+        best_epoch=outcome.best_epoch,
+        epochs=outcome.epochs,
+        seconds=outcome.seconds,
+    )
+    aside = folder.with_name(f"{folder.name}.new")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    shutil.copyfile(outcome.weights, aside / "weights.safetensors")
+    if recipe.reads == "fingerprint":
+        save_file(reading.scaler(split).arrays(), aside / "scaler.safetensors")
+    (aside / "card.json").write_text(json.dumps({"format": FORMAT, **asdict(card)}, indent=2) + "\n", encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    aside.rename(folder)
+    return card
+
+
+def read_card(folder: Path) -> Card:
+    """Read what a model is.
+
+    Raises:
+        UsageError: the folder holds no model of ours.
+    """
+    try:
+        facts = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+        if facts.pop("format") != FORMAT:
+            raise UsageError(f"{folder} was written by another version of gallon: train it again.")
+        return Card(**{**facts, "targets": tuple(Target(**target) for target in facts["targets"])})
+    except FileNotFoundError:
+        raise UsageError(f"There is no model in {folder}: it should hold card.json and weights.safetensors.") from None
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise UsageError(f"The model in {folder} is damaged: its card.json is not a card. Train it again.") from None
+
+
+class Model:
+    """A saved student or graph teacher that predicts molecules.
+
+    Raises:
+        UsageError: the folder holds no whole model, or one that needs texts.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        import torch
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file as load_arrays
+        from safetensors.torch import load_file
+
+        self.card = read_card(folder)
+        self._recipe = recipe(self.card.recipe)
+        if self._recipe.role == "lm":
+            raise UsageError(f"The model in {folder} reads annotations; a library is scored by a student.")
+        try:
+            weights = load_file(folder / "weights.safetensors")
+            scaler = load_arrays(folder / "scaler.safetensors") if self._recipe.reads == "fingerprint" else None
+            self._scaler = Scaler.from_arrays(scaler) if scaler else None
+            features = {"features": len(self._scaler.keep)} if self._scaler else {}
+            if self._recipe.role == "student" and not self._scaler:
+                features = {"features": 0}
+            self._network = self._recipe.build(len(self.card.targets), **{**self.card.settings, **features})
+            prefix = "network."
+            inside = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+            self._network.load_state_dict(inside)
+            self._means, self._deviations = weights["means"].numpy(), weights["deviations"].numpy()
+        except (OSError, SafetensorError, RuntimeError, KeyError, TypeError) as error:
+            reason = str(error).split("\n", maxsplit=1)[0]
+            raise UsageError(f"The model in {folder} is damaged ({reason}): train it again.") from None
+        self._network.eval()
+        self._no_gradients = torch.inference_mode
+
+    def predict(self, mols: list[Mol]) -> NDArray[np.float32]:
+        """Return probabilities of classes and values in the labels' units: (molecules, targets)."""
+        from distill.features import fingerprint_features
+        from teacher.graphs import Graphs
+        from teacher.inputs import Inputs, Matrix
+
+        inputs: Inputs
+        inputs = Matrix(self._scaler.transform(fingerprint_features(mols))) if self._scaler else Graphs.of(mols)
+        with self._no_gradients():
+            scores, _ = self._network(inputs.batch(np.arange(len(mols))))
+        values = scores.numpy() * self._deviations + self._means
+        classes = np.array([target.kind == "classification" for target in self.card.targets])
+        predicted: NDArray[np.float32] = np.where(classes, 1 / (1 + np.exp(-values)), values).astype(np.float32)
+        return predicted

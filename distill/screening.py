@@ -1,0 +1,155 @@
+"""`gallon screen`: a student scores a whole library; rows stream, in their order, into one file."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cluster.library import Source
+from cluster.table_file import check_path, write
+from distill.saved import Model, read_card
+from teacher.molecule import InvalidMoleculeError, Molecule, parse
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from cluster.ray_session import RaySession
+
+ROWS_AT_A_TIME = 2_048
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Screened:
+    """What came of a screening: rows read, those that hold no molecule, and how long it took."""
+
+    rows: int
+    invalid: int
+    seconds: float
+
+    @property
+    def rows_per_second(self) -> float:
+        """Rows a second, from the first to the last."""
+        return self.rows / self.seconds if self.seconds else 0.0
+
+
+def screen(
+    sources: Sequence[Source],
+    student: Path,
+    out: Path,
+    *,
+    limit: int | None,
+    session: RaySession,
+    show: Callable[[int], None] | None = None,
+) -> Screened:
+    """Predict every molecule of a library, and write one row for each of its rows.
+
+    Columns: `source`, `row`, `smiles` (canonical; empty where the row holds no molecule), one for each target
+    (probabilities of classes), and `error` (why there is no prediction).
+
+    Args:
+        sources: the files of the library.
+        student: the folder of a student or a graph teacher.
+        out: a .parquet, .jsonl or .csv file.
+        limit: take only so many rows.
+        session: the Ray cluster to run on.
+        show: called with the number of rows that are done.
+
+    Raises:
+        UsageError: the folder holds no model that reads molecules alone, or the file cannot be written.
+    """
+    import pyarrow as pa
+
+    check_path(out)
+    Model(student)  # a damaged one is found out here, not in a worker
+    names = [target.name for target in read_card(student).targets]
+    text = pa.string()
+    columns = [("source", text), ("row", pa.int64()), ("smiles", text), *((name, pa.float32()) for name in names)]
+    schema = pa.schema([*columns, ("error", text)])
+    counted = {"rows": 0, "invalid": 0}
+
+    def parts() -> Iterator[pa.Table]:
+        for block in _scored(sources, limit, student, session):
+            counted["rows"] += block.num_rows
+            counted["invalid"] += block.num_rows - block["error"].null_count
+            if show:
+                show(counted["rows"])
+            files = pa.array([sources[number].path for number in block["source"].to_pylist()], text)
+            yield block.set_column(0, "source", files).cast(schema)
+
+    started = time.monotonic()
+    write(parts(), schema, out)
+    return Screened(rows=counted["rows"], invalid=counted["invalid"], seconds=time.monotonic() - started)
+
+
+def _scored(sources: Sequence[Source], limit: int | None, student: Path, session: RaySession) -> Iterator[pa.Table]:
+    """Yield the rows with their predictions, in order."""
+    import ray.data
+    from ray.data import DataContext
+
+    from cluster.datasource import BLOCK_BYTES, LibraryDatasource
+
+    context = DataContext.get_current()
+    context.target_max_block_size = BLOCK_BYTES
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.execution_options.preserve_order = True
+    context.raise_original_map_exception = True
+    scored = ray.data.read_datasource(
+        LibraryDatasource(sources, limit), override_num_blocks=1, num_cpus=0.1
+    ).map_batches(
+        Scorer,
+        fn_constructor_kwargs={"student": str(student)},
+        batch_size=ROWS_AT_A_TIME,
+        batch_format="pyarrow",
+        compute=ray.data.ActorPoolStrategy(size=max(1, int(session.cpus))),
+        num_cpus=0.9,
+    )
+    yield from scored.iter_batches(batch_size=None, batch_format="pyarrow")
+
+
+class Scorer:
+    """A student in a worker."""
+
+    def __init__(self, student: str) -> None:
+        import torch
+
+        torch.set_num_threads(1)
+        self._model = Model(Path(student))
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        """Return `source`, `row`, `smiles`, the predictions and `error` of rows of a library."""
+        import pyarrow as pa
+
+        molecules: list[Molecule | None] = []
+        errors: list[str | None] = []
+        for row in block.to_pylist():
+            molecule, error = _parsed(row)
+            molecules.append(molecule)
+            errors.append(error)
+        targets = self._model.card.targets
+        predicted = np.full((len(molecules), len(targets)), np.nan, dtype=np.float32)
+        found = [place for place, molecule in enumerate(molecules) if molecule is not None]
+        if found:
+            predicted[found] = self._model.predict([molecule.mol for molecule in molecules if molecule is not None])
+        columns = {target.name: pa.array(predicted[:, n], from_pandas=True) for n, target in enumerate(targets)}
+        return pa.table(
+            {
+                "source": block["source"],
+                "row": block["row"],
+                "smiles": pa.array([molecule and molecule.smiles for molecule in molecules], pa.string()),
+                **columns,
+                "error": pa.array(errors, pa.string()),
+            }
+        )
+
+
+def _parsed(row: dict[str, Any]) -> tuple[Molecule | None, str | None]:
+    try:
+        return parse(row["raw"], row["notation"]), None
+    except InvalidMoleculeError as error:
+        return None, str(error)

@@ -1,0 +1,238 @@
+"""Which molecules are learned from, which choose the settings, and which judge.
+
+A number without its split says little: one scaffold variant against another moves BBBP by 15 points of ROC-AUC. So a
+split carries a hash of what it put where, and every table can print it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+
+from distill.dataset import Dataset
+from teacher.errors import UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SplitKind = Literal["scaffold", "random-scaffold", "random", "column"]
+KINDS: tuple[SplitKind, ...] = get_args(SplitKind)
+PARTS = ("train", "valid", "test")
+PART_WORDS = {"train": 0, "training": 0, "valid": 1, "val": 1, "validation": 1, "test": 2}
+
+TRAIN, VALID, TEST = 0.8, 0.1, 0.1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Split:
+    """The parts of a dataset: disjoint, none of them empty, together all of it.
+
+    Attributes:
+        train: int64 indices into the dataset, ascending, of the molecules that are learned from.
+        valid: of those that settings and stopping are chosen by.
+        test: of those that judge.
+        kind: how the parts were made.
+        seed: what a random kind drew with, else None.
+        chirality: whether scaffolds that differ in chirality alone are different ones; None where no scaffold counts.
+        sha256: digest of the keys in each part, whatever their order: the same hash means the same parts.
+    """
+
+    train: NDArray[np.int64]
+    valid: NDArray[np.int64]
+    test: NDArray[np.int64]
+    kind: SplitKind
+    seed: int | None
+    chirality: bool | None
+    sha256: str
+
+    def describe(self) -> str:
+        """Say in a line what a reader of a table must know to make the same split."""
+        settings = []
+        if self.chirality is not None:
+            settings.append("with chirality" if self.chirality else "without chirality")
+        if self.seed is not None:
+            settings.append(f"seed {self.seed}")
+        sizes = f"{len(self.train):,} / {len(self.valid):,} / {len(self.test):,} molecules"
+        return ", ".join([f"{self.kind} split", *settings, sizes, f"sha256 {self.sha256[:12]}"])
+
+
+def split(dataset: Dataset, kind: SplitKind = "scaffold", *, seed: int = 0, chirality: bool = False) -> Split:
+    """Split a dataset 80 / 10 / 10, or as its split column says.
+
+    The kinds:
+
+    - `scaffold`: DeepChem's `ScaffoldSplitter`. Molecules are grouped by their Bemis-Murcko scaffold (J. Med. Chem.
+      1996, 39, 2887); groups come from the largest to the smallest, those of one size from the last to the first by
+      their first molecule; each goes whole into training while it fits there, else into validation while training and
+      validation together stay below 90 %, else into the test. The order of the rows decides between groups of a size.
+    - `random-scaffold`: as `random_scaffold_split` of Hu et al. (ICLR 2020, pretrain-gnns): the same groups in a random
+      order; each goes into validation while it fits there, else into the test while it fits there, else into training.
+      Unlike there, it is groups in the order of their scaffolds that are permuted, so the order of the rows is nothing.
+    - `random`: molecules in a random order; again the order of the rows is nothing.
+    - `column`: what the split column says: train, valid (or val, validation), test, in any letter case.
+
+    Args:
+        dataset: what to split.
+        kind: one of `KINDS`.
+        seed: for the random kinds.
+        chirality: keep the chirality of scaffolds. Published tables and DeepChem leave it out; GALLON keeps it.
+
+    Raises:
+        UsageError: a part would be empty, there is no such kind, or the column is missing or says something else.
+    """
+    if kind not in KINDS:
+        raise UsageError(f"There is no split '{kind}'; known are {', '.join(KINDS)}.")
+    divide: dict[SplitKind, Callable[[], Sequence[Iterable[int]]]] = {
+        "scaffold": lambda: _by_size(_scaffolds(dataset, chirality), len(dataset)),
+        "random-scaffold": lambda: _by_chance(_scaffolds(dataset, chirality), len(dataset), seed),
+        "random": lambda: _shuffled(dataset, seed),
+        "column": lambda: _by_column(dataset),
+    }
+    parts = [np.array(sorted(part), dtype=np.int64) for part in divide[kind]()]
+    for name, part in zip(PARTS, parts, strict=True):
+        if not len(part):
+            raise UsageError(
+                f"The {kind} split of {dataset.name} ({len(dataset):,} molecules) leaves its {name} part empty; "
+                "use another kind of split, or more molecules."
+            )
+    train, valid, test = parts
+    return Split(
+        train=train,
+        valid=valid,
+        test=test,
+        kind=kind,
+        seed=seed if kind.startswith("random") else None,
+        chirality=chirality if kind.endswith("scaffold") else None,
+        sha256=_digest(dataset, parts),
+    )
+
+
+def check(split: Split, dataset: Dataset) -> list[str]:
+    """Say which targets can be learned but not judged by a split.
+
+    Returns:
+        One sentence for each target that validation or test cannot score: no labels, or one class only.
+
+    Raises:
+        UsageError: the training part has no labels of a target, or only one class of it.
+    """
+    warnings = []
+    for column, target in enumerate(dataset.targets):
+        for name in PARTS:
+            labels = dataset.labels[getattr(split, name), column]
+            values = np.unique(labels[~np.isnan(labels)])
+            if len(values) >= (2 if target.kind == "classification" else 1):
+                continue
+            has = f"only the class {values[0]:g}" if len(values) else "no labels"
+            if name == "train":
+                raise UsageError(
+                    f"The training part of the {split.kind} split of {dataset.name} has {has} of '{target.name}'; "
+                    "use another kind of split, or leave the target out."
+                )
+            warnings.append(f"The {name} part has {has} of '{target.name}', so it cannot be scored there.")
+    return warnings
+
+
+def folds(train: NDArray[np.int64], labels: NDArray[np.float32], k: int, seed: int = 0) -> list[NDArray[np.int64]]:
+    """Divide the training part into k parts, each to be held out once.
+
+    Molecules are dealt out one by one in a random order, so that sizes differ by one at most; where there is a single
+    target with two classes they are dealt class by class (those without a label last), which spreads each evenly.
+
+    Args:
+        train: int64 indices into the dataset.
+        labels: float32 of shape (N, T), of the whole dataset.
+        k: how many parts.
+        seed: of the random order.
+
+    Returns:
+        k disjoint arrays of indices into the dataset, ascending, together `train`.
+
+    Raises:
+        UsageError: k is less than two, or there are fewer molecules than parts.
+    """
+    if k < 2 or len(train) < k:
+        raise UsageError(
+            f"{len(train):,} training molecules cannot be divided into {k} folds; choose 2 to {len(train)}."
+        )
+    order = np.random.default_rng(seed).permutation(np.sort(train))
+    if labels.shape[1] == 1 and set(np.unique(labels[~np.isnan(labels)])) == {0.0, 1.0}:
+        order = order[np.argsort(labels[order, 0], kind="stable")]  # NaN comes last
+    return [np.sort(order[part::k]) for part in range(k)]
+
+
+def _scaffolds(dataset: Dataset, chirality: bool) -> dict[str, list[int]]:
+    """Return the molecules of each scaffold; those without rings share the empty one."""
+    from rdkit.Chem.Scaffolds.MurckoScaffold import MurckoScaffoldSmiles
+
+    groups: dict[str, list[int]] = defaultdict(list)
+    for index, mol in enumerate(dataset.mols()):
+        scaffold = MurckoScaffoldSmiles(mol=mol, includeChirality=chirality)  # type: ignore[no-untyped-call]
+        groups[scaffold].append(index)
+    return groups
+
+
+def _by_size(scaffolds: dict[str, list[int]], molecules: int) -> Sequence[list[int]]:
+    train: list[int] = []
+    valid: list[int] = []
+    test: list[int] = []
+    for group in sorted(scaffolds.values(), key=lambda group: (len(group), group[0]), reverse=True):
+        if len(train) + len(group) <= TRAIN * molecules:
+            train += group
+        elif len(train) + len(valid) + len(group) <= (TRAIN + VALID) * molecules:
+            valid += group
+        else:
+            test += group
+    return train, valid, test
+
+
+def _by_chance(scaffolds: dict[str, list[int]], molecules: int, seed: int) -> Sequence[list[int]]:
+    train: list[int] = []
+    valid: list[int] = []
+    test: list[int] = []
+    groups = [scaffolds[scaffold] for scaffold in sorted(scaffolds)]
+    for place in np.random.default_rng(seed).permutation(len(groups)):
+        group = groups[place]
+        if len(valid) + len(group) <= int(VALID * molecules):
+            valid += group
+        elif len(test) + len(group) <= int(TEST * molecules):
+            test += group
+        else:
+            train += group
+    return train, valid, test
+
+
+def _shuffled(dataset: Dataset, seed: int) -> Sequence[Iterable[int]]:
+    by_key = np.array(sorted(range(len(dataset)), key=dataset.keys.__getitem__))
+    order = np.random.default_rng(seed).permutation(by_key)
+    return np.split(order, [int(TRAIN * len(order)), int((TRAIN + VALID) * len(order))])
+
+
+def _by_column(dataset: Dataset) -> Sequence[list[int]]:
+    if dataset.groups is None:
+        raise UsageError(
+            f"A column split of {dataset.name} needs the column that holds train, valid and test; name it."
+        )
+    parts: tuple[list[int], ...] = ([], [], [])
+    for index, group in enumerate(dataset.groups):
+        word = group.strip().lower()
+        if word not in PART_WORDS:
+            raise UsageError(
+                f"The split column of {dataset.name} says '{group}' of {dataset.smiles[index]}; "
+                "it may say train, valid and test."
+            )
+        parts[PART_WORDS[word]].append(index)
+    return parts
+
+
+def _digest(dataset: Dataset, parts: Sequence[NDArray[np.int64]]) -> str:
+    digest = hashlib.sha256()
+    for name, part in zip(PARTS, parts, strict=True):
+        digest.update(name.encode())
+        digest.update(b"".join(sorted(dataset.keys[index] for index in part)))
+    return digest.hexdigest()

@@ -1,0 +1,103 @@
+"""From runs to a table: means and spreads over seeds, and paired differences with a confidence interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from distill.metrics import main_metric
+
+if TYPE_CHECKING:
+    from distill.comparison import Run
+    from distill.table import Kind
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """A row of the table.
+
+    Attributes:
+        method, metric: what was measured of what.
+        mean, std: over the seeds, on the test part; the sample standard deviation, 0 for one seed.
+        seeds: how many.
+        valid: mean on the validation part.
+        chosen: what was chosen on the validation part, and under how many seeds.
+        seconds: mean of a fit.
+        difference: mean of reference minus method, over the seeds that both have; in the direction in which the
+            reference is better. None for the reference itself.
+        interval: of the difference, at 95 %, by Student's t over the seeds; None for fewer than two seeds.
+    """
+
+    method: str
+    metric: str
+    mean: float
+    std: float
+    seeds: int
+    valid: float
+    chosen: Mapping[str, int]
+    seconds: float
+    difference: float | None = None
+    interval: tuple[float, float] | None = None
+
+    @property
+    def differs(self) -> bool:
+        """Whether the interval of the difference leaves out zero."""
+        return self.interval is not None and not self.interval[0] <= 0 <= self.interval[1]
+
+
+def standings(runs: Sequence[Run], kind: Kind, reference: str | None = None) -> list[Standing]:
+    """Sum up runs, one row a method, in the order in which methods first come.
+
+    Args:
+        runs: of all methods and seeds.
+        kind: of the targets; decides the metric, and which direction is better.
+        reference: the method that the others are compared with, if it is among them.
+    """
+    by_method: dict[str, list[Run]] = {}
+    for run in runs:
+        by_method.setdefault(run.method, []).append(run)
+    against = by_method.get(reference or "")
+    return [
+        _standing(of_method, kind, against if of_method is not against else None) for of_method in by_method.values()
+    ]
+
+
+def _standing(runs: Sequence[Run], kind: Kind, against: Sequence[Run] | None) -> Standing:
+    metric = main_metric(kind)
+    values = [run.test[metric] for run in runs]
+    choices = [run.chosen for run in runs if run.chosen is not None]
+    difference, interval = _paired(runs, against, kind) if against else (None, None)
+    return Standing(
+        method=runs[0].method,
+        metric=metric,
+        mean=fmean(values),
+        std=stdev(values) if len(values) > 1 else 0.0,
+        seeds=len(values),
+        valid=fmean(run.valid for run in runs),
+        chosen={choice: choices.count(choice) for choice in dict.fromkeys(choices)},
+        seconds=fmean(run.seconds for run in runs),
+        difference=difference,
+        interval=interval,
+    )
+
+
+def _paired(runs: Sequence[Run], against: Sequence[Run], kind: Kind) -> tuple[float | None, tuple[float, float] | None]:
+    """Return the mean advantage of `against` over the same seeds, and its confidence interval."""
+    from scipy.stats import t
+
+    metric, sign = main_metric(kind), 1 if kind == "classification" else -1
+    of_reference = {run.seed: run.test[metric] for run in against}
+    gains = [sign * (of_reference[run.seed] - run.test[metric]) for run in runs if run.seed in of_reference]
+    if not gains:
+        return None, None
+    mean = fmean(gains)
+    if len(gains) < 2:
+        return mean, None
+    half = float(t.ppf((1 + CONFIDENCE) / 2, len(gains) - 1)) * float(np.std(gains, ddof=1)) / len(gains) ** 0.5
+    return mean, (mean - half, mean + half)

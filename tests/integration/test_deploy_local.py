@@ -1,0 +1,128 @@
+"""deploy/local: a cluster of three nodes on one machine, a job submitted to it, and what Prometheus sees of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.test_deploy_redis import server_with_tls
+from tests.support.panels import queries
+
+ROOT = Path(__file__).parents[2]
+LOCAL = ROOT / "deploy" / "local"
+MOLECULES = 500
+# The scripted engine is no vLLM, and nothing is trained here.
+ELSEWHERE = ("vLLM", "Training")
+
+# `tests.support.drive` with the store of the environment.
+DRIVE = 'import os, sys; from tests.support import drive; sys.argv.insert(2, os.environ["GALLON_STORE"]); drive.main()'
+
+Environment = dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Environment]:
+    """The environment of a shell that has sourced what `up` wrote."""
+    server = server_with_tls()
+    if server is None or shutil.which("prometheus") is None:
+        pytest.skip("there is no redis-server with TLS, or no prometheus (Debian has packages of these names)")
+    folder = tempfile.mkdtemp(prefix="gallon-")  # of a short path, unlike pytest's
+    here = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "GALLON_"))}
+    here |= {
+        "PATH": f"{Path(sys.executable).parent}:{here['PATH']}",
+        "RAY_metrics_report_interval_ms": "2000",
+        "REDIS_SERVER": server,
+        "WORKER_CPUS": "1",
+    }
+    try:
+        subprocess.run([LOCAL / "up", folder], env=here, cwd=ROOT, check=True)
+        shell = subprocess.run(
+            ["bash", "-c", f". {folder}/env && env -0"], env=here, check=True, capture_output=True, text=True
+        )
+        yield dict(line.split("=", 1) for line in shell.stdout.strip("\0").split("\0"))
+    finally:
+        ray_folder = (Path(folder) / "logs" / "ray").resolve().parents[1]
+        subprocess.run([LOCAL / "down", folder], env=here, check=True)
+        shutil.rmtree(ray_folder)
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def job(cluster: Environment, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The id of a job that annotates for about a minute; a tenth of its answers are nonsense."""
+    folder = tmp_path_factory.mktemp("job")
+    library, texts = folder / "library.smi", folder / "texts.json"
+    library.write_text("".join(f"{'C' * (number % 100 + 1)}{'O' * (number // 100)}\n" for number in range(MOLECULES)))
+    truth = {"functional_groups": [], "aromatic_rings": 0, "aliphatic_rings": 0, "description": "A chain."}
+    texts.write_text(json.dumps(["nonsense", *[json.dumps({**truth, "polarity": "low", "lipophilicity": "low"})] * 9]))
+    # The store's URL stays in the environment: what is submitted stands in Ray's logs and on its dashboard.
+    command = ["python", "-c", DRIVE, library, "--texts", texts, "--delay", "0.1"]
+    submit = ["ray", "job", "submit", "--submission-id", "scripted", "--no-wait", "--", *command]
+    subprocess.run(submit, env=cluster, cwd=ROOT, check=True)
+    return "scripted"
+
+
+def job_status(cluster: Environment, job: str) -> str:
+    said = subprocess.run(["ray", "job", "status", job], env=cluster, check=True, capture_output=True, text=True)
+    return next(word for word in ("SUCCEEDED", "FAILED", "RUNNING", "PENDING") if word in said.stdout + said.stderr)
+
+
+def answer(cluster: Environment, query: str) -> list[object]:
+    url = f"{cluster['PROMETHEUS_URL']}/api/v1/query?{urllib.parse.urlencode({'query': query})}"
+    with urllib.request.urlopen(url, timeout=10) as page:
+        found: list[object] = json.load(page)["data"]["result"]
+    return found
+
+
+def test_a_submitted_job_fills_every_panel_of_the_dashboard_and_ends_complete(cluster: Environment, job: str) -> None:
+    unanswered = {query for title, query in queries() if not title.startswith(ELSEWHERE)}
+    while (status := job_status(cluster, job)) in {"PENDING", "RUNNING"}:
+        unanswered -= {query for query in unanswered if answer(cluster, query)}
+        time.sleep(1)
+    logs = subprocess.run(["ray", "job", "logs", job], env=cluster, check=True, capture_output=True, text=True).stdout
+    assert status == "SUCCEEDED", logs
+    assert not unanswered
+    (ledger,) = [json.loads(line) for line in logs.splitlines() if line.startswith("{")]
+    assert (ledger["molecules"], ledger["pending"]) == (MOLECULES, 0)
+    assert ledger["accepted"] > ledger["dead"] > 0
+
+
+def test_prometheus_scrapes_every_node_and_knows_the_alerts(cluster: Environment, job: str) -> None:
+    assert len(answer(cluster, 'up{job="ray"} == 1')) >= 3
+    with urllib.request.urlopen(f"{cluster['PROMETHEUS_URL']}/api/v1/rules", timeout=10) as page:
+        (group,) = json.load(page)["data"]["groups"]
+    assert len(group["rules"]) >= 6
+    assert {rule["health"] for rule in group["rules"]} <= {"ok", "unknown"}
+
+
+def test_no_secret_is_in_a_log_or_a_process_list(cluster: Environment, job: str) -> None:
+    secrets = [cluster["GALLON_STORE"].split("@")[0].rpartition(":")[2].encode()]
+    secrets.append(Path(cluster["RAY_AUTH_TOKEN_PATH"]).read_bytes())
+    logs = Path(cluster["RAY_AUTH_TOKEN_PATH"]).parent / "logs"
+    written = [path.read_bytes() for folder in (logs, logs / "ray") for path in folder.glob("**/*") if path.is_file()]
+    running = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    assert len(written) > 20
+    assert not any(secret in text for secret in secrets for text in written + running)
+
+
+def test_a_wrong_token_is_refused_with_one_sentence(cluster: Environment) -> None:
+    stranger = {**cluster, "RAY_AUTH_TOKEN": "0123456789" * 4}
+    del stranger["RAY_AUTH_TOKEN_PATH"]
+    submitted = subprocess.run(["ray", "job", "submit", "--", "true"], env=stranger, check=False, capture_output=True)
+    assert submitted.returncode != 0
+    command = [sys.executable, "-m", "tests.support.drive", "README.md", cluster["GALLON_STORE"]]
+    joined = subprocess.run(command, env=stranger, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert joined.returncode == 1
+    assert "does not let us in" in joined.stderr.splitlines()[-1]
+    assert "Traceback" not in joined.stderr

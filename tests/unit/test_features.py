@@ -1,0 +1,86 @@
+"""Features: what a column means, and what scaling does to the odd ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from rdkit.Chem import Mol, MolFromSmiles
+from rdkit.Chem.Descriptors import CalcMolDescriptors
+from safetensors.numpy import load, save
+
+from distill.features import (
+    CLIP,
+    DESCRIPTOR_SETS,
+    FINGERPRINT_BITS,
+    DescriptorSet,
+    Scaler,
+    ecfp,
+    feature_names,
+    fingerprint_features,
+)
+
+SMILES = ["CCO", "CCCCCCCCCC", "c1ccccc1C(=O)O", "[Na+].[Cl-]", "CC(=O)Oc1ccccc1C(=O)O", "[Cu+2].[O-]C=O.[O-]C=O"]
+
+
+@pytest.fixture
+def mols() -> list[Mol]:
+    return [MolFromSmiles(smiles) for smiles in SMILES]
+
+
+def test_fingerprints_are_bits_and_logs_of_counts(mols: list[Mol]):
+    bits, counts = ecfp(mols), fingerprint_features(mols, "none")
+    assert bits.dtype == np.uint8
+    assert set(np.unique(bits)) == {0, 1}
+    assert counts.dtype == np.float32
+    assert ((counts > 0) == bits).all()
+    assert counts[1].max() == pytest.approx(np.log(9))  # the eight inner CH2 of decane
+
+
+@pytest.mark.parametrize("descriptors", DESCRIPTOR_SETS)
+def test_every_column_has_a_name_and_no_infinity(mols: list[Mol], descriptors: DescriptorSet):
+    features = fingerprint_features(mols, descriptors)
+    assert features.shape == (len(mols), len(feature_names(descriptors)))
+    assert not np.isinf(features).any()
+
+
+def test_descriptors_are_those_of_rdkit(mols: list[Mol]):
+    aspirin = dict(zip(feature_names(), fingerprint_features(mols)[4], strict=True))
+    expected = CalcMolDescriptors(mols[4])
+    assert aspirin["MolLogP"] == pytest.approx(expected["MolLogP"], rel=1e-6)
+    assert aspirin["Ipc"] == pytest.approx(np.log1p(expected["Ipc"]), rel=1e-6)
+    lean = dict(zip(feature_names("lean"), fingerprint_features(mols, "lean")[4], strict=True))
+    assert lean["CrippenClogP"] == pytest.approx(expected["MolLogP"], rel=1e-6)
+    assert lean["tpsa"] == pytest.approx(expected["TPSA"], rel=1e-6)
+    assert lean["PEOE_VSA1"] == pytest.approx(expected["PEOE_VSA1"], rel=1e-6)
+
+
+def test_processes_change_nothing(mols: list[Mol]):
+    many = mols * 50
+    assert np.array_equal(fingerprint_features(many, "fast", workers=2), fingerprint_features(many, "fast"))
+
+
+def test_descriptors_are_standardised_and_fingerprints_are_not():
+    features = np.array([[0, 0.7, 1, 5], [1, 0.7, 3, 5]], np.float32)
+    scaler = Scaler.fit(features, fingerprint_bits=2)
+    assert scaler.keep.tolist() == [0, 2]  # the others are constant
+    assert scaler.transform(features).tolist() == [[0, -1], [1, 1]]
+
+
+def test_odd_values_stay_within_bounds():
+    scaler = Scaler.fit(np.array([[1], [3], [np.nan]], np.float32), fingerprint_bits=0)
+    odd = np.array([[np.nan], [1e30], [-1e30]], np.float32)
+    assert scaler.transform(odd).tolist() == [[0], [CLIP], [-CLIP]]
+
+
+def test_a_column_without_values_is_dropped():
+    features = np.array([[np.nan, 1], [np.nan, 2]], np.float32)
+    assert Scaler.fit(features, fingerprint_bits=0).keep.tolist() == [1]
+
+
+def test_a_scaler_can_be_saved(mols: list[Mol]):
+    features = fingerprint_features(mols, "fast")
+    scaler = Scaler.fit(features)
+    again = Scaler.from_arrays(load(save(scaler.arrays())))
+    assert np.array_equal(again.transform(features), scaler.transform(features))
+    assert np.isfinite(scaler.transform(fingerprint_features(mols, "fast"))).all()
+    assert (scaler.keep < FINGERPRINT_BITS).any()

@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+import torch
+from rdkit import Chem
+from torch_geometric.utils import from_rdmol
+
+from teacher.errors import UsageError
+from teacher.gnn import ARCHITECTURES, architecture
+from teacher.graphs import Graphs
+from teacher.inputs import Matrix, Tokens
+from teacher.tiny import library
+
+
+@pytest.fixture(scope="module")
+def mols() -> list[Chem.Mol]:
+    odd = ["[Na+].[Cl-]", "[He]", "C", "C/C=C\\C", "F[P-](F)(F)(F)(F)F", "[U+6]", "O=[V](=O)O", "C[C@H](N)O"]
+    return [Chem.MolFromSmiles(smiles) for smiles in [*odd, *library.read(None)[:200]]]
+
+
+@pytest.fixture(scope="module")
+def graphs(mols: list[Chem.Mol]) -> Graphs:
+    return Graphs.of(mols)
+
+
+def test_features_are_those_of_pyg(mols: list[Chem.Mol], graphs: Graphs) -> None:
+    for row, mol in enumerate(mols):
+        theirs, ours = from_rdmol(mol), graphs.batch(np.array([row]))
+        order = (ours.ends[0] * mol.GetNumAtoms() + ours.ends[1]).argsort()
+        assert torch.equal(ours.atoms, theirs.x)
+        assert torch.equal(ours.ends[:, order], theirs.edge_index)
+        assert torch.equal(ours.bonds[order], theirs.edge_attr)
+
+
+def test_what_pyg_does_not_know_is_still_a_graph() -> None:
+    mols = [Chem.MolFromSmiles(smiles) for smiles in ("[W+7]", "[Fe-6]")]
+    assert Graphs.of(mols).batch(np.arange(2)).atoms[:, 3].tolist() == [11, 0]
+
+
+def test_the_two_directions_of_a_bond_stand_beside_one_another(graphs: Graphs) -> None:
+    ends = graphs.batch(np.arange(len(graphs))).ends
+    assert torch.equal(ends[:, 0::2].flip(0), ends[:, 1::2])
+
+
+def test_a_batch_of_taken_rows_is_the_batch_of_those_rows(graphs: Graphs) -> None:
+    rows = np.array([7, 3, 120, 3])
+    taken, whole = graphs.take(rows).batch(np.array([2, 0])), graphs.batch(np.array([120, 7]))
+    assert torch.equal(taken.atoms, whole.atoms) and torch.equal(taken.ends, whole.ends)
+    assert torch.equal(taken.bonds, whole.bonds) and torch.equal(taken.molecule, whole.molecule)
+
+
+def test_texts_are_padded_to_the_longest_of_the_batch() -> None:
+    tokens = Tokens.of([[5, 6, 7], [8], [9, 9]], padding=0)
+    batch = tokens.take(np.array([2, 0, 1])).batch(np.array([2, 0]))
+    assert batch.tokens.tolist() == [[8, 0], [9, 9]]
+    assert batch.mask.tolist() == [[True, False], [True, True]]
+
+
+def test_a_matrix_gives_its_rows() -> None:
+    values = np.arange(6, dtype=np.float32).reshape(3, 2)
+    assert Matrix(values).take(np.array([2, 1])).batch(np.array([0])).tolist() == [[4.0, 5.0]]
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_a_molecule_is_predicted_the_same_in_any_company(name: str, graphs: Graphs) -> None:
+    torch.manual_seed(0)
+    known = architecture(name)
+    network = known.build(2, **known.settings).eval()
+    with torch.inference_mode():
+        alone, _ = network(graphs.batch(np.array([40])))
+        together, representation = network(graphs.batch(np.arange(30, 60)))
+    assert together.shape == (30, 2) and len(representation) == 30
+    assert torch.allclose(alone[0], together[10], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["gin", "gat", "dmpnn"])
+def test_bonds_matter(name: str) -> None:
+    torch.manual_seed(0)
+    known = architecture(name)
+    network = known.build(1, **known.settings).eval()
+    with torch.inference_mode():
+        butene, isomer = network(Graphs.of(list(map(Chem.MolFromSmiles, ("C/C=C/C", "C/C=C\\C")))).batch(np.arange(2)))[
+            0
+        ]
+    assert not torch.allclose(butene, isomer)
+
+
+def test_an_unknown_graph_network_is_named() -> None:
+    with pytest.raises(UsageError, match=r"no graph network 'schnet': choose out of gcn, gin, gat, dmpnn"):
+        architecture("schnet")

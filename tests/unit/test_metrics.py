@@ -1,0 +1,50 @@
+"""Scores: what is averaged, and what is left out of it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from distill.metrics import better, main_metric, score
+
+NAN = float("nan")
+
+
+def test_classes_are_ranked():
+    truth = np.array([[0, 1], [0, 0], [1, 1], [1, NAN]])
+    prediction = np.array([[0.1, 0.2], [0.4, 0.6], [0.35, 0.9], [0.8, 0.5]])
+    found = score("classification", truth, prediction)
+    assert found["roc_auc"] == pytest.approx((0.75 + 0.5) / 2)
+    assert (found["targets"], found["left_out"]) == (2, 0)
+
+
+def test_probabilities_and_logits_score_alike():
+    generator = np.random.default_rng(0)
+    truth = generator.integers(0, 2, (50, 3)).astype(float)
+    logits = generator.normal(size=(50, 3))
+    assert score("classification", truth, logits) == score("classification", truth, 1 / (1 + np.exp(-logits)))
+
+
+def test_numbers_are_measured_in_their_unit():
+    found = score("regression", np.array([[1.0], [2.0], [NAN], [3.0]]), np.array([[1.0], [2.0], [9.0], [6.0]]))
+    assert found["rmse"] == pytest.approx(math.sqrt(3))
+    assert found["mae"] == pytest.approx(1)
+    assert found["r2"] == pytest.approx(1 - 9 / 2)
+
+
+def test_targets_that_cannot_be_scored_are_counted():
+    truth = np.array([[0, 1, NAN], [1, 1, NAN]])
+    found = score("classification", truth, np.array([[0.1, 0.5, 0.5], [0.9, 0.5, 0.5]]))
+    assert (found["roc_auc"], found["targets"], found["left_out"]) == (1, 1, 2)
+    assert math.isnan(score("regression", truth[:, 2:], truth[:, :1])["rmse"])
+
+
+def test_better_is_larger_for_classes_and_smaller_for_numbers():
+    assert (main_metric("classification"), main_metric("regression")) == ("roc_auc", "rmse")
+    assert better("classification", 0.8, 0.7)
+    assert better("regression", 0.7, 0.8)
+    assert better("regression", 0.7, NAN)
+    assert not better("regression", NAN, 0.7)
+    assert not better("classification", 0.7, 0.7)

@@ -1,0 +1,234 @@
+"""The report of a comparison: what stands in its files, and that nothing out of the data gets into the page as HTML."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from html.parser import HTMLParser
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rdkit import RDConfig
+from rdkit.Chem import Descriptors, MolFromSmiles
+
+from distill.comparison import REFERENCE, Case, Run
+from distill.dataset import Dataset, Target, read
+from distill.metrics import main_metric, score
+from distill.plots import MOST_POINTS, limits_of, parity
+from distill.reading import Reading
+from distill.report import write
+from distill.splits import split
+from distill.standings import standings
+
+MOLECULES = 120
+SCRIPT = "<script>alert('x')</script>"
+METHODS = ("gradient_boosting", "student", REFERENCE)
+
+
+def molecules() -> list[str]:
+    """Return the first molecules of the NCI set that RDKit carries."""
+    with (Path(RDConfig.RDDataDir) / "NCI" / "first_5K.smi").open() as file:
+        return [line.split()[0] for line in islice(file, MOLECULES)]
+
+
+@pytest.fixture(scope="module")
+def numbers(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Molecules with their refractivity."""
+    return dataset(tmp_path_factory.mktemp("numbers"), lambda mol: f"{Descriptors.MolMR(mol):.2f}")
+
+
+@pytest.fixture(scope="module")
+def classes(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Molecules, and whether they hold nitrogen."""
+    return dataset(
+        tmp_path_factory.mktemp("classes"), lambda mol: str(int(any(a.GetAtomicNum() == 7 for a in mol.GetAtoms())))
+    )
+
+
+def dataset(folder: Path, label) -> Dataset:
+    rows = [f"{smiles},{label(MolFromSmiles(smiles))}" for smiles in molecules() if MolFromSmiles(smiles)]
+    path = folder / "data.csv"
+    path.write_text("\n".join(["smiles,y", *rows]) + "\n")
+    return read(path, targets=["y"])
+
+
+def runs_of(of: Dataset, cases: Sequence[Case], methods: Sequence[str] = METHODS) -> list[Run]:
+    """Return runs of methods that err the more, the later they come."""
+    runs = []
+    for error, method in enumerate(methods, start=1):
+        for case in cases:
+            noise = np.random.default_rng(case.seed).normal(scale=error, size=of.labels.shape)
+            said = (of.labels + noise).astype(np.float32)
+            scores = {
+                part: score(of.kind, of.labels[rows], said[rows])
+                for part, rows in (("valid", case.split.valid), ("test", case.split.test))
+            }
+            chosen = "atoms" if method.startswith("student") else None
+            runs.append(
+                Run(
+                    method=method,
+                    seed=case.seed,
+                    valid=scores["valid"][main_metric(of.kind)],
+                    test=scores["test"],
+                    prediction=said,
+                    chosen=chosen,
+                )
+            )
+    return runs
+
+
+def report(folder: Path, of: Dataset, *, seeds: int = 3, kind: str = "random", methods: Sequence[str] = METHODS) -> str:
+    """Write a report of hand-made runs, and return its page."""
+    cases = [Case(seed=seed, split=split(of, kind, seed=seed)) for seed in range(seeds)]
+    runs = runs_of(of, cases, methods)
+    rows = standings(runs, of.kind, REFERENCE)
+    return write(folder, Reading(of, None, folder / "reading"), cases, runs, rows, trials=7).read_text()
+
+
+class Page(HTMLParser):
+    """The elements of a page that are open, all that were, and their ids."""
+
+    VOID = frozenset({"meta", "br"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.ids: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.ids += [value or "" for name, value in attrs if name == "id"]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def bold(page: str) -> list[str]:
+    """Return the methods whose rows are bold."""
+    return re.findall(r'<tr class="differs"><th scope="row">([^<]*)', page)
+
+
+def test_the_page_is_whole_and_needs_nothing_else(tmp_path: Path, numbers: Dataset, classes: Dataset):
+    for of in (numbers, classes):
+        page = report(tmp_path / of.kind, of)
+        parsed = Page(page)
+        assert parsed.open == []
+        assert len(set(parsed.ids)) == len(parsed.ids)
+        assert not {"script", "link", "img", "iframe"} & set(parsed.tags)
+        assert "http:" not in page
+        assert "https:" not in page
+        assert "@import" not in page
+        assert set(re.findall(r'(?:href|src)="(.)', page)) <= {"#"}
+        assert "nan" not in page.lower().replace("name", "")
+
+
+def test_what_comes_from_the_data_is_escaped(tmp_path: Path, numbers: Dataset):
+    evil = replace(
+        numbers,
+        name=SCRIPT,
+        targets=(Target(SCRIPT, "regression"),),
+        smiles=tuple(f"{smiles} {SCRIPT}" for smiles in numbers.smiles),
+    )
+    page = report(tmp_path, evil)
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;") > 3
+    assert json.loads((tmp_path / "table.json").read_text())["dataset"]["name"] == SCRIPT
+
+
+def test_only_sure_differences_are_bold(tmp_path: Path, numbers: Dataset):
+    assert bold(report(tmp_path / "three", numbers)) == ["gradient_boosting", "student"]
+    assert bold(report(tmp_path / "one", numbers, seeds=1)) == []
+
+
+def test_the_page_says_what_its_intervals_are_worth(tmp_path: Path, numbers: Dataset):
+    assert "splits share molecules" in report(tmp_path / "random", numbers)
+    assert "All seeds share one split" in report(tmp_path / "scaffold", numbers, kind="scaffold")
+    assert "One seed tells no interval" in report(tmp_path / "one", numbers, seeds=1)
+
+
+def test_the_worst_molecules_come_first(tmp_path: Path, numbers: Dataset):
+    page = report(tmp_path, numbers)
+    errors = [
+        abs(float(truth) - float(said)) for truth, said in re.findall(r"measured ([\d.]+), predicted ([-\d.]+)", page)
+    ]
+    assert len(errors) == 12
+    assert errors == sorted(errors, reverse=True)
+    assert f"Where {REFERENCE} is most wrong" in page
+
+
+def test_without_the_reference_the_best_on_validation_is_looked_at(tmp_path: Path, numbers: Dataset):
+    page = report(tmp_path, numbers, methods=("student", "gradient_boosting"))
+    assert "Where student is most wrong" in page
+    assert "behind" not in page
+
+
+def test_teachers_say_logits_and_baselines_probabilities(tmp_path: Path, classes: Dataset):
+    case = Case(seed=0, split=split(classes, "random"))
+    runs = [
+        replace(run, prediction=np.zeros_like(run.prediction))
+        for run in runs_of(classes, [case], ["random_forest", "student"])
+    ]
+    folder = tmp_path / "reading"
+    for method, said in (("random_forest", "0.000"), ("student", "0.500")):
+        of_one = [run for run in runs if run.method == method]
+        rows = standings(of_one, classes.kind)
+        page = write(tmp_path, Reading(classes, None, folder), [case], of_one, rows, trials=0).read_text()
+        assert set(re.findall(r"predicted ([\d.]+)", page)) == {said}
+
+
+def test_json_tells_all_and_csv_the_table(tmp_path: Path, classes: Dataset):
+    report(tmp_path, classes, kind="scaffold")
+    facts = json.loads((tmp_path / "table.json").read_text())
+    assert facts["trials"] == 7
+    assert facts["dataset"]["sha256"] == classes.sha256
+    assert [of["seeds"] for of in facts["splits"]] == [[0, 1, 2]]
+    counts = facts["splits"][0]["labels"][0]
+    assert counts["train"] + counts["valid"] + counts["test"] == len(classes)
+    assert sum(counts[f"{part}_positive"] for part in ("train", "valid", "test")) == int(classes.labels.sum())
+    assert {(run["method"], run["seed"]) for run in facts["runs"]} == {(m, s) for m in METHODS for s in range(3)}
+    assert {"roc_auc", "average_precision"} <= set(facts["runs"][0]["test"])
+    assert facts["versions"]["rdkit"]
+    assert facts["machine"]["cores"]
+    with (tmp_path / "table.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["method"] for row in rows] == list(METHODS)
+    assert [float(row["mean"]) for row in rows] == [row["mean"] for row in facts["rows"]]
+    assert rows[1]["chosen"] == "atoms x3"
+
+
+def test_what_cannot_be_scored_is_left_open(tmp_path: Path, classes: Dataset):
+    labels = np.hstack([np.zeros_like(classes.labels), classes.labels])
+    labels[0] = 1  # in the training part
+    parts = split(classes, "random")
+    of = replace(classes, labels=labels, targets=(Target("rare", "classification"), Target("common", "classification")))
+    train = np.union1d(parts.train, [0])
+    case = Case(
+        seed=0,
+        split=replace(parts, train=train, valid=np.setdiff1d(parts.valid, [0]), test=np.setdiff1d(parts.test, [0])),
+    )
+    runs = [replace(run, valid=float("nan")) for run in runs_of(of, [case])]
+    page = write(tmp_path, Reading(of, None, tmp_path), [case], runs, standings(runs, of.kind), trials=0).read_text()
+    assert "1 targets cannot be scored" in page
+    assert "common, the first target that the test part can judge" in page
+    assert json.loads((tmp_path / "table.json").read_text())["runs"][0]["valid"] is None
+
+
+def test_a_plot_of_many_points_does_not_grow_with_them():
+    truth = np.linspace(0, 1, 20 * MOST_POINTS)
+    limits = limits_of(truth, [truth, truth * 100])
+    assert limits[1] < 3
+    assert len(parity(truth, truth * 100, limits, "many")) < 100_000

@@ -1,0 +1,132 @@
+"""Splits: who is in which part, and what makes two splits the same."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from distill.dataset import Dataset, read
+from distill.splits import KINDS, SplitKind, check, folds, split
+from teacher.errors import UsageError
+
+SIZES = range(3, 13)
+RINGS = [f"C1{'C' * (size - 2)}C1" for size in SIZES] + [f"N1{'C' * (size - 2)}C1" for size in SIZES]
+ROWS = [f"{'C' * length}{ring},{length}" for ring in RINGS for length in (1, 2, 3)]
+
+
+def dataset_of(folder: Path, rows: list[str], header: str = "smiles,y", **options) -> Dataset:
+    path = folder / f"{abs(hash(tuple(rows)))}.csv"
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return read(path, targets=["y"], **options)
+
+
+@pytest.fixture
+def rings(tmp_path: Path) -> Dataset:
+    return dataset_of(tmp_path, ROWS)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "column"])
+def test_parts_are_disjoint_and_together_everything(rings: Dataset, kind: SplitKind):
+    parts = split(rings, kind)
+    together = np.concatenate([parts.train, parts.valid, parts.test])
+    assert sorted(together) == list(range(len(rings)))
+    assert together.dtype == np.int64
+
+
+@pytest.mark.parametrize("kind", ["scaffold", "random-scaffold"])
+def test_a_scaffold_stands_in_one_part(rings: Dataset, kind: SplitKind):
+    parts = split(rings, kind, seed=3)
+    rows = [set(part // 3) for part in (parts.train, parts.valid, parts.test)]  # three rows to a ring
+    assert sum(map(len, rows)) == len(RINGS)
+
+
+def test_scaffolds_come_by_size_then_from_the_last(tmp_path: Path):
+    # Ten molecules: 8 fit into training, 9 into training and validation. Sizes 4, 3, 1, 1, 1.
+    rows = [
+        *["Oc1ccccc1,1", "C1CC1,2", "Nc1ccccc1,3", "C1CCCC1,4", "c1ccncc1,5"],
+        *["Cc1ccccc1,6", "Cc1ccncc1,7", "C1CCCCC1,8", "CCc1ccccc1,9", "CCc1ccncc1,10"],
+    ]
+    parts = split(dataset_of(tmp_path, rows), "scaffold")
+    assert parts.train.tolist() == [0, 2, 4, 5, 6, 7, 8, 9]  # the two large groups, then the last of those of one
+    assert (parts.valid.tolist(), parts.test.tolist()) == ([3], [1])
+
+
+def test_chirality_parts_scaffolds_only_on_request(tmp_path: Path):
+    left, right = "N1C(=O)OC[C@@H]1c1ccccc1", "N1C(=O)OC[C@H]1c1ccccc1"
+    mirrored = [f"{'C' * length}{half},{length}" for half in (left, right) for length in (1, 2, 3)]
+    dataset = dataset_of(tmp_path, mirrored + ROWS)
+
+    def together(chirality: bool) -> set[bool]:
+        """Say whether the mirror images were in training together, and whether they were apart."""
+        trained = [split(dataset, "random-scaffold", seed=seed, chirality=chirality).train for seed in range(20)]
+        return {bool((0 in train) == (3 in train)) for train in trained}
+
+    assert together(chirality=False) == {True}
+    assert together(chirality=True) == {True, False}
+    assert split(dataset).describe().startswith("scaffold split, without chirality")
+    assert split(dataset, chirality=True).describe().startswith("scaffold split, with chirality")
+
+
+@pytest.mark.parametrize("kind", ["random", "random-scaffold"])
+def test_random_parts_follow_the_seed_and_not_the_rows(tmp_path: Path, kind: SplitKind):
+    shuffled = random.Random(1).sample(ROWS, len(ROWS))
+    one, other = dataset_of(tmp_path, ROWS), dataset_of(tmp_path, shuffled)
+    assert split(one, kind, seed=1).sha256 == split(other, kind, seed=1).sha256
+    assert split(one, kind, seed=1).sha256 != split(one, kind, seed=2).sha256
+
+
+def test_a_column_names_the_parts(tmp_path: Path):
+    rows = ["C,1,train", "CC,2, Validation", "CCC,3,TEST", "CCCC,4,train"]
+    parts = split(dataset_of(tmp_path, rows, "smiles,y,part", split_column="part"), "column")
+    assert (parts.train.tolist(), parts.valid.tolist(), parts.test.tolist()) == ([0, 3], [1], [2])
+    assert "seed" not in parts.describe()
+
+
+def test_a_column_that_says_something_else_is_told(tmp_path: Path):
+    rows = ["C,1,train", "CC,2,fold3"]
+    with pytest.raises(UsageError, match="says 'fold3' of CC"):
+        split(dataset_of(tmp_path, rows, "smiles,y,part", split_column="part"), "column")
+
+
+def test_what_cannot_be_split_is_told(tmp_path: Path, rings: Dataset):
+    with pytest.raises(UsageError, match="leaves its train part empty"):
+        split(dataset_of(tmp_path, ["c1ccccc1,1", "Cc1ccccc1,2"]), "scaffold")
+    with pytest.raises(UsageError, match="needs the column"):
+        split(rings, "column")
+    with pytest.raises(UsageError, match="no split 'time'"):
+        split(rings, "time")  # type: ignore[arg-type]
+
+
+def test_one_class_is_an_error_in_training_and_a_warning_elsewhere(tmp_path: Path):
+    header = "smiles,y,part"
+    rows = ["C,1,train", "CC,0,train", "CCC,1,valid", "CCCC,,test"]
+    dataset = dataset_of(tmp_path, rows, header, split_column="part")
+    valid, test = check(split(dataset, "column"), dataset)
+    assert "valid part has only the class 1" in valid
+    assert "test part has no labels" in test
+    dataset = dataset_of(tmp_path, ["C,1,train", "CC,1,train", "CCC,0,valid", "N,1,test"], header, split_column="part")
+    with pytest.raises(UsageError, match=r"training part .* has only the class 1"):
+        check(split(dataset, "column"), dataset)
+
+
+def test_folds_hold_each_training_molecule_out_once():
+    train = np.arange(3, 26)
+    parts = folds(train, np.zeros((30, 2), np.float32), 4, seed=1)
+    assert sorted(np.concatenate(parts)) == train.tolist()
+    assert sorted(map(len, parts)) == [5, 6, 6, 6]
+
+
+def test_folds_spread_a_rare_class():
+    labels = np.zeros((100, 1), np.float32)
+    labels[:7] = 1
+    labels[90:] = np.nan
+    parts = folds(np.arange(100), labels, 5, seed=2)
+    assert sorted(int((labels[part] == 1).sum()) for part in parts) == [1, 1, 1, 2, 2]
+
+
+def test_more_folds_than_molecules_are_told():
+    with pytest.raises(UsageError, match="3 training molecules cannot be divided into 5 folds"):
+        folds(np.arange(3), np.zeros((3, 1), np.float32), 5)

@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+
+from distill.comparison import METHODS, Run, defaults, method
+from distill.standings import standings
+from teacher.errors import UsageError
+
+
+def run(name: str, seed: int, rmse: float, chosen: str | None = None) -> Run:
+    return Run(method=name, seed=seed, valid=rmse, test={"rmse": rmse}, prediction=np.zeros((0, 1)), chosen=chosen)
+
+
+def test_rows_sum_up_the_seeds() -> None:
+    (row,) = standings([run("a", 0, 1.0, "atoms"), run("a", 1, 2.0, "fingerprint")], "regression")
+    assert (row.mean, row.seeds, row.chosen) == (1.5, 2, {"atoms": 1, "fingerprint": 1})
+    assert row.std == pytest.approx(0.7071, abs=1e-4)
+    assert row.difference is None and not row.differs
+
+
+def test_a_difference_is_paired_by_seed_and_has_students_interval() -> None:
+    gains = [0.10, 0.12, 0.14]
+    runs = [run("a", seed, 1.0 + seed) for seed in range(3)]
+    runs += [run("b", seed, 1.0 + seed + gain) for seed, gain in enumerate(gains)]
+    _, row = standings(runs, "regression", "a")
+    assert row.difference == pytest.approx(0.12)
+    half = 4.302653 * 0.02 / 3**0.5  # the 97.5 % quantile of Student's t with two degrees of freedom
+    assert row.interval == pytest.approx((0.12 - half, 0.12 + half), abs=1e-5)
+    assert row.differs
+
+
+def test_only_seeds_that_both_have_are_compared() -> None:
+    _, row = standings([run("a", 0, 1.0), run("a", 1, 9.0), run("b", 0, 1.5)], "regression", "a")
+    assert row.difference == pytest.approx(0.5)
+    assert row.interval is None and not row.differs
+
+
+def test_rows_that_need_texts_are_left_out_where_there_are_none() -> None:
+    assert not any(name.startswith("lm") or name in ("gallon", "student+both") for name in defaults(with_texts=False))
+    assert set(METHODS) - set(defaults(with_texts=True)) == {"chemprop", "lm-fine-tuned"}
+
+
+def test_an_unknown_method_is_named() -> None:
+    with pytest.raises(UsageError, match="no method 'svm': choose out of random_forest"):
+        method("svm")
