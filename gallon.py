@@ -13,7 +13,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
@@ -27,10 +27,13 @@ if TYPE_CHECKING:
     from cluster.annotate import Result
     from cluster.library import Source
     from cluster.progress import Progress
+    from cluster.ray_session import RaySession
     from cluster.store import Store
     from cluster.training import Done, Trainers
     from distill.annotations import Annotations
     from distill.comparison import Case
+    from distill.distillation import Weights
+    from distill.features import DescriptorSet
     from distill.reading import Reading
     from distill.splits import Split
     from distill.standings import Standing
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130  # the exit status of a program that Ctrl-C ended
 EXAMPLES = 3
+DEMO_TEACHERS, DEMO_FOLDS = ("dmpnn", "lm"), 3
 TINY_IMAGE_SIZE = 224  # what its vision tower sees
 IMAGE_SIZE = 500  # GALLON (arXiv 2406.01032)
 
@@ -237,31 +241,81 @@ def annotate(
 
     Example: `gallon annotate molecules.csv --smiles-column smiles --model Qwen/Qwen2.5-VL-7B-Instruct`
     """
+    from cluster.brakes import refuse_dead
     from cluster.library import resolve
 
-    _annotate(resolve(library, smiles_column), limit, spec, engine, where=store, as_json=as_json)
+    console, sources = _console(as_json), resolve(library, smiles_column)
+    with _annotating(store, engine) as (opened, session):
+        made, result = _annotate(sources, limit, spec, engine, store=opened, session=session, console=console)
+        if as_json:
+            _print_json({"run": result.run, "spec": made.id, **asdict(result.ledger)})
+        else:
+            _print_summary(opened, made, result)
+            typer.echo(
+                "\nNext: 'gallon export annotations.parquet' for all annotations, 'gallon status' for the ledger,"
+            )
+            typer.echo("'gallon dead' for what could not be annotated, 'gallon verify' to recount the library.")
+    _stop_if_interrupted(result)
+    refuse_dead(result.ledger.dead, engine.max_dead)
 
 
 @app.command()
 @expanded
 def demo(
     *,
-    limit: Annotated[int, typer.Option(min=1, help="How many molecules.")] = 100,
+    limit: Annotated[
+        int | None, typer.Option(min=50, help="Take only the first so many of the 1,017 molecules.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("gallon-demo"),
     spec: SpecOptions,
     engine: EngineOptions,
     store: StoreOption = DEFAULT_STORE,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Describe real molecules that come with RDKit, on this machine, without network or GPU.
+    """Go the whole way with real molecules, on this machine, without network or GPU.
 
-    Example: `gallon demo --limit 50`
+    Describes 1,017 sodium-channel inhibitors that come with RDKit, trains a graph and a language teacher of their
+    activity, distils a student, and scores 4,999 other molecules by it.
+
+    Example: `gallon demo --limit 200`
     """
     from rdkit import RDConfig
 
     from cluster.library import resolve
+    from cluster.training import plan_trainers
+    from distill import annotations, inhibitors
+    from distill.moleculenet import load
+    from distill.reading import Reading
+    from distill.screening import screen as score
+    from distill.splits import split
 
-    _annotate(resolve([f"{RDConfig.RDDataDir}/NCI/first_5K.smi"]), limit, spec, engine, where=store, as_json=as_json)
+    console = _console(as_json)
+    file, scores = out / "inhibitors.csv", out / "scores.csv"
+    inhibitors.write(file, limit)
+    dataset = load(str(file), smiles_column=inhibitors.SMILES, targets=[inhibitors.ACTIVITY])
+    with _annotating(store, engine) as (opened, session):
+        sources = resolve([str(file)], inhibitors.SMILES)
+        made, result = _annotate(sources, None, spec, engine, store=opened, session=session, console=console)
+        if not as_json:
+            _print_summary(opened, made, result)
+        _stop_if_interrupted(result)
+        texts = annotations.fetch(opened, made, dataset.keys)
+        reading = Reading(dataset, texts, out / "reading", processes=os.cpu_count() or 1)
+        bench = Bench(reading=reading, folder=out, trainers=plan_trainers(session, None))
+        parts = split(dataset, "random", seed=0)
+        teachers = _teach(bench, parts, DEMO_TEACHERS, seed=0, folds=DEMO_FOLDS, console=console)
+        student = _distil(bench, parts, None, students=["fingerprint"], seed=0, console=console)
+        others = resolve([f"{RDConfig.RDDataDir}/NCI/first_5K.smi"])
+        with _counter(console) as show:
+            screened = score(others, student.path, scores, limit=limit, session=session, show=show)
+    facts = {**asdict(screened), "rows_per_second": round(screened.rows_per_second, 1), "path": str(scores)}
+    if as_json:
+        models = [_facts(model) for model in (*teachers, student)]
+        _print_json({"spec": made.id, **asdict(result.ledger), "models": models, "screened": facts})
+    else:
+        _print_trained([*teachers, student])
+        _print_table("Other molecules, scored by the student", facts)
 
 
 @app.command()
@@ -447,23 +501,15 @@ def teach(
 
     Example: `gallon teach solubility.csv --target logS`
     """
-    from distill import teach as teaching
-
     console = _console(as_json)
     with _learning(data, labels, learning, console, where=store, spec_id=spec_id) as bench:
         names = teacher or ["dmpnn", *(["lm"] if bench.reading.annotations else [])]
-        with _bar(console, "teachers") as show:
-            trained = teaching.teach(
-                bench.reading,
-                bench.split(labels, labels.seed),
-                names,
-                seed=labels.seed,
-                folds=learning.folds,
-                folder=bench.folder,
-                trainers=bench.trainers,
-                show=show,
-            )
-    _print_trained(bench, trained, as_json)
+        parts = bench.split(labels, labels.seed)
+        trained = _teach(bench, parts, names, seed=labels.seed, folds=learning.folds, console=console)
+    if as_json:
+        _print_json({"models": [_facts(model) for model in trained]})
+    else:
+        _print_trained(trained)
 
 
 @app.command()
@@ -479,6 +525,7 @@ def distill(
         list[str] | None,
         typer.Option(help="Input that the student may have: atoms, atoms-1hop, fingerprint; default: all are tried."),
     ] = None,
+    descriptors: Annotated[str, typer.Option(help="Beside a fingerprint: all (slow), lean, fast or none.")] = "lean",
     soft_gnn: Annotated[float, typer.Option(min=0, help="Weight of the graph teachers' predictions.")] = 0.5,
     soft_lm: Annotated[float, typer.Option(min=0, help="Weight of the language teachers' predictions.")] = 0.5,
     hidden_gnn: Annotated[float, typer.Option(min=0, help="Weight of the graph teachers' representations.")] = 0.1,
@@ -495,30 +542,19 @@ def distill(
 
     Example: `gallon distill solubility.csv --target logS`
     """
-    from distill import distillation, lessons
-    from distill.student import INPUTS
+    from distill.distillation import Weights
 
     console = _console(as_json)
-    weights = distillation.Weights(
+    weights = Weights(
         soft_gnn=soft_gnn, soft_lm=soft_lm, hidden_gnn=hidden_gnn, hidden_lm=hidden_lm, temperature=temperature
     )
     with _learning(data, labels, learning, console) as bench:
-        split = bench.split(labels, labels.seed)
-        heard = lessons.read_all(teacher or lessons.find(bench.folder), bench.reading.dataset, split)
-        with _bar(console, "students") as show:
-            trained = distillation.distil(
-                bench.reading,
-                split,
-                [lesson for lesson, _ in heard],
-                students=[f"student-{name}" for name in student or INPUTS],
-                weights=weights,
-                seed=labels.seed,
-                folder=bench.folder,
-                trainers=bench.trainers,
-                teachers=[card for _, card in heard],
-                show=show,
-            )
-    _print_trained(bench, [trained], as_json)
+        parts = bench.split(labels, labels.seed)
+        trained = _distil(bench, parts, teacher, students=student, seed=labels.seed, weights=weights, console=console)
+    if as_json:
+        _print_json({"models": [_facts(trained)]})
+    else:
+        _print_trained([trained])
 
 
 @app.command()
@@ -617,7 +653,8 @@ class Bench:
         from distill.splits import check, split
 
         parts = split(self.reading.dataset, options.split, seed=seed, chirality=options.scaffold_chirality)  # type: ignore[arg-type]
-        check(parts, self.reading.dataset)
+        for warning in dict.fromkeys(check(parts, self.reading.dataset)):
+            sys.stderr.write(f"{warning}\n")
         return parts
 
 
@@ -652,6 +689,56 @@ def _learning(
         yield Bench(reading=reading, folder=folder, trainers=plan_trainers(session, learning.workers))
 
 
+def _teach(
+    bench: Bench, split: Split, names: Sequence[str], *, seed: int, folds: int, console: Console
+) -> list[Trained]:
+    from distill.teach import teach as train
+
+    with _bar(console, "teachers") as show:
+        return train(
+            bench.reading,
+            split,
+            names,
+            seed=seed,
+            folds=folds,
+            folder=bench.folder,
+            trainers=bench.trainers,
+            show=show,
+        )
+
+
+def _distil(
+    bench: Bench,
+    split: Split,
+    teachers: Sequence[Path] | None,
+    *,
+    students: Sequence[str] | None,
+    seed: int,
+    console: Console,
+    weights: Weights | None = None,
+    descriptors: DescriptorSet = "lean",
+) -> Trained:
+    """Distil a student from teachers, or from those that were left in the folder."""
+    from distill import distillation, lessons
+    from distill.recipes import recipe
+    from distill.student import INPUTS
+
+    heard = lessons.read_all(teachers or lessons.find(bench.folder), bench.reading.dataset, split)
+    with _bar(console, "students") as show:
+        return distillation.distil(
+            bench.reading,
+            split,
+            [lesson for lesson, _ in heard],
+            students=[replace(recipe(f"student-{name}"), descriptors=descriptors) for name in students or INPUTS],
+            weights=weights or distillation.Weights(),
+            seed=seed,
+            folder=bench.folder,
+            trainers=bench.trainers,
+            teachers=[card for _, card in heard],
+            show=show,
+        )
+
+
 def _annotations(where: str, spec_id: str | None, keys: Sequence[bytes]) -> Annotations | None:
     """Fetch what was written about molecules; None where the store holds nothing and no spec was asked for."""
     from cluster.embedded import open_store
@@ -676,11 +763,32 @@ def _told(reading: Reading) -> str:
     return "; ".join(words) + "."
 
 
+def _descriptors(name: str) -> DescriptorSet:
+    from distill.features import DESCRIPTOR_SETS
+
+    for known in DESCRIPTOR_SETS:
+        if known == name:
+            return known
+    raise UsageError(f"There are no descriptors '{name}': choose out of {', '.join(DESCRIPTOR_SETS)}.")
+
+
 def _seeds(first: int, number: int) -> range:
     return range(first, first + number)
 
 
 # What the annotation needs
+
+
+@contextmanager
+def _annotating(where: str, engine: EngineOptions) -> Iterator[tuple[Store, RaySession]]:
+    """Open the store and connect to Ray; every node must reach the store."""
+    from cluster.embedded import open_store
+    from cluster.ray_session import ray_session
+    from cluster.resources import check_reachable
+
+    with open_store(where) as store, ray_session(engine.ray) as session:
+        check_reachable(store, session)
+        yield store, session
 
 
 def _annotate(
@@ -689,60 +797,46 @@ def _annotate(
     options: SpecOptions,
     engine: EngineOptions,
     *,
-    where: str,
-    as_json: bool,
-) -> None:
+    store: Store,
+    session: RaySession,
+    console: Console,
+) -> tuple[Spec, Result]:
     from cluster.annotate import annotate as run
-    from cluster.brakes import Brakes, refuse_dead
-    from cluster.embedded import open_store
-    from cluster.ray_session import ray_session
-    from cluster.resources import check_reachable, plan_pool
+    from cluster.brakes import Brakes
+    from cluster.resources import plan_pool
     from teacher.engine import serve
     from teacher.models import TINY, local_path
 
-    console = _console(as_json)
     spec, prompt = _spec(options)
     if options.model == TINY:
         console.print("The tiny model knows what RDKit taught it: good to try the system, no source of new chemistry.")
     settings = _engine_settings(engine)
     path = local_path(options.model)
-    with open_store(where) as store, ray_session(engine.ray) as session:
-        check_reachable(store, session)
-        pool = plan_pool(
-            session,
-            path,
-            settings,
-            workers=engine.workers,
-            wait_for_gpus=engine.wait_for_gpus,
+    pool = plan_pool(session, path, settings, workers=engine.workers, wait_for_gpus=engine.wait_for_gpus)
+    if session.dashboard:
+        console.print(f"Ray dashboard: {session.dashboard}", highlight=False)
+    brakes = Brakes(max_dead=engine.max_dead, max_error_rate=engine.max_error_rate, stall_minutes=engine.stall_minutes)
+    with _live_line(console) as show:
+        result = run(
+            sources,
+            limit=limit,
+            spec=spec,
+            prompt=prompt,
+            store=store,
+            session=session,
+            engine=functools.partial(serve, spec.model, settings),
+            pool=pool,
+            max_attempts=engine.max_attempts,
+            brakes=brakes,
+            show=show,
         )
-        if session.dashboard:
-            console.print(f"Ray dashboard: {session.dashboard}", highlight=False)
-        with _live_line(console) as show:
-            result = run(
-                sources,
-                limit=limit,
-                spec=spec,
-                prompt=prompt,
-                store=store,
-                session=session,
-                engine=functools.partial(serve, spec.model, settings),
-                pool=pool,
-                max_attempts=engine.max_attempts,
-                brakes=Brakes(
-                    max_dead=engine.max_dead,
-                    max_error_rate=engine.max_error_rate,
-                    stall_minutes=engine.stall_minutes,
-                ),
-                show=show,
-            )
-        if as_json:
-            _print_json({"run": result.run, "spec": spec.id, **asdict(result.ledger)})
-        else:
-            _print_summary(console, store, spec, result)
+    return spec, result
+
+
+def _stop_if_interrupted(result: Result) -> None:
     if result.interrupted:
         sys.stderr.write("Stopped. What is in the ledger is kept; the same command resumes.\n")
         raise typer.Exit(INTERRUPTED)
-    refuse_dead(result.ledger.dead, engine.max_dead)
 
 
 def _spec(options: SpecOptions) -> tuple[Spec, Prompt]:
@@ -849,16 +943,14 @@ def _duration(seconds: float | None) -> str:
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
 
 
-def _print_summary(console: Console, store: Store, spec: Spec, result: Result) -> None:
-    """Print the ledger, a few records, and where to look next."""
+def _print_summary(store: Store, spec: Spec, result: Result) -> None:
+    """Print the ledger and a few records."""
     from itertools import islice
 
     _print_table(f"Run {result.run}, spec {spec.id}", asdict(result.ledger))
     for _, record in islice(store.records(spec.id), EXAMPLES):
         typer.echo(f"\n{_plain(record.smiles)}  (agreement with RDKit {record.grounding.score:.2f})")
         typer.echo(f"  {_plain(record.text)}")
-    typer.echo("\nNext: 'gallon export annotations.parquet' for all annotations, 'gallon status' for the ledger,")
-    typer.echo("'gallon dead' for what could not be annotated, 'gallon verify' to recount the library.")
 
 
 def _print_table(title: str, facts: dict[str, Any]) -> None:
@@ -877,15 +969,22 @@ def _print_table(title: str, facts: dict[str, Any]) -> None:
     console.print(grid)
 
 
-def _print_trained(bench: Bench, trained: Sequence[Trained], as_json: bool) -> None:
-    models = [{**asdict(model), "path": str(model.path)} for model in trained]
-    if as_json:
-        _print_json({"models": models})
-        return
+def _facts(model: Trained) -> dict[str, Any]:
+    return {**asdict(model), "path": str(model.path)}
+
+
+def _print_trained(trained: Sequence[Trained]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    metrics = [name for name in trained[0].metrics["test"] if name not in ("targets", "left_out")]
+    table = Table("model", "part", *metrics, "folder", box=None)
     for model in trained:
-        typer.echo(f"{model.name}: {model.path}")
-        for part, metrics in model.metrics.items():
-            typer.echo(f"  {part:6} " + "  ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
+        for part, values in model.metrics.items():
+            first = part == "train"
+            shown = [f"{values[name]:.3f}" for name in metrics]
+            table.add_row(model.name if first else "", part, *shown, str(model.path) if first else "")
+    Console(highlight=False).print(table)
 
 
 def _print_standings(reading: Reading, cases: Sequence[Case], rows: Sequence[Standing], trials: int) -> None:

@@ -1,1 +1,1 @@
-"""Learns from annotations. The room stands empty until the first learner moves in."""
+"""Learns from annotations and labels: datasets, teachers, students, and what they are compared with."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cluster.training import Outcome
+    from distill.table import Kind
 
 Listens = Literal["nobody", "gnn", "lm", "both", "shuffled", "gallon"]
 
@@ -286,8 +287,9 @@ class _Stages:
         if listening & {"lm", "both"}:
             plans |= {("lm", case.seed): self._plan(self._settings.lm, case, folds) for case in self._cases}
         if "gallon" in listening:
-            plans |= {("gallon gnn", case.seed): self._plan(GALLON_TEACHER, case, 0) for case in self._cases}
-            plans |= {("gallon lm", case.seed): self._plan(self._settings.lm, case, 0) for case in self._cases}
+            for case in self._cases:  # as released: neither tuned nor out of fold
+                for name, teacher in (("gallon gnn", GALLON_TEACHER), ("gallon lm", self._settings.lm)):
+                    plans[name, case.seed] = LessonPlan.of(recipe(teacher), self._reading, case.split, case.seed, 0)
         self._say("lessons out of fold")
         learnt = self._learn(list(plans.values()))
         lessons = {name: lesson for name, (lesson, _) in zip(plans, learnt, strict=True)}
@@ -329,7 +331,7 @@ class _Stages:
 
     def _run(self, known: Method, case: Case, prediction: NDArray[np.float32], outcome: Outcome | None = None) -> Run:
         dataset, split = self._reading.dataset, case.split
-        whole = _filled(prediction, dataset.labels[split.train])
+        whole = _filled(prediction, dataset.labels[split.train], dataset.kind)
         scores = {
             part: score(dataset.kind, dataset.labels[rows], whole[rows])
             for part, rows in (("valid", split.valid), ("test", split.test))
@@ -344,6 +346,8 @@ class _Stages:
         )
 
 
-def _filled(prediction: NDArray[np.float32], labels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Put the mean of the training labels where a teacher could not read a molecule: every row judges all of them."""
-    return np.where(np.isnan(prediction), np.nanmean(labels, axis=0), prediction)
+def _filled(prediction: NDArray[np.float32], labels: NDArray[np.float32], kind: Kind) -> NDArray[np.float32]:
+    """Put what the training labels say where a teacher could not read a molecule: every row judges all of them."""
+    mean = np.nanmean(labels, axis=0)
+    guess = np.log(mean / (1 - mean)) if kind == "classification" else mean
+    return np.where(np.isnan(prediction), guess, prediction).astype(np.float32)

@@ -18,7 +18,6 @@ from distill.reading import Reading
 from distill.recipes import Recipe, recipe
 from distill.splits import Split
 from distill.teach import Trained, judged
-from teacher.errors import UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -79,7 +78,7 @@ def distil(
     split: Split,
     lessons: Sequence[Lesson],
     *,
-    students: Sequence[str],
+    students: Sequence[Recipe],
     weights: Weights,
     seed: int,
     folder: Path,
@@ -93,7 +92,7 @@ def distil(
         reading: the dataset.
         split: its parts.
         lessons: what the teachers say.
-        students: names of recipes, one for each input that is tried.
+        students: recipes, one for each input that is tried.
         weights: how much the student listens to whom.
         seed: of the training.
         folder: results and fits lie there.
@@ -103,11 +102,10 @@ def distil(
     """
     taught = taught_by(lessons, weights, split)
     batch = Batch(reading)
-    candidates = [_student(name) for name in students]
-    for candidate in candidates:
+    for candidate in students:
         batch.add(candidate, split, seed, taught=taught)
     outcomes = fit_all(batch.campaign, folder / "fits", trainers, show)
-    chosen, outcome = best(candidates, outcomes)
+    chosen, outcome = best(students, outcomes)
     metrics = judged(reading, split, outcome.prediction)
     place = folder / "student"
     spec = next((card.spec for card in teachers if card.spec), None)
@@ -120,10 +118,3 @@ def distil(
 def best(candidates: Sequence[Recipe], outcomes: Sequence[Outcome]) -> tuple[Recipe, Outcome]:
     """Return the recipe whose outcome validates best."""
     return max(zip(candidates, outcomes, strict=True), key=lambda pair: pair[1].score)
-
-
-def _student(name: str) -> Recipe:
-    found = recipe(name)
-    if found.role != "student":
-        raise UsageError(f"'{name}' is a teacher, not a student.")
-    return found

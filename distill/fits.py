@@ -127,7 +127,7 @@ class Batch:
 
     def _read(self, recipe: Recipe, split: Split) -> tuple[str, NDArray[np.bool_]]:
         """Keep what the recipe reads; return its name, and which molecules can be read."""
-        name, inputs = self._reading.inputs(recipe.reads, split)
+        name, inputs = self._reading.inputs(recipe, split)
         self._inputs[name] = inputs
         if recipe.role == "lm":
             return name, self._reading.readable

@@ -35,8 +35,8 @@ def score(kind: Kind, truth: NDArray[Any], prediction: NDArray[Any]) -> dict[str
         prediction: (N, T) finite numbers; for classes the probability of 1, or its logit, which rank alike.
 
     Returns:
-        For classes `roc_auc` and `average_precision`; for numbers `rmse`, `mae` and `r2`, in the unit of the labels
-        (squared for none of them). Also `targets`, how many were scored, and `left_out`, how many could not be: those
+        For classes `roc_auc` and `average_precision`; for numbers `rmse` and `mae`, in the unit of the labels, and
+        `r2`. Also `targets`, how many were scored, and `left_out`, how many could not be: those
         with one class only, or with fewer than two labels. The metrics are NaN where no target could be scored.
     """
     scores = []

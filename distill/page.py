@@ -180,7 +180,7 @@ def _number(value: float | None) -> str:
     """Write a number with three decimals, or three digits where those would show nothing, or too much."""
     if value is None or math.isnan(value):
         return "–"
-    return f"{value:.3f}" if value == 0 or 0.01 <= abs(value) < 1000 else f"{value:.3g}"
+    return f"{value:.3f}" if value == 0 or 0.0005 <= abs(value) < 1000 else f"{value:.3g}"
 
 
 def _signed(value: float) -> str:

@@ -55,7 +55,7 @@ class Kept:
 
     def _inputs(self) -> NDArray[Any]:
         if self.baseline.represent is fingerprint_features:
-            return self.reading.fingerprints
+            return self.reading.fingerprints("all")
         return self.baseline.represent(self.reading.dataset.mols())
 
     def _id(self, split: Split, seed: int, settings: Mapping[str, Any] | None) -> str:

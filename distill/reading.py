@@ -13,7 +13,7 @@ import numpy as np
 
 from distill.annotations import Annotations
 from distill.dataset import Dataset
-from distill.features import Scaler, fingerprint_features
+from distill.features import DescriptorSet, Scaler, fingerprint_features
 from teacher.errors import UsageError
 from teacher.graphs import Graphs
 from teacher.inputs import Inputs, Matrix
@@ -22,7 +22,7 @@ from teacher.language import MINILM, compose, embed, tokenize
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from distill.recipes import Reads
+    from distill.recipes import Recipe
     from distill.splits import Split
 
 
@@ -44,18 +44,29 @@ class Reading:
     encoder: str = MINILM
     processes: int = 1
 
-    def inputs(self, reads: Reads, split: Split) -> tuple[str, Inputs]:
-        """Return the inputs of one kind, under a name that says what they depend on."""
+    def inputs(self, recipe: Recipe, split: Split) -> tuple[str, Inputs]:
+        """Return what a recipe reads, under a name that says what it depends on."""
+        reads, descriptors = recipe.reads, recipe.descriptors
         if reads == "graphs":
             return "graphs", self.graphs
         if reads == "fingerprint":
-            return f"fingerprint.{split.sha256[:16]}", Matrix(self.scaler(split).transform(self.fingerprints))
+            scaled = self.scaler(descriptors, split).transform(self.fingerprints(descriptors))
+            return f"fingerprint.{descriptors}.{split.sha256[:16]}", Matrix(scaled)
         digest = self._annotated.sha256[:16]
         return (f"tokens.{digest}", self.tokens) if reads == "tokens" else (f"embeddings.{digest}", self.embeddings)
 
-    def scaler(self, split: Split) -> Scaler:
+    def scaler(self, descriptors: DescriptorSet, split: Split) -> Scaler:
         """Return the scale of the fingerprints, from the training molecules alone."""
-        return Scaler.fit(self.fingerprints[split.train])
+        return Scaler.fit(self.fingerprints(descriptors)[split.train])
+
+    def fingerprints(self, descriptors: DescriptorSet) -> NDArray[np.float32]:
+        """Return fingerprints and descriptors, not yet scaled: (molecules, features)."""
+        if descriptors not in self._fingerprints:
+            name = f"fingerprints-{descriptors}-{self.dataset.sha256[:16]}"
+            self._fingerprints[descriptors] = self._kept(
+                name, lambda: fingerprint_features(self.dataset.mols(), descriptors, workers=self.processes)
+            )
+        return self._fingerprints[descriptors]
 
     @property
     def readable(self) -> NDArray[np.bool_]:
@@ -68,10 +79,8 @@ class Reading:
         return Graphs.of(self.dataset.mols())
 
     @cached_property
-    def fingerprints(self) -> NDArray[np.float32]:
-        """Fingerprints and descriptors, not yet scaled: (molecules, features)."""
-        name = f"fingerprints-{self.dataset.sha256[:16]}"
-        return self._kept(name, lambda: fingerprint_features(self.dataset.mols(), workers=self.processes))
+    def _fingerprints(self) -> dict[DescriptorSet, NDArray[np.float32]]:
+        return {}
 
     @cached_property
     def embeddings(self) -> Matrix:

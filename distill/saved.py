@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill.dataset import Target
-from distill.features import Scaler
+from distill.features import DescriptorSet, Scaler
 from distill.recipes import recipe
 from teacher.errors import UsageError
 
@@ -37,6 +37,7 @@ class Card:
 
     Attributes:
         recipe, settings: name of the recipe, and the settings of its network.
+        descriptors: that it reads beside a fingerprint.
         targets: what it predicts.
         dataset: name and sha256 of what it learnt from.
         split: kind, sha256 and description of the split.
@@ -50,6 +51,7 @@ class Card:
 
     recipe: str
     settings: Mapping[str, Any]
+    descriptors: DescriptorSet
     targets: tuple[Target, ...]
     dataset: Mapping[str, str]
     split: Mapping[str, str]
@@ -82,6 +84,7 @@ def save(
     card = Card(
         recipe=recipe.name,
         settings=dict(recipe.settings),
+        descriptors=recipe.descriptors,
         targets=dataset.targets,
         dataset={"name": dataset.name, "sha256": dataset.sha256},
         split={"kind": split.kind, "sha256": split.sha256, "description": split.describe()},
@@ -98,7 +101,7 @@ def save(
     aside.mkdir(parents=True)
     shutil.copyfile(outcome.weights, aside / "weights.safetensors")
     if recipe.reads == "fingerprint":
-        save_file(reading.scaler(split).arrays(), aside / "scaler.safetensors")
+        save_file(reading.scaler(recipe.descriptors, split).arrays(), aside / "scaler.safetensors")
     (aside / "card.json").write_text(json.dumps({"format": FORMAT, **asdict(card)}, indent=2) + "\n", encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
     aside.rename(folder)
@@ -164,7 +167,10 @@ class Model:
         from teacher.inputs import Inputs, Matrix
 
         inputs: Inputs
-        inputs = Matrix(self._scaler.transform(fingerprint_features(mols))) if self._scaler else Graphs.of(mols)
+        if self._scaler:
+            inputs = Matrix(self._scaler.transform(fingerprint_features(mols, self.card.descriptors)))
+        else:
+            inputs = Graphs.of(mols)
         with self._no_gradients():
             scores, _ = self._network(inputs.batch(np.arange(len(mols))))
         values = scores.numpy() * self._deviations + self._means

@@ -31,7 +31,8 @@ class Standing:
         seconds: mean of a fit.
         difference: mean of reference minus method, over the seeds that both have; in the direction in which the
             reference is better. None for the reference itself.
-        interval: of the difference, at 95 %, by Student's t over the seeds; None for fewer than two seeds.
+        interval: of the difference, at 95 %, by Student's t over the seeds; None where nothing varies, as with one
+            seed, or two methods without chance on one split.
     """
 
     method: str
@@ -97,7 +98,7 @@ def _paired(runs: Sequence[Run], against: Sequence[Run], kind: Kind) -> tuple[fl
     if not gains:
         return None, None
     mean = fmean(gains)
-    if len(gains) < 2:
+    if len(set(gains)) < 2:
         return mean, None
     half = float(t.ppf((1 + CONFIDENCE) / 2, len(gains) - 1)) * float(np.std(gains, ddof=1)) / len(gains) ** 0.5
     return mean, (mean - half, mean + half)

@@ -19,6 +19,7 @@ import psutil
 CPUS = 4  # logical ones: enough for two runs at the same time
 START_SECONDS = 120.0
 HOST = "127.0.0.1"
+STARTED = "Ray runtime started"
 
 
 class Machines:
@@ -50,6 +51,7 @@ class Machines:
 
     def replace_annotating(self) -> None:
         """Put a new machine in the place of one whose raylet has died."""
+        self._running.remove(self._annotating)
         _end(self._annotating)
         self._annotating = self._machine(f"--address={self.address}", f"--num-cpus={CPUS}")
 
@@ -60,11 +62,12 @@ class Machines:
 
     def close(self) -> None:
         """Kill everything at once."""
-        for machine in (self._annotating, self._head):
-            _end(machine)
+        while self._running:
+            _end(self._running.pop())
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _start(self) -> None:
+        self._running: list[subprocess.Popen[bytes]] = []
         self._folder = tempfile.mkdtemp(prefix="ray-")  # short, since sockets lie in it
         with closing(socket.socket()) as probe:
             probe.bind((HOST, 0))
@@ -74,22 +77,26 @@ class Machines:
         self._annotating = self._machine(f"--address={self.address}", f"--num-cpus={CPUS}")
 
     def _machine(self, *options: str) -> subprocess.Popen[bytes]:
-        """Start a machine, in a session of its own, and wait for its raylet."""
+        """Start a machine, in a session of its own, and wait until Ray says that it runs."""
         ray = str(Path(sys.executable).with_name("ray"))
         ports = ["--node-manager-port=0", "--object-manager-port=0", "--dashboard-agent-listen-port=0"]
         command = [ray, "start", "--block", f"--node-ip-address={HOST}", "--object-store-memory=150000000", *ports]
-        with (Path(self._folder) / "machines.log").open("ab") as log:
+        said = Path(self._folder) / f"machine-{secrets.token_hex(4)}.log"
+        with said.open("wb") as log:
             machine = subprocess.Popen(
                 [*command, *options],
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **self.environment},
+                env={**os.environ, **self.environment, "PYTHONUNBUFFERED": "1"},
                 start_new_session=True,
             )
+        self._running.append(machine)
         deadline = time.monotonic() + START_SECONDS
-        while not _children(machine, "raylet"):
+        while STARTED not in said.read_text():
             if machine.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError((Path(self._folder) / "machines.log").read_text()[-2_000:])
+                reason = said.read_text()[-2_000:]
+                self.close()
+                raise RuntimeError(reason)
             time.sleep(0.1)
         return machine
 

@@ -74,8 +74,11 @@ def job(cluster: Environment, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def job_status(cluster: Environment, job: str) -> str:
-    said = subprocess.run(["ray", "job", "status", job], env=cluster, check=True, capture_output=True, text=True)
-    return next(word for word in ("SUCCEEDED", "FAILED", "RUNNING", "PENDING") if word in said.stdout + said.stderr)
+    token = Path(cluster["RAY_AUTH_TOKEN_PATH"]).read_text()
+    url = f"{cluster['RAY_API_SERVER_ADDRESS']}/api/jobs/{job}"
+    with urllib.request.urlopen(urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})) as page:
+        status: str = json.load(page)["status"]
+    return status
 
 
 def answer(cluster: Environment, query: str) -> list[object]:

@@ -1,0 +1,235 @@
+"""The files of deploy/: they parse, fit the schemas of what reads them, and hold what matters."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import validate
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+KUBERNETES_VERSION = "1.33"
+MANIFESTS = [
+    "namespace.yaml",
+    "networkpolicy.yaml",
+    "raycluster.yaml",
+    "rayjob.yaml",
+    "redis.yaml",
+    "secret.example.yaml",
+]
+SCRIPTS = sorted(path for path in DEPLOY.rglob("*") if path.is_file() and path.read_bytes().startswith(b"#!"))
+
+
+def manifests(name: str) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all((DEPLOY / "kubernetes" / name).read_text()))
+
+
+def manifest(name: str, kind: str) -> dict[str, Any]:
+    return next(each for each in manifests(name) if each["kind"] == kind)
+
+
+def pods() -> dict[str, dict[str, Any]]:
+    """Return the pod templates of all manifests by a name."""
+    cluster = manifest("raycluster.yaml", "RayCluster")["spec"]
+    workers = {group["groupName"]: group["template"] for group in cluster["workerGroupSpecs"]}
+    redis = manifest("redis.yaml", "StatefulSet")["spec"]["template"]
+    return {"redis": redis, "head": cluster["headGroupSpec"]["template"], **workers}
+
+
+# Kubernetes
+
+
+@pytest.mark.parametrize("name", MANIFESTS)
+def test_manifests_fit_the_schemas_of_kubernetes_and_kuberay(name: str) -> None:
+    kubernetes = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed")
+    ours = yaml.safe_load(Path(__file__).with_name("kuberay.schema.yaml").read_text())
+    for each in manifests(name):
+        if each["apiVersion"] == "ray.io/v1":
+            validate(each, ours)
+        else:
+            kubernetes.validate(each, KUBERNETES_VERSION, strict=True)
+
+
+@pytest.mark.parametrize("name", ["redis", "head", "gpu"])
+def test_pods_fit_the_schema_of_kubernetes(name: str) -> None:
+    kubernetes = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed")
+    template = pods()[name]
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, **template["metadata"]},
+        "spec": template["spec"],
+    }
+    kubernetes.validate(pod, KUBERNETES_VERSION, strict=True)
+
+
+@pytest.mark.parametrize("name", ["redis", "head", "gpu"])
+def test_no_pod_runs_as_root_or_may_become_it(name: str) -> None:
+    spec = pods()[name]["spec"]
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    for container in spec["containers"]:
+        assert container["securityContext"]["allowPrivilegeEscalation"] is False
+        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_the_head_does_no_work_and_gpu_workers_come_and_go() -> None:
+    spec = manifest("raycluster.yaml", "RayCluster")["spec"]
+    assert spec["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
+    assert spec["headGroupSpec"]["serviceType"] == "ClusterIP"
+    assert spec["authOptions"] == {"mode": "token"}
+    assert spec["enableInTreeAutoscaling"] is True
+    (workers,) = spec["workerGroupSpecs"]
+    assert workers["minReplicas"] == 0 < workers["maxReplicas"]
+    (container,) = workers["template"]["spec"]["containers"]
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert any("spot" in json.dumps(toleration) for toleration in workers["template"]["spec"]["tolerations"])
+
+
+def test_the_volumes_that_pods_mount_are_there() -> None:
+    claims = {
+        each["metadata"]["name"] for each in manifest("redis.yaml", "StatefulSet")["spec"]["volumeClaimTemplates"]
+    }
+    for name, template in pods().items():
+        there = {volume["name"] for volume in template["spec"]["volumes"]} | (claims if name == "redis" else set())
+        for container in template["spec"]["containers"]:
+            assert {mount["name"] for mount in container["volumeMounts"]} <= there
+
+
+def test_secrets_are_referred_to_and_never_written_down() -> None:
+    keys = set(manifest("secret.example.yaml", "Secret")["stringData"])
+    used = {
+        variable["valueFrom"]["secretKeyRef"]["key"]
+        for template in pods().values()
+        for container in template["spec"]["containers"]
+        for variable in container["env"]
+    }
+    assert used == keys
+    assert "secret.example.yaml" not in (DEPLOY / "kubernetes" / "kustomization.yaml").read_text()
+
+
+def test_the_network_is_closed_but_for_named_doors() -> None:
+    policies = {each["metadata"]["name"]: each["spec"] for each in manifests("networkpolicy.yaml")}
+    assert policies["closed"] == {"podSelector": {}, "policyTypes": ["Ingress"]}
+    (door,) = policies["redis"]["ingress"]
+    assert door["ports"] == [{"protocol": "TCP", "port": 6379}]
+    assert door["from"] == [{"podSelector": {"matchLabels": {"app": "gallon-ray"}}}]
+    labels = [template["metadata"]["labels"]["app"] for template in pods().values()]
+    assert sorted(labels) == ["gallon-ray", "gallon-ray", "gallon-redis"]
+
+
+def test_the_job_runs_on_the_cluster_by_a_command_that_gallon_knows() -> None:
+    job = manifest("rayjob.yaml", "RayJob")["spec"]
+    assert job["clusterSelector"] == {"ray.io/cluster": manifest("raycluster.yaml", "RayCluster")["metadata"]["name"]}
+    assert_gallon_knows(job["entrypoint"])
+
+
+def assert_gallon_knows(command: str) -> None:
+    import typer.main
+
+    from gallon import app
+
+    program, verb, *arguments = shlex.split(command)
+    assert program == "gallon"
+    typer.main.get_command(app).commands[verb].make_context(verb, arguments)  # type: ignore[attr-defined]
+
+
+# Compose
+
+
+def test_the_compose_file_opens_ports_on_loopback_only() -> None:
+    services = yaml.safe_load((DEPLOY / "compose" / "compose.yaml").read_text())["services"]
+    assert set(services) == {"certificates", "redis", "head", "worker", "prometheus", "grafana"}
+    ports = [port for service in services.values() for port in service.get("ports", [])]
+    assert ports
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+    assert "--num-cpus 0" in services["head"]["command"]
+
+
+def test_compose_takes_every_secret_from_the_env_file() -> None:
+    text = (DEPLOY / "compose" / "compose.yaml").read_text()
+    required = set(re.findall(r"\$\{(\w+):\?\}", text))
+    example = dict(line.split("=", 1) for line in env_lines())
+    assert required == {name for name, value in example.items() if not value}
+    assert set(re.findall(r"\$\{(\w+):-", text)) <= set(example)
+
+
+def env_lines() -> list[str]:
+    return [line for line in (DEPLOY / "compose" / "env.example").read_text().splitlines() if line and line[0] != "#"]
+
+
+def test_what_compose_mounts_from_the_project_is_there() -> None:
+    services = yaml.safe_load((DEPLOY / "compose" / "compose.yaml").read_text())["services"]
+    mounted = [volume.split(":")[0] for service in services.values() for volume in service.get("volumes", [])]
+    ours = [DEPLOY / "compose" / path for path in mounted if path.startswith("../")]
+    assert len(ours) == 3
+    assert all(path.exists() for path in ours)
+
+
+# Container
+
+
+def test_the_container_is_pinned_and_does_not_run_as_root() -> None:
+    lines = (DEPLOY / "container" / "Containerfile").read_text().splitlines()
+    bases = [line.split() for line in lines if line.startswith("FROM ")]
+    assert [base[3] for base in bases] == ["base", "cpu", "gpu"]
+    assert re.fullmatch(r"python:3\.\d+\.\d+-slim-\w+", bases[0][1])
+    assert [line for line in lines if line.startswith("USER ")] == ["USER gallon"]
+
+
+def test_what_the_container_copies_is_there_and_not_ignored() -> None:
+    lines = (DEPLOY / "container" / "Containerfile").read_text().splitlines()
+    copied = {path for line in lines if line.startswith("COPY ") for path in line.split()[2:-1]}
+    assert all((DEPLOY.parent / path).exists() for path in copied)
+    ignore = (DEPLOY / "container" / "Containerfile.dockerignore").read_text().splitlines()
+    assert copied == {line[1:] for line in ignore if line.startswith("!")}
+
+
+# Ray's launcher
+
+
+def test_the_file_for_ray_up_fits_rays_own_schema() -> None:
+    config = yaml.safe_load((DEPLOY / "ray-up" / "cluster.yaml").read_text())
+    validate(config, json.loads(files("ray.autoscaler").joinpath("ray-schema.json").read_text()))
+    types = config["available_node_types"]
+    assert types[config["head_node_type"]]["resources"] == {"CPU": 0}
+    assert types["gpu"]["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
+    for commands in (config["head_start_ray_commands"], config["worker_start_ray_commands"]):
+        assert "RAY_AUTH_MODE=token" in commands[-1]
+
+
+# Scripts
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: str(path.relative_to(DEPLOY)))
+def test_scripts_are_sound(script: Path) -> None:
+    assert script.stat().st_mode & 0o111 or script.suffix == ".sbatch"
+    subprocess.run(["bash", "-n", script], check=True)
+    if shutil.which("shellcheck"):
+        found = subprocess.run(["shellcheck", script], check=False, capture_output=True, text=True)
+        assert found.returncode == 0, found.stdout
+
+
+def test_the_slurm_script_goes_back_into_the_queue_and_asks_for_a_token() -> None:
+    text = (DEPLOY / "slurm" / "gallon.sbatch").read_text()
+    assert {"#SBATCH --requeue", "#SBATCH --open-mode=append"} <= set(text.splitlines())
+    assert "RAY_AUTH_MODE=token" in text
+
+
+# Every folder
+
+
+def test_every_folder_says_on_one_screen_how_to_start_see_and_stop_it() -> None:
+    folders = [path for path in DEPLOY.iterdir() if path.is_dir()]
+    assert len(folders) >= 9
+    for folder in folders:
+        text = (folder / "README.md").read_text()
+        assert len(text.splitlines()) <= 50
+        assert all(f"**{word}**" in text for word in ("Start", "See", "Stop"))
