@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     from cluster.ray_session import RaySession
     from cluster.store import Store
     from cluster.training import Done, Trainers
-    from distill.annotations import Annotations
-    from distill.comparison import Case
-    from distill.distillation import Weights
-    from distill.features import DescriptorSet
-    from distill.reading import Reading
-    from distill.splits import Split
-    from distill.standings import Standing
-    from distill.teach import Trained
+    from distill.data.annotations import Annotations
+    from distill.data.features import DescriptorSet
+    from distill.data.reading import Reading
+    from distill.data.splits import Split
+    from distill.evaluate.comparison import Case
+    from distill.evaluate.standings import Standing
+    from distill.learn.distillation import Weights
+    from distill.learn.teach import Trained
     from teacher.catalog import Prompt
     from teacher.engine import EngineSettings
     from teacher.spec import Spec
@@ -284,11 +284,11 @@ def demo(
 
     from cluster.library import resolve
     from cluster.training import plan_trainers
-    from distill import annotations, inhibitors
-    from distill.moleculenet import load
-    from distill.reading import Reading
-    from distill.screening import screen as score
-    from distill.splits import split
+    from distill.data import annotations, inhibitors
+    from distill.data.moleculenet import load
+    from distill.data.reading import Reading
+    from distill.data.splits import split
+    from distill.learn.screening import screen as score
 
     console = _console(as_json)
     file, scores = out / "inhibitors.csv", out / "scores.csv"
@@ -542,7 +542,7 @@ def distill(
 
     Example: `gallon distill solubility.csv --target logS`
     """
-    from distill.distillation import Weights
+    from distill.learn.distillation import Weights
 
     console = _console(as_json)
     weights = Weights(
@@ -581,10 +581,10 @@ def evaluate(
 
     Example: `gallon evaluate esol --data-root moleculenet --seeds 5`
     """
-    from distill import comparison, tuning
-    from distill.provenance import provenance
-    from distill.report import write as write_report
-    from distill.standings import standings
+    from distill.evaluate import comparison, tuning
+    from distill.evaluate.provenance import provenance
+    from distill.evaluate.report import write as write_report
+    from distill.evaluate.standings import standings
 
     console = _console(as_json)
     with _learning(data, labels, learning, console, where=store, spec_id=spec_id) as bench:
@@ -624,7 +624,7 @@ def screen(
     """
     from cluster.library import resolve
     from cluster.ray_session import ray_session
-    from distill.screening import screen as score
+    from distill.learn.screening import screen as score
 
     sources = resolve(library, smiles_column)
     console = _console(as_json)
@@ -650,7 +650,7 @@ class Bench:
 
     def split(self, options: DataOptions, seed: int) -> Split:
         """Divide the dataset."""
-        from distill.splits import check, split
+        from distill.data.splits import check, split
 
         parts = split(self.reading.dataset, options.split, seed=seed, chirality=options.scaffold_chirality)  # type: ignore[arg-type]
         for warning in dict.fromkeys(check(parts, self.reading.dataset)):
@@ -671,8 +671,8 @@ def _learning(
     """Read the data, fetch the annotations if a store is given, and connect to Ray."""
     from cluster.ray_session import ray_session
     from cluster.training import plan_trainers
-    from distill.moleculenet import DATA_ROOT, load
-    from distill.reading import Reading
+    from distill.data.moleculenet import DATA_ROOT, load
+    from distill.data.reading import Reading
 
     dataset = load(
         data,
@@ -692,7 +692,7 @@ def _learning(
 def _teach(
     bench: Bench, split: Split, names: Sequence[str], *, seed: int, folds: int, console: Console
 ) -> list[Trained]:
-    from distill.teach import teach as train
+    from distill.learn.teach import teach as train
 
     with _bar(console, "teachers") as show:
         return train(
@@ -719,9 +719,9 @@ def _distil(
     descriptors: DescriptorSet = "lean",
 ) -> Trained:
     """Distil a student from teachers, or from those that were left in the folder."""
-    from distill import distillation, lessons
-    from distill.recipes import recipe
-    from distill.student import INPUTS
+    from distill.learn import distillation, lessons
+    from distill.learn.recipes import recipe
+    from distill.learn.student import INPUTS
 
     heard = lessons.read_all(teachers or lessons.find(bench.folder), bench.reading.dataset, split)
     with _bar(console, "students") as show:
@@ -743,7 +743,7 @@ def _annotations(where: str, spec_id: str | None, keys: Sequence[bytes]) -> Anno
     """Fetch what was written about molecules; None where the store holds nothing and no spec was asked for."""
     from cluster.embedded import open_store
     from cluster.store import choose_spec
-    from distill.annotations import fetch
+    from distill.data.annotations import fetch
 
     with open_store(where) as store:
         if spec_id is None and not store.specs():
@@ -764,7 +764,7 @@ def _told(reading: Reading) -> str:
 
 
 def _descriptors(name: str) -> DescriptorSet:
-    from distill.features import DESCRIPTOR_SETS
+    from distill.data.features import DESCRIPTOR_SETS
 
     for known in DESCRIPTOR_SETS:
         if known == name:

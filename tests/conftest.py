@@ -29,7 +29,8 @@ def own_environment() -> Iterator[None]:
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ.pop("GALLON_STORE", None)
     os.environ.pop("RAY_ADDRESS", None)
-    os.environ["RAY_metrics_report_interval_ms"] = "2000"  # so that tests of metrics need not wait for ten seconds
+    # Ray spells it so; the tests of metrics need not wait for ten seconds.
+    os.environ["RAY_metrics_report_interval_ms"] = "2000"  # noqa: SIM112
     yield
     for name, value in kept.items():
         if value is None:

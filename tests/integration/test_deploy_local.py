@@ -29,6 +29,7 @@ ELSEWHERE = ("vLLM", "Training")
 DRIVE = 'import os, sys; from tests.support import drive; sys.argv.insert(2, os.environ["GALLON_STORE"]); drive.main()'
 
 Environment = dict[str, str]
+pytestmark = pytest.mark.timeout(900)  # six servers start, and a job runs for a minute
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ from rdkit.Chem.Crippen import MolLogP
 from cluster.epochs import batches, deal
 from cluster.ray_session import RaySession
 from cluster.training import Campaign, Fit, Schedule, Trainers, TrainingError, fit_all
-from distill.dataset import Target
-from distill.objective import Objective, Scale, learner
+from distill.data.dataset import Target
+from distill.learn.objective import Objective, Scale, learner
 from teacher.gnn import gin
 from teacher.graphs import Graphs
 from teacher.inputs import Matrix

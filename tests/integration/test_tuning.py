@@ -13,13 +13,13 @@ from rdkit.Chem import Descriptors, MolFromSmiles
 
 from cluster.ray_session import RaySession
 from cluster.training import Done, Trainers
-from distill.comparison import Case, Settings
-from distill.dataset import read
-from distill.reading import Reading
-from distill.recipes import recipe
-from distill.splits import split
-from distill.student import INPUTS
-from distill.tuning import FILE, tuned
+from distill.data.dataset import read
+from distill.data.reading import Reading
+from distill.data.splits import split
+from distill.evaluate.comparison import Case, Settings
+from distill.evaluate.tuning import FILE, tuned
+from distill.learn.recipes import recipe
+from distill.learn.student import INPUTS
 
 MOLECULES = 60
 TRIALS = 2

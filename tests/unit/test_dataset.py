@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from distill.dataset import Dataset, Invalid, read
-from distill.moleculenet import load, moleculenet
+from distill.data.dataset import Dataset, Invalid, read
+from distill.data.moleculenet import load, moleculenet
 from teacher.errors import UsageError
 
 Write = Callable[..., Path]

@@ -8,7 +8,7 @@ from rdkit.Chem import Mol, MolFromSmiles
 from rdkit.Chem.Descriptors import CalcMolDescriptors
 from safetensors.numpy import load, save
 
-from distill.features import (
+from distill.data.features import (
     CLIP,
     DESCRIPTOR_SETS,
     FINGERPRINT_BITS,

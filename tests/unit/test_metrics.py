@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from distill.metrics import better, main_metric, score
+from distill.learn.metrics import better, main_metric, score
 
 NAN = float("nan")
 

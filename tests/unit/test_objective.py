@@ -3,8 +3,8 @@ import pytest
 import torch
 from torch import nn
 
-from distill.dataset import Target
-from distill.objective import Objective, Scale, learner, whiten
+from distill.data.dataset import Target
+from distill.learn.objective import Objective, Scale, learner, whiten
 
 CLASSES = (Target("toxic", "classification"),)
 NUMBERS = (Target("logS", "regression"), Target("logP", "regression"))

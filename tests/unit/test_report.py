@@ -16,14 +16,14 @@ import pytest
 from rdkit import RDConfig
 from rdkit.Chem import Descriptors, MolFromSmiles
 
-from distill.comparison import REFERENCE, Case, Run
-from distill.dataset import Dataset, Target, read
-from distill.metrics import main_metric, score
-from distill.plots import MOST_POINTS, limits_of, parity
-from distill.reading import Reading
-from distill.report import write
-from distill.splits import split
-from distill.standings import standings
+from distill.data.dataset import Dataset, Target, read
+from distill.data.reading import Reading
+from distill.data.splits import split
+from distill.evaluate.comparison import REFERENCE, Case, Run
+from distill.evaluate.plots import MOST_POINTS, limits_of, parity
+from distill.evaluate.report import write
+from distill.evaluate.standings import standings
+from distill.learn.metrics import main_metric, score
 
 MOLECULES = 120
 SCRIPT = "<script>alert('x')</script>"

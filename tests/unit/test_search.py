@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from distill.search import AT_A_TIME, Search, search
+from distill.evaluate.search import AT_A_TIME, Search, search
 
 if TYPE_CHECKING:
     from optuna import Trial

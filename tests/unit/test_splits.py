@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distill.dataset import Dataset, read
-from distill.splits import KINDS, SplitKind, check, folds, split
+from distill.data.dataset import Dataset, read
+from distill.data.splits import KINDS, SplitKind, check, folds, split
 from teacher.errors import UsageError
 
 SIZES = range(3, 13)

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from distill.comparison import METHODS, Run, defaults, method
-from distill.standings import standings
+from distill.evaluate.comparison import METHODS, Run, defaults, method
+from distill.evaluate.standings import standings
 from teacher.errors import UsageError
 
 

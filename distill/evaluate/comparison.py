@@ -15,23 +15,23 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from cluster.training import Done, Trainers, fit_all
-from distill import baselines, predictions
-from distill.distillation import GALLON_CLASSES, GALLON_NUMBERS, Weights, best, taught_by
-from distill.fits import NOTHING, Batch, Taught
-from distill.lessons import Lesson, LessonPlan
-from distill.metrics import main_metric, score
-from distill.reading import Reading
-from distill.recipes import Recipe, of_role, recipe
-from distill.splits import Split
-from distill.student import INPUTS
-from distill.teach import learn
+from distill.data.reading import Reading
+from distill.data.splits import Split
+from distill.evaluate import baselines, predictions
+from distill.learn.distillation import GALLON_CLASSES, GALLON_NUMBERS, Weights, best, taught_by
+from distill.learn.fits import NOTHING, Batch, Taught
+from distill.learn.lessons import Lesson, LessonPlan
+from distill.learn.metrics import main_metric, score
+from distill.learn.recipes import Recipe, of_role, recipe
+from distill.learn.student import INPUTS
+from distill.learn.teach import learn
 from teacher.errors import UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cluster.training import Outcome
-    from distill.table import Kind
+    from distill.data.table import Kind
 
 Listens = Literal["nobody", "gnn", "lm", "both", "shuffled", "gallon"]
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from distill.metrics import main_metric
+from distill.learn.metrics import main_metric
 
 if TYPE_CHECKING:
-    from distill.comparison import Run
-    from distill.table import Kind
+    from distill.data.table import Kind
+    from distill.evaluate.comparison import Run
 
 CONFIDENCE = 0.95
 

@@ -11,8 +11,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from cluster.training import Schedule
-from distill.features import DescriptorSet
-from distill.student import INPUTS, student
+from distill.data.features import DescriptorSet
+from distill.learn.student import INPUTS, student
 from teacher.errors import UsageError
 from teacher.gnn import ARCHITECTURES
 from teacher.language import MINILM, fine_tuned, frozen
@@ -38,7 +38,7 @@ class Recipe:
         build: makes the network; takes the number of targets and the settings.
         settings: of the network.
         schedule: of the training.
-        label_smoothing, balance: of the task's loss (`distill.objective`).
+        label_smoothing, balance: of the task's loss (`distill.learn.objective`).
         space: draws settings of the network and of the schedule for a trial.
     """
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
-    from distill.dataset import Target
+    from distill.data.dataset import Target
 
 HIDDEN_WIDTH = 64  # directions of a teacher's representation that are kept when it is whitened
 LEAST_VARIANCE = 1e-6  # share of the first direction's; below it a direction is noise

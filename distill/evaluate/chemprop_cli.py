@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distill.table import Kind
+from distill.data.table import Kind
 from teacher.errors import GallonError, UsageError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from optuna import Trial
     from rdkit.Chem import Mol
 
-    from distill.baselines import Examples
+    from distill.evaluate.baselines import Examples
 
 COMMAND = "chemprop"
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from distill.annotations import Annotations
-from distill.dataset import Dataset
-from distill.features import DescriptorSet, Scaler, fingerprint_features
+from distill.data.annotations import Annotations
+from distill.data.dataset import Dataset
+from distill.data.features import DescriptorSet, Scaler, fingerprint_features
 from teacher.errors import UsageError
 from teacher.graphs import Graphs
 from teacher.inputs import Inputs, Matrix
@@ -22,8 +22,8 @@ from teacher.language import MINILM, compose, embed, tokenize
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from distill.recipes import Recipe
-    from distill.splits import Split
+    from distill.data.splits import Split
+    from distill.learn.recipes import Recipe
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from distill.table import Kind, Table
+from distill.data.table import Kind, Table
 from teacher.errors import UsageError
 from teacher.molecule import InvalidMoleculeError, parse
 

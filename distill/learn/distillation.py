@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cluster.training import Done, Trainers, fit_all
-from distill import saved
-from distill.fits import Batch, Taught
-from distill.lessons import Lesson
-from distill.objective import whiten
-from distill.reading import Reading
-from distill.recipes import Recipe, recipe
-from distill.splits import Split
-from distill.teach import Trained, judged
+from distill.data.reading import Reading
+from distill.data.splits import Split
+from distill.learn import saved
+from distill.learn.fits import Batch, Taught
+from distill.learn.lessons import Lesson
+from distill.learn.objective import whiten
+from distill.learn.recipes import Recipe, recipe
+from distill.learn.teach import Trained, judged
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cluster.training import Outcome
-    from distill.saved import Card
+    from distill.learn.saved import Card
 
 
 @dataclass(frozen=True, kw_only=True)

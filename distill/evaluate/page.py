@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distill import plots
-from distill.comparison import METHODS, REFERENCE, Case, Run
-from distill.metrics import better, main_metric, score
-from distill.standings import CONFIDENCE, Standing
+from distill.evaluate import plots
+from distill.evaluate.comparison import METHODS, REFERENCE, Case, Run
+from distill.evaluate.standings import CONFIDENCE, Standing
+from distill.learn.metrics import better, main_metric, score
 
 if TYPE_CHECKING:
     from markupsafe import Markup
     from numpy.typing import NDArray
 
-    from distill.dataset import Dataset, Target
-    from distill.table import Kind
+    from distill.data.dataset import Dataset, Target
+    from distill.data.table import Kind
 
 TEMPLATE = "report.html.j2"
 WORST = 12  # molecules that are drawn
@@ -39,7 +39,7 @@ def page(
     """Return the report of a comparison as HTML that needs no other file and no network.
 
     Args:
-        made_of: as `distill.provenance.provenance`.
+        made_of: as `distill.evaluate.provenance.provenance`.
         dataset: what was learnt.
         cases: seeds and splits; the plots show the test part of the first.
         runs: of all methods and seeds.

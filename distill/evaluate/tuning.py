@@ -18,18 +18,18 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from cluster.training import Done, fit_all
-from distill.baselines import baseline
-from distill.comparison import DEFAULT_GRAPH_TEACHER, Case, Settings, method
-from distill.fits import FORMAT, Batch
-from distill.metrics import main_metric, score
-from distill.predictions import Kept
-from distill.reading import Reading
-from distill.recipes import Recipe, recipe
-from distill.search import AT_A_TIME, Candidate, Found, Search, search
-from distill.student import INPUTS
+from distill.data.reading import Reading
+from distill.evaluate.baselines import baseline
+from distill.evaluate.comparison import DEFAULT_GRAPH_TEACHER, Case, Settings, method
+from distill.evaluate.predictions import Kept
+from distill.evaluate.search import AT_A_TIME, Candidate, Found, Search, search
+from distill.learn.fits import FORMAT, Batch
+from distill.learn.metrics import main_metric, score
+from distill.learn.recipes import Recipe, recipe
+from distill.learn.student import INPUTS
 
 if TYPE_CHECKING:
-    from distill.recipes import Role
+    from distill.learn.recipes import Role
 
 FILE = "tuning.json"
 

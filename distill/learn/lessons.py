@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from distill.dataset import Dataset
-from distill.fits import Batch
-from distill.reading import Reading
-from distill.recipes import Recipe
-from distill.saved import Card, read_card
-from distill.splits import Split, folds
+from distill.data.dataset import Dataset
+from distill.data.reading import Reading
+from distill.data.splits import Split, folds
+from distill.learn.fits import Batch
+from distill.learn.recipes import Recipe
+from distill.learn.saved import Card, read_card
 from teacher.errors import UsageError
 
 if TYPE_CHECKING:

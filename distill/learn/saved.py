@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distill.dataset import Target
-from distill.features import DescriptorSet, Scaler
-from distill.recipes import recipe
+from distill.data.dataset import Target
+from distill.data.features import DescriptorSet, Scaler
+from distill.learn.recipes import recipe
 from teacher.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
     from cluster.training import Outcome
-    from distill.reading import Reading
-    from distill.recipes import Recipe
-    from distill.splits import Split
+    from distill.data.reading import Reading
+    from distill.data.splits import Split
+    from distill.learn.recipes import Recipe
 
 FORMAT = "gallon model 1"
 PACKAGES = ("gallon", "torch", "torch-geometric", "rdkit", "numpy")
@@ -162,7 +162,7 @@ class Model:
 
     def predict(self, mols: list[Mol]) -> NDArray[np.float32]:
         """Return probabilities of classes and values in the labels' units: (molecules, targets)."""
-        from distill.features import fingerprint_features
+        from distill.data.features import fingerprint_features
         from teacher.graphs import Graphs
         from teacher.inputs import Inputs, Matrix
 

@@ -10,11 +10,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from distill.comparison import METHODS, Case, Run
-from distill.page import page
-from distill.provenance import provenance
-from distill.reading import Reading
-from distill.standings import Standing
+from distill.data.reading import Reading
+from distill.evaluate.comparison import METHODS, Case, Run
+from distill.evaluate.page import page
+from distill.evaluate.provenance import provenance
+from distill.evaluate.standings import Standing
 
 COLUMNS = ("method", "metric", "mean", "std", "seeds", "valid", "seconds", "difference")
 
@@ -35,7 +35,7 @@ def write(
         reading: the dataset.
         cases: seeds and splits; the plots show the test part of the first.
         runs: of all methods and seeds.
-        rows: what `distill.standings.standings` made of the runs.
+        rows: what `distill.evaluate.standings.standings` made of the runs.
         trials: that each method was tuned with.
     """
     folder.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
-from distill.dataset import Dataset
+from distill.data.dataset import Dataset
 from teacher.errors import UsageError
 
 if TYPE_CHECKING:

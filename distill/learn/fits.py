@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cluster.training import Campaign, Fit
-from distill.metrics import main_metric, score
-from distill.objective import Objective, Scale, learner
-from distill.reading import Reading
-from distill.recipes import Recipe
-from distill.splits import Split
+from distill.data.reading import Reading
+from distill.data.splits import Split
+from distill.learn.metrics import main_metric, score
+from distill.learn.objective import Objective, Scale, learner
+from distill.learn.recipes import Recipe
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cluster.training import Learner
-    from distill.table import Kind
+    from distill.data.table import Kind
     from teacher.inputs import Inputs
 
 FORMAT = 1  # of what a fit is; raise it when the same recipe comes to train otherwise

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cluster.training import Done, Trainers, fit_all
-from distill import lessons, saved
-from distill.fits import Batch
-from distill.lessons import Lesson, LessonPlan
-from distill.metrics import score
-from distill.reading import Reading
-from distill.recipes import Recipe, recipe
-from distill.splits import PARTS, Split
+from distill.data.reading import Reading
+from distill.data.splits import PARTS, Split
+from distill.learn import lessons, saved
+from distill.learn.fits import Batch
+from distill.learn.lessons import Lesson, LessonPlan
+from distill.learn.metrics import score
+from distill.learn.recipes import Recipe, recipe
 from teacher.errors import UsageError
 
 if TYPE_CHECKING:

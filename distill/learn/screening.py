@@ -12,7 +12,7 @@ import numpy as np
 
 from cluster.library import Source
 from cluster.table_file import check_path, write
-from distill.saved import Model, read_card
+from distill.learn.saved import Model, read_card
 from teacher.molecule import InvalidMoleculeError, Molecule, parse
 
 if TYPE_CHECKING:

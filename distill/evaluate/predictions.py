@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distill.baselines import BASELINES, Baseline, Examples
-from distill.features import fingerprint_features
+from distill.data.features import fingerprint_features
+from distill.evaluate.baselines import BASELINES, Baseline, Examples
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from distill.reading import Reading
-    from distill.splits import Split
+    from distill.data.reading import Reading
+    from distill.data.splits import Split
 
 
 @dataclass(frozen=True, eq=False)

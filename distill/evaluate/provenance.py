@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distill.comparison import Case
-from distill.reading import Reading
-from distill.splits import PARTS
+from distill.data.reading import Reading
+from distill.data.splits import PARTS
+from distill.evaluate.comparison import Case
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from distill.dataset import Dataset
-    from distill.splits import Split
+    from distill.data.dataset import Dataset
+    from distill.data.splits import Split
 
 PACKAGES = (
     *("gallon", "torch", "torch-geometric", "ray", "transformers", "scikit-learn", "xgboost", "xgboost-cpu"),

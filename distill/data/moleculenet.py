@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from distill.dataset import Dataset, read
+from distill.data.dataset import Dataset, read
 from teacher.errors import UsageError
 
 DATA_ROOT = Path("~/.gallon/data")
@@ -53,7 +53,7 @@ def load(
     """Read a labelled set: a MoleculeNet name in any letter case, or else the path of a file.
 
     Args:
-        what: a name out of `SETS`, or a path as `distill.dataset.read` takes it.
+        what: a name out of `SETS`, or a path as `distill.data.dataset.read` takes it.
         smiles_column: as `read`; a MoleculeNet set knows its own.
         targets: as `read`; a MoleculeNet set has its own unless some are named.
         split_column: as `read`.
@@ -81,10 +81,10 @@ def moleculenet(
         name: a name out of `SETS`, in any letter case.
         root: the folder with local copies.
         targets: some of the set's columns, rather than its own choice.
-        split_column: as `distill.dataset.read`, for copies that have one.
+        split_column: as `distill.data.dataset.read`, for copies that have one.
 
     Raises:
-        UsageError: there is no such set, it is not there and cannot be downloaded, or as `distill.dataset.read`.
+        UsageError: there is no such set, it is not there and cannot be downloaded, or as `distill.data.dataset.read`.
     """
     name = name.lower()
     if name not in SETS:

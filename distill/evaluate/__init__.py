@@ -1,0 +1,1 @@
+"""What it is worth: methods beside baselines, over seeds, in one table."""
