@@ -803,8 +803,8 @@ def _annotate(
 ) -> tuple[Spec, Result]:
     from cluster.annotate import annotate as run
     from cluster.brakes import Brakes
+    from cluster.metrics import serve_measured
     from cluster.resources import plan_pool
-    from teacher.engine import serve
     from teacher.models import TINY, local_path
 
     spec, prompt = _spec(options)
@@ -824,7 +824,7 @@ def _annotate(
             prompt=prompt,
             store=store,
             session=session,
-            engine=functools.partial(serve, spec.model, settings),
+            engine=functools.partial(serve_measured, spec.model, settings),
             pool=pool,
             max_attempts=engine.max_attempts,
             brakes=brakes,

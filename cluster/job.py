@@ -6,7 +6,7 @@ import hashlib
 import importlib.metadata
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from teacher.catalog import Prompt
@@ -31,7 +31,7 @@ class Job:
     """
 
     run: str
-    store_url: str
+    store_url: str = field(repr=False)  # it may hold a password
     spec: Spec
     prompt: Prompt
     sources: tuple[str, ...]

@@ -261,8 +261,9 @@ def _train(fits: Sequence[Fit], campaign: Campaign, folder: Path, trainers: Trai
         first = next(iter(error.worker_failures.values()), error)
         if isinstance(cause := _root(first), GallonError):
             raise cause from error
+        reason = str(cause).strip().split("\n", maxsplit=1)[0]
         raise TrainingError(
-            f"Training failed {MAX_FAILURES + 1} times, the last time with: {cause}. Fits that were done are kept in "
+            f"Training failed {MAX_FAILURES + 1} times, the last time with: {reason} Fits that were done are kept in "
             f"{folder}; the same command goes on."
         ) from error
     except ControllerError as error:

@@ -66,6 +66,7 @@ class Scene:
     poison: Sequence[str] = ()
     port: int = field(init=False)
     redis: subprocess.Popen[bytes] = field(init=False)
+    store: Store = field(init=False)
     drivers: list[Driver] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
@@ -74,6 +75,7 @@ class Scene:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.start_redis()
+        self.store = Store(self.url)  # one connection that outlives the faults, as that of a run does
 
     @property
     def library(self) -> Path:
@@ -133,8 +135,7 @@ class Scene:
 
     def accepted(self) -> int:
         """Count the accepted records."""
-        with closing(Store(self.url)) as store:
-            return sum(store.counts(spec_id).accepted for spec_id in store.specs())
+        return sum(self.store.counts(spec_id).accepted for spec_id in self.store.specs())
 
     def wait_for_progress(self, driver: Driver, least: int) -> bool:
         """Wait until so many more records are accepted; return False if the run ended before."""
@@ -156,11 +157,10 @@ class Scene:
 
     def check(self) -> dict[str, int]:
         """Recount everything and return what is wrong: nothing, if all numbers are zero."""
-        with closing(Store(self.url)) as store:
-            (spec_id,) = store.specs()
-            verdict = verify(resolve([str(self.library)]), limit=None, spec_id=spec_id, store=store)
-            counts = store.counts(spec_id)
-            defects = sum(1 for _ in audit(store, spec_id))
+        (spec_id,) = self.store.specs()
+        verdict = verify(resolve([str(self.library)]), limit=None, spec_id=spec_id, store=self.store)
+        counts = self.store.counts(spec_id)
+        defects = sum(1 for _ in audit(self.store, spec_id))
         return {
             "missing": verdict.missing,
             "pending": counts.pending,
@@ -199,6 +199,7 @@ class Scene:
         """Stop what runs."""
         for driver in self.drivers:
             kill(_session(driver.pid))
+        self.store.close()
         self.redis.send_signal(signal.SIGCONT)
         self.redis.kill()
         self.redis.wait()

@@ -83,7 +83,7 @@ class ScriptedEngine:
         self._one_after_another = ThreadPoolExecutor(max_workers=1)
 
     def submit(self, request: Request) -> Future[Completion]:
-        if self._script.delay:
+        if self._script.delay and not self._dead:
             return self._one_after_another.submit(self._answer_late, request)
         answer: Future[Completion] = Future()
         try:
