@@ -22,8 +22,8 @@ from tests.support.machine import machine
 
 MOST_BETWEEN = 400  # molecules that are accepted before the next fault, at most
 DELAY_SECONDS = 0.002  # of an answer
-# Of RDKit's NCI compounds, and each kills the engine as often as it may: the third attempt is its last.
-POISON = ("O=C(O)Cc1ccc2ccccc2c1", "ClCC(Br)CBr", "c1ccc(COc2cccc3ccccc23)cc1")
+# Of the library's first thousand rows; each kills the engine as often as it may, which is three times.
+POISON = ("O=C(O)Cc1ccc2ccccc2c1", "CC(=NO)C(C)=NNC(N)=S", "CCCCCCCCCCCCCC#N")
 
 
 def main(

@@ -1,0 +1,214 @@
+"""Teachers, students, what is kept of them, and their comparison, on real Ray Train workers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from rdkit import Chem
+from rdkit.Chem.Crippen import MolLogP
+
+from cluster.library import resolve
+from cluster.ray_session import RaySession
+from cluster.store import Store, choose_spec
+from cluster.training import Trainers
+from distill.data.annotations import Annotations, fetch
+from distill.data.dataset import read
+from distill.data.reading import Reading
+from distill.data.splits import Split, split
+from distill.evaluate.comparison import Case, Settings, compare
+from distill.evaluate.report import write
+from distill.evaluate.standings import standings
+from distill.learn import lessons, recipes
+from distill.learn.distillation import Weights, distil
+from distill.learn.recipes import recipe
+from distill.learn.saved import Model, read_card
+from distill.learn.screening import screen
+from distill.learn.student import INPUTS
+from distill.learn.teach import Trained, teach
+from teacher.errors import UsageError
+from teacher.facts import facts_of
+from teacher.tiny import library
+
+MOLECULES = 80
+UNREAD = 3  # molecules without an annotation
+STUDENTS = [f"student-{reads}" for reads in INPUTS]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_schedules():
+    """Train everything for a moment only."""
+    kept = dict(recipes.RECIPES)
+    for name, known in kept.items():
+        recipes.RECIPES[name] = replace(known, schedule=replace(known.schedule, epochs=3))
+    yield
+    recipes.RECIPES.update(kept)
+
+
+@pytest.fixture(scope="module")
+def reading(tmp_path_factory: pytest.TempPathFactory) -> Reading:
+    """NCI molecules with their logP, and a text about each but the first ones."""
+    folder = tmp_path_factory.mktemp("data")
+    mols = [mol for smiles in library.read(None)[:120] if (mol := Chem.MolFromSmiles(smiles))][:MOLECULES]
+    rows = [f"{Chem.MolToSmiles(mol)},{MolLogP(mol)}" for mol in mols]
+    (folder / "nci.csv").write_text("\n".join(["smiles,logP", *rows]) + "\n")
+    dataset = read(folder / "nci.csv", targets=["logP"])
+    texts = [f"lipophilicity: {facts_of(mol).lipophilicity}" for mol in dataset.mols()]
+    texts = [None if place < UNREAD else text for place, text in enumerate(texts)]
+    digest = hashlib.sha256(json.dumps(texts).encode()).hexdigest()
+    return Reading(dataset, Annotations(tuple(texts), "spec", digest), folder / "reading")
+
+
+@pytest.fixture(scope="module")
+def parts(reading: Reading) -> Split:
+    return split(reading.dataset, "random")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="module")
+def taught(ray_here: RaySession, reading: Reading, parts: Split, folder: Path) -> list[Trained]:
+    return teach(reading, parts, ["gin", "lm"], seed=0, folds=2, folder=folder, trainers=Trainers(workers=2))
+
+
+@pytest.fixture(scope="module")
+def distilled(taught: list[Trained], reading: Reading, parts: Split, folder: Path) -> Trained:
+    heard = lessons.read_all(lessons.find(folder), reading.dataset, parts)
+    return distil(
+        reading,
+        parts,
+        [lesson for lesson, _ in heard],
+        students=[recipe(name) for name in STUDENTS],
+        weights=Weights(),
+        seed=0,
+        folder=folder,
+        trainers=Trainers(workers=2),
+        teachers=[card for _, card in heard],
+    )
+
+
+def test_teachers_speak_of_every_molecule_and_out_of_fold_of_those_they_learn_from(
+    taught: list[Trained], reading: Reading, parts: Split
+) -> None:
+    graph, _ = taught
+    table = pq.read_table(graph.path / lessons.FILE).to_pandas()
+    assert list(table.smiles) == list(reading.dataset.smiles)
+    assert set(table.fold[parts.train]) == {0, 1} and set(table.fold[parts.test]) == {-1}
+    assert not table["prediction logP"].isna().any()
+    assert set(graph.metrics) == {"train", "valid", "test"} and graph.metrics["test"]["rmse"] > 0
+
+
+def test_a_molecule_without_annotation_has_no_language_lesson(taught: list[Trained], reading: Reading) -> None:
+    table = pq.read_table(taught[1].path / lessons.FILE).to_pandas()
+    assert table["prediction logP"].isna().tolist() == [place < UNREAD for place in range(MOLECULES)]
+    assert reading.annotations is not None and reading.annotations.missing == UNREAD
+
+
+def test_a_student_is_kept_with_all_that_made_it(distilled: Trained, reading: Reading, parts: Split) -> None:
+    card = read_card(distilled.path)
+    assert (card.dataset["sha256"], card.split["sha256"]) == (reading.dataset.sha256, parts.sha256)
+    assert [teacher["recipe"] for teacher in card.teachers] == ["gin", "lm"]
+    assert card.spec == "spec" and card.seed == 0 and "torch" in card.versions
+    assert card.metrics == distilled.metrics
+    assert {file.suffix for file in distilled.path.iterdir()} == {".json", ".safetensors"}
+
+
+@pytest.mark.parametrize("which", ["student", "gin"])
+def test_a_kept_model_predicts_what_it_predicted(
+    which: str, distilled: Trained, reading: Reading, parts: Split, folder: Path
+) -> None:
+    model = Model(folder / which)
+    predicted = model.predict(reading.dataset.mols())
+    error = predicted[parts.test] - reading.dataset.labels[parts.test]
+    assert float(np.sqrt(np.mean(error**2))) == pytest.approx(model.card.metrics["test"]["rmse"], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("card.json", None, "There is no model in"),
+        ("card.json", b"{", "is damaged"),
+        ("card.json", b'{"format": "gallon model 0"}', "another version of gallon"),
+        ("card.json", b'{"format": "gallon model 1", "recipe": "gin"}', "is damaged"),
+        ("weights.safetensors", None, "is damaged"),
+        ("weights.safetensors", b"\x80\x04pickle", "is damaged"),
+    ],
+)
+def test_a_damaged_model_is_refused(
+    name: str, content: bytes | None, sentence: str, taught: list[Trained], tmp_path: Path
+) -> None:
+    shutil.copytree(taught[0].path, tmp_path / "model")
+    (tmp_path / "model" / name).unlink() if content is None else (tmp_path / "model" / name).write_bytes(content)
+    with pytest.raises(UsageError, match=sentence):
+        Model(tmp_path / "model")
+
+
+def test_a_teacher_of_something_else_is_refused(taught: list[Trained], reading: Reading, parts: Split) -> None:
+    folders = [taught[0].path]
+    with pytest.raises(UsageError, match="learnt from another split: random split, seed 0"):
+        lessons.read_all(folders, reading.dataset, split(reading.dataset, "random", seed=1))
+    with pytest.raises(UsageError, match="learnt from nci with other molecules or labels"):
+        lessons.read_all(folders, replace(reading.dataset, sha256="other"), parts)
+    with pytest.raises(UsageError, match="run 'gallon teach' on the same data first"):
+        lessons.find(taught[0].path / "nothing")
+
+
+def test_a_library_is_screened_row_by_row_in_order(
+    distilled: Trained, ray_here: RaySession, reading: Reading, tmp_path: Path
+) -> None:
+    smiles = [*reading.dataset.smiles[:5], "nonsense", "OCC"]
+    (tmp_path / "library.smi").write_text("\n".join(smiles) + "\n")
+    out = tmp_path / "scores.parquet"
+    screened = screen(resolve([str(tmp_path / "library.smi")]), distilled.path, out, limit=None, session=ray_here)
+    table = pq.read_table(out).to_pandas()
+    assert (screened.rows, screened.invalid) == (7, 1)
+    assert list(table.row) == [1, 2, 3, 4, 5, 6, 7]
+    assert table.error.isna().tolist() == [True] * 5 + [False, True]
+    assert table.smiles[6] == "CCO" and np.isnan(table.logP[5])
+    expected = Model(distilled.path).predict(reading.dataset.mols()[:5])[:, 0]
+    assert np.allclose(table.logP[:5], expected, atol=1e-5)
+
+
+def test_a_comparison_has_every_method_under_every_seed_and_is_resumed(
+    ray_here: RaySession, reading: Reading, tmp_path: Path
+) -> None:
+    methods = ["random_forest", "gin", "lm", "student", "student+both", "student+shuffled", "gallon"]
+    settings = Settings(methods=methods, folder=tmp_path, trainers=Trainers(workers=2), folds=2)
+    cases = [Case(seed=seed, split=split(reading.dataset, "random", seed=seed)) for seed in range(2)]
+    runs = compare(reading, cases, settings)
+    assert [(run.method, run.seed) for run in runs] == [(name, seed) for name in methods for seed in range(2)]
+    assert all(np.isfinite(run.test["rmse"]) and run.prediction.shape == (MOLECULES, 1) for run in runs)
+    assert {run.chosen for run in runs if run.method == "gallon"} == {"gallon"}
+    again = compare(reading, cases, settings, show=pytest.fail)
+    assert [run.test for run in again] == [run.test for run in runs]
+    page = write(tmp_path, reading, cases, runs, standings(runs, "regression", "student+both"), trials=0)
+    assert json.loads((tmp_path / "table.json").read_text())["rows"][0]["method"] == "random_forest"
+    assert "student+shuffled" in page.read_text()
+
+
+def test_annotations_come_out_of_the_store_by_molecule(store: Store, reading: Reading, tmp_path: Path) -> None:
+    from cluster.importer import import_annotations
+
+    lines = [{"smiles": smiles, "text": f"about {smiles}", "model": "gpt"} for smiles in reading.dataset.smiles[:3]]
+    (tmp_path / "texts.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
+    import_annotations(store, tmp_path / "texts.jsonl")
+    found = fetch(store, choose_spec(store, None), reading.dataset.keys)
+    assert found.texts[:4] == (*(f"about {smiles}" for smiles in reading.dataset.smiles[:3]), None)
+    assert found.missing == MOLECULES - 3
+
+
+def test_shuffled_texts_go_to_other_molecules_and_none_is_lost(reading: Reading) -> None:
+    assert reading.annotations is not None
+    shuffled = reading.annotations.shuffled(0)
+    assert shuffled.sha256 != reading.annotations.sha256
+    assert sorted(map(str, shuffled.texts)) == sorted(map(str, reading.annotations.texts))
+    assert shuffled.texts[:UNREAD] == (None,) * UNREAD
