@@ -35,7 +35,9 @@ def last_json(done: subprocess.CompletedProcess[str]) -> dict:
 @pytest.fixture
 def library(tmp_path: Path) -> Path:
     path = tmp_path / "library.csv"
-    path.write_text("name,smiles\n" + "".join(f"m{i},{smiles}\n" for i, smiles in enumerate([*SMILES, "OCC", "bad"])))
+    path.write_text(
+        "name,smiles,number\n" + "".join(f"m{i},{smiles},{i}\n" for i, smiles in enumerate([*SMILES, "OCC", "bad"]))
+    )
     return path
 
 
@@ -63,9 +65,24 @@ def test_a_library_is_annotated_by_the_real_engine_verified_exported_and_not_ann
     assert [(letter["row"], letter["stage"]) for letter in dead["dead"]] == [(8, "parse")]
 
 
+def test_the_demo_goes_the_whole_way(own_environment: None, tmp_path: Path) -> None:
+    done = last_json(call("demo", "--limit", "60", "--out", tmp_path / "demo", "--json", store=tmp_path / "store"))
+    assert (done["rows"], done["accepted"] + done["dead"], done["pending"]) == (60, 60, 0)
+    assert [model["name"] for model in done["models"]] == ["dmpnn", "lm", "student-fingerprint"]
+    assert all(model["metrics"]["test"]["rmse"] > 0 for model in done["models"])
+    assert (done["screened"]["rows"], done["screened"]["invalid"]) == (60, 0)
+    assert len((tmp_path / "demo" / "scores.csv").read_text().splitlines()) == 61
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "sentence"),
     [
+        (["teach", "{library}"], 2, "Name the columns"),
+        (["teach", "{library}", "--target", "logS"], 2, "logS"),
+        (["teach", "{library}", "--target", "name"], 2, "name"),
+        (["evaluate", "esol", "--data-root", "{library}", "--methods", "svm"], 2, ""),
+        (["distill", "{library}", "--target", "number", "--descriptors", "some"], 2, "choose out of all, lean"),
+        (["screen", "{library}", "--student", "nowhere", "--out", "out.csv"], 2, "There is no model in nowhere"),
         (["annotate", "nowhere.smi"], 2, "No file matches nowhere.smi"),
         (["annotate", "{library}", "--smiles-column", "structure"], 2, "no text column 'structure'"),
         (["annotate", "{folder}/library.docx"], 2, "library.docx"),
@@ -192,14 +209,21 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on(own_environ
         "--no-wait-for-gpus",
     ]
     common = ["--store", "--json", "--help"]
+    data = ["--target", "--smiles-column", "--split", "--split-column", "--scaffold-chirality", "--data-root", "--seed"]
+    learning = ["--out", "--workers", "--folds", "--encoder", "--ray", "--config"]
+    weights = ["--soft-gnn", "--soft-lm", "--hidden-gnn", "--hidden-lm", "--temperature"]
     expected = {
         "annotate": ["--smiles-column", "--limit", "--config", *spec, *engine, *common],
-        "demo": ["--limit", "--config", *spec, *engine, *common],
+        "demo": ["--limit", "--out", "--config", *spec, *engine, *common],
         "verify": ["--smiles-column", "--limit", "--config", "--spec", "--deep", *spec, *common],
         "status": common,
         "dead": ["--spec", "--retry", "--out", *common],
         "export": ["--spec", *common],
         "import": common,
+        "teach": ["--teacher", "--spec", *data, *learning, *common],
+        "distill": ["--teacher", "--student", "--descriptors", *weights, *data, *learning, "--json", "--help"],
+        "evaluate": ["--methods", "--seeds", "--trials", "--spec", *data, *learning, *common],
+        "screen": ["--student", "--out", "--smiles-column", "--limit", "--ray", "--json", "--help"],
     }
     for command, flags in expected.items():
         shown = call(command, "--help", store=tmp_path).stdout
