@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-import gallon
 from cluster.embedded import open_store
+from gallon.app import app
+from gallon.show import plain
 from tests.integration.test_vllm import SMILES
 
 COMMAND = [sys.executable, "-m", "gallon"]
@@ -161,7 +162,7 @@ def test_an_interrupted_run_ends_cleanly_and_the_same_command_resumes(
 
 
 def test_help_of_every_command_has_an_example() -> None:
-    for command in gallon.app.registered_commands:
+    for command in app.registered_commands:
         assert command.callback is not None
         assert "Example: `gallon" in inspect.getdoc(command.callback), command.callback.__name__
 
@@ -231,4 +232,4 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on(own_environ
 
 
 def test_what_an_llm_wrote_cannot_steer_the_terminal() -> None:
-    assert gallon._plain("a\x1b[31mred\x07\n") == "a\\x1b[31mred\\x07\\n"
+    assert plain("a\x1b[31mred\x07\n") == "a\\x1b[31mred\\x07\\n"

@@ -16,7 +16,7 @@ from cluster.annotate import Pool, Result, annotate
 from cluster.embedded import open_store
 from cluster.library import resolve
 from cluster.ray_session import ray_session
-from gallon import _interrupt
+from gallon.app import interrupt
 from teacher.catalog import load
 from teacher.errors import GallonError
 from teacher.spec import Model, PromptRef, Sampling, Spec
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--texts", type=Path, help="JSON list of what the engine writes instead of the truth")
     parser.add_argument("--concurrency", type=int, default=16)
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
     try:
         result = _run(arguments)
     except GallonError as error:

@@ -1,0 +1,5 @@
+"""`python -m gallon`."""
+
+from gallon.app import main
+
+main()

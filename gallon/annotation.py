@@ -1,0 +1,368 @@
+"""The commands that fill, look into and empty the store."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gallon.options import (
+    DEFAULT_STORE,
+    AsJson,
+    Config,
+    EngineOptions,
+    Library,
+    Limit,
+    SmilesColumn,
+    SpecId,
+    SpecOptions,
+    StoreOption,
+    expanded,
+)
+from gallon.show import (
+    console_for,
+    live_line,
+    plain,
+    print_json,
+    print_summary,
+    print_table,
+)
+from teacher.errors import GallonError, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from cluster.annotate import Result
+    from cluster.library import Source
+    from cluster.ray_session import RaySession
+    from cluster.store import Store
+    from teacher.catalog import Prompt
+    from teacher.engine import EngineSettings
+    from teacher.spec import Spec
+
+
+INTERRUPTED = 130  # the exit status of a program that Ctrl-C ended
+DEMO_TEACHERS, DEMO_FOLDS = ("dmpnn", "lm"), 3
+TINY_IMAGE_SIZE = 224  # what its vision tower sees
+IMAGE_SIZE = 500  # GALLON (arXiv 2406.01032)
+
+
+@expanded
+def annotate(
+    *,
+    library: Library,
+    smiles_column: SmilesColumn = None,
+    limit: Limit = None,
+    spec: SpecOptions,
+    engine: EngineOptions,
+    store: StoreOption = DEFAULT_STORE,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Describe every molecule of a library.
+
+    Run the same command again to resume: molecules that have a record under the same spec are not described again.
+
+    Example: `gallon annotate molecules.csv --smiles-column smiles --model Qwen/Qwen2.5-VL-7B-Instruct`
+    """
+    from cluster.brakes import refuse_dead
+    from cluster.library import resolve
+
+    console, sources = console_for(as_json), resolve(library, smiles_column)
+    with annotating(store, engine) as (opened, session):
+        made, result = run_annotation(sources, limit, spec, engine, store=opened, session=session, console=console)
+        if as_json:
+            print_json({"run": result.run, "spec": made.id, **asdict(result.ledger)})
+        else:
+            print_summary(opened, made, result)
+            typer.echo(
+                "\nNext: 'gallon export annotations.parquet' for all annotations, 'gallon status' for the ledger,"
+            )
+            typer.echo("'gallon dead' for what could not be annotated, 'gallon verify' to recount the library.")
+    stop_if_interrupted(result)
+    refuse_dead(result.ledger.dead, engine.max_dead)
+
+
+@expanded
+def verify(
+    *,
+    library: Library,
+    smiles_column: SmilesColumn = None,
+    limit: Limit = None,
+    spec: SpecOptions,
+    spec_id: SpecId = None,
+    deep: Annotated[bool, typer.Option("--deep", help="Also look through every record of the spec.")] = False,
+    store: StoreOption = DEFAULT_STORE,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Recount a library against the store: does every molecule have a record or a dead letter?
+
+    Name the spec by the flags that it was annotated with, or by its id. Exit status 1 when molecules are missing, or,
+    with --deep, when a record breaks its schema or contradicts its spec.
+
+    Example: `gallon verify molecules.csv --smiles-column smiles --spec 3f2a`
+    """
+    from cluster.audit import audit
+    from cluster.embedded import open_store
+    from cluster.library import resolve
+    from cluster.store import choose_spec
+    from cluster.verify import verify as recount
+
+    sources = resolve(library, smiles_column)
+    with open_store(store) as opened:
+        chosen = choose_spec(opened, spec_id) if spec_id else _spec(spec)[0]
+        verdict = recount(sources, limit=limit, spec_id=chosen.id, store=opened)
+        defects = [str(defect) for defect in audit(opened, chosen.id)] if deep else []
+    facts = {"spec": chosen.id, **asdict(verdict), "defects": len(defects), "ok": verdict.ok and not defects}
+    if as_json:
+        print_json(facts)
+    else:
+        print_table("Recount", facts)
+    if not verdict.ok:
+        raise GallonError(
+            f"{verdict.missing:,} molecules have neither a record nor a dead letter under spec {chosen.id}: "
+            "run 'gallon annotate' with the same arguments to finish them."
+        )
+    if defects:
+        raise GallonError(
+            f"{len(defects):,} defects were found under spec {chosen.id}, the first one: {defects[0]}. "
+            "Somebody else wrote to this store, or it was damaged: restore it from a backup."
+        )
+
+
+def status(store: StoreOption = DEFAULT_STORE, as_json: AsJson = False) -> None:
+    """Show what the store holds: the ledger of every spec, and the latest runs.
+
+    Example: `gallon status --store redis://10.0.0.5`
+    """
+    from cluster.embedded import open_store
+    from cluster.status import status as look
+
+    with open_store(store) as opened:
+        found = look(opened)
+    if as_json:
+        print_json(found)
+        return
+    if not found["specs"]:
+        raise UsageError("The store is empty: run 'gallon annotate' first, or name another with --store.")
+    for spec in found["specs"]:
+        print_table(f"Spec {spec.pop('spec')}", spec)
+    for run in found["runs"]:
+        print_table(f"Run {run.pop('run')}", run)
+
+
+def dead(
+    spec_id: SpecId = None,
+    retry: Annotated[bool, typer.Option("--retry", help="Put them back among the pending.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Write them to this .jsonl file instead of the terminal.")] = None,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """List dead letters, or have them tried again by the next `gallon annotate` of their library.
+
+    Example: `gallon dead --out dead.jsonl`
+    """
+    from cluster.dead import dead_letters, write_jsonl
+    from cluster.embedded import open_store
+    from cluster.store import choose_spec
+
+    with open_store(store) as opened:
+        spec = choose_spec(opened, spec_id)
+        if retry:
+            retried = opened.retry_dead(spec.id)
+            if as_json:
+                print_json({"spec": spec.id, "retried": retried})
+            else:
+                typer.echo(
+                    f"{retried:,} molecules are pending again: run 'gallon annotate' on their library to try them."
+                )
+            return
+        letters = dead_letters(opened, spec)
+        if out is not None:
+            typer.echo(f"{write_jsonl(letters, out):,} dead letters written to {out}")
+        elif as_json:
+            print_json({"spec": spec.id, "dead": [asdict(letter) for letter in letters]})
+        else:
+            for letter in letters:
+                what = letter.smiles or letter.raw or ""
+                typer.echo(plain(f"{letter.source}:{letter.row}\t{letter.stage}\t{what}\t{letter.message}"))
+
+
+def export(
+    out: Annotated[Path, typer.Argument(help="OUT.parquet, OUT.jsonl or OUT.csv")],
+    spec_id: SpecId = None,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Write the annotations of a spec to a file, one row a molecule, with their provenance.
+
+    Example: `gallon export annotations.parquet --spec 3f2a`
+    """
+    from cluster.embedded import open_store
+    from cluster.export import export as write
+    from cluster.store import choose_spec
+
+    with open_store(store) as opened:
+        spec = choose_spec(opened, spec_id)
+        rows = write(opened, spec, out)
+    if as_json:
+        print_json({"spec": spec.id, "rows": rows, "path": str(out)})
+    else:
+        typer.echo(f"{rows:,} annotations of spec {spec.id} written to {out}")
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(help="JSON lines with smiles, text, model and, if known, more.")],
+    store: StoreOption = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Take in annotations made elsewhere, with what is known of their making.
+
+    Each line is a JSON object with `smiles`, `text` and `model`; `revision`, `prompt`, `prompt_version`,
+    `finish_reason`, `prompt_tokens` and `completion_tokens` are kept where they are given.
+
+    Example: `gallon import gpt_descriptions.jsonl`
+    """
+    from cluster.embedded import open_store
+    from cluster.importer import import_annotations
+
+    with open_store(store) as opened:
+        ledgers = import_annotations(opened, file)
+    ledger_facts = [{"spec": spec_id, **asdict(ledger)} for spec_id, ledger in ledgers.items()]
+    if as_json:
+        keys = ("rows", "molecules", "duplicates", "invalid", "accepted", "dead", "new")
+        print_json({**{key: sum(facts[key] for facts in ledger_facts) for key in keys}, "specs": ledger_facts})
+    else:
+        for facts in ledger_facts:
+            print_table(f"Imported under spec {facts.pop('spec')}", facts)
+
+
+@contextmanager
+def annotating(where: str, engine: EngineOptions) -> Iterator[tuple[Store, RaySession]]:
+    """Open the store and connect to Ray; every node must reach the store."""
+    from cluster.embedded import open_store
+    from cluster.ray_session import ray_session
+    from cluster.resources import check_reachable
+
+    with open_store(where) as store, ray_session(engine.ray) as session:
+        check_reachable(store, session)
+        yield store, session
+
+
+def run_annotation(
+    sources: list[Source],
+    limit: int | None,
+    options: SpecOptions,
+    engine: EngineOptions,
+    *,
+    store: Store,
+    session: RaySession,
+    console: Console,
+) -> tuple[Spec, Result]:
+    """Annotate a library as the options say; return the spec that they make, and what came of the run."""
+    from cluster.annotate import annotate as run
+    from cluster.brakes import Brakes
+    from cluster.metrics import serve_measured
+    from cluster.resources import plan_pool
+    from teacher.models import TINY, local_path
+
+    spec, prompt = _spec(options)
+    if options.model == TINY:
+        console.print("The tiny model knows what RDKit taught it: good to try the system, no source of new chemistry.")
+    settings = _engine_settings(engine)
+    path = local_path(options.model)
+    pool = plan_pool(session, path, settings, workers=engine.workers, wait_for_gpus=engine.wait_for_gpus)
+    if session.dashboard:
+        console.print(f"Ray dashboard: {session.dashboard}", highlight=False)
+    brakes = Brakes(max_dead=engine.max_dead, max_error_rate=engine.max_error_rate, stall_minutes=engine.stall_minutes)
+    with live_line(console) as show:
+        result = run(
+            sources,
+            limit=limit,
+            spec=spec,
+            prompt=prompt,
+            store=store,
+            session=session,
+            engine=functools.partial(serve_measured, spec.model, settings),
+            pool=pool,
+            max_attempts=engine.max_attempts,
+            brakes=brakes,
+            show=show,
+        )
+    return spec, result
+
+
+def stop_if_interrupted(result: Result) -> None:
+    """Exit where the user stopped the run."""
+    if result.interrupted:
+        sys.stderr.write("Stopped. What is in the ledger is kept; the same command resumes.\n")
+        raise typer.Exit(INTERRUPTED)
+
+
+def _spec(options: SpecOptions) -> tuple[Spec, Prompt]:
+    """Make the spec that the options describe.
+
+    Raises:
+        UsageError: the options contradict one another, or name what does not exist.
+    """
+    from pydantic import ValidationError
+
+    from teacher.catalog import load
+    from teacher.models import TINY, identify
+    from teacher.spec import Model, PromptRef, Sampling, Spec
+
+    prompt = load(options.prompt)
+    if prompt.needs_task != (options.task is not None):
+        need = "needs a question: give --task" if prompt.needs_task else "asks no question: leave out --task"
+        raise UsageError(f"The prompt '{prompt.name}' {need}.")
+    image_size = options.image_size or (TINY_IMAGE_SIZE if options.model == TINY else IMAGE_SIZE)
+    found = identify(options.model, options.revision)
+    try:
+        spec = Spec(
+            model=Model(
+                name=found.name,
+                revision=found.revision,
+                dtype=found.dtype if options.dtype == "auto" else options.dtype,  # type: ignore[arg-type]
+                quantization=options.quantization,
+            ),
+            prompt=PromptRef.of(prompt),
+            task=options.task,
+            smiles=options.smiles,
+            image_size=image_size if options.image else None,
+            graph=options.model != TINY if options.graph is None else options.graph,
+            sampling=Sampling(
+                temperature=options.temperature,
+                top_p=options.top_p,
+                max_tokens=options.max_tokens or prompt.max_tokens,
+                seed=options.seed,
+            ),
+            structured=options.structured and prompt.json_schema is not None,
+            min_grounding=options.min_grounding,
+        )
+    except ValidationError as error:
+        raise UsageError(f"These options make no spec: {error.errors()[0]['msg']}.") from None
+    return spec, prompt
+
+
+def _engine_settings(options: EngineOptions) -> EngineSettings:
+    from cluster.resources import cpu_threads, default_concurrency
+    from teacher.engine import EngineSettings
+
+    return EngineSettings(
+        max_model_len=options.max_model_len,
+        max_num_seqs=options.concurrency or default_concurrency(),
+        gpu_memory_utilization=options.gpu_memory,
+        kv_cache_bytes=round(options.kv_cache_gib * 2**30),
+        cpu_threads=cpu_threads(options.workers or 1),
+        tensor_parallel_size=options.tensor_parallel,
+        pipeline_parallel_size=options.pipeline_parallel,
+        load_format=options.load_format,
+        trust_remote_code=options.trust_remote_code,
+    )

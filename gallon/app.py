@@ -1,0 +1,52 @@
+"""The command: its parts, and how it ends."""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+import typer
+
+from gallon import annotation, demo, learning
+from gallon.annotation import INTERRUPTED
+from teacher.errors import GallonError
+
+app = typer.Typer(
+    help="Describe molecule libraries by an open multimodal LLM, and distil what it knows into a fast student.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode="markdown",
+)
+for command in (
+    annotation.annotate,
+    annotation.status,
+    annotation.verify,
+    annotation.dead,
+    annotation.export,
+    annotation.import_,
+    learning.teach,
+    learning.distill,
+    learning.evaluate,
+    learning.screen,
+    demo.demo,
+):
+    app.command(command.__name__.rstrip("_"))(command)
+
+
+def interrupt(signal_number: int, frame: object) -> None:
+    """End on SIGTERM as on Ctrl-C: in good order."""
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends in one sentence, never in a traceback."""
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        app()
+    except GallonError as error:
+        sys.stderr.write(f"gallon: {error}\n")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.stderr.write("Stopped.\n")
+        sys.exit(INTERRUPTED)

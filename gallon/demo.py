@@ -1,0 +1,95 @@
+"""The command that goes the whole way."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gallon.annotation import annotating, run_annotation, stop_if_interrupted
+from gallon.learning import Bench, run_distillation, run_teaching
+from gallon.options import (
+    DEFAULT_STORE,
+    AsJson,
+    Config,
+    EngineOptions,
+    SpecOptions,
+    StoreOption,
+    expanded,
+)
+from gallon.show import (
+    console_for,
+    counter,
+    facts_of,
+    print_json,
+    print_summary,
+    print_table,
+    print_trained,
+)
+
+if TYPE_CHECKING:
+    pass
+
+
+DEMO_TEACHERS, DEMO_FOLDS = ("dmpnn", "lm"), 3
+
+
+@expanded
+def demo(
+    *,
+    limit: Annotated[
+        int | None, typer.Option(min=50, help="Take only the first so many of the 1,017 molecules.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("gallon-demo"),
+    spec: SpecOptions,
+    engine: EngineOptions,
+    store: StoreOption = DEFAULT_STORE,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Go the whole way with real molecules, on this machine, without network or GPU.
+
+    Describes 1,017 sodium-channel inhibitors that come with RDKit, trains a graph and a language teacher of their
+    activity, distils a student, and scores 4,999 other molecules by it.
+
+    Example: `gallon demo --limit 200`
+    """
+    from rdkit import RDConfig
+
+    from cluster.library import resolve
+    from cluster.training import plan_trainers
+    from distill.data import annotations, inhibitors
+    from distill.data.moleculenet import load
+    from distill.data.reading import Reading
+    from distill.data.splits import split
+    from distill.learn.screening import screen as score
+
+    console = console_for(as_json)
+    file, scores = out / "inhibitors.csv", out / "scores.csv"
+    inhibitors.write(file, limit)
+    dataset = load(str(file), smiles_column=inhibitors.SMILES, targets=[inhibitors.ACTIVITY])
+    with annotating(store, engine) as (opened, session):
+        sources = resolve([str(file)], inhibitors.SMILES)
+        made, result = run_annotation(sources, None, spec, engine, store=opened, session=session, console=console)
+        if not as_json:
+            print_summary(opened, made, result)
+        stop_if_interrupted(result)
+        texts = annotations.fetch(opened, made, dataset.keys)
+        reading = Reading(dataset, texts, out / "reading", processes=os.cpu_count() or 1)
+        bench = Bench(reading=reading, folder=out, trainers=plan_trainers(session, None))
+        parts = split(dataset, "random", seed=0)
+        teachers = run_teaching(bench, parts, DEMO_TEACHERS, seed=0, folds=DEMO_FOLDS, console=console)
+        student = run_distillation(bench, parts, None, students=["fingerprint"], seed=0, console=console)
+        others = resolve([f"{RDConfig.RDDataDir}/NCI/first_5K.smi"])
+        with counter(console) as show:
+            screened = score(others, student.path, scores, limit=limit, session=session, show=show)
+    facts = {**asdict(screened), "rows_per_second": round(screened.rows_per_second, 1), "path": str(scores)}
+    if as_json:
+        models = [facts_of(model) for model in (*teachers, student)]
+        print_json({"spec": made.id, **asdict(result.ledger), "models": models, "screened": facts})
+    else:
+        print_trained([*teachers, student])
+        print_table("Other molecules, scored by the student", facts)

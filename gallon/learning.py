@@ -1,0 +1,353 @@
+"""The commands that learn from labelled molecules, and use what was learnt."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gallon.options import (
+    DEFAULT_STORE,
+    AsJson,
+    Config,
+    Data,
+    DataOptions,
+    LearningOptions,
+    Library,
+    Limit,
+    RayAddress,
+    SmilesColumn,
+    SpecId,
+    StoreOption,
+    expanded,
+)
+from gallon.show import (
+    bar,
+    console_for,
+    counter,
+    facts_of,
+    print_json,
+    print_standings,
+    print_table,
+    print_trained,
+)
+from teacher.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from cluster.training import Trainers
+    from distill.data.annotations import Annotations
+    from distill.data.features import DescriptorSet
+    from distill.data.reading import Reading
+    from distill.data.splits import Split
+    from distill.learn.distillation import Weights
+    from distill.learn.teach import Trained
+
+
+@expanded
+def teach(
+    *,
+    data: Data,
+    labels: DataOptions,
+    teacher: Annotated[
+        list[str] | None,
+        typer.Option(help="gcn, gin, gat, dmpnn, lm or lm-fine-tuned; default: dmpnn, and lm where there are texts."),
+    ] = None,
+    learning: LearningOptions,
+    spec_id: SpecId = None,
+    store: StoreOption = DEFAULT_STORE,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train graph and language teachers on labelled molecules.
+
+    The language teacher reads what `gallon annotate` has written about the molecules. The same command again goes on
+    where it was stopped.
+
+    Example: `gallon teach solubility.csv --target logS`
+    """
+    console = console_for(as_json)
+    with _learning(data, labels, learning, console, where=store, spec_id=spec_id) as bench:
+        names = teacher or ["dmpnn", *(["lm"] if bench.reading.annotations else [])]
+        parts = bench.split(labels, labels.seed)
+        trained = run_teaching(bench, parts, names, seed=labels.seed, folds=learning.folds, console=console)
+    if as_json:
+        print_json({"models": [facts_of(model) for model in trained]})
+    else:
+        print_trained(trained)
+
+
+@expanded
+def distill(
+    *,
+    data: Data,
+    labels: DataOptions,
+    teacher: Annotated[
+        list[Path] | None, typer.Option(help="Folder of a teacher; default: those that `gallon teach` left.")
+    ] = None,
+    student: Annotated[
+        list[str] | None,
+        typer.Option(help="Input that the student may have: atoms, atoms-1hop, fingerprint; default: all are tried."),
+    ] = None,
+    descriptors: Annotated[str, typer.Option(help="Beside a fingerprint: all (slow), lean, fast or none.")] = "lean",
+    soft_gnn: Annotated[float, typer.Option(min=0, help="Weight of the graph teachers' predictions.")] = 0.5,
+    soft_lm: Annotated[float, typer.Option(min=0, help="Weight of the language teachers' predictions.")] = 0.5,
+    hidden_gnn: Annotated[float, typer.Option(min=0, help="Weight of the graph teachers' representations.")] = 0.1,
+    hidden_lm: Annotated[float, typer.Option(min=0, help="Weight of the language teachers' representations.")] = 0.1,
+    temperature: Annotated[float, typer.Option(min=0.1, help="Of the teachers' class probabilities.")] = 1.0,
+    learning: LearningOptions,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Distil a student, a small MLP that scores whole libraries, from teachers.
+
+    Takes the same data and split as the `gallon teach` before it. Of several inputs the one that validates best is
+    kept.
+
+    Example: `gallon distill solubility.csv --target logS`
+    """
+    from distill.learn.distillation import Weights
+
+    console = console_for(as_json)
+    weights = Weights(
+        soft_gnn=soft_gnn, soft_lm=soft_lm, hidden_gnn=hidden_gnn, hidden_lm=hidden_lm, temperature=temperature
+    )
+    chosen = _descriptors(descriptors)
+    with _learning(data, labels, learning, console) as bench:
+        parts = bench.split(labels, labels.seed)
+        trained = run_distillation(
+            bench,
+            parts,
+            teacher,
+            students=student,
+            seed=labels.seed,
+            weights=weights,
+            descriptors=chosen,
+            console=console,
+        )
+    if as_json:
+        print_json({"models": [facts_of(trained)]})
+    else:
+        print_trained([trained])
+
+
+@expanded
+def evaluate(
+    *,
+    data: Data,
+    labels: DataOptions,
+    methods: Annotated[
+        str | None, typer.Option(help="Rows of the table, by commas; default: all but chemprop.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many, from --seed on.")] = 5,
+    trials: Annotated[int, typer.Option(min=0, help="Optuna trials of every method; 0: its stated defaults.")] = 0,
+    learning: LearningOptions,
+    spec_id: SpecId = None,
+    store: StoreOption = DEFAULT_STORE,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare baselines, teachers and students on one dataset, over seeds.
+
+    All choices are made on the validation part. Writes `table.json`, `table.csv` and `report.html` into the folder. The
+    same command again goes on where it was stopped.
+
+    Example: `gallon evaluate esol --data-root moleculenet --seeds 5`
+    """
+    from distill.evaluate import comparison, tuning
+    from distill.evaluate.provenance import provenance
+    from distill.evaluate.report import write as write_report
+    from distill.evaluate.standings import standings
+
+    console = console_for(as_json)
+    with _learning(data, labels, learning, console, where=store, spec_id=spec_id) as bench:
+        names = methods.split(",") if methods else comparison.defaults(with_texts=bench.reading.annotations is not None)
+        cases = [comparison.Case(seed=seed, split=bench.split(labels, seed)) for seed in _seeds(labels.seed, seeds)]
+        settings = comparison.Settings(
+            methods=names, folds=learning.folds, folder=bench.folder, trainers=bench.trainers
+        )
+        with bar(console, "fits") as show:
+            if trials:
+                settings = tuning.tuned(bench.reading, cases[0], settings, trials, show)
+            runs = comparison.compare(bench.reading, cases, settings, show)
+    rows = standings(runs, bench.reading.dataset.kind, comparison.REFERENCE)
+    page = write_report(bench.folder, bench.reading, cases, runs, rows, trials=trials)
+    if as_json:
+        facts = provenance(bench.reading, cases, trials)
+        print_json({**facts, "rows": [asdict(row) for row in rows], "path": str(page)})
+    else:
+        print_standings(bench.reading, cases, rows, trials)
+        typer.echo(f"\nWritten to {page}")
+
+
+def screen(
+    *,
+    library: Library,
+    student: Annotated[Path, typer.Option(help="Folder of a student, as `gallon distill` leaves it.")],
+    out: Annotated[Path, typer.Option(help="OUT.parquet, OUT.jsonl or OUT.csv")],
+    smiles_column: SmilesColumn = None,
+    limit: Limit = None,
+    ray: RayAddress = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score a whole library by a student: one row out for each row in.
+
+    Example: `gallon screen library.smi.zst --student gallon-models/esol/student --out scores.parquet`
+    """
+    from cluster.library import resolve
+    from cluster.ray_session import ray_session
+    from distill.learn.screening import screen as score
+
+    sources = resolve(library, smiles_column)
+    console = console_for(as_json)
+    with ray_session(ray) as session, counter(console) as show:
+        screened = score(sources, student, out, limit=limit, session=session, show=show)
+    facts = {**asdict(screened), "rows_per_second": round(screened.rows_per_second, 1), "path": str(out)}
+    if as_json:
+        print_json(facts)
+    else:
+        print_table("Screened", facts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """What teachers and students are trained with: the dataset, where results go, and the workers."""
+
+    reading: Reading
+    folder: Path
+    trainers: Trainers
+
+    def split(self, options: DataOptions, seed: int) -> Split:
+        """Divide the dataset."""
+        from distill.data.splits import check, split
+
+        parts = split(self.reading.dataset, options.split, seed=seed, chirality=options.scaffold_chirality)  # type: ignore[arg-type]
+        for warning in dict.fromkeys(check(parts, self.reading.dataset)):
+            sys.stderr.write(f"{warning}\n")
+        return parts
+
+
+@contextmanager
+def _learning(
+    data: str,
+    labels: DataOptions,
+    learning: LearningOptions,
+    console: Console,
+    *,
+    where: str | None = None,
+    spec_id: str | None = None,
+) -> Iterator[Bench]:
+    """Read the data, fetch the annotations if a store is given, and connect to Ray."""
+    from cluster.ray_session import ray_session
+    from cluster.training import plan_trainers
+    from distill.data.moleculenet import DATA_ROOT, load
+    from distill.data.reading import Reading
+
+    dataset = load(
+        data,
+        smiles_column=labels.smiles_column,
+        targets=labels.target or (),
+        split_column=labels.split_column,
+        data_root=labels.data_root or DATA_ROOT,
+    )
+    annotations = _annotations(where, spec_id, dataset.keys) if where else None
+    folder = learning.out or Path("gallon-models") / dataset.name
+    reading = Reading(dataset, annotations, folder / "reading", learning.encoder, os.cpu_count() or 1)
+    console.print(_told(reading))
+    with ray_session(learning.ray) as session:
+        yield Bench(reading=reading, folder=folder, trainers=plan_trainers(session, learning.workers))
+
+
+def run_teaching(
+    bench: Bench, split: Split, names: Sequence[str], *, seed: int, folds: int, console: Console
+) -> list[Trained]:
+    """Train teachers, with a bar on a terminal."""
+    from distill.learn.teach import teach as train
+
+    with bar(console, "teachers") as show:
+        return train(
+            bench.reading,
+            split,
+            names,
+            seed=seed,
+            folds=folds,
+            folder=bench.folder,
+            trainers=bench.trainers,
+            show=show,
+        )
+
+
+def run_distillation(
+    bench: Bench,
+    split: Split,
+    teachers: Sequence[Path] | None,
+    *,
+    students: Sequence[str] | None,
+    seed: int,
+    console: Console,
+    weights: Weights | None = None,
+    descriptors: DescriptorSet = "lean",
+) -> Trained:
+    """Distil a student from teachers, or from those that were left in the folder, with a bar on a terminal."""
+    from distill.learn import distillation, lessons
+    from distill.learn.recipes import recipe
+    from distill.learn.student import INPUTS
+
+    heard = lessons.read_all(teachers or lessons.find(bench.folder), bench.reading.dataset, split)
+    with bar(console, "students") as show:
+        return distillation.distil(
+            bench.reading,
+            split,
+            [lesson for lesson, _ in heard],
+            students=[replace(recipe(f"student-{name}"), descriptors=descriptors) for name in students or INPUTS],
+            weights=weights or distillation.Weights(),
+            seed=seed,
+            folder=bench.folder,
+            trainers=bench.trainers,
+            teachers=[card for _, card in heard],
+            show=show,
+        )
+
+
+def _annotations(where: str, spec_id: str | None, keys: Sequence[bytes]) -> Annotations | None:
+    """Fetch what was written about molecules; None where the store holds nothing and no spec was asked for."""
+    from cluster.embedded import open_store
+    from cluster.store import choose_spec
+    from distill.data.annotations import fetch
+
+    with open_store(where) as store:
+        if spec_id is None and not store.specs():
+            return None
+        return fetch(store, choose_spec(store, spec_id), keys)
+
+
+def _told(reading: Reading) -> str:
+    """Say what was read, and what of it cannot be learnt from."""
+    dataset, annotations = reading.dataset, reading.annotations
+    words = [f"{len(dataset):,} molecules"]
+    words += [f"{len(dataset.invalid):,} rows hold none"] if dataset.invalid else []
+    words += [f"{dataset.duplicates:,} rows repeat one"] if dataset.duplicates else []
+    words += [f"{dataset.conflicts:,} labels contradict each other and are left out"] if dataset.conflicts else []
+    if annotations and annotations.missing:
+        words += [f"{annotations.missing:,} have no annotation: for them there is no language teacher"]
+    return "; ".join(words) + "."
+
+
+def _descriptors(name: str) -> DescriptorSet:
+    from distill.data.features import DESCRIPTOR_SETS
+
+    for known in DESCRIPTOR_SETS:
+        if known == name:
+            return known
+    raise UsageError(f"There are no descriptors '{name}': choose out of {', '.join(DESCRIPTOR_SETS)}.")
+
+
+def _seeds(first: int, number: int) -> range:
+    return range(first, first + number)
