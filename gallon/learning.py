@@ -167,8 +167,9 @@ def evaluate(
     from distill.evaluate.standings import standings
 
     console = console_for(as_json)
+    chosen = [comparison.method(name).name for name in methods.split(",")] if methods else None
     with _learning(data, labels, learning, console, where=store, spec_id=spec_id) as bench:
-        names = methods.split(",") if methods else comparison.defaults(with_texts=bench.reading.annotations is not None)
+        names = chosen or comparison.defaults(with_texts=bench.reading.annotations is not None)
         cases = [comparison.Case(seed=seed, split=bench.split(labels, seed)) for seed in _seeds(labels.seed, seeds)]
         settings = comparison.Settings(
             methods=names, folds=learning.folds, folder=bench.folder, trainers=bench.trainers

@@ -52,8 +52,9 @@ class Reading:
         if reads == "fingerprint":
             scaled = self.scaler(descriptors, split).transform(self.fingerprints(descriptors))
             return f"fingerprint.{descriptors}.{split.sha256[:16]}", Matrix(scaled)
-        digest = self._annotated.sha256[:16]
-        return (f"tokens.{digest}", self.tokens) if reads == "tokens" else (f"embeddings.{digest}", self.embeddings)
+        if reads == "tokens":
+            return f"tokens.{self._read_by}", self.tokens
+        return f"embeddings.{self._read_by}", self.embeddings
 
     def scaler(self, descriptors: DescriptorSet, split: Split) -> Scaler:
         """Return the scale of the fingerprints, from the training molecules alone."""
@@ -85,13 +86,17 @@ class Reading:
     @cached_property
     def embeddings(self) -> Matrix:
         """What the encoder makes of SMILES and annotation; zeros where there is no annotation."""
-        name = f"embeddings-{hashlib.sha256(f'{self.encoder} {self._annotated.sha256}'.encode()).hexdigest()[:16]}"
-        return Matrix(self._kept(name, lambda: embed(self._texts, self.encoder)))
+        return Matrix(self._kept(f"embeddings-{self._read_by}", lambda: embed(self._texts, self.encoder)))
 
     @cached_property
     def tokens(self) -> Inputs:
         """SMILES and annotation as the encoder's tokens."""
         return tokenize(self._texts, self.encoder)
+
+    @property
+    def _read_by(self) -> str:
+        """Digest of the texts and of who reads them."""
+        return hashlib.sha256(f"{self.encoder} {self._annotated.sha256}".encode()).hexdigest()[:16]
 
     @property
     def _texts(self) -> list[str]:

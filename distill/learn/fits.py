@@ -139,7 +139,9 @@ class Batch:
         return name
 
     def _settings(self, recipe: Recipe, inputs: str) -> dict[str, Any]:
-        """Return the recipe's settings, with the number of features where what it reads has one."""
+        """Return the recipe's settings, with what the inputs decide: the number of features, or the encoder."""
+        if recipe.reads == "tokens":
+            return {**recipe.settings, "encoder": self._reading.encoder}
         matrix = getattr(self._inputs[inputs], "values", None)
         if matrix is not None:
             return {**recipe.settings, "features": matrix.shape[1]}
