@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cluster.metrics import TrainingMetrics
 from cluster.training import Fit
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 CHECKPOINT_SECONDS = 30.0
 PREDICT_ROWS = 512
+RUN_DIGITS = 12  # of a fit's id, on the dashboard
 SHARDS = 64  # that the molecules are dealt to where a step takes all of them
 
 
@@ -87,6 +89,7 @@ class Training:
         self._seconds = 0.0
         self._best = Best()
         self._history: list[dict[str, float]] = []
+        self._metrics = TrainingMetrics(fit.id[:RUN_DIGITS], fit.name)
 
     def run(self) -> None:
         """Train to the end, from where it was interrupted, and write the result down."""
@@ -177,7 +180,11 @@ class Training:
         truth = self._columns["labels"][self._part.places(self._group.mine(valid))]
         both = self._group.gather((truth, prediction))
         score = self._fit.score(*(np.concatenate(column) for column in zip(*both, strict=True)))
-        self._history.append({"epoch": self._epoch, **terms, "loss": sum(terms.values()), "score": score})
+        loss = sum(terms.values())
+        self._history.append({"epoch": self._epoch, **terms, "loss": loss, "score": score})
+        if not self._group.number:
+            self._metrics.trained(len(self._fit.train), loss)
+            self._metrics.validated(score)
         if not self._best.epoch or score > self._best.score:
             weights = {name: value.detach().cpu().clone() for name, value in self._learner.state_dict().items()}
             self._best = Best(score, self._epoch, weights)

@@ -59,7 +59,8 @@ STORE_MAX_BYTES = Level("gallon_store_max_bytes", "Memory that Redis may use (ma
 
 # Counted by trainings
 TRAINED = Count("gallon_trained_molecules", "Molecules that a model was trained on, every epoch anew.", "model")
-LOSS = Level("gallon_loss", "Loss of a model in training.", "model", "split")
+LOSS = Level("gallon_loss", "Loss of a model in training, over the last epoch.", "model")
+SCORE = Level("gallon_validation_score", "Validation score of a model in training; greater is better.", "model")
 
 
 class AnnotatorMetrics:
@@ -180,20 +181,20 @@ class TrainingMetrics:
 
     Args:
         run: id of the training.
-        model: what is trained: `gnn`, `lm`, `student`, ...
+        model: what is trained: `dmpnn`, `lm`, `student-atoms`, ...
     """
 
     def __init__(self, run: str, model: str) -> None:
         self._tags = {"run": run, "model": model}
 
     def trained(self, molecules: int, loss: float) -> None:
-        """Note a stretch of training: how many molecules, and their mean loss."""
+        """Note an epoch: how many molecules, and the loss over them."""
         TRAINED.add(molecules, **self._tags)
-        LOSS.set(loss, **self._tags, split="train")
+        LOSS.set(loss, **self._tags)
 
-    def validated(self, loss: float) -> None:
-        """Note the mean loss on the validation split."""
-        LOSS.set(loss, **self._tags, split="valid")
+    def validated(self, score: float) -> None:
+        """Note the score on the validation part."""
+        SCORE.set(score, **self._tags)
 
 
 def serve_measured(model: Model, settings: EngineSettings, log_path: Path) -> Engine:

@@ -106,9 +106,10 @@ def test_a_training_shows_its_loss_and_its_pace(ray_here) -> None:
     training.trained(64, loss=0.5)
     training.trained(64, loss=0.25)
     training.validated(0.75)
-    samples = wait_for(lambda samples: samples["gallon_loss"], run="a training")
+    samples = wait_for(lambda samples: samples["gallon_validation_score"], run="a training")
     assert samples["gallon_trained_molecules_total"][""] == 128
-    assert samples["gallon_loss"][""] == 1.0
+    assert samples["gallon_loss"][""] == 0.25
+    assert samples["gallon_validation_score"][""] == 0.75
 
 
 def test_every_metric_has_a_name_of_its_own_and_says_what_it_is() -> None:
