@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from cluster.annotate import Pool, Result, annotate
@@ -18,6 +19,9 @@ from teacher.engine import EngineSettings, VllmEngine
 from teacher.models import identify, local_path
 from teacher.spec import Model, PromptRef, Sampling, Spec
 from tests.support.scripted import Script
+
+hypothesis.settings.register_profile("patient", deadline=None)  # no test asserts a time
+hypothesis.settings.load_profile("patient")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

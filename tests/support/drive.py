@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
 from cluster.annotate import Pool, Result, annotate
+from cluster.brakes import Brakes
 from cluster.embedded import open_store
 from cluster.library import resolve
 from cluster.ray_session import ray_session
@@ -33,6 +35,7 @@ def main() -> None:
     parser.add_argument("--poison", action="append", default=[], help="SMILES of a molecule that kills the engine")
     parser.add_argument("--texts", type=Path, help="JSON list of what the engine writes instead of the truth")
     parser.add_argument("--concurrency", type=int, default=16)
+    parser.add_argument("--stall-minutes", type=float, default=math.inf)
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, interrupt)
     try:
@@ -62,6 +65,7 @@ def _run(arguments: argparse.Namespace) -> Result:
             store=store,
             session=session,
             engine=script,
+            brakes=Brakes(max_error_rate=1.0, stall_minutes=arguments.stall_minutes),
             pool=Pool(concurrency=arguments.concurrency),
         )
 
