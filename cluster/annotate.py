@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from cluster.annotator import Annotator
 from cluster.brakes import Brakes, Watch, braked
+from cluster.causes import causes
 from cluster.connection import StoreGoneError
 from cluster.job import EngineFactory, Job
 from cluster.library import Source, count
@@ -208,9 +209,4 @@ def _drive(dataset: ray.data.Dataset) -> None:
 
 def _cause(error: BaseException) -> BaseException:
     """Return the error of ours that a worker raised, out of those that Ray has wrapped around it."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, GallonError):
-            return seen
-        seen = getattr(seen, "cause", None) or seen.__cause__
-    return error
+    return next((seen for seen in causes(error) if isinstance(seen, GallonError)), error)

@@ -55,8 +55,8 @@ def batches(fit: Fit, epoch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     by_shard = shuffled[np.argsort(shards[shuffled], kind="stable")]  # the members of each shard, in a random order
     first = np.searchsorted(shards[by_shard], shards[by_shard])
     step = np.arange(len(rows)) - first
-    for number in range(step.max(initial=-1) + 1):
-        members = by_shard[step == number]
+    in_order = by_shard[np.argsort(step, kind="stable")]
+    for members in np.split(in_order, np.cumsum(np.bincount(step))[:-1]):
         yield rows[members], shards[members]
 
 

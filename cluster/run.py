@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -15,6 +14,7 @@ from typing import Any, Literal
 import psutil
 
 from cluster.connection import StoreError, StoreGoneError
+from cluster.periodic import every
 from cluster.record import Ledger
 from cluster.store import Heartbeat, Store
 from teacher.spec import Spec
@@ -47,28 +47,23 @@ class Run:
     @contextmanager
     def alive(self) -> Iterator[None]:
         """Give signs of life while the body runs, so that no other run takes up what this one has claimed."""
-        done = threading.Event()
 
         def beat() -> None:
             self._store.beat(self.id, self._spec.id, socket.gethostname(), os.getpid(), ALIVE_SECONDS)
 
-        def keep_beating() -> None:
-            while not done.wait(BEAT_SECONDS):
-                with suppress(StoreError):  # the run itself meets the same failure and says so
-                    beat()
+        def try_to_beat() -> None:
+            with suppress(StoreError):  # the run itself meets the same failure and says so
+                beat()
 
         beat()
-        thread = threading.Thread(target=keep_beating, name="heartbeat", daemon=True)
-        thread.start()
         gone = False
         try:
-            yield
+            with every(BEAT_SECONDS, try_to_beat, "heartbeat"):
+                yield
         except StoreGoneError:
             gone = True  # and waiting for it once more helps nobody
             raise
         finally:
-            done.set()
-            thread.join()
             if not gone:
                 with suppress(StoreError):
                     self._store.stop_beating(self.id)

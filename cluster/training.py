@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from cluster.causes import causes
+from cluster.periodic import every
 from teacher.errors import GallonError
 from teacher.inputs import Inputs
 
@@ -275,22 +276,15 @@ def _watched(folder: Path, fits: Sequence[str], show: Callable[[Done], None] | N
     if show is None:
         yield
         return
-    ended = Event()
 
-    def keep_showing() -> None:
-        while not ended.wait(LOOK_SECONDS):
-            show(Done(sum(is_done(folder, fit) for fit in fits), len(fits)))
+    def show_now() -> None:
+        show(Done(sum(is_done(folder, fit) for fit in fits), len(fits)))
 
-    thread = Thread(target=keep_showing, name="training-progress", daemon=True)
-    thread.start()
-    try:
+    with every(LOOK_SECONDS, show_now, "training-progress"):
         yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 def _root(error: BaseException) -> BaseException:
     """Return the error at the bottom of those that Ray has wrapped around it."""
-    below = getattr(error, "cause", None) or error.__cause__
-    return error if below is None else _root(below)
+    *_, bottom = causes(error)
+    return bottom

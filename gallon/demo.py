@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -28,11 +28,8 @@ from gallon.show import (
     print_summary,
     print_table,
     print_trained,
+    screened_facts,
 )
-
-if TYPE_CHECKING:
-    pass
-
 
 DEMO_TEACHERS, DEMO_FOLDS = ("dmpnn", "lm"), 3
 
@@ -86,7 +83,7 @@ def demo(
         others = resolve([f"{RDConfig.RDDataDir}/NCI/first_5K.smi"])
         with counter(console) as show:
             screened = score(others, student.path, scores, limit=limit, session=session, show=show)
-    facts = {**asdict(screened), "rows_per_second": round(screened.rows_per_second, 1), "path": str(scores)}
+    facts = screened_facts(screened, scores)
     if as_json:
         models = [facts_of(model) for model in (*teachers, student)]
         print_json({"spec": made.id, **asdict(result.ledger), "models": models, "screened": facts})

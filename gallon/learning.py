@@ -36,6 +36,7 @@ from gallon.show import (
     print_standings,
     print_table,
     print_trained,
+    screened_facts,
 )
 from teacher.errors import UsageError
 
@@ -170,7 +171,10 @@ def evaluate(
     chosen = [comparison.method(name).name for name in methods.split(",")] if methods else None
     with _learning(data, labels, learning, console, where=store, spec_id=spec_id) as bench:
         names = chosen or comparison.defaults(with_texts=bench.reading.annotations is not None)
-        cases = [comparison.Case(seed=seed, split=bench.split(labels, seed)) for seed in _seeds(labels.seed, seeds)]
+        cases = [
+            comparison.Case(seed=seed, split=bench.split(labels, seed))
+            for seed in range(labels.seed, labels.seed + seeds)
+        ]
         settings = comparison.Settings(
             methods=names, folds=learning.folds, folder=bench.folder, trainers=bench.trainers
         )
@@ -210,7 +214,7 @@ def screen(
     console = console_for(as_json)
     with ray_session(ray) as session, counter(console) as show:
         screened = score(sources, student, out, limit=limit, session=session, show=show)
-    facts = {**asdict(screened), "rows_per_second": round(screened.rows_per_second, 1), "path": str(out)}
+    facts = screened_facts(screened, out)
     if as_json:
         print_json(facts)
     else:
@@ -348,7 +352,3 @@ def _descriptors(name: str) -> DescriptorSet:
         if known == name:
             return known
     raise UsageError(f"There are no descriptors '{name}': choose out of {', '.join(DESCRIPTOR_SETS)}.")
-
-
-def _seeds(first: int, number: int) -> range:
-    return range(first, first + number)

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
     from cluster.annotate import Result
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from distill.data.reading import Reading
     from distill.evaluate.comparison import Case
     from distill.evaluate.standings import Standing
+    from distill.learn.screening import Screened
     from distill.learn.teach import Trained
     from teacher.spec import Spec
 
@@ -98,6 +101,11 @@ def print_table(title: str, facts: dict[str, Any]) -> None:
 def facts_of(model: Trained) -> dict[str, Any]:
     """Return what is known of a trained model, fit for JSON."""
     return {**asdict(model), "path": str(model.path)}
+
+
+def screened_facts(screened: Screened, out: Path) -> dict[str, Any]:
+    """Return what came of a screening, fit for JSON."""
+    return {**asdict(screened), "rows_per_second": round(screened.rows_per_second, 1), "path": str(out)}
 
 
 def print_trained(trained: Sequence[Trained]) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from distill.data.annotations import Annotations
 from distill.data.dataset import Dataset
 from distill.data.features import DescriptorSet, Scaler, fingerprint_features
+from distill.data.kept import kept
 from teacher.errors import UsageError
 from teacher.graphs import Graphs
 from teacher.inputs import Inputs, Matrix
@@ -113,13 +114,4 @@ class Reading:
         return self.annotations
 
     def _kept(self, name: str, compute: Callable[[], NDArray[np.float32]]) -> NDArray[np.float32]:
-        from safetensors.numpy import load_file, save_file
-
-        file = self.folder / f"{name}.safetensors"
-        if not file.is_file():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            aside = file.with_suffix(".new")
-            save_file({"values": compute()}, aside)
-            aside.rename(file)
-        values: NDArray[np.float32] = load_file(file)["values"]
-        return values
+        return kept(self.folder / f"{name}.safetensors", compute)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill.data.features import fingerprint_features
+from distill.data.kept import kept
 from distill.evaluate.baselines import BASELINES, Baseline, Examples
 
 if TYPE_CHECKING:
@@ -37,16 +38,8 @@ class Kept:
 
     def predict(self, split: Split, seed: int, settings: Mapping[str, Any] | None = None) -> NDArray[np.float32]:
         """Return the predictions for all molecules, (molecules, targets), of a model of the training part."""
-        from safetensors.numpy import load_file, save_file
-
         file = self.folder / f"{self._id(split, seed, settings)}.safetensors"
-        if not file.is_file():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            aside = file.with_suffix(".new")
-            save_file({"prediction": self._fit_and_predict(split, seed, settings)}, aside)
-            aside.rename(file)
-        prediction: NDArray[np.float32] = load_file(file)["prediction"]
-        return prediction
+        return kept(file, lambda: self._fit_and_predict(split, seed, settings))
 
     def _fit_and_predict(self, split: Split, seed: int, settings: Mapping[str, Any] | None) -> NDArray[np.float32]:
         dataset, inputs = self.reading.dataset, self._inputs()

@@ -145,7 +145,7 @@ class Batch:
         matrix = getattr(self._inputs[inputs], "values", None)
         if matrix is not None:
             return {**recipe.settings, "features": matrix.shape[1]}
-        return {**recipe.settings, "features": 0} if recipe.role == "student" else dict(recipe.settings)
+        return dict(recipe.settings)
 
 
 def digest(array: NDArray[Any]) -> str:

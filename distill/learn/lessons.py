@@ -17,7 +17,7 @@ import numpy as np
 
 from distill.data.dataset import Dataset
 from distill.data.reading import Reading
-from distill.data.splits import Split, folds
+from distill.data.splits import PARTS, Split, folds
 from distill.learn.fits import Batch
 from distill.learn.recipes import Recipe
 from distill.learn.saved import Card, read_card
@@ -107,7 +107,7 @@ def write(lesson: Lesson, reading: Reading, split: Split, file: Path) -> None:
 
     dataset = reading.dataset
     part = np.empty(len(dataset), dtype=object)
-    for name in ("train", "valid", "test"):
+    for name in PARTS:
         part[getattr(split, name)] = name
     shown = 1 / (1 + np.exp(-lesson.prediction)) if dataset.kind == "classification" else lesson.prediction
     columns = {
@@ -139,10 +139,10 @@ def read_all(folders: Sequence[Path], dataset: Dataset, split: Split) -> list[tu
     Raises:
         UsageError: a folder holds no teacher, or one of another dataset or another split.
     """
-    return [(_read(folder, dataset, split), read_card(folder)) for folder in folders]
+    return [_read(folder, dataset, split) for folder in folders]
 
 
-def _read(folder: Path, dataset: Dataset, split: Split) -> Lesson:
+def _read(folder: Path, dataset: Dataset, split: Split) -> tuple[Lesson, Card]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -163,6 +163,7 @@ def _read(folder: Path, dataset: Dataset, split: Split) -> Lesson:
     classes = dataset.kind == "classification"
     sure = np.clip(shown.astype(np.float64), LEAST_PROBABILITY, 1 - LEAST_PROBABILITY) if classes else shown
     prediction = np.log(sure / (1 - sure)) if classes else sure
-    return Lesson(
+    lesson = Lesson(
         teacher=card.recipe, prediction=prediction.astype(np.float32), representation=representation, fold=fold
     )
+    return lesson, card

@@ -133,7 +133,6 @@ class Model:
     """
 
     def __init__(self, folder: Path) -> None:
-        import torch
         from safetensors import SafetensorError
         from safetensors.numpy import load_file as load_arrays
         from safetensors.torch import load_file
@@ -147,8 +146,6 @@ class Model:
             scaler = load_arrays(folder / "scaler.safetensors") if self._recipe.reads == "fingerprint" else None
             self._scaler = Scaler.from_arrays(scaler) if scaler else None
             features = {"features": len(self._scaler.keep)} if self._scaler else {}
-            if self._recipe.role == "student" and not self._scaler:
-                features = {"features": 0}
             self._network = self._recipe.build(len(self.card.targets), **{**self.card.settings, **features})
             prefix = "network."
             inside = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
@@ -158,10 +155,11 @@ class Model:
             reason = str(error).split("\n", maxsplit=1)[0]
             raise UsageError(f"The model in {folder} is damaged ({reason}): train it again.") from None
         self._network.eval()
-        self._no_gradients = torch.inference_mode
 
     def predict(self, mols: list[Mol]) -> NDArray[np.float32]:
         """Return probabilities of classes and values in the labels' units: (molecules, targets)."""
+        import torch
+
         from distill.data.features import fingerprint_features
         from teacher.graphs import Graphs
         from teacher.inputs import Inputs, Matrix
@@ -171,7 +169,7 @@ class Model:
             inputs = Matrix(self._scaler.transform(fingerprint_features(mols, self.card.descriptors)))
         else:
             inputs = Graphs.of(mols)
-        with self._no_gradients():
+        with torch.inference_mode():
             scores, _ = self._network(inputs.batch(np.arange(len(mols))))
         values = scores.numpy() * self._deviations + self._means
         classes = np.array([target.kind == "classification" for target in self.card.targets])

@@ -18,17 +18,17 @@ Input = Literal["atoms", "atoms-1hop", "fingerprint"]
 INPUTS: tuple[Input, ...] = ("atoms", "atoms-1hop", "fingerprint")
 
 
-def student(targets: int, *, reads: Input, features: int, width: int, layers: int, dropout: float) -> nn.Module:
+def student(targets: int, *, reads: Input, width: int, layers: int, dropout: float, features: int = 0) -> nn.Module:
     """Return a student.
 
     Args:
         targets: numbers to predict.
         reads: "atoms" (GALLON's own: the raw features of each atom), "atoms-1hop" (with those of its bonds and
             neighbours, which an MLP may be given beforehand; MuGSI, arXiv 2406.19832), or "fingerprint".
-        features: of a fingerprint; not used for atoms.
         width: of the hidden layers and the representation.
         layers: hidden layers.
         dropout: after each of them.
+        features: of a fingerprint; not used for atoms.
     """
     if reads == "fingerprint":
         return _of_vectors(targets, features, width, layers, dropout)
