@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 
 
 INTERRUPTED = 130  # the exit status of a program that Ctrl-C ended
-DEMO_TEACHERS, DEMO_FOLDS = ("dmpnn", "lm"), 3
 TINY_IMAGE_SIZE = 224  # what its vision tower sees
 IMAGE_SIZE = 500  # GALLON (arXiv 2406.01032)
 
@@ -135,27 +134,6 @@ def verify(
             f"{len(defects):,} defects were found under spec {chosen.id}, the first one: {defects[0]}. "
             "Somebody else wrote to this store, or it was damaged: restore it from a backup."
         )
-
-
-def status(store: StoreOption = DEFAULT_STORE, as_json: AsJson = False) -> None:
-    """Show what the store holds: the ledger of every spec, and the latest runs.
-
-    Example: `gallon status --store redis://10.0.0.5`
-    """
-    from cluster.embedded import open_store
-    from cluster.status import status as look
-
-    with open_store(store) as opened:
-        found = look(opened)
-    if as_json:
-        print_json(found)
-        return
-    if not found["specs"]:
-        raise UsageError("The store is empty: run 'gallon annotate' first, or name another with --store.")
-    for spec in found["specs"]:
-        print_table(f"Spec {spec.pop('spec')}", spec)
-    for run in found["runs"]:
-        print_table(f"Run {run.pop('run')}", run)
 
 
 def dead(

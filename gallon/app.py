@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from gallon import annotation, demo, learning
+from gallon import annotation, demo, learning, looking
 from gallon.annotation import INTERRUPTED
 from teacher.errors import GallonError
 
@@ -20,11 +20,12 @@ app = typer.Typer(
 )
 for command in (
     annotation.annotate,
-    annotation.status,
+    looking.status,
     annotation.verify,
     annotation.dead,
     annotation.export,
     annotation.import_,
+    looking.report,
     learning.teach,
     learning.distill,
     learning.evaluate,

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +13,7 @@ from distill.evaluate import plots
 from distill.evaluate.comparison import METHODS, REFERENCE, Case, Run
 from distill.evaluate.standings import CONFIDENCE, Standing
 from distill.learn.metrics import better, main_metric, score
+from distill.report.html import environment
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from distill.data.dataset import Dataset, Target
     from distill.data.table import Kind
 
-TEMPLATE = "report.html.j2"
+TEMPLATE = "evaluate/comparison.html.j2"
 WORST = 12  # molecules that are drawn
 TARGETS_LISTED = 20  # with their numbers of labels
 METRICS = {"roc_auc": "ROC-AUC", "rmse": "RMSE"}
@@ -45,33 +44,26 @@ def page(
         runs: of all methods and seeds.
         rows: of the table.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    # What comes from data (names, SMILES, targets) is escaped wherever it stands; the pictures alone are not.
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"number": _number, "signed": _signed}
     reference, view = _reference(rows, dataset.kind), View.of(dataset, cases[0], runs)
-    return environment.get_template(TEMPLATE).render(
-        **made_of,
-        kind=dataset.kind,
-        rows=rows,
-        summaries={row.method: METHODS[row.method].summary for row in rows},
-        metric=METRICS[main_metric(dataset.kind)],
-        confidence=f"{CONFIDENCE:.0%}",
-        seeds=[case.seed for case in cases],
-        reference=reference,
-        compared=any(row.difference is not None for row in rows),
-        left_out=int(max((run.test["left_out"] for run in runs), default=0)),
-        listed=TARGETS_LISTED,
-        view=view,
-        plots=_plots(view) if view else [],
-        misses=_misses(view, dataset, reference) if view else [],
+    return (
+        environment()
+        .get_template(TEMPLATE)
+        .render(
+            **made_of,
+            kind=dataset.kind,
+            rows=rows,
+            summaries={row.method: METHODS[row.method].summary for row in rows},
+            metric=METRICS[main_metric(dataset.kind)],
+            confidence=f"{CONFIDENCE:.0%}",
+            seeds=[case.seed for case in cases],
+            reference=reference,
+            compared=any(row.difference is not None for row in rows),
+            left_out=int(max((run.test["left_out"] for run in runs), default=0)),
+            listed=TARGETS_LISTED,
+            view=view,
+            plots=_plots(view) if view else [],
+            misses=_misses(view, dataset, reference) if view else [],
+        )
     )
 
 
@@ -174,14 +166,3 @@ def _misses(view: View, dataset: Dataset, reference: str) -> list[Miss]:
         )
         for place in worst
     ]
-
-
-def _number(value: float | None) -> str:
-    """Write a number with three decimals, or three digits where those would show nothing, or too much."""
-    if value is None or math.isnan(value):
-        return "–"
-    return f"{value:.3f}" if value == 0 or 0.0005 <= abs(value) < 1000 else f"{value:.3g}"
-
-
-def _signed(value: float) -> str:
-    return f"{'−' if value < 0 else '+'}{_number(abs(value))}"

@@ -1,39 +1,19 @@
-"""Pictures of a report, as SVG that stands inside an HTML page: how a method predicts, and drawn molecules.
-
-Nothing in them is text out of the data, so there is nothing to escape. Lines and points are of colours that show on a
-light ground and on a dark one; text takes its colour from the page.
-"""
+"""Pictures of a comparison, as SVG that stands inside an HTML page: how a method predicts, and drawn molecules."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
-from io import StringIO
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from distill.report.svg import BLUE, GREY, figure, inline
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.typing import RcKeyType
     from numpy.typing import NDArray
 
-SIDE = 2.0  # inches; the page shows it larger, and its letters with it
 MOST_POINTS = 500  # that are drawn one by one; more become a picture of pixels, which does not grow with them
-DOTS_PER_INCH = 200
-GREY, BLUE = "#808080", "#3b82c4"
-STYLE: dict[RcKeyType, Any] = {
-    "svg.fonttype": "none",  # letters as letters: a tenth of the size of letters as paths
-    "svg.hashsalt": "gallon",  # the same picture from the same numbers
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 8,
-    "axes.edgecolor": GREY,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": GREY,
-    "ytick.color": GREY,
-}
-NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 DRAWING = 240, 180  # pixels
 
 
@@ -54,7 +34,7 @@ def parity(truth: NDArray[Any], prediction: NDArray[Any], limits: tuple[float, f
         axes.plot(truth, shown, "o", color=BLUE, alpha=0.6, markersize=3, markeredgewidth=0, rasterized=many)
         axes.set(xlim=limits, ylim=limits, xlabel="measured", ylabel="predicted")
 
-    return _square(draw, key)
+    return figure(draw, key)
 
 
 def roc(truth: NDArray[Any], prediction: NDArray[Any], key: str) -> str:
@@ -74,7 +54,7 @@ def roc(truth: NDArray[Any], prediction: NDArray[Any], key: str) -> str:
         axes.plot(false_positives, true_positives, color=BLUE, linewidth=1.5)
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="false positive rate", ylabel="true positive rate")
 
-    return _square(draw, key)
+    return figure(draw, key)
 
 
 def limits_of(truth: NDArray[Any], predictions: Sequence[NDArray[Any]]) -> tuple[float, float]:
@@ -95,30 +75,4 @@ def structure(smiles: str) -> str:
     drawer = rdMolDraw2D.MolDraw2DSVG(*DRAWING)
     rdMolDraw2D.PrepareAndDrawMolecule(drawer, mol_of(smiles))
     drawer.FinishDrawing()
-    return _inline(drawer.GetDrawingText())
-
-
-def _square(draw: Callable[[Axes], None], key: str) -> str:
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context(STYLE), StringIO() as text:
-        figure = Figure(figsize=(SIDE, SIDE), layout="constrained")
-        axes = figure.subplots()
-        axes.set_box_aspect(1)
-        draw(axes)
-        figure.savefig(text, format="svg", transparent=True, dpi=DOTS_PER_INCH, metadata=NO_METADATA)
-        return _with_ids_of_its_own(_inline(text.getvalue()), key)
-
-
-def _inline(svg: str) -> str:
-    """Leave out what a file needs and an element of a page does not: prologue, namespaces, styles for all, spaces."""
-    element = svg[svg.index("<svg") :]
-    element = re.sub(r"<!--.*?-->|<style.*?</style>", "", element, flags=re.DOTALL)
-    element = re.sub(r"""\s+(?:xmlns(?::\w+)?|xml:space)=(?:"[^"]*"|'[^']*')""", "", element)
-    return re.sub(r">\s+<", "><", element).strip()
-
-
-def _with_ids_of_its_own(svg: str, key: str) -> str:
-    """Put a word before all ids, since matplotlib numbers them from one in each picture."""
-    return re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{key}-", svg)
+    return inline(drawer.GetDrawingText())

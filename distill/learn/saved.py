@@ -46,6 +46,7 @@ class Card:
         teachers: of a student, the cards of its teachers.
         metrics: of each part of the split.
         best_epoch, epochs, seconds: of the training.
+        history: of each epoch the terms of the loss, the loss, and the validation score.
         versions: of the software that made it.
     """
 
@@ -62,6 +63,7 @@ class Card:
     best_epoch: int = 0
     epochs: int = 0
     seconds: float = 0.0
+    history: Sequence[Mapping[str, float]] = ()
     versions: Mapping[str, str] = field(default_factory=lambda: {name: version(name) for name in PACKAGES})
 
 
@@ -95,6 +97,7 @@ def save(
         best_epoch=outcome.best_epoch,
         epochs=outcome.epochs,
         seconds=outcome.seconds,
+        history=outcome.history,
     )
     aside = folder.with_name(f"{folder.name}.new")
     shutil.rmtree(aside, ignore_errors=True)

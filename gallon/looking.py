@@ -1,0 +1,65 @@
+"""The commands that only look: how runs stand, and what one of them made."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gallon.options import DEFAULT_STORE, AsJson, StoreOption
+from gallon.show import console_for, counter, print_json, print_table
+from teacher.errors import UsageError
+
+
+def status(store: StoreOption = DEFAULT_STORE, as_json: AsJson = False) -> None:
+    """Show what the store holds: the ledger of every spec, and the latest runs.
+
+    Example: `gallon status --store redis://10.0.0.5`
+    """
+    from cluster.embedded import open_store
+    from cluster.status import status as look
+
+    with open_store(store) as opened:
+        found = look(opened)
+    if as_json:
+        print_json(found)
+        return
+    if not found["specs"]:
+        raise UsageError("The store is empty: run 'gallon annotate' first, or name another with --store.")
+    for spec in found["specs"]:
+        print_table(f"Spec {spec.pop('spec')}", spec)
+    for run in found["runs"]:
+        print_table(f"Run {run.pop('run')}", run)
+
+
+def report(
+    run: Annotated[str | None, typer.Argument(help="Beginning of a run's id; default: the latest run.")] = None,
+    *,
+    out: Annotated[Path | None, typer.Option(help="The page; default: gallon-report-RUN.html.")] = None,
+    gallery: Annotated[int, typer.Option(min=0, help="Molecules in the gallery, at most.")] = 100_000,
+    learned: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder of `gallon teach`, `distill` or `evaluate` to show too; may be given several times."),
+    ] = None,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Write one HTML page about a run: ledger, pace, agreement with RDKit, dead letters, and a gallery to search.
+
+    The page needs no network and no other file. 100,000 molecules are some 50 MB, and take a few minutes on two cores.
+
+    Example: `gallon report --learned gallon-models/esol`
+    """
+    from cluster.embedded import open_store
+    from distill.report.run import write
+
+    console = console_for(as_json)
+    with open_store(store) as opened, counter(console) as show:
+        written = write(opened, run, out, most=gallery, folders=learned or (), show=show)
+    if as_json:
+        print_json({**asdict(written), "path": str(written.path)})
+    else:
+        shown = f"{written.shown:,} of {written.records:,} records of run {written.run}"
+        typer.echo(f"{shown}: {written.path} ({written.bytes / 1e6:.1f} MB)")

@@ -1,0 +1,45 @@
+"""A real Chromium, where there is one: what it says on its console is kept, and nothing may come from the network."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+
+
+@contextmanager
+def opened(page: Path, **options: Any) -> Iterator[Any]:
+    """Open a file and yield Playwright's page; fail at the end if there was an error on it or a request from it.
+
+    Args:
+        page: an HTML file.
+        options: of Playwright's `new_context`: the size of the window, the colour scheme.
+    """
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs 'pip install playwright'")
+    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    if program is None:
+        pytest.skip("needs Chromium (Debian's package chromium)")
+    complaints: list[str] = []
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        shown = browser.new_context(**options).new_page()
+        shown.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
+        shown.on("pageerror", lambda error: complaints.append(str(error)))
+        shown.on("request", lambda request: request.url == page.as_uri() or complaints.append(request.url))
+        shown.goto(page.as_uri())
+        yield shown
+        browser.close()
+    assert complaints == []
+
+
+def expected(place: Any) -> Any:
+    """Return Playwright's assertions about a place of the page, which wait until they hold."""
+    from playwright.sync_api import expect
+
+    return expect(place)
