@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from cluster.ray_session import RaySession
 
 NO_BRAKES = Brakes(max_error_rate=1.0, stall_minutes=float("inf"))
+COUNT_AFTER_SECONDS = 60.0
 WAIT_SECONDS = 5.0  # between looks at what another run has left to do
 
 
@@ -119,13 +120,14 @@ def annotate(
     )
     meter = ProgressMeter(store, run.id, len(sources))
     interrupted = False
-    # The library is read once more for its length only where somebody sees how long the run takes yet.
-    count_rows = partial(count, sources, limit) if show or not session.local else None
+    # The library is read once more for its length, at once only where somebody sees how long the run takes yet.
+    count_after = 0.0 if show or not session.local else COUNT_AFTER_SECONDS
     shows: list[Callable[[Progress], None]] = [partial(publish, store=store, run=run.id)]
     if show:
         shows.append(show)
+    watching = watched(meter, partial(_expected, run, sources, limit), shows, count_after)
     try:
-        with run.alive(), watched(meter, count_rows, shows), braked(Watch(brakes, store, run.id, len(sources))):
+        with run.alive(), watching, braked(Watch(brakes, store, run.id, len(sources))):
             _drive(_pipeline(sources, limit, job, session, pool))
             while _others_left_some(run):
                 _drive(_pipeline(sources, limit, job, session, pool))
@@ -137,6 +139,13 @@ def annotate(
         raise
     ledger = run.end("interrupted" if interrupted else "finished")
     return Result(run=run.id, ledger=ledger, interrupted=interrupted)
+
+
+def _expected(run: Run, sources: Sequence[Source], limit: int | None) -> int:
+    """Count the rows of the library, and note their number with the run."""
+    rows = count(sources, limit)
+    run.expect(rows)
+    return rows
 
 
 def _others_left_some(run: Run) -> bool:

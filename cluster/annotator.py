@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from cluster.job import Job, software_id, software_versions
 from cluster.metrics import AnnotatorMetrics, gpus_held
 from cluster.record import Letter, Record, Stage
+from cluster.signs import Signer
 from cluster.store import FINISHED, HELD, Store
 from teacher.catalog import Picture
 from teacher.checks import RejectedError, check
@@ -73,7 +74,8 @@ class Annotator:
     def __init__(self, job: Job, log_folder: str) -> None:
         self._job = job
         self._store = Store(job.store_url)
-        self._metrics = AnnotatorMetrics(job.run, gpus_held())
+        self._signer = Signer(self._store, job.run, gpus_held())
+        self._metrics = AnnotatorMetrics(job.run, gpus_held(), self._signer)
         self._log_path = Path(log_folder) / f"vllm-{socket.gethostname()}-{os.getpid()}.log"
         self._engine: Future[Engine] | None = None
         self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine-start")
@@ -106,7 +108,7 @@ class Annotator:
             try:
                 self._annotate(engine, tasks)
             except EngineDeadError as error:
-                self._discard(engine)
+                self._discard(engine, error)
                 for task in tasks.values():
                     task.deaths.append(str(error))
                 suspects += tasks.values()
@@ -236,7 +238,7 @@ class Annotator:
                 try:
                     return self._annotate(engine, {task.key: task})
                 except EngineDeadError as error:
-                    self._discard(engine)
+                    self._discard(engine, error)
                     task.deaths.append(str(error))
             times = f"each of the {len(task.deaths)} times" if len(task.deaths) > 1 else "when"
             message = f"The engine died {times} it worked on this molecule: {task.deaths[-1]}"
@@ -300,15 +302,17 @@ class Annotator:
         """Return the engine that runs or starts; start one where there is none."""
         with self._engine_lock:
             if self._engine is None:
+                self._signer.engine("starting")
                 self._engine = self._starter.submit(self._job.engine, self._log_path)
+                self._engine.add_done_callback(lambda _: self._signer.engine("ready"))
             return self._engine
 
-    def _discard(self, engine: Engine) -> None:
+    def _discard(self, engine: Engine, error: EngineDeadError) -> None:
         """Forget a dead engine, once, whichever thread notices first."""
         with self._engine_lock:
             if self._engine is not None and self._engine.done() and self._engine.result() is engine:
                 self._engine = None
-                self._metrics.engine_died()
+                self._metrics.engine_died(str(error))
                 engine.close()
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from cluster.instruments import Count, Level, Spread
 from cluster.progress import Progress
 from cluster.record import Letter, Record
+from cluster.signs import Signer
 from cluster.store import Store
 
 if TYPE_CHECKING:
@@ -71,9 +72,11 @@ class AnnotatorMetrics:
     Args:
         run: id of the run.
         gpus: how many the annotator holds.
+        signer: tells the store of it as well.
     """
 
-    def __init__(self, run: str, gpus: float) -> None:
+    def __init__(self, run: str, gpus: float, signer: Signer) -> None:
+        self._signer = signer
         self._run = run
         self._gpus = gpus
         self._lock = threading.Lock()
@@ -90,6 +93,7 @@ class AnnotatorMetrics:
             with self._lock:
                 self._in_flight += now - noted
                 IN_FLIGHT.set(self._in_flight, run=self._run)
+                self._signer.in_flight = self._in_flight
             noted = now
 
         left(molecules)
@@ -106,9 +110,10 @@ class AnnotatorMetrics:
         """Note an answer that is asked for again, and the check that refused it."""
         RETRIES.add(1, run=self._run, reason=reason)
 
-    def engine_died(self) -> None:
-        """Note the death of an engine."""
+    def engine_died(self, message: str) -> None:
+        """Note the death of an engine, and what it said."""
         ENGINE_DEATHS.add(1, run=self._run)
+        self._signer.engine_died(message)
 
     @contextmanager
     def committing(self, outcomes: Sequence[Record | Letter], tokens: Sequence[tuple[int, int]]) -> Iterator[None]:
@@ -122,6 +127,7 @@ class AnnotatorMetrics:
         yield
         COMMIT_SECONDS.observe(time.monotonic() - begun, run=self._run)
         self._count_outcomes(outcomes)
+        self._signer.ended(outcomes)
         TOKENS.add(sum(prompt for prompt, _ in tokens), run=self._run, kind="prompt")
         TOKENS.add(sum(completion for _, completion in tokens), run=self._run, kind="completion")
         self._count_time()

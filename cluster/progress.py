@@ -24,7 +24,8 @@ class Progress:
         rows: rows read so far; `total_rows` of the library, None while they are being counted.
         todo: molecules found so far that this run is to annotate.
         accepted, dead: what the run has stored.
-        rate: molecules a second, over the last minute; `token_rate` likewise for written tokens.
+        rate: molecules a second, over the last minute, or since the meter was made; `token_rate` likewise for written
+            tokens.
     """
 
     rows: int
@@ -51,7 +52,7 @@ class ProgressMeter:
         self._store = store
         self._run = run
         self._sources = sources
-        self._history: deque[tuple[float, int, int]] = deque([(time.monotonic(), 0, 0)])
+        self._history: deque[tuple[float, int, int]] = deque()
         self.total_rows: int | None = None
 
     def measure(self) -> Progress:
@@ -78,21 +79,27 @@ class ProgressMeter:
 
 @contextmanager
 def watched(
-    meter: ProgressMeter, count_rows: Callable[[], int] | None, shows: Sequence[Callable[[Progress], None]]
+    meter: ProgressMeter,
+    count_rows: Callable[[], int],
+    shows: Sequence[Callable[[Progress], None]],
+    count_after: float = 0.0,
 ) -> Iterator[None]:
     """Show the progress once a second while the body runs, from a thread of its own.
 
     Args:
         meter: measures it.
-        count_rows: counts the rows of the library; None where nobody wants to know how long it takes.
-        shows: take it.
+        count_rows: counts the rows of the library, which reads it once more.
+        shows: take the progress.
+        count_after: seconds before the rows are counted: not worth it in a run that has ended by then.
     """
     done = threading.Event()
+    begun = time.monotonic()
 
     def watch() -> None:
-        meter.total_rows = count_rows() if count_rows else None
         while not done.wait(PERIOD_SECONDS):
             try:
+                if meter.total_rows is None and time.monotonic() - begun >= count_after:
+                    meter.total_rows = count_rows()
                 progress = meter.measure()
                 for show in shows:
                     show(progress)

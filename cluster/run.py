@@ -68,6 +68,11 @@ class Run:
                 with suppress(StoreError):
                     self._store.stop_beating(self.id)
 
+    def expect(self, rows: int) -> None:
+        """Note how many rows the library has, so that whoever follows the run knows how long it takes yet."""
+        self._facts["total_rows"] = rows
+        self._store.keep_run(self.id, {**self._facts, "state": "running"})
+
     def others(self) -> list[str]:
         """Return the other runs of the same spec that are alive."""
         return [run for run in self._store.alive(self._spec.id) if run != self.id]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from cluster.progress import Progress, ProgressMeter
+from cluster.record import Counts
+from cluster.signs import Sign, signs
 from cluster.store import Store
+from teacher.spec import Spec
 
 RUNS_SHOWN = 5
 
@@ -27,13 +31,15 @@ def status(store: Store) -> dict[str, Any]:
                 **asdict(counts),
             }
         )
+    alive = store.alive()
     runs = list(store.runs().items())[-RUNS_SHOWN:]
-    return {"specs": specs, "runs": [_run(store, run, facts) for run, facts in runs]}
+    return {"specs": specs, "runs": [_run(store, run, facts, run in alive) for run, facts in runs]}
 
 
-def _run(store: Store, run: str, facts: dict[str, Any]) -> dict[str, Any]:
+def _run(store: Store, run: str, facts: dict[str, Any], alive: bool) -> dict[str, Any]:
     counted = store.progress(run)
     rows, invalid = store.rows_read(run, len(facts["sources"]))
+    lost = facts["state"] == "running" and not alive
     seconds = facts.get("finished", time.time()) - facts["started"]
     finished = counted["accepted"] + counted["dead"]
     rate = finished / seconds if seconds else 0.0
@@ -41,14 +47,74 @@ def _run(store: Store, run: str, facts: dict[str, Any]) -> dict[str, Any]:
     return {
         "run": run,
         "spec": facts["spec"],
-        "state": facts["state"],
+        "state": "lost" if lost else facts["state"],
         "started": datetime.fromtimestamp(facts["started"], UTC).isoformat(timespec="seconds"),
         "host": facts["host"],
         "rows": rows,
+        "total_rows": facts.get("total_rows"),
         "invalid": invalid,
         "new": counted["accepted"],
         "new_dead": counted["dead"],
         "pending": left,
         "molecules_per_second": round(rate, 2),
-        "eta_seconds": round(left / rate) if rate and facts["state"] == "running" else None,
+        "eta_seconds": round(left / rate) if rate and alive else None,
+        "workers": [asdict(sign) for sign in signs(store, run)] if alive else [],
     }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Followed:
+    """A run that is alive, at one moment.
+
+    Attributes:
+        run, facts: its id, and what the store knows of it.
+        spec: what it annotates under, and `counts` how the molecules of that spec stand.
+        progress: how far it is, and how fast.
+        workers: what its workers have said last.
+    """
+
+    run: str
+    facts: dict[str, Any]
+    spec: Spec
+    counts: Counts
+    progress: Progress
+    workers: list[Sign]
+
+    @property
+    def errors(self) -> list[tuple[float, str]]:
+        """The last errors of all workers, the latest first."""
+        return sorted((error for worker in self.workers for error in worker.errors), reverse=True)
+
+
+class Follower:
+    """Looks at the runs that are alive, again and again; what it has seen before tells how fast they are."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._meters: dict[str, ProgressMeter] = {}
+
+    def look(self) -> list[Followed]:
+        """Return the runs that are alive.
+
+        Raises:
+            StoreError: Redis failed.
+        """
+        alive, specs = self._store.alive(), self._store.specs()
+        runs = {run: facts for run, facts in self._store.runs().items() if run in alive}
+        self._meters = {
+            run: self._meters.get(run) or ProgressMeter(self._store, run, len(facts["sources"]))
+            for run, facts in runs.items()
+        }
+        return [self._followed(run, facts, specs[facts["spec"]]) for run, facts in runs.items()]
+
+    def _followed(self, run: str, facts: dict[str, Any], spec: Spec) -> Followed:
+        meter = self._meters[run]
+        meter.total_rows = facts.get("total_rows")
+        return Followed(
+            run=run,
+            facts=facts,
+            spec=spec,
+            counts=self._store.counts(spec.id),
+            progress=meter.measure(),
+            workers=signs(self._store, run),
+        )

@@ -15,6 +15,7 @@ Keys (`b` is the bucket, the first byte of the molecule's key in hexadecimal; in
     gallon:specs, gallon:prompts, gallon:software, gallon:runs    hash: id -> JSON
     gallon:parsed:<digest>       string: the molecule keys of a stretch of library rows (for a while)
     gallon:alive                 hash: run -> JSON of its last `Heartbeat`
+    gallon:{<run>}:workers       hash: worker -> JSON of its last `Sign` and its time (while the run lasts)
 """
 
 from __future__ import annotations
@@ -177,6 +178,18 @@ class Store:
         now = self._now() if beats else 0.0
         return {run: beat for run, beat in beats.items() if beat.until > now and spec_id in {None, beat.spec}}
 
+    def sign(self, run: str, worker: str, facts: dict[str, Any]) -> None:
+        """Note what a worker of a run says of itself, and when."""
+        with store_errors(self.url):
+            self._redis.hset(f"gallon:{{{run}}}:workers", worker, json.dumps({**facts, "time": self._now()}))
+
+    def signs(self, run: str) -> dict[str, dict[str, Any]]:
+        """Return what each worker of a run has said last, and as `age` how many seconds ago."""
+        said = {worker: json.loads(text) for worker, text in self._hash(f"gallon:{{{run}}}:workers").items()}
+        with store_errors(self.url):
+            now = self._now() if said else 0.0
+        return {worker: {"age": max(0.0, now - facts.pop("time")), **facts} for worker, facts in said.items()}
+
     def _now(self) -> float:
         seconds, microseconds = self._redis.time()
         return float(seconds) + microseconds / 1e6
@@ -329,7 +342,8 @@ class Store:
 
     def forget_members(self, run: str) -> None:
         """Drop what only a run in progress needs."""
-        self._pipeline(lambda pipe: [pipe.unlink(_members(b, run)) for b in BUCKETS])
+        names = [*(_members(b, run) for b in BUCKETS), f"gallon:{{{run}}}:workers"]
+        self._pipeline(lambda pipe: [pipe.unlink(name) for name in names])
 
     # Reading back
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -13,14 +14,26 @@ from gallon.show import console_for, counter, print_json, print_table
 from teacher.errors import UsageError
 
 
-def status(store: StoreOption = DEFAULT_STORE, as_json: AsJson = False) -> None:
+def status(
+    watch: Annotated[
+        bool, typer.Option("--follow", help="Keep showing the runs that are alive, until Ctrl-C.")
+    ] = False,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
     """Show what the store holds: the ledger of every spec, and the latest runs.
 
-    Example: `gallon status --store redis://10.0.0.5`
+    With --follow: pace, time left, workers and last errors of the runs that are alive, from any machine that reaches
+    the store.
+
+    Example: `gallon status --follow --store redis://10.0.0.5`
     """
     from cluster.embedded import open_store
     from cluster.status import status as look
 
+    if watch:
+        _follow(store, as_json=as_json)
+        return
     with open_store(store) as opened:
         found = look(opened)
     if as_json:
@@ -31,7 +44,20 @@ def status(store: StoreOption = DEFAULT_STORE, as_json: AsJson = False) -> None:
     for spec in found["specs"]:
         print_table(f"Spec {spec.pop('spec')}", spec)
     for run in found["runs"]:
-        print_table(f"Run {run.pop('run')}", run)
+        print_table(f"Run {run.pop('run')}", {**run, "workers": len(run["workers"]) or None})
+
+
+def _follow(where: str, *, as_json: bool) -> None:
+    from rich.console import Console
+
+    from cluster.embedded import open_store
+    from gallon.follow import follow
+
+    console = Console()
+    if as_json or not console.is_terminal:
+        raise UsageError("--follow draws on a terminal: leave it out to print how things stand now.")
+    with open_store(where) as opened, suppress(KeyboardInterrupt):
+        follow(opened, console)
 
 
 def report(

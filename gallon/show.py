@@ -59,11 +59,12 @@ def _progress_line(progress: Progress) -> str:
     eta = progress.eta_seconds
     return (
         f"{progress.accepted:,} accepted, {progress.dead:,} dead, {progress.rate:,.1f} molecules/s, "
-        f"{progress.token_rate:,.0f} tokens/s, {_duration(eta)} left"
+        f"{progress.token_rate:,.0f} tokens/s, {duration(eta)} left"
     )
 
 
-def _duration(seconds: float | None) -> str:
+def duration(seconds: float | None) -> str:
+    """Say how long something takes; None is not known."""
     if seconds is None:
         return "unknown time"
     minutes, rest = divmod(round(seconds), 60)

@@ -16,6 +16,8 @@ import ray
 from cluster import metrics
 from cluster.instruments import Count, Level, Spread
 from cluster.metrics import AnnotatorMetrics, TrainingMetrics
+from cluster.signs import Signer
+from cluster.store import Store
 from tests.support.scripted import Script
 
 SAMPLE = re.compile(r"^ray_(gallon_\w+)\{(.*)\} (\S+)$", re.MULTILINE)
@@ -92,8 +94,9 @@ def test_the_metrics_of_a_run_move_while_it_runs(watched_run: tuple[Samples, Sam
     assert 80 in (sum(middle["gallon_run_molecules"].values()), sum(end["gallon_run_molecules"].values()))
 
 
-def test_an_annotator_with_gpus_counts_their_time(ray_here) -> None:
-    counted = AnnotatorMetrics("a run with GPUs", gpus=2)
+def test_an_annotator_with_gpus_counts_their_time(ray_here, store: Store) -> None:
+    run = "a run with GPUs"
+    counted = AnnotatorMetrics(run, gpus=2, signer=Signer(store, run, gpus=2))
     time.sleep(0.1)
     with counted.committing([], []):
         pass
