@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 GIB = 2**30
 OVERHEAD_BYTES = GIB  # vLLM and PyTorch themselves, beside weights and KV cache
+LEAST_CPUS = 2  # with one, Ray would wait for ever for a place for the last step of the pipeline
 CPU_CONCURRENCY = 64
 GPU_CONCURRENCY = 256
 
@@ -69,11 +70,16 @@ def plan_pool(
         path: where the model lies, to weigh it.
         settings: of the engine in each annotator.
         workers: the most annotators; None lets the resources decide.
-        wait_for_gpus: whether GPUs that are not there yet will come.
+        wait_for_gpus: whether nodes that are not there yet will come.
 
     Raises:
-        EngineStartError: the machine has too little memory, or the cluster too few GPUs.
+        EngineStartError: the machine has too little memory, or the cluster too few CPUs or GPUs.
     """
+    if session.cpus < LEAST_CPUS and not wait_for_gpus:
+        raise EngineStartError(
+            f"The Ray cluster has {session.cpus:g} CPU(s) and a run needs {LEAST_CPUS}, to read and parse beside the "
+            "annotators: give its nodes more, or give --wait-for-gpus if an autoscaler brings nodes."
+        )
     if on_cpu():
         _check_memory(path, settings, workers or 1, session)
         return Pool(workers=workers or 1, concurrency=settings.max_num_seqs)

@@ -1,0 +1,58 @@
+"""Whether a run fits a cluster is found out before anything is started."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cluster import resources
+from cluster.annotate import Pool
+from cluster.ray_session import RaySession
+from cluster.resources import plan_pool
+from teacher.engine import EngineSettings
+from teacher.errors import EngineStartError
+from teacher.models import TINY, local_path
+
+CLUSTER = RaySession(local=False, dashboard=None, logs=Path(), cpus=64, gpus=8, machines=2)
+SETTINGS = EngineSettings(max_num_seqs=16)
+
+
+@pytest.fixture
+def with_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resources, "on_cpu", lambda: False)
+
+
+def plan(
+    session: RaySession, settings: EngineSettings = SETTINGS, workers: int | None = None, wait: bool = False
+) -> Pool:
+    return plan_pool(session, local_path(TINY), settings, workers=workers, wait_for_gpus=wait)
+
+
+def test_a_cluster_of_one_cpu_is_refused_rather_than_waited_for():
+    with pytest.raises(EngineStartError, match=r"has 1 CPU\(s\) and a run needs 2"):
+        plan(replace(CLUSTER, cpus=1))
+    assert plan(replace(CLUSTER, cpus=1), wait=True)
+
+
+@pytest.mark.usefixtures("with_gpus")
+def test_there_are_as_many_annotators_as_the_gpus_allow():
+    assert plan(CLUSTER).workers == 8
+    assert plan(CLUSTER, replace(SETTINGS, tensor_parallel_size=4)).workers == 2
+    assert plan(CLUSTER, replace(SETTINGS, tensor_parallel_size=4)).gpus == 4
+    assert plan(CLUSTER, workers=3).workers == 3
+
+
+@pytest.mark.usefixtures("with_gpus")
+def test_too_few_gpus_are_refused_unless_more_will_come():
+    few = replace(CLUSTER, gpus=1)
+    with pytest.raises(EngineStartError, match=r"needs 2 GPU\(s\) and the Ray cluster has 1"):
+        plan(few, replace(SETTINGS, tensor_parallel_size=2))
+    assert plan(few, replace(SETTINGS, tensor_parallel_size=2), wait=True).workers == 1
+
+
+def test_engines_that_do_not_fit_into_memory_are_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(resources, "on_cpu", lambda: True)
+    with pytest.raises(EngineStartError, match="GiB of memory"):
+        plan(replace(CLUSTER, local=True), workers=100_000)
