@@ -132,7 +132,7 @@ def _why_gone(url: str, error: BaseException) -> str:
     plain = urlsplit(url).scheme.removesuffix(CLUSTER) == "redis"
     if plain and (cause is None or isinstance(cause, ConnectionResetError)):
         return "it hung up; if it speaks TLS only, let the URL begin with rediss://, or else run the same command again"
-    return "start it or correct --store, then run the same command again"
+    return "start it (its log says whether a full disk ended it) or correct --store, then run the same command again"
 
 
 def _without_password(url: str) -> str:

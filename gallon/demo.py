@@ -50,7 +50,7 @@ def demo(
     """Go the whole way with real molecules, on this machine, without network or GPU.
 
     Describes 1,017 sodium-channel inhibitors that come with RDKit, trains a graph and a language teacher of their
-    activity, distils a student, and scores 4,999 other molecules by it.
+    activity, distils a student, scores 4,999 other molecules by it, and writes a page to look at.
 
     Example: `gallon demo --limit 200`
     """
@@ -63,6 +63,7 @@ def demo(
     from distill.data.reading import Reading
     from distill.data.splits import split
     from distill.learn.screening import screen as score
+    from distill.report.run import write as write_page
 
     console = console_for(as_json)
     file, scores = out / "inhibitors.csv", out / "scores.csv"
@@ -83,10 +84,14 @@ def demo(
         others = resolve([f"{RDConfig.RDDataDir}/NCI/first_5K.smi"])
         with counter(console) as show:
             screened = score(others, student.path, scores, limit=limit, session=session, show=show)
+        page = write_page(opened, result.run, out / "report.html", most=len(dataset), folders=[out])
     facts = screened_facts(screened, scores)
     if as_json:
         models = [facts_of(model) for model in (*teachers, student)]
-        print_json({"spec": made.id, **asdict(result.ledger), "models": models, "screened": facts})
+        print_json(
+            {"spec": made.id, **asdict(result.ledger), "models": models, "screened": facts, "report": str(page.path)}
+        )
     else:
         print_trained([*teachers, student])
         print_table("Other molecules, scored by the student", facts)
+        typer.echo(f"\nTo look at in a browser: {page.path}")

@@ -157,8 +157,8 @@ def evaluate(
 ) -> None:
     """Compare baselines, teachers and students on one dataset, over seeds.
 
-    All choices are made on the validation part. Writes `table.json`, `table.csv` and `report.html` into the folder. The
-    same command again goes on where it was stopped.
+    All choices are made on the validation part. Writes `table.json`, `table.csv` and `comparison.html` into the folder.
+    The same command again goes on where it was stopped.
 
     Example: `gallon evaluate esol --data-root moleculenet --seeds 5`
     """

@@ -28,7 +28,7 @@ def write(
     *,
     trials: int,
 ) -> Path:
-    """Write `table.json`, `table.csv` and `report.html`, and return the path of the page.
+    """Write `table.json`, `table.csv` and `comparison.html`, and return the path of the page.
 
     Args:
         folder: where to; is made where it is missing.
@@ -44,7 +44,7 @@ def write(
     text = json.dumps(_finite(facts), indent=2, ensure_ascii=False, allow_nan=False)
     (folder / "table.json").write_text(text + "\n", encoding="utf-8")
     _write_csv(folder / "table.csv", rows)
-    path = folder / "report.html"
+    path = folder / "comparison.html"
     path.write_text(page(made_of, reading.dataset, cases, runs, rows), encoding="utf-8")
     return path
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
     from matplotlib.axes import Axes
 
-COMPARISON = "report.html"  # as `distill.evaluate.report` writes it
+COMPARISON = "comparison.html"  # as `distill.evaluate.report` writes it
 CURVE = (3.0, 2.0)  # inches
 
 

@@ -12,8 +12,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from cluster.audit import audit
 from cluster.embedded import open_store
+from cluster.library import resolve
 from cluster.store import Store
+from cluster.verify import verify
 from tests.chaos.scene import wait_until, write_library
 
 ROWS = 120
@@ -51,6 +54,8 @@ def test_a_killed_engine_is_started_anew_and_nothing_is_lost(run: subprocess.Pop
         again = [record for _, record in records if record.attempts > 1]
         assert 0 < len(again) <= IN_FLIGHT
         assert all(letter.stage != "engine" for _, letter in store.dead_letters(spec_id))
+        assert verify(resolve([str(tmp_path / "library.smi")]), limit=None, spec_id=spec_id, store=store).ok
+        assert list(audit(store, spec_id)) == []
 
 
 def accepted(store: Store) -> int:

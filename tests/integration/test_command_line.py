@@ -73,6 +73,8 @@ def test_the_demo_goes_the_whole_way(own_environment: None, tmp_path: Path) -> N
     assert all(model["metrics"]["test"]["rmse"] > 0 for model in done["models"])
     assert (done["screened"]["rows"], done["screened"]["invalid"]) == (60, 0)
     assert len((tmp_path / "demo" / "scores.csv").read_text().splitlines()) == 61
+    page = Path(done["report"]).read_text()
+    assert "Learnt: demo" in page and "student" in page
 
 
 @pytest.mark.parametrize(
@@ -217,7 +219,8 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on(own_environ
         "annotate": ["--smiles-column", "--limit", "--config", *spec, *engine, *common],
         "demo": ["--limit", "--out", "--config", *spec, *engine, *common],
         "verify": ["--smiles-column", "--limit", "--config", "--spec", "--deep", *spec, *common],
-        "status": common,
+        "status": ["--follow", *common],
+        "report": ["--out", "--gallery", "--learned", *common],
         "dead": ["--spec", "--retry", "--out", *common],
         "export": ["--spec", *common],
         "import": common,
