@@ -348,6 +348,8 @@ class _Stages:
 
 def _filled(prediction: NDArray[np.float32], labels: NDArray[np.float32], kind: Kind) -> NDArray[np.float32]:
     """Put what the training labels say where a teacher could not read a molecule: every row judges all of them."""
+    from scipy.special import logit
+
     mean = np.nanmean(labels, axis=0)
-    guess = np.log(mean / (1 - mean)) if kind == "classification" else mean
+    guess = logit(mean) if kind == "classification" else mean
     return np.where(np.isnan(prediction), guess, prediction).astype(np.float32)

@@ -104,12 +104,13 @@ def write(lesson: Lesson, reading: Reading, split: Split, file: Path) -> None:
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
+    from scipy.special import expit
 
     dataset = reading.dataset
     part = np.empty(len(dataset), dtype=object)
     for name in PARTS:
         part[getattr(split, name)] = name
-    shown = 1 / (1 + np.exp(-lesson.prediction)) if dataset.kind == "classification" else lesson.prediction
+    shown = expit(lesson.prediction) if dataset.kind == "classification" else lesson.prediction
     columns = {
         "key": [key.hex() for key in dataset.keys],
         "smiles": dataset.smiles,
@@ -145,6 +146,7 @@ def read_all(folders: Sequence[Path], dataset: Dataset, split: Split) -> list[tu
 def _read(folder: Path, dataset: Dataset, split: Split) -> tuple[Lesson, Card]:
     import pyarrow as pa
     import pyarrow.parquet as pq
+    from scipy.special import logit
 
     card = read_card(folder)
     if card.dataset["sha256"] != dataset.sha256:
@@ -162,7 +164,7 @@ def _read(folder: Path, dataset: Dataset, split: Split) -> tuple[Lesson, Card]:
         raise UsageError(f"The lesson in {folder} is missing or damaged ({error}): run 'gallon teach' again.") from None
     classes = dataset.kind == "classification"
     sure = np.clip(shown.astype(np.float64), LEAST_PROBABILITY, 1 - LEAST_PROBABILITY) if classes else shown
-    prediction = np.log(sure / (1 - sure)) if classes else sure
+    prediction = logit(sure) if classes else sure
     lesson = Lesson(
         teacher=card.recipe, prediction=prediction.astype(np.float32), representation=representation, fold=fold
     )

@@ -162,6 +162,7 @@ class Model:
     def predict(self, mols: list[Mol]) -> NDArray[np.float32]:
         """Return probabilities of classes and values in the labels' units: (molecules, targets)."""
         import torch
+        from scipy.special import expit
 
         from distill.data.features import fingerprint_features
         from teacher.graphs import Graphs
@@ -176,5 +177,5 @@ class Model:
             scores, _ = self._network(inputs.batch(np.arange(len(mols))))
         values = scores.numpy() * self._deviations + self._means
         classes = np.array([target.kind == "classification" for target in self.card.targets])
-        predicted: NDArray[np.float32] = np.where(classes, 1 / (1 + np.exp(-values)), values).astype(np.float32)
+        predicted: NDArray[np.float32] = np.where(classes, expit(values), values).astype(np.float32)
         return predicted

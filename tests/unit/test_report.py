@@ -6,7 +6,7 @@ import csv
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from itertools import islice
 from pathlib import Path
@@ -24,6 +24,8 @@ from distill.evaluate.plots import MOST_POINTS, limits_of, parity
 from distill.evaluate.report import write
 from distill.evaluate.standings import standings
 from distill.learn.metrics import main_metric, score
+from distill.learn.saved import FORMAT, Card
+from distill.report.learned import learned
 
 MOLECULES = 120
 SCRIPT = "<script>alert('x')</script>"
@@ -232,3 +234,40 @@ def test_a_plot_of_many_points_does_not_grow_with_them():
     limits = limits_of(truth, [truth, truth * 100])
     assert limits[1] < 3
     assert len(parity(truth, truth * 100, limits, "many")) < 100_000
+
+
+def put_model(folder: Path, of: Dataset, history: Sequence[dict[str, float]] = ()) -> None:
+    """Write the card of a model as `gallon teach` does."""
+    card = Card(
+        recipe="gcn",
+        settings={},
+        descriptors="none",
+        targets=of.targets,
+        dataset={"name": of.name, "sha256": of.sha256},
+        split={"kind": "random", "sha256": "0", "description": "random"},
+        seed=0,
+        metrics={"test": {"rmse": 0.5}},
+        history=history,
+    )
+    folder.mkdir(parents=True)
+    (folder / "card.json").write_text(json.dumps({"format": FORMAT, **asdict(card)}))
+
+
+def test_what_was_learnt_can_stand_inside_another_page(tmp_path: Path, numbers: Dataset):
+    history = [{"epoch": epoch, "loss": 1 / epoch, "score": -1 / epoch} for epoch in (1, 2, 3)]
+    folders = [tmp_path / "one", tmp_path / "<b>two"]
+    for folder in folders:
+        report(folder, numbers)
+        put_model(folder / "gcn", numbers, history)
+    both = [learned(folder) for folder in folders]
+    assert [model.metric for each in both for model in each.models] == ["rmse", "rmse"]
+    parsed = Page("".join(f"{each.comparison}{each.models[0].curve}" for each in both))
+    assert parsed.open == []
+    assert len(set(parsed.ids)) == len(parsed.ids)
+    assert not {"h1", "h2", "script"} & set(parsed.tags)
+
+
+def test_a_model_that_was_saved_without_its_history_has_no_curve(tmp_path: Path, numbers: Dataset):
+    put_model(tmp_path / "gcn", numbers)
+    (model,) = learned(tmp_path).models
+    assert model.curve is None
