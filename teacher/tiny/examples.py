@@ -46,8 +46,8 @@ class Lesson:
 
 
 LESSONS = (
-    Lesson(0.74, smiles=True),
-    Lesson(0.08, picture=True),
+    Lesson(0.70, smiles=True),
+    Lesson(0.12, picture=True),
     Lesson(0.16, smiles=True, picture=True),
     Lesson(0.02, smiles=True, picture=True, graph=True),
 )

@@ -58,4 +58,7 @@ def id_of(token: str, tokenizer: Tokenizer) -> int:
     Raises:
         KeyError: it has not.
     """
-    return tokenizer.get_vocab()[token]
+    number = tokenizer.token_to_id(token)  # `get_vocab` would copy the vocabulary at every call
+    if number is None:
+        raise KeyError(token)
+    return number
