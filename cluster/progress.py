@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from cluster.connection import StoreError
+from cluster.periodic import every
 from cluster.store import Store
 
 PERIOD_SECONDS = 1.0
@@ -92,24 +92,15 @@ def watched(
         shows: take the progress.
         count_after: seconds before the rows are counted: not worth it in a run that has ended by then.
     """
-    done = threading.Event()
     begun = time.monotonic()
 
-    def watch() -> None:
-        while not done.wait(PERIOD_SECONDS):
-            try:
-                if meter.total_rows is None and time.monotonic() - begun >= count_after:
-                    meter.total_rows = count_rows()
-                progress = meter.measure()
-                for show in shows:
-                    show(progress)
-            except StoreError:
-                continue  # the run itself meets the same failure and says so
+    def look() -> None:
+        with suppress(StoreError):  # the run itself meets the same failure and says so
+            if meter.total_rows is None and time.monotonic() - begun >= count_after:
+                meter.total_rows = count_rows()
+            progress = meter.measure()
+            for show in shows:
+                show(progress)
 
-    thread = threading.Thread(target=watch, name="progress", daemon=True)
-    thread.start()
-    try:
+    with every(PERIOD_SECONDS, look, "progress"):
         yield
-    finally:
-        done.set()
-        thread.join()

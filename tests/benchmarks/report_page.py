@@ -17,7 +17,6 @@ from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
 from pathlib import Path
 from random import Random
-from typing import Any
 
 from cluster.embedded import open_store
 from cluster.record import Record
@@ -34,6 +33,7 @@ from teacher.tiny.library import read
 from tests.conftest import SHARED_DATA
 from tests.support.browser import expected, opened
 from tests.support.machine import machine
+from tests.support.records import record
 
 BATCH = 1_000
 SCHEMA = load("describe").json_schema
@@ -99,27 +99,8 @@ def _records(smiles: Sequence[str], run: str) -> list[tuple[bytes, Record]]:
             fields["functional_groups"] = fields["functional_groups"][1:]
         text = json.dumps(fields)
         grounding = check(text, "stop", SCHEMA, facts).grounding
-        made.append((molecule.key, _record(molecule.smiles, text, grounding, run)))
+        made.append((molecule.key, record(molecule.smiles, text, grounding=grounding, run=run, time=time.time())))
     return made
-
-
-def _record(smiles: str, text: str, grounding: Any, run: str) -> Record:
-    return Record(
-        smiles=smiles,
-        text=text,
-        finish_reason="stop",
-        prompt_tokens=400,
-        completion_tokens=60,
-        grounding=grounding,
-        attempts=1,
-        seed=0,
-        temperature=0.0,
-        max_tokens=400,
-        seconds=0.5,
-        run=run,
-        software="benchmark",
-        time=time.time(),
-    )
 
 
 def _browse(page: Path, records: int) -> dict[str, float]:

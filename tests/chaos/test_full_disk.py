@@ -13,7 +13,7 @@ from cluster.connection import StoreFullError
 from cluster.embedded import open_store
 from cluster.store import Row
 from teacher.molecule import key_of
-from tests.integration.test_store import record
+from tests.support.records import record
 
 SMALL, LARGER = "6m", "64m"
 

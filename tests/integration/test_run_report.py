@@ -25,6 +25,7 @@ from teacher.facts import structure_of
 from teacher.molecule import key_of, mol_of, parse
 from teacher.spec import Spec
 from tests.support.browser import expected, opened
+from tests.support.records import record
 
 MOLECULES = 60
 DEAD = 3
@@ -37,7 +38,7 @@ def molecules() -> list[str]:
     return list(dict.fromkeys(parse(line.split()[0].encode()).smiles for line in lines[:100]))[:MOLECULES]
 
 
-def record(smiles: str, run: str, prompt: Prompt, began: float) -> Record:
+def evil_record(smiles: str, run: str, prompt: Prompt, began: float) -> Record:
     """Return a record that claims one ring too many and a ketone, and describes the molecule in an evil way."""
     facts = structure_of(mol_of(smiles))
     fields = {
@@ -49,22 +50,8 @@ def record(smiles: str, run: str, prompt: Prompt, began: float) -> Record:
         "description": f"It begins with {smiles[:4]}. {EVIL}",
     }
     text = json.dumps(fields)
-    return Record(
-        smiles=smiles,
-        text=text,
-        finish_reason="stop",
-        prompt_tokens=400,
-        completion_tokens=60,
-        grounding=check(text, "stop", prompt.json_schema, facts).grounding,
-        attempts=1,
-        seed=0,
-        temperature=0.0,
-        max_tokens=100,
-        seconds=0.5,
-        run=run,
-        software="software",
-        time=began + 0.01,
-    )
+    grounding = check(text, "stop", prompt.json_schema, facts).grounding
+    return record(smiles, text, grounding=grounding, run=run, time=began + 0.01)
 
 
 @pytest.fixture
@@ -91,7 +78,7 @@ def told(store: Store, spec: Spec, describe: Prompt) -> Run:
         Letter(stage="schema", error="RejectedError", message=EVIL, source="f", row=1, smiles=each, run=run.id, time=1)
         for each in smiles[:DEAD]
     ]
-    outcomes = [*letters, *(record(each, run.id, describe, run.started) for each in smiles[DEAD:])]
+    outcomes = [*letters, *(evil_record(each, run.id, describe, run.started) for each in smiles[DEAD:])]
     store.commit(
         spec.id, run.id, [(row.key, outcome) for row, outcome in zip(rows, outcomes, strict=True)], [(1, 1)] * len(rows)
     )

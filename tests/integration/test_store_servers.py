@@ -23,7 +23,8 @@ from cluster.ray_session import RaySession
 from cluster.store import Store
 from teacher.catalog import Prompt
 from teacher.spec import Spec
-from tests.integration.test_store import KEYS, ROWS, letter, record
+from tests.integration.test_store import KEYS, ROWS, letter
+from tests.support.records import record
 from tests.support.scripted import Script
 
 SLOTS = 16_384

@@ -8,7 +8,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from cluster.store import FINISHED, HELD, Row, Store
 from teacher.molecule import key_of
-from tests.integration.test_store import letter, record
+from tests.integration.test_store import letter
+from tests.support.records import record
 
 SPEC = "spec"
 KEYS = [key_of(f"C{number}") for number in range(6)]
