@@ -74,7 +74,7 @@ def report(
 ) -> None:
     """Write one HTML page about a run: ledger, pace, agreement with RDKit, dead letters, and a gallery to search.
 
-    The page needs no network and no other file. 100,000 molecules are some 50 MB, and take a few minutes on two cores.
+    The page needs no network and no other file. 100,000 molecules are some 30 MB, and take a few minutes on two cores.
 
     Example: `gallon report --learned gallon-models/esol`
     """

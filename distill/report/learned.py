@@ -82,11 +82,10 @@ def _curve(card: Card, key: str) -> str:
 
     def draw(axes: Axes) -> None:
         axes.plot(epochs, [entry["loss"] for entry in history], color=BLUE, linewidth=1.2)
-        axes.set(xlabel="epoch", xlim=(0, None))
-        axes.set_ylabel("loss", color=BLUE)
+        axes.set(xlabel="epoch", xlim=(0, None), ylabel="loss (solid)")
         right = axes.twinx()
         right.plot(epochs, [entry["score"] for entry in history], color=ORANGE, linewidth=1.2, linestyle="--")
-        right.set_ylabel("validation score", color=ORANGE)
+        right.set_ylabel("validation score (dashed)")
         right.spines["right"].set_visible(True)
         axes.axvline(card.best_epoch, color=GREY, linewidth=0.8, linestyle=":")
 

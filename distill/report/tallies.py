@@ -63,11 +63,11 @@ class Tallies:
             axes.fill_between(times, self.accepted / span, step="mid", color=BLUE, alpha=0.25, linewidth=0)
             axes.step(times, self.accepted / span, where="mid", color=BLUE, linewidth=1.2)
             axes.set(xlabel=f"{unit} since the start", xlim=(0, self._seconds / scale), ylim=(0, None))
-            axes.set_ylabel("molecules/s", color=BLUE)
+            axes.set_ylabel("molecules/s (solid)")
             right = axes.twinx()
             right.step(times, self.tokens / span, where="mid", color=ORANGE, linewidth=1.2, linestyle="--")
             right.set(ylim=(0, None))
-            right.set_ylabel("tokens written/s", color=ORANGE)
+            right.set_ylabel("tokens/s (dashed)")
             right.spines["right"].set_visible(True)
 
         return figure(draw, "throughput", WIDE)

@@ -24,7 +24,7 @@ from cluster.run import Run
 from cluster.store import Row, Store
 from distill.report.run import write
 from teacher.catalog import load
-from teacher.checks import check
+from teacher.checks import RejectedError, check
 from teacher.facts import facts_of
 from teacher.molecule import InvalidMoleculeError, parse
 from teacher.spec import Model, PromptRef, Sampling, Spec
@@ -98,7 +98,10 @@ def _records(smiles: Sequence[str], run: str) -> list[tuple[bytes, Record]]:
             fields["aliphatic_rings"] += 1
             fields["functional_groups"] = fields["functional_groups"][1:]
         text = json.dumps(fields)
-        grounding = check(text, "stop", SCHEMA, facts).grounding
+        try:
+            grounding = check(text, "stop", SCHEMA, facts).grounding
+        except RejectedError:  # cages of more than 99 rings
+            continue
         made.append((molecule.key, record(molecule.smiles, text, grounding=grounding, run=run, time=time.time())))
     return made
 
