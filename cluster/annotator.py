@@ -74,8 +74,9 @@ class Annotator:
     def __init__(self, job: Job, log_folder: str) -> None:
         self._job = job
         self._store = Store(job.store_url)
-        self._signer = Signer(self._store, job.run, gpus_held())
-        self._metrics = AnnotatorMetrics(job.run, gpus_held(), self._signer)
+        gpus = gpus_held()
+        self._signer = Signer(self._store, job.run, gpus)
+        self._metrics = AnnotatorMetrics(job.run, gpus, self._signer)
         self._log_path = Path(log_folder) / f"vllm-{socket.gethostname()}-{os.getpid()}.log"
         self._engine: Future[Engine] | None = None
         self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine-start")

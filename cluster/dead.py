@@ -12,11 +12,11 @@ from cluster.store import Store
 from teacher.spec import Spec
 
 
-def dead_letters(store: Store, spec: Spec) -> Iterator[Letter]:
-    """Yield the letters of a spec's dead molecules, then of the rows of its latest run that are no molecule."""
+def dead_letters(store: Store, spec: Spec, run: str | None = None) -> Iterator[Letter]:
+    """Yield the letters of a spec's dead molecules, then of the rows of a run, or its latest, that are no molecule."""
     for _, letter in store.dead_letters(spec.id):
         yield letter
-    runs = [run for run, facts in store.runs().items() if facts["spec"] == spec.id]
+    runs = [run] if run else [known for known, facts in store.runs().items() if facts["spec"] == spec.id]
     if runs:
         yield from store.invalid_letters(runs[-1])
 

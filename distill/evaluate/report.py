@@ -16,6 +16,7 @@ from distill.evaluate.page import page
 from distill.evaluate.provenance import provenance
 from distill.evaluate.standings import Standing
 
+PAGE = "comparison.html"
 COLUMNS = ("method", "metric", "mean", "std", "seeds", "valid", "seconds", "difference")
 
 
@@ -44,7 +45,7 @@ def write(
     text = json.dumps(_finite(facts), indent=2, ensure_ascii=False, allow_nan=False)
     (folder / "table.json").write_text(text + "\n", encoding="utf-8")
     _write_csv(folder / "table.csv", rows)
-    path = folder / "comparison.html"
+    path = folder / PAGE
     path.write_text(page(made_of, reading.dataset, cases, runs, rows), encoding="utf-8")
     return path
 

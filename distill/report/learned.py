@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from distill.evaluate.report import PAGE
 from distill.learn.metrics import main_metric
 from distill.learn.saved import Card, read_card
 from distill.report.svg import BLUE, GREY, ORANGE, figure, with_ids_of_its_own
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from markupsafe import Markup
     from matplotlib.axes import Axes
 
-COMPARISON = "comparison.html"  # as `distill.evaluate.report` writes it
 CURVE = (3.0, 2.0)  # inches
 
 
@@ -49,7 +49,7 @@ def learned(folder: Path) -> Learned:
     from markupsafe import Markup
 
     models = [_model(card.parent) for card in sorted(folder.glob("*/card.json"))]
-    page = folder / COMPARISON
+    page = folder / PAGE
     comparison = Markup(_main(page.read_text(encoding="utf-8"), _key(folder.name))) if page.is_file() else None
     if not models and comparison is None:
         raise UsageError(f"{folder} holds neither a model nor a comparison: name a folder as 'gallon teach' writes it.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cluster.record import Letter
+from cluster.dead import dead_letters
 from cluster.store import Store
 from distill.report.deaths import reasons
 from distill.report.gallery import gallery
@@ -106,9 +106,8 @@ def write(
             facts=facts,
             ledger=_ledger(store, run, facts),
             spec=made_of["spec"],
-            task=spec.task,
             tallies=tallies,
-            reasons=reasons(_letters(store, spec, run)),
+            reasons=reasons(dead_letters(store, spec, run)),
             groups=packed.groups.most_common(),
             pieces=packed.pieces,
             shown=len(packed),
@@ -125,13 +124,6 @@ def write(
     return Written(
         path=out, run=run, spec=spec.id, records=tallies.records, shown=len(packed), bytes=out.stat().st_size
     )
-
-
-def _letters(store: Store, spec: Spec, run: str) -> Iterator[Letter]:
-    """Yield the letters of the spec's dead molecules, then of the run's rows that are no molecule."""
-    for _, letter in store.dead_letters(spec.id):
-        yield letter
-    yield from store.invalid_letters(run)
 
 
 def _ledger(store: Store, run: str, facts: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SQUARE = (2.0, 2.0)  # inches; a page shows a figure larger, and its letters with it
 WIDE = (6.0, 1.8)
 DOTS_PER_INCH = 200
-GREY, BLUE, ORANGE, GREEN = "#808080", "#3b82c4", "#c2701c", "#3f9152"
+GREY, BLUE, ORANGE = "#808080", "#3b82c4", "#c2701c"
 STYLE: dict[RcKeyType, Any] = {
     "svg.fonttype": "none",  # letters as letters: a tenth of the size of letters as paths
     "svg.hashsalt": "gallon",  # the same picture from the same numbers

@@ -17,7 +17,6 @@ import random
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,6 +30,7 @@ import zstandard
 
 from cluster.embedded import open_store
 from cluster.library import read_all, resolve
+from cluster.periodic import every
 from cluster.store import Store
 from cluster.verify import verify
 from tests.conftest import SHARED_DATA
@@ -180,20 +180,13 @@ def sampled(
     driver: subprocess.Popen[str], store: Store, samples: list[Sample], period: float = SAMPLE_SECONDS
 ) -> Iterator[None]:
     """Take samples while the body runs; their time goes on from that of the last one."""
-    done = threading.Event()
     begun = time.monotonic() - (samples[-1].seconds if samples else 0.0)
 
     def take() -> None:
-        while not done.wait(period):
-            samples.append(_sample(driver.pid, store, time.monotonic() - begun))
+        samples.append(_sample(driver.pid, store, time.monotonic() - begun))
 
-    thread = threading.Thread(target=take)
-    thread.start()
-    try:
+    with every(period, take, "samples"):
         yield
-    finally:
-        done.set()
-        thread.join()
 
 
 def _sample(driver: int, store: Store, seconds: float) -> Sample:

@@ -16,6 +16,8 @@ import psutil
 import pytest
 from rdkit import RDConfig
 
+from tests.integration.test_store_servers import free_port
+
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "deploy" / "slurm" / "gallon.sbatch"
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "scontrol", "squeue")
@@ -65,7 +67,7 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
     for name in ("state", "spool"):
         (folder / name).mkdir()
     configuration = folder / "slurm.conf"
-    controller, daemon = free_ports(2)
+    controller, daemon = free_port(), free_port()
     configuration.write_text(
         CONFIGURATION.format(
             host=socket.gethostname(),
@@ -87,14 +89,6 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
         for process in reversed(daemons):
             process.terminate()
             process.wait(60)
-
-
-def free_ports(number: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 def output(environment: Environment, *command: str | Path) -> str:
