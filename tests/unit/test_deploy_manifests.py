@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import shutil
 import subprocess
+import sys
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 from jsonschema import validate
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 KUBERNETES_VERSION = "1.33"
+LINTERS = Path(sys.executable).parent  # where the packages of the extra `dev` put them
 MANIFESTS = [
     "namespace.yaml",
     "networkpolicy.yaml",
@@ -49,18 +51,16 @@ def pods() -> dict[str, dict[str, Any]]:
 
 @pytest.mark.parametrize("name", MANIFESTS)
 def test_manifests_fit_the_schemas_of_kubernetes_and_kuberay(name: str) -> None:
-    kubernetes = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed")
     ours = yaml.safe_load(Path(__file__).with_name("kuberay.schema.yaml").read_text())
     for each in manifests(name):
         if each["apiVersion"] == "ray.io/v1":
             validate(each, ours)
         else:
-            kubernetes.validate(each, KUBERNETES_VERSION, strict=True)
+            kubernetes_validate.validate(each, KUBERNETES_VERSION, strict=True)
 
 
 @pytest.mark.parametrize("name", ["redis", "head", "gpu"])
 def test_pods_fit_the_schema_of_kubernetes(name: str) -> None:
-    kubernetes = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed")
     template = pods()[name]
     pod = {
         "apiVersion": "v1",
@@ -68,7 +68,7 @@ def test_pods_fit_the_schema_of_kubernetes(name: str) -> None:
         "metadata": {"name": name, **template["metadata"]},
         "spec": template["spec"],
     }
-    kubernetes.validate(pod, KUBERNETES_VERSION, strict=True)
+    kubernetes_validate.validate(pod, KUBERNETES_VERSION, strict=True)
 
 
 @pytest.mark.parametrize("name", ["redis", "head", "gpu"])
@@ -181,7 +181,13 @@ def test_the_container_is_pinned_and_does_not_run_as_root() -> None:
     bases = [line.split() for line in lines if line.startswith("FROM ")]
     assert [base[3] for base in bases] == ["base", "cpu", "gpu"]
     assert re.fullmatch(r"python:3\.\d+\.\d+-slim-\w+", bases[0][1])
-    assert [line for line in lines if line.startswith("USER ")] == ["USER gallon"]
+    assert [line for line in lines if line.startswith("USER ")] == ["USER 1000"]
+
+
+def test_the_container_file_is_sound() -> None:
+    file = DEPLOY / "container" / "Containerfile"
+    found = subprocess.run([LINTERS / "hadolint", "--no-color", file], check=False, capture_output=True, text=True)
+    assert found.returncode == 0, found.stdout
 
 
 def test_what_the_container_copies_is_there_and_not_ignored() -> None:
@@ -212,9 +218,8 @@ def test_the_file_for_ray_up_fits_rays_own_schema() -> None:
 def test_scripts_are_sound(script: Path) -> None:
     assert script.stat().st_mode & 0o111 or script.suffix == ".sbatch"
     subprocess.run(["bash", "-n", script], check=True)
-    if shutil.which("shellcheck"):
-        found = subprocess.run(["shellcheck", script], check=False, capture_output=True, text=True)
-        assert found.returncode == 0, found.stdout
+    found = subprocess.run([LINTERS / "shellcheck", script], check=False, capture_output=True, text=True)
+    assert found.returncode == 0, found.stdout
 
 
 def test_the_slurm_script_goes_back_into_the_queue_and_asks_for_a_token() -> None:
