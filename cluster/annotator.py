@@ -13,6 +13,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+from cluster.gate import Gate
 from cluster.job import Job, software_id, software_versions
 from cluster.metrics import AnnotatorMetrics, gpus_held
 from cluster.record import Letter, Record, Stage
@@ -81,6 +82,7 @@ class Annotator:
         self._engine: Future[Engine] | None = None
         self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine-start")
         self._engine_lock = threading.Lock()
+        self._gate = Gate()  # to the engine
         self._suspects_lock = threading.Lock()
         # The last attempt is made alone; the first never is, since whoever lost a molecule may have died of another.
         self._suspect_from = max(2, job.max_attempts)
@@ -99,21 +101,18 @@ class Annotator:
         tasks = self._claim(batch.to_pylist())
         self._give_up(tasks)
         if tasks:
-            starting = self._engine_starting()
+            self._engine_starting()
             for task in tasks.values():
                 self._prepare(task)  # the first batches are drawn while the engine starts
             suspects = [task for task in tasks.values() if task.attempts >= self._suspect_from]
             for task in suspects:
                 del tasks[task.key]
-            engine = starting.result()
             try:
-                self._annotate(engine, tasks)
-            except EngineDeadError as error:
-                self._discard(engine, error)
-                for task in tasks.values():
-                    task.deaths.append(str(error))
+                self._annotate(tasks)
+            except EngineDeadError:
                 suspects += tasks.values()
-            for task in suspects:
+            # Whoever was tried alone when something died comes last: it does not meet the next death in the same place.
+            for task in sorted(suspects, key=lambda task: task.attempts):
                 self._annotate_alone(task)
         return pa.table({"finished": [batch.num_rows]})
 
@@ -177,12 +176,27 @@ class Annotator:
 
     # Through the engine
 
-    def _annotate(self, engine: Engine, tasks: dict[bytes, Task]) -> None:
+    def _annotate(self, tasks: dict[bytes, Task], *, alone: bool = False) -> None:
         """Bring all `tasks` to an end; each leaves the dictionary when it is stored.
+
+        Args:
+            tasks: by their molecules' keys.
+            alone: keep everything else out of the engine meanwhile.
 
         Raises:
             EngineDeadError: the engine died; the tasks that are left were in its hands.
         """
+        with self._gate.alone() if alone else self._gate.together():
+            engine = self._engine_starting().result()
+            try:
+                self._ask(engine, tasks)
+            except EngineDeadError as error:
+                self._discard(engine, error)  # before anybody else comes through the gate and is blamed
+                for task in tasks.values():
+                    task.deaths.append(str(error))
+                raise
+
+    def _ask(self, engine: Engine, tasks: dict[bytes, Task]) -> None:
         answers: SimpleQueue[tuple[Task, Future[Completion]]] = SimpleQueue()
         for task in tasks.values():
             self._submit(engine, task, answers)
@@ -229,21 +243,31 @@ class Annotator:
             return self._letter(task, error.stage, type(error).__name__, str(error), completion.text)
 
     def _annotate_alone(self, task: Task) -> None:
-        """Annotate a molecule that an engine or a worker died with, alone among suspects, to find the one to blame."""
+        """Annotate a molecule that an engine or a worker died with, to find the one to blame.
+
+        Suspects go one after another, beside batches of others. Only in its last attempt a molecule has the engine to
+        itself; if the engine dies then, no other can have killed it.
+        """
         with self._suspects_lock:
-            while len(task.deaths) < self._job.max_attempts:
+            blamed = False
+            while not blamed:
+                last = self._is_last(task)
+                self._engine_starting().result()  # an attempt counts from the claim on, so not while an engine starts
                 (task.attempts,) = self._store.claim(self._job.spec.id, self._job.run, [task.key])
                 if task.attempts in {FINISHED, HELD}:
                     return None
-                engine = self._engine_starting().result()
                 try:
-                    return self._annotate(engine, {task.key: task})
-                except EngineDeadError as error:
-                    self._discard(engine, error)
-                    task.deaths.append(str(error))
+                    return self._annotate({task.key: task}, alone=last)
+                except EngineDeadError:
+                    blamed = last
             times = f"each of the {len(task.deaths)} times" if len(task.deaths) > 1 else "when"
             message = f"The engine died {times} it worked on this molecule: {task.deaths[-1]}"
             return self._commit([(task, self._letter(task, "engine", "EngineDeadError", message))])
+
+    def _is_last(self, task: Task) -> bool:
+        """Tell whether a molecule is given up if the engine, or the whole worker, dies at its next attempt."""
+        lost = task.attempts - self._suspect_from + 1  # workers, once this attempt has taken another
+        return len(task.deaths) + 1 >= self._job.max_attempts or lost >= DEATHS_ALONE
 
     # To the store
 

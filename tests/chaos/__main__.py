@@ -74,6 +74,8 @@ class Chaos:
                 while not self._run(scene):
                     pass
                 self._wrong.update(scene.check())
+                for letter in scene.blamed():
+                    _tell(f"wrongly dead: {letter}")
                 self._redone.append(scene.redone())
                 self._rows += rows
             finally:

@@ -22,6 +22,7 @@ from rdkit import RDConfig
 
 from cluster.audit import audit
 from cluster.library import resolve
+from cluster.record import Letter
 from cluster.store import Store
 from cluster.verify import verify
 from tests.chaos.machines import Machines
@@ -168,6 +169,11 @@ class Scene:
             "extra": counts.molecules - verdict.molecules,
             "defects": defects,
         }
+
+    def blamed(self) -> list[Letter]:
+        """Return the letters of molecules that are dead, though none of those that kill."""
+        (spec_id,) = self.store.specs()
+        return [letter for _, letter in self.store.dead_letters(spec_id) if letter.smiles not in self.poison]
 
     def redone(self) -> int:
         """Count the requests beyond one a molecule."""

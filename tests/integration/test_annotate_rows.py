@@ -146,6 +146,33 @@ def test_molecule_that_kills_the_engine_dies_alone(
     assert "each of the 3 times" in letter.message and "the scripted engine died" in letter.message
 
 
+def test_molecules_that_kill_the_engine_in_every_batch_cost_nobody_else(
+    run, store: Store, spec: Spec, tmp_path: Path
+) -> None:
+    """While a suspect is tried, batches of others kill the engine too."""
+    path = tmp_path / "chains.smi"
+    chains = ["C" * length + end for length in range(1, 201) for end in ("", "F", "Cl", "Br")]
+    path.write_text("\n".join(chains))
+    poison = frozenset(chains[20::61])
+    ledger = run(path, script=Script(poison=poison, delay=0.0005)).ledger
+    assert (ledger.accepted, ledger.dead, ledger.pending) == (len(chains) - len(poison), len(poison), 0)
+    assert {letter.smiles for _, letter in store.dead_letters(spec.id)} == poison
+
+
+def test_who_was_alone_when_a_worker_died_is_tried_last(run, store: Store, spec: Spec, tmp_path: Path) -> None:
+    path = tmp_path / "library.smi"
+    path.write_text("CCO\nCCN\nCCC\n")
+    attempts = {"CCO": 4, "CCN": 3, "CCC": 3}
+    rows = [Row(key_of(smiles), 0, number) for number, smiles in enumerate(attempts, 1)]
+    store.register(spec.id, "before", rows)
+    for row, often in zip(rows, attempts.values(), strict=True):
+        for _ in range(often):
+            store.claim(spec.id, "before", [row.key])
+    ledger = run(path, script=Script(requests=tmp_path / "requests")).ledger
+    assert ledger.accepted == 3
+    assert (tmp_path / "requests").read_text().split() == ["CCN", "CCC", "CCO"]
+
+
 def test_molecule_that_kills_the_worker_dies_alone(run, library: Path, store: Store, spec: Spec) -> None:
     ledger = run(library, script=Script(deadly=frozenset({"CCN"}))).ledger
     assert (ledger.accepted, ledger.dead, ledger.pending) == (4, 1, 0)
