@@ -74,8 +74,12 @@ def teach(
 
     Example: `gallon teach solubility.csv --target logS`
     """
+    from distill.learn.recipes import recipe
+
     console = console_for(as_json)
-    with _learning(data, labels, learning, console, where=store, spec_id=spec_id) as bench:
+    reads_texts = not teacher or any(recipe(name).role == "lm" for name in teacher)
+    texts_in = store if reads_texts else None
+    with _learning(data, labels, learning, console, where=texts_in, spec_id=spec_id) as bench:
         names = teacher or ["dmpnn", *(["lm"] if bench.reading.annotations else [])]
         parts = bench.split(labels, labels.seed)
         trained = run_teaching(bench, parts, names, seed=labels.seed, folds=learning.folds, console=console)
@@ -168,9 +172,13 @@ def evaluate(
     from distill.evaluate.standings import standings
 
     console = console_for(as_json)
-    chosen = [comparison.method(name).name for name in methods.split(",")] if methods else None
-    with _learning(data, labels, learning, console, where=store, spec_id=spec_id) as bench:
-        names = chosen or comparison.defaults(with_texts=bench.reading.annotations is not None)
+    chosen = [comparison.method(name) for name in methods.split(",")] if methods else []
+    reads_texts = not chosen or any(method.needs_texts for method in chosen)
+    texts_in = store if reads_texts else None
+    with _learning(data, labels, learning, console, where=texts_in, spec_id=spec_id) as bench:
+        names = [method.name for method in chosen] or comparison.defaults(
+            with_texts=bench.reading.annotations is not None
+        )
         cases = [
             comparison.Case(seed=seed, split=bench.split(labels, seed))
             for seed in range(labels.seed, labels.seed + seeds)
@@ -249,7 +257,10 @@ def _learning(
     where: str | None = None,
     spec_id: str | None = None,
 ) -> Iterator[Bench]:
-    """Read the data, fetch the annotations if a store is given, and connect to Ray."""
+    """Read the data, fetch the annotations if a store is given, and connect to Ray.
+
+    Where nothing reads texts none is given, so that nobody has to choose a spec, or to reach a store, for nothing.
+    """
     from cluster.ray_session import ray_session
     from cluster.training import plan_trainers
     from distill.data.moleculenet import DATA_ROOT, load

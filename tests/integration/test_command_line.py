@@ -20,6 +20,8 @@ from gallon.show import plain
 from tests.integration.test_vllm import SMILES
 
 COMMAND = [sys.executable, "-m", "gallon"]
+NOBODY = "127.0.0.1:1"
+TEACH = ["teach", "{library}", "--target", "number", "--store", f"redis://{NOBODY}", "--ray", NOBODY]
 
 
 def call(*arguments: str | Path, store: Path | str) -> subprocess.CompletedProcess[str]:
@@ -104,6 +106,9 @@ def test_the_demo_goes_the_whole_way(own_environment: None, tmp_path: Path) -> N
         (["export", "{folder}/out.parquet"], 2, "The store is empty"),
         (["import", "{folder}/nowhere.jsonl"], 2, "cannot be read"),
         (["annotate", "{library}", "--config", "{folder}/nowhere.yaml"], 2, "cannot be read"),
+        # Only who reads texts asks the store for them.
+        ([*TEACH, "--teacher", "lm"], 1, "cannot be reached"),
+        ([*TEACH, "--teacher", "gcn"], 1, "No Ray cluster answers"),
     ],
 )
 def test_a_mistake_ends_in_one_sentence_and_writes_nothing(

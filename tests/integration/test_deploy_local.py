@@ -11,7 +11,7 @@ import tempfile
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,8 +22,7 @@ from tests.support.panels import queries
 ROOT = Path(__file__).parents[2]
 LOCAL = ROOT / "deploy" / "local"
 MOLECULES = 500
-# The scripted engine is no vLLM, and nothing is trained here.
-ELSEWHERE = ("vLLM", "Training")
+OF_VLLM_AND_TRAINING = ("vLLM", "Training")  # titles of panels that a job with the scripted engine leaves empty
 
 # `tests.support.drive` with the store of the environment.
 DRIVE = 'import os, sys; from tests.support import drive; sys.argv.insert(2, os.environ["GALLON_STORE"]); drive.main()'
@@ -68,10 +67,13 @@ def job(cluster: Environment, tmp_path_factory: pytest.TempPathFactory) -> str:
     truth = {"functional_groups": [], "aromatic_rings": 0, "aliphatic_rings": 0, "description": "A chain."}
     texts.write_text(json.dumps(["nonsense", *[json.dumps({**truth, "polarity": "low", "lipophilicity": "low"})] * 9]))
     # The store's URL stays in the environment: what is submitted stands in Ray's logs and on its dashboard.
-    command = ["python", "-c", DRIVE, library, "--texts", texts, "--delay", "0.1"]
-    submit = ["ray", "job", "submit", "--submission-id", "scripted", "--no-wait", "--", *command]
-    subprocess.run(submit, env=cluster, cwd=ROOT, check=True)
+    submit(cluster, "scripted", "python", "-c", DRIVE, library, "--texts", texts, "--delay", "0.1")
     return "scripted"
+
+
+def submit(cluster: Environment, job: str, *command: str | Path) -> None:
+    line = ["ray", "job", "submit", "--submission-id", job, "--no-wait", "--", *command]
+    subprocess.run(line, env=cluster, cwd=ROOT, check=True)
 
 
 def job_status(cluster: Environment, job: str) -> str:
@@ -89,17 +91,52 @@ def answer(cluster: Environment, query: str) -> list[object]:
     return found
 
 
-def test_a_submitted_job_fills_every_panel_of_the_dashboard_and_ends_complete(cluster: Environment, job: str) -> None:
-    unanswered = {query for title, query in queries() if not title.startswith(ELSEWHERE)}
+def watch(cluster: Environment, job: str, queries: Iterable[str]) -> tuple[set[str], str]:
+    """Follow a job to its end; return the queries that never had data meanwhile, and what it wrote."""
+    unanswered = set(queries)
     while (status := job_status(cluster, job)) in {"PENDING", "RUNNING"}:
         unanswered -= {query for query in unanswered if answer(cluster, query)}
         time.sleep(1)
     logs = subprocess.run(["ray", "job", "logs", job], env=cluster, check=True, capture_output=True, text=True).stdout
     assert status == "SUCCEEDED", logs
+    return unanswered, logs
+
+
+def test_a_submitted_job_fills_the_panels_of_the_dashboard_and_ends_complete(cluster: Environment, job: str) -> None:
+    unanswered, logs = watch(
+        cluster, job, [query for name, query in queries() if not name.startswith(OF_VLLM_AND_TRAINING)]
+    )
     assert not unanswered
     (ledger,) = [json.loads(line) for line in logs.splitlines() if line.startswith("{")]
     assert (ledger["molecules"], ledger["pending"]) == (MOLECULES, 0)
     assert ledger["accepted"] > ledger["dead"] > 0
+
+
+def test_vllm_and_training_fill_the_rest_of_the_panels(cluster: Environment, job: str, tmp_path: Path) -> None:
+    watch(cluster, job, [])  # the nodes have room for one job at a time
+    data = tmp_path / "sizes.csv"
+    rows = [f"{'C' * length}{end},{length}" for length in range(1, 81) for end in ("", "O", "N", "Cl")]
+    data.write_text("\n".join(["smiles,size", *rows]) + "\n")
+    commands = {
+        "vLLM": ("gallon", "annotate", data, "--smiles-column", "smiles", "--model", "tiny", "--json"),
+        "Training": (
+            "gallon",
+            "teach",
+            data,
+            "--target",
+            "size",
+            "--teacher",
+            "gcn",
+            "--folds",
+            "0",
+            "--out",
+            tmp_path,
+        ),
+    }
+    for title, command in commands.items():
+        submit(cluster, title.lower(), *command)
+        unanswered, _ = watch(cluster, title.lower(), [query for name, query in queries() if name.startswith(title)])
+        assert not unanswered
 
 
 def test_prometheus_scrapes_every_node_and_knows_the_alerts(cluster: Environment, job: str) -> None:
