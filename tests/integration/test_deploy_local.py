@@ -117,21 +117,10 @@ def test_vllm_and_training_fill_the_rest_of_the_panels(cluster: Environment, job
     data = tmp_path / "sizes.csv"
     rows = [f"{'C' * length}{end},{length}" for length in range(1, 81) for end in ("", "O", "N", "Cl")]
     data.write_text("\n".join(["smiles,size", *rows]) + "\n")
+    teach = ("gallon", "teach", data, "--target", "size", "--split", "random", "--teacher", "gcn", "--folds", "0")
     commands = {
         "vLLM": ("gallon", "annotate", data, "--smiles-column", "smiles", "--model", "tiny", "--json"),
-        "Training": (
-            "gallon",
-            "teach",
-            data,
-            "--target",
-            "size",
-            "--teacher",
-            "gcn",
-            "--folds",
-            "0",
-            "--out",
-            tmp_path,
-        ),
+        "Training": (*teach, "--out", tmp_path / "models"),
     }
     for title, command in commands.items():
         submit(cluster, title.lower(), *command)
