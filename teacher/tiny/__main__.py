@@ -39,7 +39,7 @@ def train(
     out: Annotated[Path, typer.Option(help="The folder for the checkpoint and the state to go on from.")],
     library: Library = None,
     steps: Annotated[int, typer.Option(min=1, help="Batches to learn from.")] = 3000,
-    short: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of the steps without instructions.")] = 0.85,
+    rate: Annotated[float, typer.Option(min=0.0, help="Highest learning rate, as a share of the full one.")] = 1.0,
     batch_size: Annotated[int, typer.Option(min=1, help="Molecules of a batch.")] = 64,
     start: Annotated[Path | None, typer.Option(help="A checkpoint of this recipe to begin with.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the random start, and of the examples.")] = 0,
@@ -52,7 +52,7 @@ def train(
 
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the examples are made in a process of their own
     begin = str(start.absolute()) if start else None
-    plan = Plan(steps=steps, short=short, batch_size=batch_size, start=begin, seed=seed, device=device)
+    plan = Plan(steps=steps, rate=rate, batch_size=batch_size, start=begin, seed=seed, device=device)
     with _progress() as progress:
         run(read(library), plan, out, progress)
 

@@ -19,7 +19,7 @@ from teacher.facts import facts_of
 from teacher.graph import graph_text
 from teacher.molecule import InvalidMoleculeError, Molecule, parse
 from teacher.tiny import answers, conversation, patches, readings
-from teacher.tiny.model import IMAGE_SIZE
+from teacher.tiny.model import IMAGE_SIZE, IMAGE_TOKENS
 from teacher.tiny.tokenizer import IMAGE, PAD, id_of
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 HELD_OUT = 20  # one molecule in so many is never trained on
 LONGEST = 128  # characters of a SMILES to learn from
 TYPICAL = 40  # characters: of shorter SMILES, which teach less, only some are taken
+INSTRUCTED = 0.3  # share of the batches in which the questions begin with the prompt's instructions (see `Examples`)
 WHOLE_ANSWERS = 0.25  # share of the answers that are learnt to their end: the description repeats what the fields say
 BATCHES_SORTED = 8  # as many batches are cut from one sorted run, so that the SMILES of a batch are of about one length
 IGNORED = -100  # cross entropy's mark of a token that is not learnt
@@ -46,9 +47,9 @@ class Lesson:
 
 
 LESSONS = (
-    Lesson(0.70, smiles=True),
-    Lesson(0.12, picture=True),
-    Lesson(0.16, smiles=True, picture=True),
+    Lesson(0.50, smiles=True),
+    Lesson(0.20, picture=True),
+    Lesson(0.28, smiles=True, picture=True),
     Lesson(0.02, smiles=True, picture=True, graph=True),
 )
 
@@ -63,8 +64,8 @@ class Batch:
         targets: (B, T) the token to say after each of `tokens`; `IGNORED` where none is learnt.
         pixels: (B, 3, 224, 224) bytes, or None.
         patches: (B, 256, labels) what the patches show, or None.
-        read: (B, T) the tokens that are characters of a SMILES, or end one.
-        readings: (N, labels) what is known after each of those N tokens, row by row.
+        read: (B, T) the tokens that are characters of a SMILES or tiles of a drawing, or end those.
+        readings: (N, labels) what is known at each of those N tokens, row by row.
     """
 
     prefix: torch.Tensor
@@ -80,8 +81,7 @@ class Batch:
 class _Example:
     question: list[int]
     answer: list[int]
-    begin: int  # of the SMILES in the question
-    readings: np.ndarray
+    readings: dict[int, np.ndarray]  # by where in the question they begin
     pixels: np.ndarray | None = None
     patches: np.ndarray | None = None
 
@@ -95,9 +95,11 @@ def held_out(key: bytes) -> bool:
 class Examples:
     """An endless stream of batches; the same seed gives the same stream.
 
+    The instructions are the same for all molecules, so little is to be learnt from them, but attention over them takes
+    half of a step's time. So most batches leave them out, and the others keep the model used to them.
+
     Attributes:
         smiles: what to draw molecules from; those held out, or that RDKit rejects, are passed over.
-        instructions: whether the questions begin with the prompt's instructions.
     """
 
     smiles: Sequence[str]
@@ -123,9 +125,9 @@ class Examples:
         random.shuffle(starts)
         for start in starts:
             (lesson,) = random.choices(LESSONS, [lesson.share for lesson in LESSONS])
-            examples = [
-                self._example(molecule, lesson, random) for molecule in molecules[start : start + self.batch_size]
-            ]
+            prompt = self.prompt if random.random() < INSTRUCTED else self._bare_prompt
+            batch = molecules[start : start + self.batch_size]
+            examples = [self._example(molecule, lesson, prompt, random) for molecule in batch]
             yield _batch(examples, self._words)
 
     def _molecule(self, random: Random) -> Molecule:
@@ -140,24 +142,31 @@ class Examples:
             if not held_out(molecule.key):
                 return molecule
 
-    def _example(self, molecule: Molecule, lesson: Lesson, random: Random) -> _Example:
+    def _example(self, molecule: Molecule, lesson: Lesson, prompt: Prompt, random: Random) -> _Example:
+        import numpy as np
+
         facts = facts_of(molecule.mol)
         answer = conversation.answer(answers.write(facts, molecule.mol, random), self._words)
         if random.random() > WHOLE_ANSWERS:
             answer = answer[: answer.index(self._description) + 1]
-        import numpy as np
-
         smiles = molecule.smiles if lesson.smiles else None
         graph = graph_text(molecule.mol) if lesson.graph else None
         picture = pixels = seen = None
+        known = []
         if lesson.picture:
             image, places = draw_and_locate(molecule.mol, IMAGE_SIZE)
             picture, pixels, seen = Picture(image, ""), np.asarray(image), patches.seen(molecule.mol, places)
-        content = self.prompt.fill(task=None, smiles=smiles, picture=picture, graph=graph)
-        question = conversation.question(content, self._words)
-        known = readings.known(molecule) if lesson.smiles else np.zeros((0, len(readings.labels())), dtype=bool)
-        begin = _find([id_of(character, self._words) for character in smiles], question) if smiles else 0
-        return _Example(question, answer, begin, known, pixels, seen)
+            known.append(([self._id(IMAGE)] * IMAGE_TOKENS, readings.in_picture(molecule.mol, places)))
+        if smiles:
+            known.append(([self._id(character) for character in smiles], readings.in_smiles(molecule)))
+        question = conversation.question(
+            prompt.fill(task=None, smiles=smiles, picture=picture, graph=graph), self._words
+        )
+        return _Example(question, answer, {_find(part, question): rows for part, rows in known}, pixels, seen)
+
+    @cached_property
+    def _bare_prompt(self) -> Prompt:
+        return self.prompt.model_copy(update={"instructions": ""})
 
     @cached_property
     def _words(self) -> Tokenizer:
@@ -167,7 +176,10 @@ class Examples:
 
     @cached_property
     def _description(self) -> int:
-        return id_of("description", self._words)
+        return self._id("description")
+
+    def _id(self, token: str) -> int:
+        return id_of(token, self._words)
 
 
 def _batch(examples: Sequence[_Example], words: Tokenizer) -> Batch:
@@ -185,11 +197,10 @@ def _batch(examples: Sequence[_Example], words: Tokenizer) -> Batch:
         tokens[row, : len(both) - length - 1] = torch.tensor(both[length:-1])
         begin = len(example.question) - length - 1
         targets[row, begin : begin + len(example.answer)] = torch.tensor(example.answer)
-        # The first characters may be the same in all SMILES of the batch, and so in the prefix.
-        first = max(example.begin - length, 0)
-        rows_read = example.readings[length - example.begin + first :] if len(example.readings) else example.readings
-        read[row, first : first + len(rows_read)] = True
-        known.append(rows_read)
+        for place, rows in sorted(example.readings.items()):
+            cut = max(length - place, 0)  # the first characters may be the same in all SMILES, and so in the prefix
+            read[row, place + cut - length : place + len(rows) - length] = True
+            known.append(rows[cut:])
     pixels = [example.pixels for example in examples if example.pixels is not None]
     seen = [example.patches for example in examples if example.patches is not None]
     return Batch(

@@ -28,9 +28,9 @@ BATCHES_AHEAD = 8
 LOSSES = {
     "answer": "answers: cross entropy of a token",
     "patches": "drawings: cross entropy of all labels of a patch",
-    "readings": "SMILES: cross entropy of all labels of a character",
+    "readings": "SMILES and drawings: cross entropy of all labels of a token",
 }
-LESSONS_WEIGHT = 0.1  # of the lessons about patches and characters, beside the answer's
+LESSONS_WEIGHT = 0.1  # of the lessons about patches and tokens, beside the answer's
 GRADIENT_NORM = 1.0  # at most
 FEW_TOKENS = 256  # up to so many, a CPU is faster (a step by a quarter) without the fused attention, beyond it slower
 # Muon (Jordan et al., 2024) moves the matrices inside the layers, AdamW all else (embeddings, norms, biases).
@@ -43,9 +43,8 @@ class Plan:
 
     Attributes:
         steps: batches in all.
-        short: share of the steps, from the first, in which the questions come without the prompt's instructions. They
-            are the same for all molecules, so little is to be learnt from them, but attention over them takes half of
-            a step's time.
+        rate: of learning at its highest, as a share of the full one; a model that knows much already forgets less, and
+            learns more in a short time, at a lower one.
         batch_size: molecules of a batch.
         start: the folder of a checkpoint of this recipe to begin with; None begins at random.
         seed: of the random start, and of the examples.
@@ -53,7 +52,7 @@ class Plan:
     """
 
     steps: int
-    short: float = 0.85
+    rate: float = 1.0
     batch_size: int = 64
     start: str | None = None
     seed: int = 0
@@ -108,7 +107,7 @@ class Learner:
         self.history: list[dict[str, float]] = []
 
     def learn(self, batch: Batch) -> dict[str, float]:
-        """Take one step; return the losses: of the answers, of the patches of pictures, of the readings of SMILES."""
+        """Take one step; return the losses: of the answers, of the patches of pictures, of the readings."""
         import torch
 
         for optimizer in self.optimizers:
@@ -184,14 +183,14 @@ class Learner:
 
     def _pace(self) -> float:
         """Return the share of the full learning rate: a warm-up, then a straight line down to zero."""
-        return min((self.step + 1) / WARM_UP, 1 - self.step / self.plan.steps)
+        return self.plan.rate * min((self.step + 1) / WARM_UP, 1 - self.step / self.plan.steps)
 
     def _parameters(self) -> Iterator[Tensor]:
         yield from self.network.parameters()
         yield from self.heads.parameters()
 
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the cross entropy of the answers' tokens, and that of all labels of a patch or of a character."""
+        """Return the cross entropy of the answers' tokens, and that of all labels of a patch or of a reading."""
         from torch.nn.functional import cross_entropy
 
         tokens, targets = batch.tokens.to(self.plan.device), batch.targets.to(self.plan.device)
@@ -274,14 +273,11 @@ def _optimizers(named: Sequence[tuple[str, Tensor]]) -> list[Optimizer]:
 
 
 def _batches(smiles: Sequence[str], learner: Learner) -> Iterator[Batch]:
-    """Yield the batches that are left, made ahead by another process: first of short questions, then of whole ones."""
-    plan, prompt = learner.plan, catalog.load("describe")
-    file = learner.folder / "tokenizer.json"
+    """Yield the batches that are left, made ahead by another process."""
+    plan, file = learner.plan, learner.folder / "tokenizer.json"
     learner.words.save(str(file))
-    short = round(plan.steps * plan.short)
-    for prompt_now, end in ((prompt.model_copy(update={"instructions": ""}), short), (prompt, plan.steps)):
-        examples = Examples(smiles, prompt_now, str(file), plan.batch_size, plan.seed)
-        yield from islice(_ahead(examples, learner.step), max(0, end - learner.step))
+    examples = Examples(smiles, catalog.load("describe"), str(file), plan.batch_size, plan.seed)
+    yield from islice(_ahead(examples, learner.step), plan.steps - learner.step)
 
 
 def _ahead(examples: Examples, first: int) -> Iterator[Batch]:

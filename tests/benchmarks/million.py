@@ -169,7 +169,7 @@ def run_to_the_end(command: list[str], store: Store) -> Work:
     work = Work()
     started = time.monotonic()
     driver = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    with sampled(driver, store, work.samples, period=0.25):
+    with sampled(driver, store, work.samples, period=1.0):
         work.ledger = json.loads(driver.communicate()[0].splitlines()[-1])
     work.seconds.append(round(time.monotonic() - started, 1))
     return work

@@ -16,7 +16,7 @@ from teacher.tiny import CHECKPOINT, library
 from teacher.tiny.examples import Examples
 from teacher.tiny.train import Learner, Plan, train
 
-PLAN = Plan(steps=4, short=0.5, batch_size=4)
+PLAN = Plan(steps=4, batch_size=4)
 
 
 @pytest.fixture

@@ -186,10 +186,15 @@ def test_examples_say_the_answer_and_nothing_else(stream: Examples, words: Token
         for question, row in zip(questions(batch, words), batch.targets.tolist(), strict=True):
             tokens = [token for token in row if token != examples.IGNORED]
             answer, asked = (words.decode(part, skip_special_tokens=False) for part in (tokens, tokens[:-1]))
-            assert question.startswith(f"User: {describe.instructions.strip()}\n")
             assert answer.startswith('{"functional_groups":[')
             assert answer.endswith(('"}<end_of_utterance>', '"description'))
             assert question.replace("<pad>", "").endswith(asked)  # the last token is never an input
+
+
+def test_some_questions_come_with_the_instructions(stream: Examples, words: Tokenizer, describe: Prompt) -> None:
+    asked = [question for batch in islice(stream.batches(0), 32) for question in questions(batch, words)]
+    instructed = [question.startswith(f"User: {describe.instructions.strip()}\n") for question in asked]
+    assert 0.1 < sum(instructed) / len(asked) < 0.6
 
 
 def test_a_stream_of_examples_goes_on_where_it_was_left(stream: Examples) -> None:
@@ -225,7 +230,7 @@ def test_patches_are_labelled_where_the_drawing_shows_it() -> None:
 def test_readings_say_what_is_complete_so_far() -> None:
     molecule = parse(b"OC(=O)c1ccccc1CCl")
     assert molecule.smiles == "O=C(O)c1ccccc1CCl"
-    so_far = readings.known(molecule)
+    so_far = readings.in_smiles(molecule)
     columns = {label: number for number, label in enumerate(readings.labels())}
     begins = {label: int(so_far[:, column].argmax()) for label, column in columns.items() if so_far[:, column].any()}
     assert begins == {
@@ -244,7 +249,7 @@ def test_the_last_reading_is_the_whole_truth(nci: list[str]) -> None:
     for smiles in nci[:500]:
         molecule = parse(smiles.encode())
         facts = facts_of(molecule.mol)
-        holds = {label for label, held in zip(readings.labels(), readings.known(molecule)[-1], strict=True) if held}
+        holds = {label for label, held in zip(readings.labels(), readings.in_smiles(molecule)[-1], strict=True) if held}
         assert {label for label in holds if ">=" not in label} == set(facts.functional_groups)
         assert sum("aromatic" in label for label in holds if ">=" in label) == min(facts.aromatic_rings, 6)
         assert sum("aliphatic" in label for label in holds if ">=" in label) == min(facts.aliphatic_rings, 6)
@@ -252,13 +257,28 @@ def test_the_last_reading_is_the_whole_truth(nci: list[str]) -> None:
         assert facts.lipophilicity == ("low", "medium", "high")[sum(f"logP >= {least}" in holds for least in (1, 3))]
 
 
-def test_readings_stand_at_the_characters_of_the_smiles(stream: Examples, words: Tokenizer) -> None:
+def test_a_drawing_is_read_tile_by_tile(nci: list[str]) -> None:
+    for smiles in nci[:200]:
+        molecule = parse(smiles.encode())
+        _, places = draw_and_locate(molecule.mol, model.IMAGE_SIZE)
+        so_far = readings.in_picture(molecule.mol, places)
+        assert so_far.shape == (model.IMAGE_TOKENS + 1, len(readings.labels()))
+        assert (so_far[-1] == readings.in_smiles(molecule)[-1]).all()
+    corners = [(1.0, 1.0), (223.0, 1.0), (223.0, 223.0)]  # of the tiles 0, 3 and 15
+    begins = readings.in_picture(Chem.MolFromSmiles("CCO"), corners)[:, readings.labels().index("alcohol")].argmax()
+    assert begins == 16
+
+
+def test_readings_stand_at_the_smiles_and_at_the_tiles(stream: Examples, words: Tokenizer) -> None:
     for batch in islice(stream.batches(0), 16):
         assert int(batch.read.sum()) == len(batch.readings)
         for row, question in enumerate(questions(batch, words)):
             read = words.decode(batch.tokens[row][batch.read[row]].tolist(), skip_special_tokens=False)
-            assert (read == "") == ("SMILES: " not in question)
-            assert not read or question.split("SMILES: ")[1].split("\n")[0].endswith(read.removesuffix("\n"))
+            tiles, after, smiles = read.rpartition("<fake_token_around_image>")
+            assert tiles == ("<image>" * model.IMAGE_TOKENS if batch.pixels is not None else "")
+            assert bool(after) == (batch.pixels is not None)
+            assert bool(smiles) == ("SMILES: " in question)
+            assert not smiles or question.split("SMILES: ")[1].split("\n")[0].endswith(smiles.removesuffix("\n"))
 
 
 def test_a_drawing_with_places_is_the_drawing() -> None:
