@@ -6,7 +6,7 @@ import functools
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -52,6 +52,15 @@ TINY_IMAGE_SIZE = 224  # what its vision tower sees
 IMAGE_SIZE = 500  # GALLON (arXiv 2406.01032)
 
 
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be written: under which spec, by which prompt, and with the weights in which place."""
+
+    spec: Spec
+    prompt: Prompt
+    weights: str
+
+
 @expanded
 def annotate(
     *,
@@ -73,13 +82,13 @@ def annotate(
     from cluster.brakes import refuse_dead
     from cluster.library import resolve
 
-    console, sources = console_for(as_json), resolve(library, smiles_column)
+    console, sources, order = console_for(as_json), resolve(library, smiles_column), ordered(spec)
     with annotating(store, engine) as (opened, session):
-        made, result = run_annotation(sources, limit, spec, engine, store=opened, session=session, console=console)
+        result = run_annotation(sources, limit, order, engine, store=opened, session=session, console=console)
         if as_json:
-            print_json({"run": result.run, "spec": made.id, **asdict(result.ledger)})
+            print_json({"run": result.run, "spec": order.spec.id, **asdict(result.ledger)})
         else:
-            print_summary(opened, made, result)
+            print_summary(opened, order.spec, result)
             typer.echo(
                 "\nNext: 'gallon export annotations.parquet' for all annotations, 'gallon status' for the ledger,"
             )
@@ -234,47 +243,56 @@ def annotating(where: str, engine: EngineOptions) -> Iterator[tuple[Store, RaySe
         yield store, session
 
 
+def ordered(options: SpecOptions) -> Order:
+    """Make the spec that the options describe, before anything is started that a mistake would have to wait for.
+
+    Raises:
+        UsageError: the options contradict one another, or name what does not exist.
+    """
+    from teacher.models import local_path
+
+    spec, prompt = _spec(options)
+    return Order(spec, prompt, local_path(options.model))
+
+
 def run_annotation(
     sources: list[Source],
     limit: int | None,
-    options: SpecOptions,
+    order: Order,
     engine: EngineOptions,
     *,
     store: Store,
     session: RaySession,
     console: Console,
-) -> tuple[Spec, Result]:
-    """Annotate a library as the options say; return the spec that they make, and what came of the run."""
+) -> Result:
+    """Annotate a library as it was ordered."""
     from cluster.annotate import annotate as run
     from cluster.brakes import Brakes
     from cluster.metrics import serve_measured
     from cluster.resources import plan_pool
-    from teacher.models import TINY, local_path
+    from teacher.models import TINY
 
-    spec, prompt = _spec(options)
-    if options.model == TINY:
+    if order.spec.model.name == TINY:
         console.print("The tiny model knows what RDKit taught it: good to try the system, no source of new chemistry.")
     settings = _engine_settings(engine)
-    path = local_path(options.model)
-    pool = plan_pool(session, path, settings, workers=engine.workers, wait_for_gpus=engine.wait_for_gpus)
+    pool = plan_pool(session, order.weights, settings, workers=engine.workers, wait_for_gpus=engine.wait_for_gpus)
     if session.dashboard:
         console.print(f"Ray dashboard: {session.dashboard}", highlight=False)
     brakes = Brakes(max_dead=engine.max_dead, max_error_rate=engine.max_error_rate, stall_minutes=engine.stall_minutes)
     with live_line(console) as show:
-        result = run(
+        return run(
             sources,
             limit=limit,
-            spec=spec,
-            prompt=prompt,
+            spec=order.spec,
+            prompt=order.prompt,
             store=store,
             session=session,
-            engine=functools.partial(serve_measured, spec.model, settings),
+            engine=functools.partial(serve_measured, order.spec.model, settings),
             pool=pool,
             max_attempts=engine.max_attempts,
             brakes=brakes,
             show=show,
         )
-    return spec, result
 
 
 def stop_if_interrupted(result: Result) -> None:

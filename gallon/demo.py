@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from gallon.annotation import annotating, run_annotation, stop_if_interrupted
+from gallon.annotation import annotating, ordered, run_annotation, stop_if_interrupted
 from gallon.learning import Bench, run_distillation, run_teaching
 from gallon.options import (
     DEFAULT_STORE,
@@ -65,17 +65,17 @@ def demo(
     from distill.learn.screening import screen as score
     from distill.report.run import write as write_page
 
-    console = console_for(as_json)
+    console, order = console_for(as_json), ordered(spec)
     file, scores = out / "inhibitors.csv", out / "scores.csv"
     inhibitors.write(file, limit)
     dataset = load(str(file), smiles_column=inhibitors.SMILES, targets=[inhibitors.ACTIVITY])
     with annotating(store, engine) as (opened, session):
         sources = resolve([str(file)], inhibitors.SMILES)
-        made, result = run_annotation(sources, None, spec, engine, store=opened, session=session, console=console)
+        result = run_annotation(sources, None, order, engine, store=opened, session=session, console=console)
         if not as_json:
-            print_summary(opened, made, result)
+            print_summary(opened, order.spec, result)
         stop_if_interrupted(result)
-        texts = annotations.fetch(opened, made, dataset.keys)
+        texts = annotations.fetch(opened, order.spec, dataset.keys)
         reading = Reading(dataset, texts, out / "reading", processes=os.cpu_count() or 1)
         bench = Bench(reading=reading, folder=out, trainers=plan_trainers(session, None))
         parts = split(dataset, "random", seed=0)
@@ -89,7 +89,13 @@ def demo(
     if as_json:
         models = [facts_of(model) for model in (*teachers, student)]
         print_json(
-            {"spec": made.id, **asdict(result.ledger), "models": models, "screened": facts, "report": str(page.path)}
+            {
+                "spec": order.spec.id,
+                **asdict(result.ledger),
+                "models": models,
+                "screened": facts,
+                "report": str(page.path),
+            }
         )
     else:
         print_trained([*teachers, student])

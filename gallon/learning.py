@@ -216,9 +216,11 @@ def screen(
     """
     from cluster.library import resolve
     from cluster.ray_session import ray_session
+    from distill.learn.saved import read_card
     from distill.learn.screening import screen as score
 
     sources = resolve(library, smiles_column)
+    read_card(student)  # a mistake need not wait for a cluster to start
     console = console_for(as_json)
     with ray_session(ray) as session, counter(console) as show:
         screened = score(sources, student, out, limit=limit, session=session, show=show)
