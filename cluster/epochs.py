@@ -79,7 +79,10 @@ class Training:
         self._fit, self._part, self._group, self._folder = fit, part, group, folder
         self._learner = fit.build().to(group.device)
         self._optimizer = torch.optim.AdamW(
-            self._learner.parameters(), lr=fit.schedule.learning_rate, weight_decay=fit.schedule.weight_decay
+            self._learner.parameters(),
+            lr=fit.schedule.learning_rate,
+            weight_decay=fit.schedule.weight_decay,
+            fused=True,  # one pass over each parameter: a step of a student on fingerprints takes a third less
         )
         self._called = torch.nn.parallel.DistributedDataParallel(self._learner) if group.size > 1 else self._learner
         self._inputs = part.inputs[fit.inputs]
