@@ -129,14 +129,16 @@ def print_standings(reading: Reading, cases: Sequence[Case], rows: Sequence[Stan
     from rich.console import Console
     from rich.table import Table
 
-    metric = rows[0].metric
-    table = Table("method", f"test {metric}", "std", "seeds", "valid", "chosen", "behind by (95 %)", box=None)
+    table = Table(box=None)
+    for heading in ("method", f"test {rows[0].metric}", "n", "valid"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("chosen")
+    table.add_column("behind by (95 %)", no_wrap=True)
+    compared = any(row.difference is not None for row in rows)
     for row in rows:
-        behind = "" if row.difference is None else f"{row.difference:+.3f}"
-        interval = "" if row.interval is None else f" [{row.interval[0]:+.3f}, {row.interval[1]:+.3f}]"
         chosen = ", ".join(f"{name} x{times}" for name, times in row.chosen.items())
-        cells = [row.method, f"{row.mean:.3f}", f"{row.std:.3f}", str(row.seeds), f"{row.valid:.3f}", chosen]
-        table.add_row(*cells, behind + interval, style="bold" if row.differs else "")
+        cells = [row.method, f"{row.mean:.3f} ± {row.std:.3f}", str(row.seeds), f"{row.valid:.3f}", chosen]
+        table.add_row(*cells, _behind(row) if compared else "", style="bold" if row.differs else "")
     Console(highlight=False).print(table)
     dataset, annotations = reading.dataset, reading.annotations
     typer.echo(f"{dataset.name}, {len(dataset):,} molecules, sha256 {dataset.sha256[:12]}")
@@ -145,6 +147,13 @@ def print_standings(reading: Reading, cases: Sequence[Case], rows: Sequence[Stan
     typer.echo(
         f"trials of every method: {trials}; spec of the annotations: {annotations.spec if annotations else 'none'}"
     )
+
+
+def _behind(row: Standing) -> str:
+    """Return how far a row is behind the reference: the interval, or where there is none the difference itself."""
+    if row.difference is None:
+        return "(reference)"
+    return f"{row.interval[0]:+.3f} to {row.interval[1]:+.3f}" if row.interval else f"{row.difference:+.3f}"
 
 
 @contextmanager
