@@ -107,7 +107,7 @@ class Run:
         test: all metrics on the test part.
         prediction: float32, (molecules, targets); logits or probabilities of classes.
         chosen: what was chosen on the validation part, where there was a choice.
-        seconds: of the fit that is judged.
+        seconds: of the fit that is judged; None for baselines, whose time is not taken.
     """
 
     method: str
@@ -116,7 +116,7 @@ class Run:
     test: Mapping[str, float]
     prediction: NDArray[np.float32]
     chosen: str | None = None
-    seconds: float = 0.0
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -342,7 +342,7 @@ class _Stages:
             valid=scores["valid"][main_metric(dataset.kind)],
             test=scores["test"],
             prediction=whole,
-            seconds=outcome.seconds if outcome else 0.0,
+            seconds=outcome.seconds if outcome else None,
         )
 
 

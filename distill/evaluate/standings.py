@@ -28,7 +28,7 @@ class Standing:
         seeds: how many.
         valid: mean on the validation part.
         chosen: what was chosen on the validation part, and under how many seeds.
-        seconds: mean of a fit.
+        seconds: mean of a fit; None where it was not taken.
         difference: mean of reference minus method, over the seeds that both have; in the direction in which the
             reference is better. None for the reference itself.
         interval: of the difference, at 95 %, by Student's t over the seeds; None where nothing varies, as with one
@@ -42,7 +42,7 @@ class Standing:
     seeds: int
     valid: float
     chosen: Mapping[str, int]
-    seconds: float
+    seconds: float | None
     difference: float | None = None
     interval: tuple[float, float] | None = None
 
@@ -72,6 +72,7 @@ def standings(runs: Sequence[Run], kind: Kind, reference: str | None = None) -> 
 def _standing(runs: Sequence[Run], kind: Kind, against: Sequence[Run] | None) -> Standing:
     metric = main_metric(kind)
     values = [run.test[metric] for run in runs]
+    seconds = [run.seconds for run in runs if run.seconds is not None]
     choices = [run.chosen for run in runs if run.chosen is not None]
     difference, interval = _paired(runs, against, kind) if against else (None, None)
     return Standing(
@@ -82,7 +83,7 @@ def _standing(runs: Sequence[Run], kind: Kind, against: Sequence[Run] | None) ->
         seeds=len(values),
         valid=fmean(run.valid for run in runs),
         chosen={choice: choices.count(choice) for choice in dict.fromkeys(choices)},
-        seconds=fmean(run.seconds for run in runs),
+        seconds=fmean(seconds) if seconds else None,
         difference=difference,
         interval=interval,
     )
