@@ -106,7 +106,8 @@ def facts_of(model: Trained) -> dict[str, Any]:
 
 def screened_facts(screened: Screened, out: Path) -> dict[str, Any]:
     """Return what came of a screening, fit for JSON."""
-    return {**asdict(screened), "rows_per_second": round(screened.rows_per_second, 1), "path": str(out)}
+    rounded = {"seconds": round(screened.seconds, 3), "rows_per_second": round(screened.rows_per_second, 1)}
+    return {**asdict(screened), **rounded, "path": str(out)}
 
 
 def print_trained(trained: Sequence[Trained]) -> None:
