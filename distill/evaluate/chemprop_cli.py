@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from distill.evaluate.baselines import Examples
 
 COMMAND = "chemprop"
+NO_SETTINGS: Mapping[str, Any] = MappingProxyType({})
 
 
 def chemprop_inputs(mols: Sequence[Mol]) -> NDArray[np.object_]:
@@ -75,7 +77,7 @@ def chemprop_fit(
         *("--task-type", kind),
         *("--data-seed", seed),
         *("--pytorch-seed", seed),
-        *(word for name, value in settings.items() for word in (f"--{name}", value)),
+        *_options(settings),
     )
     return ChempropPredictor(folder)
 
@@ -86,8 +88,12 @@ class ChempropPredictor:
 
     folder: TemporaryDirectory[str]
 
-    def predict(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
+    def predict(self, inputs: NDArray[Any], settings: Mapping[str, Any] = NO_SETTINGS) -> NDArray[np.float32]:
         """Return float32 of shape (N, T): probabilities of class 1, or numbers in the unit of the labels.
+
+        Args:
+            inputs: N SMILES.
+            settings: options of `chemprop predict`, without their dashes.
 
         Raises:
             GallonError: `chemprop predict` failed.
@@ -95,7 +101,7 @@ class ChempropPredictor:
         asked, answered = Path(self.folder.name, "asked.csv"), Path(self.folder.name, "answered.csv")
         _write(asked, inputs, np.empty((len(inputs), 0), np.float32))
         model = Path(self.folder.name, "model_0", "best.pt")
-        _run("predict", "--test-path", asked, "--model-paths", model, "--preds-path", answered)
+        _run("predict", "--test-path", asked, "--model-paths", model, "--preds-path", answered, *_options(settings))
         with answered.open(newline="", encoding="utf-8") as file:
             rows = list(csv.reader(file))[1:]
         return np.array([row[1:] for row in rows], dtype=np.float32)
@@ -108,6 +114,11 @@ def _write(path: Path, smiles: NDArray[Any], labels: NDArray[np.float32]) -> Non
         writer.writerow(["smiles", *(f"target_{place}" for place in range(labels.shape[1]))])
         for one, row in zip(smiles, labels, strict=True):
             writer.writerow([one, *("" if np.isnan(label) else f"{label:.9g}" for label in row)])
+
+
+def _options(settings: Mapping[str, Any]) -> list[object]:
+    """Return settings as words of a command line."""
+    return [word for name, value in settings.items() for word in (f"--{name}", value)]
 
 
 def _run(*words: object) -> None:

@@ -11,12 +11,10 @@ network here has learnt much: how long a prediction takes does not depend on it.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,6 +24,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 from rdkit import Chem, RDConfig
 
 from cluster.library import Source, read_all, resolve
@@ -37,6 +36,8 @@ from distill.data.features import DescriptorSet
 from distill.data.moleculenet import load
 from distill.data.reading import Reading
 from distill.data.splits import split
+from distill.evaluate.baselines import Examples
+from distill.evaluate.chemprop_cli import COMMAND, chemprop_fit, chemprop_inputs
 from distill.learn.distillation import Weights, distil
 from distill.learn.recipes import recipe
 from distill.learn.screening import screen
@@ -47,7 +48,7 @@ CORES = os.cpu_count() or 1
 CHUNK = 5_000
 SHOWN: tuple[DescriptorSet, ...] = ("lean", "fast")
 CHEMPROP_SHARE = 10  # one row in so many
-CHEMPROP_BATCH = 512
+CHEMPROP_SETTINGS = {"batch-size": 512, "accelerator": "cpu"}
 CHEMPROP_EPOCHS = 3  # the least it takes, with its warm-up of two
 
 
@@ -93,9 +94,9 @@ def _racers(folder: Path, library: Path, session: RaySession) -> dict[str, tuple
     for descriptors in SHOWN:
         student = _student(folder / descriptors, dataset, descriptors)
         racers[f"student, {descriptors}"] = len(smiles), _screening(sources, student, folder, session)
-    if shutil.which("chemprop"):
+    if shutil.which(COMMAND):
         some = smiles[: len(smiles) // CHEMPROP_SHARE]
-        racers["chemprop"] = len(some), _chemprop(folder / "chemprop", dataset, some)
+        racers["chemprop"] = len(some), _chemprop(dataset, some)
     else:
         print("There is no command chemprop on the PATH: it is left out.", file=sys.stderr)
     return racers
@@ -150,28 +151,13 @@ def _parse(chunk: str) -> int:
     return sum(Chem.MolFromSmiles(smiles) is not None for smiles in chunk.splitlines())
 
 
-def _chemprop(folder: Path, dataset: Dataset, smiles: list[str]) -> Callable[[], object]:
-    folder.mkdir()
-    learnt, asked = folder / "learnt.csv", folder / "asked.csv"
-    _write(learnt, ("smiles", "y"), zip(dataset.smiles, dataset.labels[:, 0].tolist(), strict=True))
-    _write(asked, ("smiles",), ((one,) for one in smiles))
-    _run(
-        "train", "--data-path", learnt, "--task-type", "regression", "--epochs", CHEMPROP_EPOCHS, "--output-dir", folder
-    )
-    model, answered = folder / "model_0" / "best.pt", folder / "answered.csv"
-    how = ("--batch-size", CHEMPROP_BATCH, "--accelerator", "cpu")
-    return lambda: _run("predict", "--test-path", asked, "--model-paths", model, "--preds-path", answered, *how)
-
-
-def _write(file: Path, header: tuple[str, ...], rows: object) -> None:
-    with file.open("w", newline="") as out:
-        writer = csv.writer(out)
-        writer.writerow(header)
-        writer.writerows(rows)  # type: ignore[arg-type]
-
-
-def _run(*words: object) -> None:
-    subprocess.run(["chemprop", *map(str, words)], check=True, capture_output=True)
+def _chemprop(dataset: Dataset, smiles: list[str]) -> Callable[[], object]:
+    """Return what asks a network that has learnt for a moment."""
+    parts, inputs = split(dataset, "random", seed=0), chemprop_inputs(dataset.mols())
+    train, valid = (Examples(inputs[rows], dataset.labels[rows]) for rows in (parts.train, parts.valid))
+    learnt = chemprop_fit(train, valid, kind=dataset.kind, settings={"epochs": CHEMPROP_EPOCHS}, seed=0)
+    asked = np.array(smiles, dtype=object)
+    return lambda: learnt.predict(asked, CHEMPROP_SETTINGS)
 
 
 def _ratio(rates: dict[str, float], one: str, other: str) -> float | None:
