@@ -11,7 +11,7 @@ import itertools
 import os
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from vllm.v1.engine.async_llm import AsyncLLM
 
 StatLogger = Callable[..., Any]  # what makes one of vLLM's `StatLoggerBase`
+CLOSED = "the engine was closed while it worked on this request"
+CLOSE_SECONDS = 10
 
 
 class PromptRejectedError(ValueError):
@@ -54,7 +56,10 @@ class Completion:
 
 
 class Engine(Protocol):
-    """What serves requests. Futures fail with `PromptRejectedError` or `EngineDeadError`."""
+    """What serves requests. Futures fail with `PromptRejectedError` or `EngineDeadError`.
+
+    Whoever finds the engine dead closes it while others may still ask it: every future ends, before or after.
+    """
 
     def submit(self, request: Request) -> Future[Completion]:
         """Queue a request and return at once."""
@@ -121,6 +126,8 @@ class VllmEngine:
     ) -> None:
         self._loop = asyncio.new_event_loop()
         self._ids = itertools.count()
+        self._closing = threading.Lock()
+        self._closed = False
         self._thread = threading.Thread(target=self._loop.run_forever, name="vllm-engine", daemon=True)
         self._thread.start()
         self._log = EngineLog(log_path)
@@ -128,10 +135,19 @@ class VllmEngine:
 
     def submit(self, request: Request) -> Future[Completion]:
         """Queue a request and return at once."""
-        return asyncio.run_coroutine_threadsafe(self._complete(request), self._loop)
+        with self._closing:
+            if not self._closed:
+                return asyncio.run_coroutine_threadsafe(self._complete(request), self._loop)
+        refused: Future[Completion] = Future()
+        refused.set_exception(EngineDeadError(CLOSED))
+        return refused
 
     def close(self) -> None:
-        """Stop vLLM's processes and the event loop."""
+        """Fail what is unfinished, then stop vLLM's processes and the event loop."""
+        with self._closing:
+            self._closed = True
+        # Whoever waits for an answer that a dead engine never gives is woken, while vLLM can still hear of it.
+        wait([asyncio.run_coroutine_threadsafe(_cancel_others(), self._loop)], timeout=CLOSE_SECONDS)
         self._llm.shutdown()
         self._stop_loop()
 
@@ -147,6 +163,8 @@ class VllmEngine:
             raise PromptRejectedError(str(error)) from error
         except VllmDeadError as error:
             raise EngineDeadError(f"vLLM's engine process died: {error}") from error
+        except asyncio.CancelledError as error:
+            raise EngineDeadError(CLOSED) from error
         answer = final.outputs[0]
         return Completion(
             text=answer.text,
@@ -172,7 +190,15 @@ class VllmEngine:
 
     def _stop_loop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(timeout=10)
+        self._thread.join(timeout=CLOSE_SECONDS)
+
+
+async def _cancel_others() -> None:
+    """Cancel whatever else runs in this event loop, and see it end."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 def serve(model: Model, settings: EngineSettings, log_path: Path, stat_loggers: Sequence[StatLogger] = ()) -> Engine:

@@ -23,7 +23,7 @@ from teacher.engine import (
     chat_params,
     sampling_params,
 )
-from teacher.errors import EngineStartError
+from teacher.errors import EngineDeadError, EngineStartError
 from teacher.facts import facts_of
 from teacher.graph import graph_text
 from teacher.models import identify, local_path
@@ -124,6 +124,19 @@ def test_a_prompt_longer_than_the_context_is_refused_and_costs_nobody_else(
     with pytest.raises(PromptRejectedError, match="context"):
         long.result()
     assert short.result().finish_reason == "stop"
+
+
+def test_whoever_still_asks_an_engine_that_is_closed_is_told(
+    own_environment: None, describe: Prompt, tmp_path: Path
+) -> None:
+    """One thread finds the engine dead and closes it, while others wait for it or come to ask."""
+    engine = VllmEngine(identify("tiny"), local_path("tiny"), EngineSettings(cpu_threads=1), tmp_path / "vllm.log")
+    unfinished = [engine.submit(request(describe, "C" * length)) for length in range(1, 30)]
+    engine.close()
+    late = engine.submit(request(describe, "CCO"))
+    for answer in unfinished:
+        assert isinstance(answer.exception(timeout=30), EngineDeadError | None)
+    assert isinstance(late.exception(timeout=30), EngineDeadError)
 
 
 def test_an_engine_that_cannot_read_its_weights_says_so(own_environment: None, tmp_path: Path) -> None:

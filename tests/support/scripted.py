@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from zlib import crc32
 
 from teacher.engine import Completion, PromptRejectedError, Request
@@ -80,11 +81,14 @@ class ScriptedEngine:
         self._script = script
         self._left = dict(script.cut_off)
         self._dead = False
+        self._closing = Lock()
+        self._closed = False
         self._one_after_another = ThreadPoolExecutor(max_workers=1)
 
     def submit(self, request: Request) -> Future[Completion]:
-        if self._script.delay and not self._dead:
-            return self._one_after_another.submit(self._answer_late, request)
+        with self._closing:
+            if self._script.delay and not self._closed:
+                return self._one_after_another.submit(self._answer_late, request)
         answer: Future[Completion] = Future()
         try:
             answer.set_result(self._answer(request))
@@ -93,7 +97,8 @@ class ScriptedEngine:
         return answer
 
     def close(self) -> None:
-        self._dead = True
+        with self._closing:
+            self._dead = self._closed = True
         self._one_after_another.shutdown(wait=False, cancel_futures=False)
 
     def _answer_late(self, request: Request) -> Completion:
