@@ -258,24 +258,33 @@ class _Stages:
         if not methods:
             return []
         lessons = self._lessons({known.listens for known in methods})
+        students = dict(zip(self._cases, self._best_students(), strict=True))
         self._say("students")
-        pairs = [(known, case) for known in methods for case in self._cases]
+        batch, named = Batch(self._reading), []
+        for known in methods:
+            for case in self._cases:
+                chosen = self._settings.recipe("student-gallon") if known.listens == "gallon" else students[case]
+                batch.add(chosen, case.split, case.seed, taught=self._taught(known.listens, case, lessons))
+                named.append((known, case, chosen.name.removeprefix("student-")))
+        outcomes = fit_all(batch.campaign, self._fits, self._settings.trainers, self._show)
+        return [
+            replace(self._run(known, case, outcome.prediction, outcome), chosen=chosen)
+            for (known, case, chosen), outcome in zip(named, outcomes, strict=True)
+        ]
+
+    def _best_students(self) -> list[Recipe]:
+        """Return, for each case, the student whose kind of input validates best without a teacher.
+
+        All rows but GALLON's own are of that student: what one gains over another, it gains from its teachers.
+        """
+        self._say("students' inputs")
+        candidates = [self._settings.recipe(f"student-{reads}") for reads in INPUTS]
         batch = Batch(self._reading)
-        for known, case in pairs:
-            taught = self._taught(known.listens, case, lessons)
-            for candidate in self._candidates(known):
-                batch.add(candidate, case.split, case.seed, taught=taught)
+        for case in self._cases:
+            for candidate in candidates:
+                batch.add(candidate, case.split, case.seed)
         outcomes = iter(fit_all(batch.campaign, self._fits, self._settings.trainers, self._show))
-        return [self._chosen(known, case, [next(outcomes) for _ in self._candidates(known)]) for known, case in pairs]
-
-    def _candidates(self, known: Method) -> list[Recipe]:
-        names = ["student-gallon"] if known.listens == "gallon" else [f"student-{reads}" for reads in INPUTS]
-        return [self._settings.recipe(name) for name in names]
-
-    def _chosen(self, known: Method, case: Case, outcomes: Sequence[Outcome]) -> Run:
-        candidate, outcome = best(self._candidates(known), outcomes)
-        run = self._run(known, case, outcome.prediction, outcome)
-        return replace(run, chosen=candidate.name.removeprefix("student-"))
+        return [best(candidates, [next(outcomes) for _ in candidates])[0] for _ in self._cases]
 
     def _lessons(self, listening: set[Listens]) -> dict[tuple[str, int], Lesson]:
         """Return what is to be listened to, by what it is called and the seed of the case."""

@@ -188,6 +188,9 @@ def test_a_comparison_has_every_method_under_every_seed_and_is_resumed(
     assert [(run.method, run.seed) for run in runs] == [(name, seed) for name in methods for seed in range(2)]
     assert all(np.isfinite(run.test["rmse"]) and run.prediction.shape == (MOLECULES, 1) for run in runs)
     assert {run.chosen for run in runs if run.method == "gallon"} == {"gallon"}
+    for case in cases:  # distilled or not, it is the same student
+        chosen = {run.chosen for run in runs if run.seed == case.seed and run.method.startswith("student")}
+        assert len(chosen) == 1 and chosen <= set(INPUTS)
     again = compare(reading, cases, settings, show=pytest.fail)
     assert [run.test for run in again] == [run.test for run in runs]
     page = write(tmp_path, reading, cases, runs, standings(runs, "regression", "student+both"), trials=0)
