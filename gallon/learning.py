@@ -25,6 +25,7 @@ from gallon.options import (
     SmilesColumn,
     SpecId,
     StoreOption,
+    TransferOptions,
     expanded,
 )
 from gallon.show import (
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
     from cluster.training import Trainers
     from distill.data.annotations import Annotations
+    from distill.data.dataset import Dataset
     from distill.data.features import DescriptorSet
     from distill.data.reading import Reading
     from distill.data.splits import Split
@@ -107,16 +109,20 @@ def distill(
     hidden_gnn: Annotated[float, typer.Option(min=0, help="Weight of the graph teachers' representations.")] = 0.1,
     hidden_lm: Annotated[float, typer.Option(min=0, help="Weight of the language teachers' representations.")] = 0.1,
     temperature: Annotated[float, typer.Option(min=0.1, help="Of the teachers' class probabilities.")] = 1.0,
+    transfer: TransferOptions,
     learning: LearningOptions,
+    spec_id: SpecId = None,
+    store: StoreOption = DEFAULT_STORE,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
     """Distil a student, a small MLP that scores whole libraries, from teachers.
 
     Takes the same data and split as the `gallon teach` before it. Of several inputs the one that validates best is
-    kept.
+    kept. With a library given by --transfer the student also learns what the teachers say of its molecules; the
+    language teacher speaks of those that are annotated in the store.
 
-    Example: `gallon distill solubility.csv --target logS`
+    Example: `gallon distill solubility.csv --target logS --transfer library.smi`
     """
     from distill.learn.distillation import Weights
 
@@ -125,7 +131,8 @@ def distill(
         soft_gnn=soft_gnn, soft_lm=soft_lm, hidden_gnn=hidden_gnn, hidden_lm=hidden_lm, temperature=temperature
     )
     chosen = _descriptors(descriptors)
-    with _learning(data, labels, learning, console) as bench:
+    texts_in = store if transfer.transfer else None
+    with _learning(data, labels, learning, console, where=texts_in, spec_id=spec_id, transfer=transfer) as bench:
         parts = bench.split(labels, labels.seed)
         trained = run_distillation(
             bench,
@@ -153,6 +160,7 @@ def evaluate(
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many, from --seed on.")] = 5,
     trials: Annotated[int, typer.Option(min=0, help="Optuna trials of every method; 0: its stated defaults.")] = 0,
+    transfer: TransferOptions,
     learning: LearningOptions,
     spec_id: SpecId = None,
     store: StoreOption = DEFAULT_STORE,
@@ -167,17 +175,18 @@ def evaluate(
     Example: `gallon evaluate esol --data-root moleculenet --seeds 5`
     """
     from distill.evaluate import comparison, tuning
+    from distill.evaluate.methods import defaults, method
     from distill.evaluate.provenance import provenance
     from distill.evaluate.report import write as write_report
     from distill.evaluate.standings import standings
 
     console = console_for(as_json)
-    chosen = [comparison.method(name) for name in methods.split(",")] if methods else []
-    reads_texts = not chosen or any(method.needs_texts for method in chosen)
+    chosen = [method(name) for name in methods.split(",")] if methods else []
+    reads_texts = not chosen or any(known.needs_texts for known in chosen)
     texts_in = store if reads_texts else None
-    with _learning(data, labels, learning, console, where=texts_in, spec_id=spec_id) as bench:
-        names = [method.name for method in chosen] or comparison.defaults(
-            with_texts=bench.reading.annotations is not None
+    with _learning(data, labels, learning, console, where=texts_in, spec_id=spec_id, transfer=transfer) as bench:
+        names = [known.name for known in chosen] or defaults(
+            with_texts=bench.reading.annotations is not None, with_transfer_set=bench.reading.transfer is not None
         )
         cases = [
             comparison.Case(seed=seed, split=bench.split(labels, seed))
@@ -258,15 +267,18 @@ def _learning(
     *,
     where: str | None = None,
     spec_id: str | None = None,
+    transfer: TransferOptions | None = None,
 ) -> Iterator[Bench]:
-    """Read the data, fetch the annotations if a store is given, and connect to Ray.
+    """Read the data, and the transfer set if there is one, fetch annotations if a store is given, and connect to Ray.
 
     Where nothing reads texts none is given, so that nobody has to choose a spec, or to reach a store, for nothing.
     """
+    from cluster.library import resolve
     from cluster.ray_session import ray_session
     from cluster.training import plan_trainers
     from distill.data.moleculenet import DATA_ROOT, load
     from distill.data.reading import Reading
+    from distill.data.transfer import with_transfer_set
 
     dataset = load(
         data,
@@ -275,9 +287,16 @@ def _learning(
         split_column=labels.split_column,
         data_root=labels.data_root or DATA_ROOT,
     )
-    annotations = _annotations(where, spec_id, dataset.keys) if where else None
     folder = learning.out or Path("gallon-models") / dataset.name
-    reading = Reading(dataset, annotations, folder / "reading", learning.encoder, os.cpu_count() or 1)
+
+    def read(dataset: Dataset, wider: Reading | None = None) -> Reading:
+        annotations = _annotations(where, spec_id, dataset.keys) if where else None
+        return Reading(dataset, annotations, folder / "reading", learning.encoder, os.cpu_count() or 1, wider)
+
+    wider = None
+    if transfer and transfer.transfer:
+        wider = read(with_transfer_set(dataset, resolve(transfer.transfer), transfer.transfer_rows))
+    reading = read(dataset, wider)
     console.print(_told(reading))
     with ray_session(learning.ray) as session:
         yield Bench(reading=reading, folder=folder, trainers=plan_trainers(session, learning.workers))
@@ -318,7 +337,7 @@ def run_distillation(
     from distill.learn.recipes import recipe
     from distill.learn.student import INPUTS
 
-    heard = lessons.read_all(teachers or lessons.find(bench.folder), bench.reading.dataset, split)
+    heard = lessons.read_all(teachers or lessons.find(bench.folder), bench.reading, split)
     with bar(console, "students") as show:
         return distillation.distil(
             bench.reading,
@@ -355,6 +374,8 @@ def _told(reading: Reading) -> str:
     words += [f"{dataset.conflicts:,} labels contradict each other and are left out"] if dataset.conflicts else []
     if annotations and annotations.missing:
         words += [f"{annotations.missing:,} have no annotation: for them there is no language teacher"]
+    if transfer := reading.describe_transfer():
+        words += [f"{transfer['molecules']:,} more without labels, {transfer['annotated']:,} of them annotated"]
     return "; ".join(words) + "."
 
 

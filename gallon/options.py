@@ -123,6 +123,17 @@ class LearningOptions:
     ray: RayAddress = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class TransferOptions:
+    """Molecules without labels that students learn of."""
+
+    transfer: Annotated[
+        list[str] | None,
+        typer.Option(help="A library without labels: students also learn what teachers say of its molecules."),
+    ] = None
+    transfer_rows: Annotated[int, typer.Option(min=1, help="Molecules to take of it, from its beginning.")] = 5_000
+
+
 def expanded(command: Callable[..., None]) -> Callable[..., None]:
     """Let Typer see the fields of a dataclass parameter as options of the command."""
     hints = get_type_hints(command, include_extras=True)

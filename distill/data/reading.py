@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -37,6 +37,7 @@ class Reading:
         folder: where what takes long (fingerprints, embeddings) is kept for the next time.
         encoder: the text encoder of the language teacher.
         processes: that compute fingerprints.
+        transfer: the same with the transfer set behind the dataset's own molecules, if there is one.
     """
 
     dataset: Dataset
@@ -44,6 +45,19 @@ class Reading:
     folder: Path
     encoder: str = MINILM
     processes: int = 1
+    transfer: Reading | None = None
+
+    def transferred(self) -> NDArray[np.int64]:
+        """Return the rows of the transfer set; none without one."""
+        return np.arange(len(self.dataset), len((self.transfer or self).dataset))
+
+    def describe_transfer(self) -> dict[str, Any]:
+        """Say what the transfer set is, fit for JSON; nothing without one."""
+        if self.transfer is None:
+            return {}
+        rows = self.transferred()
+        read = int(self.transfer.readable[rows].sum()) if self.transfer.annotations else 0
+        return {"molecules": len(rows), "annotated": read, "sha256": self.transfer.dataset.sha256}
 
     def inputs(self, recipe: Recipe, split: Split) -> tuple[str, Inputs]:
         """Return what a recipe reads, under a name that says what it depends on."""

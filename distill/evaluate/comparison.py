@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,11 +18,12 @@ from cluster.training import Done, Trainers, fit_all
 from distill.data.reading import Reading
 from distill.data.splits import Split
 from distill.evaluate import baselines, predictions
-from distill.learn.distillation import GALLON_CLASSES, GALLON_NUMBERS, Weights, best, taught_by
+from distill.evaluate.methods import LISTENED, Method, method
+from distill.learn.distillation import GALLON_CLASSES, GALLON_NUMBERS, Weights, best, learnt_from, taught_by
 from distill.learn.fits import NOTHING, Batch, Taught
-from distill.learn.lessons import Lesson, LessonPlan
+from distill.learn.lessons import Lesson, LessonPlan, with_transfer_set
 from distill.learn.metrics import main_metric, score
-from distill.learn.recipes import Recipe, of_role, recipe
+from distill.learn.recipes import Recipe, recipe
 from distill.learn.student import INPUTS
 from distill.learn.teach import learn
 from teacher.errors import UsageError
@@ -33,67 +34,11 @@ if TYPE_CHECKING:
     from cluster.training import Outcome
     from distill.data.table import Kind
 
-Listens = Literal["nobody", "gnn", "lm", "both", "shuffled", "gallon"]
-
 GALLON_TEACHER = "gcn"
 DEFAULT_GRAPH_TEACHER = "dmpnn"
 REFERENCE = "student+both"  # the row that the others are compared with
-LISTENED: dict[Listens, tuple[str, ...]] = {
-    "nobody": (),
-    "gnn": ("gnn",),
-    "lm": ("lm",),
-    "both": ("gnn", "lm"),
-    "shuffled": ("gnn", "shuffled"),
-    "gallon": ("gallon gnn", "gallon lm"),
-}
 
-
-@dataclass(frozen=True, kw_only=True)
-class Method:
-    """A row of the table.
-
-    Attributes:
-        name: of the row.
-        summary: what it is.
-        kind: a baseline, a teacher, or a student.
-        listens: of a student, to whom.
-    """
-
-    name: str
-    summary: str
-    kind: Literal["baseline", "teacher", "student"]
-    listens: Listens = "nobody"
-
-    @property
-    def needs_texts(self) -> bool:
-        """Whether it reads what an LLM wrote, or learns from one who does."""
-        return self.name.startswith("lm") or self.listens not in ("nobody", "gnn")
-
-
-METHODS: dict[str, Method] = {
-    method.name: method
-    for method in (
-        *(Method(name=name, summary=known.title, kind="baseline") for name, known in baselines.BASELINES.items()),
-        *(Method(name=known.name, summary="graph teacher", kind="teacher") for known in of_role("gnn")),
-        *(Method(name=known.name, summary="language teacher", kind="teacher") for known in of_role("lm")),
-        Method(name="student", summary="student without distillation", kind="student"),
-        Method(name="student+gnn", summary="student of the graph teacher", kind="student", listens="gnn"),
-        Method(name="student+lm", summary="student of the language teacher", kind="student", listens="lm"),
-        Method(name="student+both", summary="student of both", kind="student", listens="both"),
-        Method(
-            name="student+shuffled",
-            summary="student of both, the language teacher reading other molecules' texts",
-            kind="student",
-            listens="shuffled",
-        ),
-        Method(
-            name="gallon",
-            summary="GALLON's own: GCN 3x32, per-atom MLP, its released objective",
-            kind="student",
-            listens="gallon",
-        ),
-    )
-}
+Lessons = dict[tuple[str, int], Lesson]  # by what is heard (`methods.Method.hears`) and the seed of the case
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,32 +122,14 @@ def compare(
         TrainingError: the workers kept dying; the same call goes on.
     """
     methods = [method(name) for name in settings.methods]
+    if reading.transfer is None and (lost := [known.name for known in methods if known.transfer]):
+        raise UsageError(f"{', '.join(lost)} learns of molecules without labels: name a library of them by --transfer.")
     stages = _Stages(reading, cases, settings, show, say)
     of_baselines = [run for known in methods if known.kind == "baseline" for run in stages.baseline(known)]
     of_teachers = stages.teachers([known for known in methods if known.kind == "teacher"])
     of_students = stages.students([known for known in methods if known.kind == "student"])
     rows = {known.name: number for number, known in enumerate(methods)}
     return sorted([*of_baselines, *of_teachers, *of_students], key=lambda run: rows[run.method])
-
-
-def defaults(*, with_texts: bool) -> list[str]:
-    """Return the rows of a table where none are named: all but chemprop, and without texts none that needs them."""
-    return [
-        known.name
-        for known in METHODS.values()
-        if known.name not in ("chemprop", "lm-fine-tuned") and (with_texts or not known.needs_texts)
-    ]
-
-
-def method(name: str) -> Method:
-    """Return a method by its name.
-
-    Raises:
-        UsageError: there is none; the message names those there are.
-    """
-    if name not in METHODS:
-        raise UsageError(f"There is no method '{name}': choose out of {', '.join(METHODS)}.")
-    return METHODS[name]
 
 
 class _Stages:
@@ -257,14 +184,25 @@ class _Stages:
         """Distil students, under every case."""
         if not methods:
             return []
-        lessons = self._lessons({known.listens for known in methods})
+        lessons = self._lessons(methods)
         students = dict(zip(self._cases, self._best_students(), strict=True))
         self._say("students")
-        batch, named = Batch(self._reading), []
+        wider = self._reading.transfer or self._reading
+        return [
+            *self._distilled([known for known in methods if not known.transfer], self._reading, students, lessons),
+            *self._distilled([known for known in methods if known.transfer], wider, students, lessons),
+        ]
+
+    def _distilled(
+        self, methods: Sequence[Method], reading: Reading, students: Mapping[Case, Recipe], lessons: Lessons
+    ) -> list[Run]:
+        """Train students that read the same molecules."""
+        batch, named = Batch(reading), []
         for known in methods:
             for case in self._cases:
                 chosen = self._settings.recipe("student-gallon") if known.listens == "gallon" else students[case]
-                batch.add(chosen, case.split, case.seed, taught=self._taught(known.listens, case, lessons))
+                rows = learnt_from(self._reading, case.split) if known.transfer else None
+                batch.add(chosen, case.split, case.seed, train=rows, taught=self._taught(known, case, lessons))
                 named.append((known, case, chosen.name.removeprefix("student-")))
         outcomes = fit_all(batch.campaign, self._fits, self._settings.trainers, self._show)
         return [
@@ -286,8 +224,9 @@ class _Stages:
         outcomes = iter(fit_all(batch.campaign, self._fits, self._settings.trainers, self._show))
         return [best(candidates, [next(outcomes) for _ in candidates])[0] for _ in self._cases]
 
-    def _lessons(self, listening: set[Listens]) -> dict[tuple[str, int], Lesson]:
-        """Return what is to be listened to, by what it is called and the seed of the case."""
+    def _lessons(self, methods: Sequence[Method]) -> Lessons:
+        """Return what is to be listened to."""
+        listening = {known.listens for known in methods}
         plans: dict[tuple[str, int], LessonPlan] = {}
         folds = self._settings.folds
         if listening & {"gnn", "both", "shuffled"}:
@@ -300,11 +239,33 @@ class _Stages:
                 for name, teacher in (("gallon gnn", GALLON_TEACHER), ("gallon lm", self._settings.lm)):
                     plans[name, case.seed] = LessonPlan.of(recipe(teacher), self._reading, case.split, case.seed, 0)
         self._say("lessons out of fold")
-        learnt = self._learn(list(plans.values()))
-        lessons = {name: lesson for name, (lesson, _) in zip(plans, learnt, strict=True)}
+        learnt = dict(zip(plans, self._learn(list(plans.values())), strict=True))
+        lessons = {heard: lesson for heard, (lesson, _) in learnt.items()}
+        for known in methods:
+            if known.transfer:
+                lessons |= self._of_transfer_set(known, plans, learnt)
         if "shuffled" in listening:
             lessons |= self._shuffled_lessons()
         return lessons
+
+    def _of_transfer_set(
+        self,
+        known: Method,
+        plans: Mapping[tuple[str, int], LessonPlan],
+        learnt: Mapping[tuple[str, int], tuple[Lesson, Outcome]],
+    ) -> dict[tuple[str, int], Lesson]:
+        """Let the teachers of a method speak of the transfer set, too."""
+        return {
+            (wider, case.seed): with_transfer_set(
+                learnt[name, case.seed][0],
+                plans[name, case.seed].recipe,
+                learnt[name, case.seed][1].weights,
+                self._reading,
+                case.split,
+            )
+            for name, wider in zip(LISTENED[known.listens], known.hears, strict=True)
+            for case in self._cases
+        }
 
     def _best_graph_teachers(self) -> list[str]:
         """Return, for each case, the graph teacher that validates best out of those in the table."""
@@ -317,7 +278,7 @@ class _Stages:
         scores = np.array([whole.score for _, whole in learnt]).reshape(len(names), -1)
         return [names[row] for row in scores.argmax(axis=0)]
 
-    def _shuffled_lessons(self) -> dict[tuple[str, int], Lesson]:
+    def _shuffled_lessons(self) -> Lessons:
         if self._reading.annotations is None:
             return {}
         lessons: dict[tuple[str, int], Lesson] = {}
@@ -327,20 +288,19 @@ class _Stages:
             lessons["shuffled", case.seed] = lesson
         return lessons
 
-    def _taught(self, listens: Listens, case: Case, lessons: Mapping[tuple[str, int], Lesson]) -> Taught:
-        names = LISTENED[listens]
-        if not names:
+    def _taught(self, known: Method, case: Case, lessons: Lessons) -> Taught:
+        if not known.hears:
             return NOTHING
         weights = self._settings.weights
-        if listens == "gallon":
+        if known.listens == "gallon":
             weights = GALLON_CLASSES if self._reading.dataset.kind == "classification" else GALLON_NUMBERS
-        return taught_by([lessons[name, case.seed] for name in names], weights, case.split)
+        return taught_by([lessons[name, case.seed] for name in known.hears], weights, case.split)
 
     # What is judged
 
     def _run(self, known: Method, case: Case, prediction: NDArray[np.float32], outcome: Outcome | None = None) -> Run:
         dataset, split = self._reading.dataset, case.split
-        whole = _filled(prediction, dataset.labels[split.train], dataset.kind)
+        whole = _filled(prediction[: len(dataset)], dataset.labels[split.train], dataset.kind)
         scores = {
             part: score(dataset.kind, dataset.labels[rows], whole[rows])
             for part, rows in (("valid", split.valid), ("test", split.test))

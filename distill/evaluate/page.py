@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill.evaluate import plots
-from distill.evaluate.comparison import METHODS, REFERENCE, Case, Run
+from distill.evaluate.comparison import REFERENCE, Case, Run
+from distill.evaluate.methods import METHODS
 from distill.evaluate.standings import CONFIDENCE, Standing
 from distill.learn.metrics import better, main_metric, score
 from distill.report.html import environment

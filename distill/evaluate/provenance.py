@@ -38,13 +38,15 @@ def provenance(reading: Reading, cases: Sequence[Case], trials: int) -> dict[str
 
     Returns:
         `written` (UTC), `trials`, `dataset` (name, hash, targets, and what was left out of it), `annotations` (None
-        without any), `splits` (as `splits`), `versions` and `machine`.
+        without any), `transfer` (how many molecules without labels; empty without any), `splits` (as `splits`),
+        `versions` and `machine`.
     """
     return {
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
         "trials": trials,
         "dataset": _dataset(reading.dataset),
         "annotations": _annotations(reading),
+        "transfer": reading.describe_transfer(),
         "splits": splits(reading.dataset, cases),
         "versions": _versions(),
         "machine": _machine(),

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from distill.data.reading import Reading
-from distill.evaluate.comparison import METHODS, Case, Run
+from distill.evaluate.comparison import Case, Run
+from distill.evaluate.methods import METHODS
 from distill.evaluate.page import page
 from distill.evaluate.provenance import provenance
 from distill.evaluate.standings import Standing

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 from cluster.training import Done, fit_all
 from distill.data.reading import Reading
 from distill.evaluate.baselines import baseline
-from distill.evaluate.comparison import DEFAULT_GRAPH_TEACHER, Case, Settings, method
+from distill.evaluate.comparison import DEFAULT_GRAPH_TEACHER, Case, Settings
+from distill.evaluate.methods import method
 from distill.evaluate.predictions import Kept
 from distill.evaluate.search import AT_A_TIME, Candidate, Found, Search, search
 from distill.learn.fits import FORMAT, Batch

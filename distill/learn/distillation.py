@@ -89,9 +89,9 @@ def distil(
     """Train students, and write the one that validates best to `folder/student`.
 
     Args:
-        reading: the dataset.
+        reading: the dataset, with its transfer set, if there is one.
         split: its parts.
-        lessons: what the teachers say.
+        lessons: what the teachers say of both.
         students: recipes, one for each input that is tried.
         weights: how much the student listens to whom.
         seed: of the training.
@@ -101,9 +101,9 @@ def distil(
         show: called with the progress.
     """
     taught = taught_by(lessons, weights, split)
-    batch = Batch(reading)
+    batch = Batch(reading.transfer or reading)
     for candidate in students:
-        batch.add(candidate, split, seed, taught=taught)
+        batch.add(candidate, split, seed, train=learnt_from(reading, split), taught=taught)
     outcomes = fit_all(batch.campaign, folder / "fits", trainers, show)
     chosen, outcome = best(students, outcomes)
     metrics = judged(reading, split, outcome.prediction)
@@ -113,6 +113,11 @@ def distil(
     return Trained(
         name=chosen.name, path=place, metrics=metrics, best_epoch=outcome.best_epoch, seconds=outcome.seconds
     )
+
+
+def learnt_from(reading: Reading, split: Split) -> NDArray[np.int64]:
+    """Return the rows that a student learns from: the training part, and the transfer set behind the dataset."""
+    return np.concatenate([split.train, reading.transferred()])
 
 
 def best(candidates: Sequence[Recipe], outcomes: Sequence[Outcome]) -> tuple[Recipe, Outcome]:

@@ -16,6 +16,7 @@ from cluster.training import Campaign, Fit
 from distill.data.reading import Reading
 from distill.data.splits import Split
 from distill.learn.metrics import main_metric, score
+from distill.learn.network import settings_for
 from distill.learn.objective import Objective, Scale, learner
 from distill.learn.recipes import Recipe
 
@@ -88,7 +89,8 @@ class Batch:
         columns = {"labels": dataset.labels, **_columns(taught)}
         named = {target: self._column(target, column) for target, column in columns.items()}
         scale = Scale.of(dataset.labels[rows], dataset.targets)
-        network = functools.partial(recipe.build, len(dataset.targets), **self._settings(recipe, inputs))
+        settings = settings_for(recipe, self._inputs[inputs], self._reading.encoder)
+        network = functools.partial(recipe.build, len(dataset.targets), **settings)
         objective = Objective(
             soft={teacher: weight for teacher, (_, weight) in taught.soft.items()},
             hidden={teacher: weight for teacher, (_, weight) in taught.hidden.items()},
@@ -137,15 +139,6 @@ class Batch:
         name = "labels" if target == "labels" else f"{target}.{digest(column)}"
         self._columns[name] = column
         return name
-
-    def _settings(self, recipe: Recipe, inputs: str) -> dict[str, Any]:
-        """Return the recipe's settings, with what the inputs decide: the number of features, or the encoder."""
-        if recipe.reads == "tokens":
-            return {**recipe.settings, "encoder": self._reading.encoder}
-        matrix = getattr(self._inputs[inputs], "values", None)
-        if matrix is not None:
-            return {**recipe.settings, "features": matrix.shape[1]}
-        return dict(recipe.settings)
 
 
 def digest(array: NDArray[Any]) -> str:

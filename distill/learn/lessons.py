@@ -8,8 +8,9 @@ networks have no common axes.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,8 +20,9 @@ from distill.data.dataset import Dataset
 from distill.data.reading import Reading
 from distill.data.splits import PARTS, Split, folds
 from distill.learn.fits import Batch
-from distill.learn.recipes import Recipe
-from distill.learn.saved import Card, read_card
+from distill.learn.network import Network, settings_for
+from distill.learn.recipes import Recipe, recipe
+from distill.learn.saved import WEIGHTS, Card, read_card
 from teacher.errors import UsageError
 
 if TYPE_CHECKING:
@@ -96,6 +98,39 @@ class LessonPlan:
         return Lesson(teacher=self.recipe.name, prediction=prediction, representation=representation, fold=fold)
 
 
+def with_transfer_set(lesson: Lesson, recipe: Recipe, weights: Path, reading: Reading, split: Split) -> Lesson:
+    """Let a teacher also speak of the transfer set, by its network of the whole training part.
+
+    Of molecules without annotation a language teacher says nothing.
+
+    Args:
+        lesson: what it says of the dataset.
+        recipe: how it was trained.
+        weights: of that network.
+        reading: the dataset, with its transfer set.
+        split: that it was trained under.
+    """
+    wider, rows = reading.transfer, reading.transferred()
+    if wider is None:
+        return lesson
+    width = lesson.prediction.shape[1], lesson.representation.shape[1]
+    prediction, representation = (np.full((len(rows), columns), np.nan, dtype=np.float32) for columns in width)
+    heard = np.ones(len(rows), dtype=bool)
+    if recipe.role == "lm":
+        heard = wider.readable[rows] if wider.annotations else ~heard
+    if heard.any():
+        _, inputs = wider.inputs(recipe, split)
+        settings = settings_for(recipe, inputs, wider.encoder)
+        network = Network.load(weights, functools.partial(recipe.build, len(wider.dataset.targets), **settings))
+        prediction[heard], representation[heard] = network.ask(inputs, rows[heard])
+    return replace(
+        lesson,
+        prediction=np.concatenate([lesson.prediction, prediction]),
+        representation=np.concatenate([lesson.representation, representation]),
+        fold=np.concatenate([lesson.fold, np.full(len(rows), -1)]),
+    )
+
+
 def write(lesson: Lesson, reading: Reading, split: Split, file: Path) -> None:
     """Write a lesson as Parquet, one row a molecule.
 
@@ -134,13 +169,29 @@ def find(folder: Path) -> list[Path]:
     return found
 
 
-def read_all(folders: Sequence[Path], dataset: Dataset, split: Split) -> list[tuple[Lesson, Card]]:
-    """Read what teachers said, with their cards.
+def read_all(folders: Sequence[Path], reading: Reading, split: Split) -> list[tuple[Lesson, Card]]:
+    """Read what teachers said, with their cards; of the transfer set, if there is one, they are asked now.
 
     Raises:
-        UsageError: a folder holds no teacher, or one of another dataset or another split.
+        UsageError: a folder holds no teacher, or one of another dataset, another split, or texts of another spec.
     """
-    return [_read(folder, dataset, split) for folder in folders]
+    heard = []
+    for folder in folders:
+        lesson, card = _read(folder, reading.dataset, split)
+        if reading.transfer:
+            trained = replace(recipe(card.recipe), settings=card.settings, descriptors=card.descriptors)
+            _check_spec(folder, card, reading.transfer)
+            lesson = with_transfer_set(lesson, trained, folder / WEIGHTS, reading, split)
+        heard.append((lesson, card))
+    return heard
+
+
+def _check_spec(folder: Path, card: Card, reading: Reading) -> None:
+    spec = reading.annotations and reading.annotations.spec
+    if card.spec and spec and card.spec != spec:
+        raise UsageError(
+            f"The teacher in {folder} reads annotations of spec {card.spec}, not of {spec}: name its own by --spec."
+        )
 
 
 def _read(folder: Path, dataset: Dataset, split: Split) -> tuple[Lesson, Card]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ import numpy as np
 
 from distill.data.dataset import Target
 from distill.data.features import DescriptorSet, Scaler
+from distill.learn.network import Network
 from distill.learn.recipes import recipe
 from teacher.errors import UsageError
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from distill.learn.recipes import Recipe
 
 FORMAT = "gallon model 1"
+WEIGHTS = "weights.safetensors"
 PACKAGES = ("gallon", "torch", "torch-geometric", "rdkit", "numpy")
 
 
@@ -44,6 +47,8 @@ class Card:
         seed: of the training.
         spec: id of the spec of the annotations that it or its teachers read, if any.
         teachers: of a student, the cards of its teachers.
+        transfer: of a student, how many molecules without labels it also learnt of, and the sha256 of the dataset with
+            them behind it; empty without.
         metrics: of each part of the split.
         best_epoch, epochs, seconds: of the training.
         history: of each epoch the terms of the loss, the loss, and the validation score.
@@ -59,6 +64,7 @@ class Card:
     seed: int
     spec: str | None = None
     teachers: Sequence[Mapping[str, Any]] = ()
+    transfer: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     metrics: Mapping[str, Mapping[str, float]] = field(default_factory=lambda: MappingProxyType({}))
     best_epoch: int = 0
     epochs: int = 0
@@ -93,6 +99,7 @@ def save(
         seed=seed,
         spec=spec,
         teachers=[asdict(teacher) for teacher in teachers],
+        transfer=reading.describe_transfer() if teachers else {},
         metrics=metrics,
         best_epoch=outcome.best_epoch,
         epochs=outcome.epochs,
@@ -102,7 +109,7 @@ def save(
     aside = folder.with_name(f"{folder.name}.new")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
-    shutil.copyfile(outcome.weights, aside / "weights.safetensors")
+    shutil.copyfile(outcome.weights, aside / WEIGHTS)
     if recipe.reads == "fingerprint":
         save_file(reading.scaler(recipe.descriptors, split).arrays(), aside / "scaler.safetensors")
     (aside / "card.json").write_text(json.dumps({"format": FORMAT, **asdict(card)}, indent=2) + "\n", encoding="utf-8")
@@ -138,30 +145,24 @@ class Model:
     def __init__(self, folder: Path) -> None:
         from safetensors import SafetensorError
         from safetensors.numpy import load_file as load_arrays
-        from safetensors.torch import load_file
 
         self.card = read_card(folder)
         self._recipe = recipe(self.card.recipe)
         if self._recipe.role == "lm":
             raise UsageError(f"The model in {folder} reads annotations; a library is scored by a student.")
         try:
-            weights = load_file(folder / "weights.safetensors")
             scaler = load_arrays(folder / "scaler.safetensors") if self._recipe.reads == "fingerprint" else None
             self._scaler = Scaler.from_arrays(scaler) if scaler else None
             features = {"features": len(self._scaler.keep)} if self._scaler else {}
-            self._network = self._recipe.build(len(self.card.targets), **{**self.card.settings, **features})
-            prefix = "network."
-            inside = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
-            self._network.load_state_dict(inside)
-            self._means, self._deviations = weights["means"].numpy(), weights["deviations"].numpy()
+            settings = {**self.card.settings, **features}
+            build = functools.partial(self._recipe.build, len(self.card.targets), **settings)
+            self._network = Network.load(folder / WEIGHTS, build)
         except (OSError, SafetensorError, RuntimeError, KeyError, TypeError) as error:
             reason = str(error).split("\n", maxsplit=1)[0]
             raise UsageError(f"The model in {folder} is damaged ({reason}): train it again.") from None
-        self._network.eval()
 
     def predict(self, mols: list[Mol]) -> NDArray[np.float32]:
         """Return probabilities of classes and values in the labels' units: (molecules, targets)."""
-        import torch
         from scipy.special import expit
 
         from distill.data.features import fingerprint_features
@@ -173,9 +174,7 @@ class Model:
             inputs = Matrix(self._scaler.transform(fingerprint_features(mols, self.card.descriptors)))
         else:
             inputs = Graphs.of(mols)
-        with torch.inference_mode():
-            scores, _ = self._network(inputs.batch(np.arange(len(mols))))
-        values = scores.numpy() * self._deviations + self._means
+        values, _ = self._network.ask(inputs, np.arange(len(mols)))
         classes = np.array([target.kind == "classification" for target in self.card.targets])
         predicted: NDArray[np.float32] = np.where(classes, expit(values), values).astype(np.float32)
         return predicted

@@ -22,6 +22,7 @@ from distill.data.annotations import Annotations, fetch
 from distill.data.dataset import read
 from distill.data.reading import Reading
 from distill.data.splits import Split, split
+from distill.data.transfer import with_transfer_set
 from distill.evaluate.comparison import Case, Settings, compare
 from distill.evaluate.report import write
 from distill.evaluate.standings import standings
@@ -37,6 +38,7 @@ from teacher.facts import facts_of
 from teacher.tiny import library
 
 MOLECULES = 80
+OTHERS = 40  # molecules without labels
 UNREAD = 3  # molecules without an annotation
 STUDENTS = [f"student-{reads}" for reads in INPUTS]
 
@@ -82,7 +84,7 @@ def taught(ray_here: RaySession, reading: Reading, parts: Split, folder: Path) -
 
 @pytest.fixture(scope="module")
 def distilled(taught: list[Trained], reading: Reading, parts: Split, folder: Path) -> Trained:
-    heard = lessons.read_all(lessons.find(folder), reading.dataset, parts)
+    heard = lessons.read_all(lessons.find(folder), reading, parts)
     return distil(
         reading,
         parts,
@@ -155,9 +157,9 @@ def test_a_damaged_model_is_refused(
 def test_a_teacher_of_something_else_is_refused(taught: list[Trained], reading: Reading, parts: Split) -> None:
     folders = [taught[0].path]
     with pytest.raises(UsageError, match="learnt from another split: random split, seed 0"):
-        lessons.read_all(folders, reading.dataset, split(reading.dataset, "random", seed=1))
+        lessons.read_all(folders, reading, split(reading.dataset, "random", seed=1))
     with pytest.raises(UsageError, match="learnt from nci with other molecules or labels"):
-        lessons.read_all(folders, replace(reading.dataset, sha256="other"), parts)
+        lessons.read_all(folders, replace(reading, dataset=replace(reading.dataset, sha256="other")), parts)
     with pytest.raises(UsageError, match="run 'gallon teach' on the same data first"):
         lessons.find(taught[0].path / "nothing")
 
@@ -178,10 +180,81 @@ def test_a_library_is_screened_row_by_row_in_order(
     assert np.allclose(table.logP[:5], expected, atol=1e-5)
 
 
-def test_a_comparison_has_every_method_under_every_seed_and_is_resumed(
-    ray_here: RaySession, reading: Reading, tmp_path: Path
+@pytest.fixture(scope="module")
+def with_library(reading: Reading, tmp_path_factory: pytest.TempPathFactory) -> Reading:
+    """The same molecules, and behind them others without labels, half of which are annotated."""
+    assert reading.annotations is not None
+    file = tmp_path_factory.mktemp("library") / "library.smi"
+    others = [smiles for smiles in library.read(None)[200:300] if Chem.MolFromSmiles(smiles)]
+    file.write_text("\n".join([*reading.dataset.smiles, "nonsense", *others, *others]))
+    dataset = with_transfer_set(reading.dataset, resolve([str(file)]), OTHERS)
+    read = [f"text {place}" if place % 2 else None for place in range(OTHERS)]
+    annotations = replace(reading.annotations, texts=(*reading.annotations.texts, *read), sha256="wider")
+    return replace(reading, transfer=replace(reading, dataset=dataset, annotations=annotations))
+
+
+def test_a_transfer_set_is_of_other_molecules_without_labels(reading: Reading, with_library: Reading) -> None:
+    assert with_library.transfer is not None
+    wider = with_library.transfer.dataset
+    assert len(set(wider.keys)) == len(wider) == MOLECULES + OTHERS
+    assert wider.keys[:MOLECULES] == reading.dataset.keys
+    assert np.isnan(wider.labels[MOLECULES:]).all()
+    assert (wider.labels[:MOLECULES] == reading.dataset.labels).all()
+    described = with_library.describe_transfer()
+    assert (described["molecules"], described["annotated"]) == (OTHERS, OTHERS // 2)
+
+
+def test_teachers_speak_of_the_transfer_set_as_they_predict_it(
+    taught: list[Trained], reading: Reading, with_library: Reading, parts: Split, folder: Path
 ) -> None:
-    methods = ["random_forest", "gin", "lm", "student", "student+both", "student+shuffled", "gallon"]
+    assert with_library.transfer is not None
+    (graph, _), (language, _) = lessons.read_all(lessons.find(folder), with_library, parts)
+    (alone, _), _ = lessons.read_all(lessons.find(folder), reading, parts)
+    assert np.array_equal(graph.prediction[:MOLECULES], alone.prediction)
+    predicted = Model(folder / "gin").predict(with_library.transfer.dataset.mols()[MOLECULES:])
+    assert np.allclose(graph.prediction[MOLECULES:], predicted, atol=1e-4)
+    assert graph.representation.shape[0] == MOLECULES + OTHERS and np.isfinite(graph.representation).all()
+    silent = np.isnan(language.prediction[MOLECULES:, 0])
+    assert silent.tolist() == [place % 2 == 0 for place in range(OTHERS)]
+
+
+def test_texts_of_another_spec_are_refused(
+    taught: list[Trained], with_library: Reading, parts: Split, folder: Path
+) -> None:
+    assert with_library.transfer is not None and with_library.transfer.annotations is not None
+    other = replace(with_library.transfer.annotations, spec="other")
+    reading = replace(with_library, transfer=replace(with_library.transfer, annotations=other))
+    with pytest.raises(UsageError, match="of spec spec, not of other"):
+        lessons.read_all(lessons.find(folder), reading, parts)
+
+
+def test_a_student_learns_of_the_transfer_set(
+    taught: list[Trained], with_library: Reading, parts: Split, folder: Path, tmp_path: Path
+) -> None:
+    heard = lessons.read_all(lessons.find(folder), with_library, parts)
+    student = distil(
+        with_library,
+        parts,
+        [lesson for lesson, _ in heard],
+        students=[recipe("student-fingerprint")],
+        weights=Weights(),
+        seed=0,
+        folder=tmp_path,
+        trainers=Trainers(workers=1),
+        teachers=[card for _, card in heard],
+    )
+    card = read_card(student.path)
+    assert card.transfer == with_library.describe_transfer()
+    assert card.dataset["sha256"] == with_library.dataset.sha256
+    assert Model(student.path).predict(with_library.dataset.mols()).shape == (MOLECULES, 1)
+
+
+def test_a_comparison_has_every_method_under_every_seed_and_is_resumed(
+    ray_here: RaySession, with_library: Reading, tmp_path: Path
+) -> None:
+    reading = with_library
+    methods = ["random_forest", "gin", "lm", "student", "student+both", "student+both+transfer"]
+    methods += ["student+shuffled", "gallon"]
     settings = Settings(methods=methods, folder=tmp_path, trainers=Trainers(workers=2), folds=2)
     cases = [Case(seed=seed, split=split(reading.dataset, "random", seed=seed)) for seed in range(2)]
     runs = compare(reading, cases, settings)
@@ -193,6 +266,9 @@ def test_a_comparison_has_every_method_under_every_seed_and_is_resumed(
         assert len(chosen) == 1 and chosen <= set(INPUTS)
     again = compare(reading, cases, settings, show=pytest.fail)
     assert [run.test for run in again] == [run.test for run in runs]
+    without = replace(reading, transfer=None)
+    with pytest.raises(UsageError, match=r"student\+both\+transfer learns of molecules without labels"):
+        compare(without, cases, settings)
     page = write(tmp_path, reading, cases, runs, standings(runs, "regression", "student+both"), trials=0)
     assert json.loads((tmp_path / "table.json").read_text())["rows"][0]["method"] == "random_forest"
     assert "student+shuffled" in page.read_text()

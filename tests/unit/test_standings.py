@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from distill.evaluate.comparison import METHODS, Run, defaults, method
+from distill.evaluate.comparison import Run
+from distill.evaluate.methods import METHODS, defaults, method
 from distill.evaluate.standings import standings
 from teacher.errors import UsageError
 
@@ -34,9 +35,13 @@ def test_only_seeds_that_both_have_are_compared() -> None:
     assert row.interval is None and not row.differs
 
 
-def test_rows_that_need_texts_are_left_out_where_there_are_none() -> None:
-    assert not any(name.startswith("lm") or name in ("gallon", "student+both") for name in defaults(with_texts=False))
-    assert set(METHODS) - set(defaults(with_texts=True)) == {"chemprop", "lm-fine-tuned"}
+def test_rows_that_need_what_is_not_there_are_left_out() -> None:
+    textless = defaults(with_texts=False, with_transfer_set=True)
+    assert not any(name.startswith("lm") or name in ("gallon", "student+both") for name in textless)
+    assert {"student+gnn", "student+gnn+transfer"} <= set(textless)
+    assert not any(name.endswith("transfer") for name in defaults(with_texts=True, with_transfer_set=False))
+    everything = defaults(with_texts=True, with_transfer_set=True)
+    assert set(METHODS) - set(everything) == {"chemprop", "lm-fine-tuned"}
 
 
 def test_an_unknown_method_is_named() -> None:

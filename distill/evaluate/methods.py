@@ -1,0 +1,110 @@
+"""The rows of a comparison: baselines, teachers, and students by whom they listen to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from distill.evaluate import baselines
+from distill.learn.recipes import of_role
+from teacher.errors import UsageError
+
+Listens = Literal["nobody", "gnn", "lm", "both", "shuffled", "gallon"]
+
+LISTENED: dict[Listens, tuple[str, ...]] = {
+    "nobody": (),
+    "gnn": ("gnn",),
+    "lm": ("lm",),
+    "both": ("gnn", "lm"),
+    "shuffled": ("gnn", "shuffled"),
+    "gallon": ("gallon gnn", "gallon lm"),
+}
+TRANSFERRING: dict[Listens, str] = {"gnn": "the graph teacher", "both": "both"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """A row of the table.
+
+    Attributes:
+        name: of the row.
+        summary: what it is.
+        kind: a baseline, a teacher, or a student.
+        listens: of a student, to whom.
+        transfer: whether it hears them speak of the transfer set, too.
+    """
+
+    name: str
+    summary: str
+    kind: Literal["baseline", "teacher", "student"]
+    listens: Listens = "nobody"
+    transfer: bool = False
+
+    @property
+    def hears(self) -> tuple[str, ...]:
+        """What it listens to, by name: lessons about the dataset, or those that go on about the transfer set."""
+        names = LISTENED[self.listens]
+        return tuple(f"{name} on the transfer set" for name in names) if self.transfer else names
+
+    @property
+    def needs_texts(self) -> bool:
+        """Whether it reads what an LLM wrote, or learns from one who does."""
+        return self.name.startswith("lm") or self.listens not in ("nobody", "gnn")
+
+
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        *(Method(name=name, summary=known.title, kind="baseline") for name, known in baselines.BASELINES.items()),
+        *(Method(name=known.name, summary="graph teacher", kind="teacher") for known in of_role("gnn")),
+        *(Method(name=known.name, summary="language teacher", kind="teacher") for known in of_role("lm")),
+        Method(name="student", summary="student without distillation", kind="student"),
+        Method(name="student+gnn", summary="student of the graph teacher", kind="student", listens="gnn"),
+        Method(name="student+lm", summary="student of the language teacher", kind="student", listens="lm"),
+        Method(name="student+both", summary="student of both", kind="student", listens="both"),
+        Method(
+            name="student+shuffled",
+            summary="student of both, the language teacher reading other molecules' texts",
+            kind="student",
+            listens="shuffled",
+        ),
+        *(
+            Method(
+                name=f"student+{listens}+transfer",
+                summary=f"student of {teachers}, also about molecules without labels",
+                kind="student",
+                listens=listens,
+                transfer=True,
+            )
+            for listens, teachers in TRANSFERRING.items()
+        ),
+        Method(
+            name="gallon",
+            summary="GALLON's own: GCN 3x32, per-atom MLP, its released objective",
+            kind="student",
+            listens="gallon",
+        ),
+    )
+}
+
+
+def defaults(*, with_texts: bool, with_transfer_set: bool) -> list[str]:
+    """Return the rows of a table where none are named: all but chemprop, and none that needs what is not there."""
+    return [
+        known.name
+        for known in METHODS.values()
+        if known.name not in ("chemprop", "lm-fine-tuned")
+        and (with_texts or not known.needs_texts)
+        and (with_transfer_set or not known.transfer)
+    ]
+
+
+def method(name: str) -> Method:
+    """Return a method by its name.
+
+    Raises:
+        UsageError: there is none; the message names those there are.
+    """
+    if name not in METHODS:
+        raise UsageError(f"There is no method '{name}': choose out of {', '.join(METHODS)}.")
+    return METHODS[name]

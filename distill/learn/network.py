@@ -1,0 +1,74 @@
+"""A trained network outside of training: built anew, filled with its weights, and asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from distill.learn.recipes import Recipe
+from teacher.inputs import Inputs, Matrix
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import nn
+
+AT_A_TIME = 512
+PREFIX = "network."  # of its weights, beside those of what maps it to its teachers
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A trained network.
+
+    Attributes:
+        module: maps a batch of B molecules to scores (B, targets) and representations (B, width).
+        means, deviations: the units of the labels.
+        device: that it is on.
+    """
+
+    module: nn.Module
+    means: NDArray[np.float32]
+    deviations: NDArray[np.float32]
+    device: str
+
+    @classmethod
+    def load(cls, file: Path, build: Callable[[], nn.Module]) -> Network:
+        """Read the weights of a network in safetensors.
+
+        Raises:
+            SafetensorError, OSError, RuntimeError, KeyError: they are damaged, or of another network.
+        """
+        import torch
+        from safetensors.torch import load_file
+
+        weights = load_file(file)
+        module = build()
+        inside = {name.removeprefix(PREFIX): value for name, value in weights.items() if name.startswith(PREFIX)}
+        module.load_state_dict(inside)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        return cls(module.eval().to(device), weights["means"].numpy(), weights["deviations"].numpy(), device)
+
+    def ask(self, inputs: Inputs, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return logits of classes and values in the labels' units, (rows, targets), and representations."""
+        import torch
+
+        with torch.inference_mode():
+            answers = [
+                self.module(inputs.batch(rows[first : first + AT_A_TIME]).to(self.device))
+                for first in range(0, len(rows), AT_A_TIME)
+            ]
+        scores, representation = (torch.cat(column).float().cpu().numpy() for column in zip(*answers, strict=True))
+        return scores * self.deviations + self.means, representation
+
+
+def settings_for(recipe: Recipe, inputs: Inputs, encoder: str) -> dict[str, Any]:
+    """Return a recipe's settings with what the inputs decide: the number of features, or the encoder of the tokens."""
+    if recipe.reads == "tokens":
+        return {**recipe.settings, "encoder": encoder}
+    if isinstance(inputs, Matrix):
+        return {**recipe.settings, "features": inputs.values.shape[1]}
+    return dict(recipe.settings)
