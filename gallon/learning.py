@@ -175,7 +175,7 @@ def evaluate(
     Example: `gallon evaluate esol --data-root moleculenet --seeds 5`
     """
     from distill.evaluate import comparison, tuning
-    from distill.evaluate.methods import defaults, method
+    from distill.evaluate.methods import defaults, method, reference
     from distill.evaluate.provenance import provenance
     from distill.evaluate.report import write as write_report
     from distill.evaluate.standings import standings
@@ -199,7 +199,7 @@ def evaluate(
             if trials:
                 settings = tuning.tuned(bench.reading, cases[0], settings, trials, show)
             runs = comparison.compare(bench.reading, cases, settings, show)
-    rows = standings(runs, bench.reading.dataset.kind, comparison.REFERENCE)
+    rows = standings(runs, bench.reading.dataset.kind, reference(names))
     page = write_report(bench.folder, bench.reading, cases, runs, rows, trials=trials)
     if as_json:
         facts = provenance(bench.reading, cases, trials)

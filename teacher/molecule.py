@@ -55,6 +55,19 @@ def parse(raw: bytes, notation: Notation = "smiles") -> Molecule:
         notation: how `raw` is written.
 
     Raises:
+        InvalidMoleculeError: as `read_mol`.
+    """
+    return from_mol(read_mol(raw, notation))
+
+
+def read_mol(raw: bytes, notation: Notation = "smiles") -> Mol:
+    """Return the sanitised RDKit molecule of a library row; its canonical SMILES would take half as long again.
+
+    Args:
+        raw: the bytes of the row's molecule: a SMILES, or a whole MDL mol block.
+        notation: how `raw` is written.
+
+    Raises:
         InvalidMoleculeError: not UTF-8, empty, a header line, too long, too large, or rejected by RDKit.
     """
     if len(raw) > MAX_LENGTH[notation]:
@@ -68,7 +81,7 @@ def parse(raw: bytes, notation: Notation = "smiles") -> Molecule:
     mol = _from_molblock(text) if notation == "molblock" else _from_smiles(text.strip())
     if not 0 < mol.GetNumAtoms() <= MAX_ATOMS:
         raise InvalidMoleculeError(f"has {mol.GetNumAtoms()} atoms; 1 to {MAX_ATOMS} can be annotated")
-    return from_mol(mol)
+    return mol
 
 
 def mol_of(smiles: str) -> Mol:

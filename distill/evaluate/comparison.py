@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 GALLON_TEACHER = "gcn"
 DEFAULT_GRAPH_TEACHER = "dmpnn"
-REFERENCE = "student+both"  # the row that the others are compared with
 
 Lessons = dict[tuple[str, int], Lesson]  # by what is heard (`methods.Method.hears`) and the seed of the case
 

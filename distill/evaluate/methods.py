@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,6 +20,7 @@ LISTENED: dict[Listens, tuple[str, ...]] = {
     "shuffled": ("gnn", "shuffled"),
     "gallon": ("gallon gnn", "gallon lm"),
 }
+REFERENCES = ("student+both+transfer", "student+both")
 TRANSFERRING: dict[Listens, str] = {"gnn": "the graph teacher", "both": "both"}
 
 
@@ -97,6 +99,11 @@ def defaults(*, with_texts: bool, with_transfer_set: bool) -> list[str]:
         and (with_texts or not known.needs_texts)
         and (with_transfer_set or not known.transfer)
     ]
+
+
+def reference(names: Collection[str]) -> str | None:
+    """Return the row that the others are compared with: what the project would have people use, if it is there."""
+    return next((name for name in REFERENCES if name in names), None)
 
 
 def method(name: str) -> Method:

@@ -64,7 +64,7 @@ class Card:
     seed: int
     spec: str | None = None
     teachers: Sequence[Mapping[str, Any]] = ()
-    transfer: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    transfer: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Mapping[str, float]] = field(default_factory=lambda: MappingProxyType({}))
     best_epoch: int = 0
     epochs: int = 0

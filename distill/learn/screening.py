@@ -13,10 +13,11 @@ import numpy as np
 from cluster.library import Source
 from cluster.table_file import check_path, write
 from distill.learn.saved import Model, read_card
-from teacher.molecule import InvalidMoleculeError, Molecule, parse
+from teacher.molecule import InvalidMoleculeError, from_mol, read_mol
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from rdkit.Chem import Mol
 
     from cluster.ray_session import RaySession
 
@@ -48,8 +49,8 @@ def screen(
 ) -> Screened:
     """Predict every molecule of a library, and write one row for each of its rows.
 
-    Columns: `source`, `row`, `smiles` (canonical; empty where the row holds no molecule), one for each target
-    (probabilities of classes), and `error` (why there is no prediction).
+    Columns: `source`, `row`, `smiles` (as the library writes it, canonical where it has mol blocks; empty where the row
+    holds no molecule), one for each target (probabilities of classes), and `error` (why there is no prediction).
 
     Args:
         sources: the files of the library.
@@ -125,31 +126,39 @@ class Scorer:
         """Return `source`, `row`, `smiles`, the predictions and `error` of rows of a library."""
         import pyarrow as pa
 
-        molecules: list[Molecule | None] = []
-        errors: list[str | None] = []
-        for row in block.to_pylist():
-            molecule, error = _parsed(row)
-            molecules.append(molecule)
-            errors.append(error)
+        rows = block.to_pylist()
+        mols: list[Mol] = []
+        found: list[int] = []
+        smiles: list[str | None] = [None] * len(rows)
+        errors: list[str | None] = [None] * len(rows)
+        for place, row in enumerate(rows):
+            try:
+                mol = read_mol(row["raw"], row["notation"])
+            except InvalidMoleculeError as error:
+                errors[place] = str(error)
+                continue
+            mols.append(mol)
+            found.append(place)
+            smiles[place] = _written(row, mol)
         targets = self._model.card.targets
-        predicted = np.full((len(molecules), len(targets)), np.nan, dtype=np.float32)
-        found = [place for place, molecule in enumerate(molecules) if molecule is not None]
+        predicted = np.full((len(rows), len(targets)), np.nan, dtype=np.float32)
         if found:
-            predicted[found] = self._model.predict([molecule.mol for molecule in molecules if molecule is not None])
+            predicted[found] = self._model.predict(mols)
         columns = {target.name: pa.array(predicted[:, n], from_pandas=True) for n, target in enumerate(targets)}
         return pa.table(
             {
                 "source": block["source"],
                 "row": block["row"],
-                "smiles": pa.array([molecule and molecule.smiles for molecule in molecules], pa.string()),
+                "smiles": pa.array(smiles, pa.string()),
                 **columns,
                 "error": pa.array(errors, pa.string()),
             }
         )
 
 
-def _parsed(row: dict[str, Any]) -> tuple[Molecule | None, str | None]:
-    try:
-        return parse(row["raw"], row["notation"]), None
-    except InvalidMoleculeError as error:
-        return None, str(error)
+def _written(row: dict[str, Any], mol: Mol) -> str:
+    """Return a molecule's SMILES as the library writes it, or RDKit's where the library writes none."""
+    if row["notation"] == "molblock":
+        return from_mol(mol).smiles
+    text: str = row["raw"].decode().strip()
+    return text
