@@ -104,7 +104,10 @@ def distill(
         typer.Option(help="Input that the student may have: atoms, atoms-1hop, fingerprint; default: all are tried."),
     ] = None,
     descriptors: Annotated[str, typer.Option(help="Beside a fingerprint: all (slow), lean, fast or none.")] = "lean",
-    soft_gnn: Annotated[float, typer.Option(min=0, help="Weight of the graph teachers' predictions.")] = 0.5,
+    soft_gnn: Annotated[
+        float | None,
+        typer.Option(min=0, help="Weight of the graph teachers' predictions; default: 0.5, with --transfer 1."),
+    ] = None,
     soft_lm: Annotated[float, typer.Option(min=0, help="Weight of the language teachers' predictions.")] = 0.5,
     hidden_gnn: Annotated[float, typer.Option(min=0, help="Weight of the graph teachers' representations.")] = 0.1,
     hidden_lm: Annotated[float, typer.Option(min=0, help="Weight of the language teachers' representations.")] = 0.1,
@@ -124,11 +127,13 @@ def distill(
 
     Example: `gallon distill solubility.csv --target logS --transfer library.smi`
     """
-    from distill.learn.distillation import Weights
+    from distill.learn.distillation import WITH_TRANSFER_SET, Weights
 
     console = console_for(as_json)
+    default = WITH_TRANSFER_SET if transfer.transfer else Weights()
+    graph_teachers = default.soft_gnn if soft_gnn is None else soft_gnn
     weights = Weights(
-        soft_gnn=soft_gnn, soft_lm=soft_lm, hidden_gnn=hidden_gnn, hidden_lm=hidden_lm, temperature=temperature
+        soft_gnn=graph_teachers, soft_lm=soft_lm, hidden_gnn=hidden_gnn, hidden_lm=hidden_lm, temperature=temperature
     )
     chosen = _descriptors(descriptors)
     texts_in = store if transfer.transfer else None

@@ -19,7 +19,15 @@ from distill.data.reading import Reading
 from distill.data.splits import Split
 from distill.evaluate import baselines, predictions
 from distill.evaluate.methods import LISTENED, Method, method
-from distill.learn.distillation import GALLON_CLASSES, GALLON_NUMBERS, Weights, best, learnt_from, taught_by
+from distill.learn.distillation import (
+    GALLON_CLASSES,
+    GALLON_NUMBERS,
+    WITH_TRANSFER_SET,
+    Weights,
+    best,
+    learnt_from,
+    taught_by,
+)
 from distill.learn.fits import NOTHING, Batch, Taught
 from distill.learn.lessons import Lesson, LessonPlan, with_transfer_set
 from distill.learn.metrics import main_metric, score
@@ -78,7 +86,7 @@ class Settings:
     Attributes:
         methods: names of rows.
         folds: that training molecules are predicted out of.
-        weights: how much students listen to their teachers.
+        weights, weights_with_transfer_set: how much students listen to their teachers.
         lm: name of the language teacher's recipe.
         recipes: what replaces the recipes of these names, after tuning.
         tuned: settings that differ from the defaults of these baselines, after tuning.
@@ -91,6 +99,7 @@ class Settings:
     trainers: Trainers
     folds: int = 5
     weights: Weights = field(default_factory=Weights)
+    weights_with_transfer_set: Weights = WITH_TRANSFER_SET
     lm: str = "lm"
     recipes: Mapping[str, Recipe] = field(default_factory=lambda: MappingProxyType({}))
     tuned: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: MappingProxyType({}))
@@ -290,7 +299,7 @@ class _Stages:
     def _taught(self, known: Method, case: Case, lessons: Lessons) -> Taught:
         if not known.hears:
             return NOTHING
-        weights = self._settings.weights
+        weights = self._settings.weights_with_transfer_set if known.transfer else self._settings.weights
         if known.listens == "gallon":
             weights = GALLON_CLASSES if self._reading.dataset.kind == "classification" else GALLON_NUMBERS
         return taught_by([lessons[name, case.seed] for name in known.hears], weights, case.split)

@@ -47,6 +47,10 @@ class Weights:
         return Weights(**{**vars(self), f"soft_{role}": 0.0, f"hidden_{role}": 0.0})
 
 
+# With a transfer set there is more to hear than to be told. Out of 0.5, 1 and 2 for `soft_gnn`, ESOL's validation parts
+# prefer 1 and 2 alike: RMSE 0.824, 0.811, 0.812 on the scaffold split, 0.751, 0.746, 0.744 over random-scaffold splits.
+WITH_TRANSFER_SET = Weights(soft_gnn=1.0)
+
 # What GALLON released: labels are distilled for classes, representations for numbers (code of arXiv 2406.01032).
 GALLON_CLASSES = Weights(soft_gnn=0.1, soft_lm=0.1, hidden_gnn=0.0, hidden_lm=0.0)
 GALLON_NUMBERS = Weights(soft_gnn=0.0, soft_lm=0.0, hidden_gnn=0.1, hidden_lm=0.1)
