@@ -180,7 +180,7 @@ def evaluate(
     Example: `gallon evaluate esol --data-root moleculenet --seeds 5`
     """
     from distill.evaluate import comparison, tuning
-    from distill.evaluate.methods import defaults, method, reference
+    from distill.evaluate.methods import REFERENCE, defaults, method
     from distill.evaluate.provenance import provenance
     from distill.evaluate.report import write as write_report
     from distill.evaluate.standings import standings
@@ -204,7 +204,7 @@ def evaluate(
             if trials:
                 settings = tuning.tuned(bench.reading, cases[0], settings, trials, show)
             runs = comparison.compare(bench.reading, cases, settings, show)
-    rows = standings(runs, bench.reading.dataset.kind, reference(names))
+    rows = standings(runs, bench.reading.dataset.kind, REFERENCE)
     page = write_report(bench.folder, bench.reading, cases, runs, rows, trials=trials)
     if as_json:
         facts = provenance(bench.reading, cases, trials)

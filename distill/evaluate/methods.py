@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,7 +19,7 @@ LISTENED: dict[Listens, tuple[str, ...]] = {
     "shuffled": ("gnn", "shuffled"),
     "gallon": ("gallon gnn", "gallon lm"),
 }
-REFERENCES = ("student+both+transfer", "student+both")
+REFERENCE = "student+both"  # the row that the others are compared with
 TRANSFERRING: dict[Listens, str] = {"gnn": "the graph teacher", "both": "both"}
 
 
@@ -99,11 +98,6 @@ def defaults(*, with_texts: bool, with_transfer_set: bool) -> list[str]:
         and (with_texts or not known.needs_texts)
         and (with_transfer_set or not known.transfer)
     ]
-
-
-def reference(names: Collection[str]) -> str | None:
-    """Return the row that the others are compared with: what the project would have people use, if it is there."""
-    return next((name for name in REFERENCES if name in names), None)
 
 
 def method(name: str) -> Method:

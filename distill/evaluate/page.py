@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distill.evaluate import methods, plots
+from distill.evaluate import plots
 from distill.evaluate.comparison import Case, Run
+from distill.evaluate.methods import METHODS, REFERENCE
 from distill.evaluate.standings import CONFIDENCE, Standing
 from distill.learn.metrics import better, main_metric, score
 from distill.report.html import environment
@@ -52,7 +53,7 @@ def page(
             **made_of,
             kind=dataset.kind,
             rows=rows,
-            summaries={row.method: methods.METHODS[row.method].summary for row in rows},
+            summaries={row.method: METHODS[row.method].summary for row in rows},
             metric=METRICS[main_metric(dataset.kind)],
             confidence=f"{CONFIDENCE:.0%}",
             seeds=[case.seed for case in cases],
@@ -121,15 +122,15 @@ class View:
         from scipy.special import expit
 
         said = run.prediction[self.rows, self.column]
-        logits = self.target.kind == "classification" and methods.METHODS[run.method].kind != "baseline"
+        logits = self.target.kind == "classification" and METHODS[run.method].kind != "baseline"
         probabilities: NDArray[np.float32] = expit(said) if logits else said
         return probabilities
 
 
 def _reference(rows: Sequence[Standing], kind: Kind) -> str:
     """Return the method that the others are compared with, or without it the one that validates best."""
-    if known := methods.reference([row.method for row in rows]):
-        return known
+    if any(row.method == REFERENCE for row in rows):
+        return REFERENCE
     return reduce(lambda best, row: row if better(kind, row.valid, best.valid) else best, rows).method
 
 
@@ -146,7 +147,7 @@ def _plots(view: View) -> list[Plot]:
         else:
             svg = plots.parity(view.truth, prediction, limits, key)
         value = score(view.target.kind, view.truth[:, None], prediction[:, None])[main_metric(view.target.kind)]
-        found.append(Plot(run.method, methods.METHODS[run.method].summary, Markup(svg), value))
+        found.append(Plot(run.method, METHODS[run.method].summary, Markup(svg), value))
     return found
 
 

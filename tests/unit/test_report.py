@@ -20,6 +20,7 @@ from distill.data.dataset import Dataset, Target, read
 from distill.data.reading import Reading
 from distill.data.splits import split
 from distill.evaluate.comparison import Case, Run
+from distill.evaluate.methods import REFERENCE
 from distill.evaluate.plots import MOST_POINTS, limits_of, parity
 from distill.evaluate.report import write
 from distill.evaluate.standings import standings
@@ -29,7 +30,6 @@ from distill.report.learned import learned
 
 MOLECULES = 120
 SCRIPT = "<script>alert('x')</script>"
-REFERENCE = "student+both"
 METHODS = ("gradient_boosting", "student", REFERENCE)
 
 

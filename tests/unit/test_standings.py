@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from distill.evaluate.comparison import Run
-from distill.evaluate.methods import METHODS, defaults, method, reference
+from distill.evaluate.methods import METHODS, defaults, method
 from distill.evaluate.standings import standings
 from teacher.errors import UsageError
 
@@ -42,12 +42,6 @@ def test_rows_that_need_what_is_not_there_are_left_out() -> None:
     assert not any(name.endswith("transfer") for name in defaults(with_texts=True, with_transfer_set=False))
     everything = defaults(with_texts=True, with_transfer_set=True)
     assert set(METHODS) - set(everything) == {"chemprop", "lm-fine-tuned"}
-
-
-def test_others_are_compared_with_the_student_that_learnt_most() -> None:
-    assert reference(METHODS) == "student+both+transfer"
-    assert reference(defaults(with_texts=True, with_transfer_set=False)) == "student+both"
-    assert reference(["random_forest", "student"]) is None
 
 
 def test_an_unknown_method_is_named() -> None:
