@@ -219,7 +219,8 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on(own_environ
     common = ["--store", "--json", "--help"]
     data = ["--target", "--smiles-column", "--split", "--split-column", "--scaffold-chirality", "--data-root", "--seed"]
     learning = ["--out", "--workers", "--folds", "--encoder", "--ray", "--config"]
-    weights = ["--soft-gnn", "--soft-lm", "--hidden-gnn", "--hidden-lm", "--temperature"]
+    weights = ["--descriptors", "--soft-gnn", "--soft-lm", "--hidden-gnn", "--hidden-lm", "--temperature"]
+    transfer = ["--transfer", "--transfer-rows"]
     expected = {
         "annotate": ["--smiles-column", "--limit", "--config", *spec, *engine, *common],
         "demo": ["--limit", "--out", "--config", *spec, *engine, *common],
@@ -230,8 +231,8 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on(own_environ
         "export": ["--spec", *common],
         "import": common,
         "teach": ["--teacher", "--spec", *data, *learning, *common],
-        "distill": ["--teacher", "--student", "--descriptors", *weights, *data, *learning, "--json", "--help"],
-        "evaluate": ["--methods", "--seeds", "--trials", "--spec", *data, *learning, *common],
+        "distill": ["--teacher", "--student", "--spec", *weights, *transfer, *data, *learning, *common],
+        "evaluate": ["--methods", "--seeds", "--trials", "--spec", *transfer, *data, *learning, *common],
         "screen": ["--student", "--out", "--smiles-column", "--limit", "--ray", "--json", "--help"],
     }
     for command, flags in expected.items():
