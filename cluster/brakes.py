@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from cluster.store import Store
 from teacher.errors import GallonError
 
 PERIOD_SECONDS = 2.0
+# Not SIGINT, which a run started in the background of a script inherits as ignored: nothing could interrupt it then.
+STOP = signal.SIGUSR1
 FEWEST = 200  # molecules that must have ended before their error rate says something
 
 
@@ -111,9 +114,10 @@ def braked(watch: Watch) -> Iterator[None]:
                 with deciding:
                     if not done.is_set():
                         reasons.append(reason)
-                        _thread.interrupt_main()
+                        _thread.interrupt_main(STOP)
                 return
 
+    before = signal.signal(STOP, signal.default_int_handler)
     thread = threading.Thread(target=keep_watching, name="brakes", daemon=True)
     thread.start()
     try:
@@ -129,3 +133,4 @@ def braked(watch: Watch) -> Iterator[None]:
         raise
     finally:
         thread.join()
+        signal.signal(STOP, before)

@@ -200,9 +200,12 @@ def test_too_great_a_share_of_dead_letters_stops_the_run(run, tmp_path: Path) ->
 
 
 def test_a_run_in_which_nothing_happens_is_stopped(store: Store, library: Path) -> None:
-    """In a process of its own: Ray Data keeps an annotator that has not yet answered until its driver ends."""
-    command = [sys.executable, "-m", "tests.support.drive", str(library), store.url]
-    stalled = [*command, "--delay", "60", "--stall-minutes", "0.05"]
+    """In a process of its own: Ray Data keeps an annotator that has not yet answered until its driver ends.
+
+    And in the background of a script, where a process inherits that Ctrl-C is ignored.
+    """
+    command = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "-m", "tests.support.drive"]
+    stalled = [*command, str(library), store.url, "--delay", "60", "--stall-minutes", "0.05"]
     done = subprocess.run(stalled, capture_output=True, text=True, check=False, timeout=200)
     assert done.returncode != 0
     assert "gallon: Stopped: nothing has happened for 0.05 minutes" in done.stderr
