@@ -192,6 +192,7 @@ packed_values = (
 
 
 @given(packed=packed_values)
+@example(packed=b"\x28\xb5\x2f\xfd\xc0" + b"\xa5" * 100)  # says that it is 12 exabytes long
 @pytest.mark.parametrize("kind", [Record, Letter])
 def test_what_is_no_record_is_told_as_the_audit_expects(kind: type[Record] | type[Letter], packed: bytes) -> None:
     with pytest.raises((ValueError, TypeError, KeyError)):
