@@ -173,20 +173,25 @@ def read_all(folders: Sequence[Path], reading: Reading, split: Split) -> list[tu
     """Read what teachers said, with their cards; of the transfer set, if there is one, they are asked now.
 
     Raises:
-        UsageError: a folder holds no teacher, or one of another dataset, another split, or texts of another spec.
+        UsageError: a folder holds no teacher, or one of another dataset, split, spec of annotations, or encoder.
     """
     heard = []
     for folder in folders:
         lesson, card = _read(folder, reading.dataset, split)
         if reading.transfer:
             trained = replace(recipe(card.recipe), settings=card.settings, descriptors=card.descriptors)
-            _check_spec(folder, card, reading.transfer)
+            _check_reading(folder, card, reading.transfer)
             lesson = with_transfer_set(lesson, trained, folder / WEIGHTS, reading, split)
         heard.append((lesson, card))
     return heard
 
 
-def _check_spec(folder: Path, card: Card, reading: Reading) -> None:
+def _check_reading(folder: Path, card: Card, reading: Reading) -> None:
+    """Refuse to ask a language teacher about texts of another spec, or in an encoding that it has not learnt."""
+    if card.encoder and card.encoder != reading.encoder:
+        raise UsageError(
+            f"The teacher in {folder} reads by {card.encoder}, not {reading.encoder}: name it by --encoder."
+        )
     spec = reading.annotations and reading.annotations.spec
     if card.spec and spec and card.spec != spec:
         raise UsageError(

@@ -15,7 +15,7 @@ from distill.data.features import DescriptorSet
 from distill.learn.student import INPUTS, student
 from teacher.errors import UsageError
 from teacher.gnn import ARCHITECTURES
-from teacher.language import MINILM, fine_tuned, frozen
+from teacher.language import fine_tuned, frozen
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -140,7 +140,7 @@ RECIPES: dict[str, Recipe] = {
             role="lm",
             reads="tokens",
             build=fine_tuned,
-            settings={"encoder": MINILM, "dropout": 0.1},
+            settings={"dropout": 0.1},
             schedule=Schedule(epochs=10, batch_size=64, learning_rate=2e-5, weight_decay=1e-2, gradient_norm=1.0),
             label_smoothing=0.3,
             space=_fine_tuning_space,

@@ -46,6 +46,7 @@ class Card:
         split: kind, sha256 and description of the split.
         seed: of the training.
         spec: id of the spec of the annotations that it or its teachers read, if any.
+        encoder: of a language teacher, the text encoder that it reads by.
         teachers: of a student, the cards of its teachers.
         transfer: of a student, how many molecules without labels it also learnt of, and the sha256 of the dataset with
             them behind it; empty without.
@@ -63,6 +64,7 @@ class Card:
     split: Mapping[str, str]
     seed: int
     spec: str | None = None
+    encoder: str | None = None
     teachers: Sequence[Mapping[str, Any]] = ()
     transfer: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Mapping[str, float]] = field(default_factory=lambda: MappingProxyType({}))
@@ -98,6 +100,7 @@ def save(
         split={"kind": split.kind, "sha256": split.sha256, "description": split.describe()},
         seed=seed,
         spec=spec,
+        encoder=reading.encoder if recipe.role == "lm" else None,
         teachers=[asdict(teacher) for teacher in teachers],
         transfer=reading.describe_transfer() if teachers else {},
         metrics=metrics,

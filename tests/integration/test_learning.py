@@ -228,6 +228,16 @@ def test_texts_of_another_spec_are_refused(
         lessons.read_all(lessons.find(folder), reading, parts)
 
 
+def test_texts_in_another_encoding_are_refused(
+    taught: list[Trained], with_library: Reading, parts: Split, folder: Path
+) -> None:
+    assert with_library.transfer is not None
+    assert [read_card(trained.path).encoder for trained in taught] == [None, "minilm"]
+    reading = replace(with_library, transfer=replace(with_library.transfer, encoder="another"))
+    with pytest.raises(UsageError, match="reads by minilm, not another: name it by --encoder"):
+        lessons.read_all(lessons.find(folder), reading, parts)
+
+
 def test_a_student_learns_of_the_transfer_set(
     taught: list[Trained], with_library: Reading, parts: Split, folder: Path, tmp_path: Path
 ) -> None:
