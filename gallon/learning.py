@@ -103,7 +103,9 @@ def distill(
         list[str] | None,
         typer.Option(help="Input that the student may have: atoms, atoms-1hop, fingerprint; default: all are tried."),
     ] = None,
-    descriptors: Annotated[str, typer.Option(help="Beside a fingerprint: all (slow), lean, fast or none.")] = "lean",
+    descriptors: Annotated[
+        str, typer.Option(help="Beside a fingerprint: all (slow), lean, estimated (fast) or none.")
+    ] = "lean",
     soft_gnn: Annotated[
         float | None,
         typer.Option(min=0, help="Weight of the graph teachers' predictions; default: 0.5, with --transfer 1."),

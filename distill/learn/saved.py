@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill.data.dataset import Target
-from distill.data.features import DescriptorSet, Scaler
+from distill.data.features import DESCRIPTOR_SETS, DescriptorSet, Scaler
 from distill.learn.network import Network
 from distill.learn.recipes import recipe
 from teacher.errors import UsageError
@@ -150,6 +150,8 @@ class Model:
         from safetensors.numpy import load_file as load_arrays
 
         self.card = read_card(folder)
+        if self.card.descriptors not in DESCRIPTOR_SETS:
+            raise UsageError(f"{folder} was written by another version of gallon: train it again.")
         self._recipe = recipe(self.card.recipe)
         if self._recipe.role == "lm":
             raise UsageError(f"The model in {folder} reads annotations; a library is scored by a student.")

@@ -46,7 +46,7 @@ from tests.support.machine import machine
 
 CORES = os.cpu_count() or 1
 CHUNK = 5_000
-SHOWN: tuple[DescriptorSet, ...] = ("lean", "fast")
+SHOWN: tuple[DescriptorSet, ...] = ("lean", "estimated")
 CHEMPROP_SETTINGS = {"batch-size": 512, "accelerator": "cpu"}
 CHEMPROP_EPOCHS = 3  # the least it takes, with its warm-up of two
 

@@ -154,6 +154,14 @@ def test_a_damaged_model_is_refused(
         Model(tmp_path / "model")
 
 
+def test_a_model_with_descriptors_of_another_version_is_refused(taught: list[Trained], tmp_path: Path) -> None:
+    shutil.copytree(taught[0].path, tmp_path / "model")
+    card = tmp_path / "model" / "card.json"
+    card.write_text(card.read_text().replace('"descriptors": "lean"', '"descriptors": "fast"'))
+    with pytest.raises(UsageError, match="another version of gallon"):
+        Model(tmp_path / "model")
+
+
 def test_a_teacher_of_something_else_is_refused(taught: list[Trained], reading: Reading, parts: Split) -> None:
     folders = [taught[0].path]
     with pytest.raises(UsageError, match="learnt from another split: random split, seed 0"):

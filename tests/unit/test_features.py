@@ -6,18 +6,22 @@ import numpy as np
 import pytest
 from rdkit.Chem import Mol, MolFromSmiles
 from rdkit.Chem.Descriptors import CalcMolDescriptors
+from rdkit.Chem.rdMolDescriptors import CalcCrippenDescriptors
 from safetensors.numpy import load, save
 
+from distill.data import crippen
 from distill.data.features import (
     CLIP,
     DESCRIPTOR_SETS,
     FINGERPRINT_BITS,
     DescriptorSet,
     Scaler,
+    counts_and_properties,
     ecfp,
     feature_names,
     fingerprint_features,
 )
+from teacher.tiny import library
 
 SMILES = ["CCO", "CCCCCCCCCC", "c1ccccc1C(=O)O", "[Na+].[Cl-]", "CC(=O)Oc1ccccc1C(=O)O", "[Cu+2].[O-]C=O.[O-]C=O"]
 
@@ -54,9 +58,28 @@ def test_descriptors_are_those_of_rdkit(mols: list[Mol]):
     assert lean["PEOE_VSA1"] == pytest.approx(expected["PEOE_VSA1"], rel=1e-6)
 
 
+def test_what_is_estimated_is_close_to_what_it_stands_for():
+    many = [mol for smiles in library.read(None)[:300] if (mol := MolFromSmiles(smiles))]
+    columns = dict(zip(feature_names("estimated"), fingerprint_features(many, "estimated").T, strict=True))
+    for name, place, share in (("EstimatedClogP", 0, 0.85), ("EstimatedMR", 1, 0.99)):
+        truth = np.array([CalcCrippenDescriptors(mol)[place] for mol in many])
+        known = np.isfinite(columns[name])
+        assert known.mean() > 0.99
+        assert np.corrcoef(truth[known], columns[name][known])[0, 1] ** 2 > share
+
+
+def test_the_regression_is_learnt_from_what_it_reads(mols: list[Mol]):
+    features = counts_and_properties(mols)
+    wanted = np.stack([features[:, -1], features.sum(axis=1)], axis=1).astype(np.float64)
+    learnt = crippen.fit(features, wanted)
+    guessed = features @ learnt["weights"] + learnt["bias"]
+    assert learnt["weights"].shape == (features.shape[1], 2)
+    assert np.corrcoef(wanted[:, 1], guessed[:, 1])[0, 1] > 0.95
+
+
 def test_processes_change_nothing(mols: list[Mol]):
     many = mols * 50
-    assert np.array_equal(fingerprint_features(many, "fast", workers=2), fingerprint_features(many, "fast"))
+    assert np.array_equal(fingerprint_features(many, "estimated", workers=2), fingerprint_features(many, "estimated"))
 
 
 def test_descriptors_are_standardised_and_fingerprints_are_not():
@@ -78,9 +101,9 @@ def test_a_column_without_values_is_dropped():
 
 
 def test_a_scaler_can_be_saved(mols: list[Mol]):
-    features = fingerprint_features(mols, "fast")
+    features = fingerprint_features(mols, "estimated")
     scaler = Scaler.fit(features)
     again = Scaler.from_arrays(load(save(scaler.arrays())))
     assert np.array_equal(again.transform(features), scaler.transform(features))
-    assert np.isfinite(scaler.transform(fingerprint_features(mols, "fast"))).all()
+    assert np.isfinite(scaler.transform(fingerprint_features(mols, "estimated"))).all()
     assert (scaler.keep < FINGERPRINT_BITS).any()
