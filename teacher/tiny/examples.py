@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 HELD_OUT = 20  # one molecule in so many is never trained on
-LONGEST = 128  # characters of a SMILES to learn from
+LONGEST = 200  # characters of a SMILES to learn from
 TYPICAL = 40  # characters: of shorter SMILES, which teach less, only some are taken
-INSTRUCTED = 0.3  # share of the batches in which the questions begin with the prompt's instructions (see `Examples`)
+# Share of the batches in which the questions begin with the prompt's instructions, first and later (see `Examples`).
+INSTRUCTED_FIRST, INSTRUCTED = 0.1, 0.3
 WHOLE_ANSWERS = 0.25  # share of the answers that are learnt to their end: the description repeats what the fields say
 BATCHES_SORTED = 8  # as many batches are cut from one sorted run, so that the SMILES of a batch are of about one length
 IGNORED = -100  # cross entropy's mark of a token that is not learnt
@@ -46,6 +47,7 @@ class Lesson:
     graph: bool = False
 
 
+FIRST_LESSONS = (Lesson(1.0, smiles=True),)
 LESSONS = (
     Lesson(0.50, smiles=True),
     Lesson(0.20, picture=True),
@@ -95,11 +97,16 @@ def held_out(key: bytes) -> bool:
 class Examples:
     """An endless stream of batches; the same seed gives the same stream.
 
+    The SMILES come first, alone: from a random start, 320 batches of them (five minutes on a core) taught as much of a
+    SMILES as 6,850 batches had, half of them with drawings from the beginning (3.1 and 2.9 nats an answer).
+
     The instructions are the same for all molecules, so little is to be learnt from them, but attention over them takes
     half of a step's time. So most batches leave them out, and the others keep the model used to them.
 
     Attributes:
         smiles: what to draw molecules from; those held out, or that RDKit rejects, are passed over.
+        smiles_first: so many batches (and what is left of their sorted run) are of `FIRST_LESSONS`, the others of
+            `LESSONS`.
     """
 
     smiles: Sequence[str]
@@ -107,6 +114,7 @@ class Examples:
     tokenizer: str
     batch_size: int
     seed: int
+    smiles_first: int = 0
 
     def batches(self, first: int) -> Iterator[Batch]:
         """Yield the batches from number `first` on."""
@@ -123,9 +131,11 @@ class Examples:
         molecules.sort(key=lambda molecule: len(molecule.smiles))
         starts = list(range(0, len(molecules), self.batch_size))
         random.shuffle(starts)
+        first = number * BATCHES_SORTED < self.smiles_first
+        lessons, instructed = (FIRST_LESSONS, INSTRUCTED_FIRST) if first else (LESSONS, INSTRUCTED)
         for start in starts:
-            (lesson,) = random.choices(LESSONS, [lesson.share for lesson in LESSONS])
-            prompt = self.prompt if random.random() < INSTRUCTED else self._bare_prompt
+            (lesson,) = random.choices(lessons, [lesson.share for lesson in lessons])
+            prompt = self.prompt if random.random() < instructed else self._bare_prompt
             batch = molecules[start : start + self.batch_size]
             examples = [self._example(molecule, lesson, prompt, random) for molecule in batch]
             yield _batch(examples, self._words)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.optim import Optimizer
 
+SMILES_FIRST = 0.6  # share of the steps that show SMILES alone
 WARM_UP = 100  # steps
 SAVE_EVERY = 100  # steps
 RECENT = 50  # steps that a shown loss is the mean of
@@ -281,7 +282,8 @@ def _batches(smiles: Sequence[str], learner: Learner) -> Iterator[Batch]:
     """Yield the batches that are left, made ahead by another process."""
     plan, file = learner.plan, learner.folder / "tokenizer.json"
     learner.words.save(str(file))
-    examples = Examples(smiles, catalog.load("describe"), str(file), plan.batch_size, plan.seed)
+    first = round(SMILES_FIRST * plan.steps)
+    examples = Examples(smiles, catalog.load("describe"), str(file), plan.batch_size, plan.seed, first)
     yield from islice(_ahead(examples, learner.step), plan.steps - learner.step)
 
 

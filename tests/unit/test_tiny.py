@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -210,6 +211,14 @@ def test_each_way_to_show_a_molecule_gets_its_turn(stream: Examples, words: Toke
         assert (batch.pixels is not None) == ("<image>" in question)
         seen.add(("SMILES: " in question, batch.pixels is not None, "Bonds between" in question))
     assert seen == {(lesson.smiles, lesson.picture, lesson.graph) for lesson in examples.LESSONS}
+
+
+def test_smiles_come_first_and_alone(stream: Examples, words: Tokenizer) -> None:
+    taught = list(islice(replace(stream, smiles_first=examples.BATCHES_SORTED).batches(0), 64))
+    first, later = taught[: examples.BATCHES_SORTED], taught[examples.BATCHES_SORTED :]
+    assert all(batch.pixels is None for batch in first)
+    assert all("SMILES: " in question for batch in first for question in questions(batch, words))
+    assert 0 < sum(batch.pixels is not None for batch in later) < len(later)
 
 
 def test_patches_are_labelled_where_the_drawing_shows_it() -> None:
