@@ -50,11 +50,10 @@ def estimate(features: NDArray[np.float32]) -> NDArray[np.float32]:
 def fit(features: NDArray[np.float32], crippen: NDArray[np.float64]) -> dict[str, NDArray[np.float32]]:
     """Learn what `estimate` reads: the weights, (F, 2), and the bias, (2,)."""
     from sklearn.linear_model import Ridge
-    from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     scaler, ridge = StandardScaler(), Ridge(alpha=PENALTY)
-    make_pipeline(scaler, ridge).fit(features.astype(np.float64), crippen)
+    ridge.fit(scaler.fit_transform(features.astype(np.float64)), crippen)
     weights = (ridge.coef_ / scaler.scale_).T
     bias = ridge.intercept_ - scaler.mean_ @ weights
     return {"weights": weights.astype(np.float32), "bias": bias.astype(np.float32)}
