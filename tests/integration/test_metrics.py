@@ -75,7 +75,9 @@ def watched_run(run, store, tmp_path: Path) -> Iterator[tuple[Samples, Samples]]
     finally:
         done.set()
         watcher.join()
-    middle = next(samples for samples in seen if samples["gallon_molecules_total"]["accepted"])
+    # Annotator and driver report each in their own time: in the middle is when both have.
+    both = ("gallon_molecules_total", "accepted"), ("gallon_store_bytes", "")
+    middle = next(samples for samples in seen if all(samples[name][kind] for name, kind in both))
     yield middle, seen[-1]
 
 
