@@ -150,11 +150,11 @@ class Scaler:
 
 def _features(mols: Sequence[Mol], descriptors: DescriptorSet) -> NDArray[np.float32]:
     features = np.empty((len(mols), FINGERPRINT_BITS + len(_descriptor_names(descriptors))), dtype=np.float32)
-    if descriptors == "estimated":
-        features[:, : -len(crippen.NAMES)] = counts_and_properties(mols)
-        features[:, -len(crippen.NAMES) :] = crippen.estimate(features[:, : -len(crippen.NAMES)])
-    else:
-        _count_and_describe(mols, _describer(descriptors), features)
+    estimated = len(crippen.NAMES) if descriptors == "estimated" else 0
+    computed = features[:, : features.shape[1] - estimated]
+    _count_and_describe(mols, _describer(descriptors), computed)
+    if estimated:
+        features[:, -estimated:] = crippen.estimate(computed)
     np.log1p(features[:, :FINGERPRINT_BITS], out=features[:, :FINGERPRINT_BITS])
     features[~np.isfinite(features)] = np.nan
     return features

@@ -129,7 +129,7 @@ def read_card(folder: Path) -> Card:
     """
     try:
         facts = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-        if facts.pop("format") != FORMAT:
+        if facts.pop("format") != FORMAT or facts["descriptors"] not in DESCRIPTOR_SETS:
             raise UsageError(f"{folder} was written by another version of gallon: train it again.")
         return Card(**{**facts, "targets": tuple(Target(**target) for target in facts["targets"])})
     except FileNotFoundError:
@@ -150,8 +150,6 @@ class Model:
         from safetensors.numpy import load_file as load_arrays
 
         self.card = read_card(folder)
-        if self.card.descriptors not in DESCRIPTOR_SETS:
-            raise UsageError(f"{folder} was written by another version of gallon: train it again.")
         self._recipe = recipe(self.card.recipe)
         if self._recipe.role == "lm":
             raise UsageError(f"The model in {folder} reads annotations; a library is scored by a student.")
