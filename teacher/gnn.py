@@ -11,6 +11,8 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from teacher.dropout import dropout as drop
+from teacher.dropout import dropout_layer
 from teacher.errors import UsageError
 from teacher.graphs import atom_categories, bond_categories
 
@@ -73,7 +75,7 @@ def gcn(targets: int, *, width: int, layers: int, dropout: float) -> nn.Module:
             for number, layer in enumerate(self.layers):
                 hidden = layer(hidden, batch.ends)
                 if number < len(self.norms):
-                    hidden = torch.dropout(torch.relu(self.norms[number](hidden)), dropout, self.training)
+                    hidden = drop(torch.relu(self.norms[number](hidden)), dropout, self.training)
             pooled = global_mean_pool(hidden, batch.molecule, batch.molecules)
             return self.head(pooled), pooled
 
@@ -129,9 +131,9 @@ def dmpnn(targets: int, *, width: int, layers: int, dropout: float) -> nn.Module
                 heard = scatter(bonds, enters, dim=0, dim_size=len(atoms), reduce="sum")
                 backwards = bonds.view(-1, 2, width).flip(1).view(-1, width)
                 bonds = torch.relu(start + self.update(heard[leaves] - backwards))
-                bonds = torch.dropout(bonds, dropout, self.training)
+                bonds = drop(bonds, dropout, self.training)
             heard = scatter(bonds, enters, dim=0, dim_size=len(atoms), reduce="sum")
-            atoms = torch.dropout(torch.relu(self.gather(torch.cat([atoms, heard], dim=1))), dropout, self.training)
+            atoms = drop(torch.relu(self.gather(torch.cat([atoms, heard], dim=1))), dropout, self.training)
             pooled = scatter(atoms, batch.molecule, dim=0, dim_size=batch.molecules, reduce="sum") / TYPICAL_ATOMS
             return self.head(pooled), pooled
 
@@ -159,7 +161,7 @@ def _residual(
             hidden, bonds = self.atom(batch.atoms), self.bond(batch.bonds)
             for layer, norm in zip(self.layers, self.norms, strict=False):
                 change = layer(norm(hidden), batch.ends, edge_attr=bonds)
-                hidden = hidden + torch.dropout(torch.relu(change), dropout, self.training)
+                hidden = hidden + drop(torch.relu(change), dropout, self.training)
             pooled = global_add_pool(self.norms[-1](hidden), batch.molecule, batch.molecules) / TYPICAL_ATOMS
             return self.head(pooled), pooled
 
@@ -169,7 +171,7 @@ def _residual(
 def _head(targets: int, width: int, dropout: float) -> nn.Module:
     from torch import nn
 
-    return nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, targets))
+    return nn.Sequential(nn.Linear(width, width), nn.ReLU(), dropout_layer(dropout), nn.Linear(width, targets))
 
 
 def _embedding(categories: tuple[int, ...], width: int) -> nn.Module:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from teacher.dropout import dropout_layer
 from teacher.errors import UsageError
 from teacher.inputs import Tokens
 
@@ -107,7 +108,7 @@ def fine_tuned(targets: int, *, encoder: str, dropout: float) -> nn.Module:
         def __init__(self) -> None:
             super().__init__()
             self.encoder = load_encoder(encoder)
-            self.dropout = nn.Dropout(dropout)
+            self.dropout = dropout_layer(dropout)
             self.head = nn.Linear(self.encoder.config.hidden_size, targets)
 
         def forward(self, batch: TokenBatch) -> tuple[Tensor, Tensor]:
@@ -125,7 +126,7 @@ def frozen(targets: int, *, features: int, width: int, dropout: float) -> nn.Mod
         def __init__(self) -> None:
             super().__init__()
             self.body = nn.Sequential(
-                nn.LayerNorm(features), nn.Linear(features, width), nn.ReLU(), nn.Dropout(dropout)
+                nn.LayerNorm(features), nn.Linear(features, width), nn.ReLU(), dropout_layer(dropout)
             )
             self.head = nn.Linear(width, targets)
 

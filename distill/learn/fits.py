@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from distill.data.table import Kind
     from teacher.inputs import Inputs
 
-FORMAT = 2  # of what a fit is; raise it when the same recipe comes to train otherwise
+FORMAT = 3  # of what a fit is; raise it when the same recipe comes to train otherwise
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from teacher.dropout import dropout_layer
 from teacher.graphs import atom_categories, bond_categories
 
 if TYPE_CHECKING:
@@ -87,7 +88,12 @@ def _perceptron(features: int, width: int, layers: int, dropout: float) -> nn.Mo
 
     body: list[nn.Module] = []
     for number in range(layers):
-        body += [nn.Linear(width if number else features, width), nn.ReLU(), nn.BatchNorm1d(width), nn.Dropout(dropout)]
+        body += [
+            nn.Linear(width if number else features, width),
+            nn.ReLU(),
+            nn.BatchNorm1d(width),
+            dropout_layer(dropout),
+        ]
     return nn.Sequential(*body)
 
 
