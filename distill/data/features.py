@@ -1,4 +1,4 @@
-"""Molecules as rows of numbers: Morgan fingerprints, RDKit's descriptors, and their scale.
+"""Molecules as rows of numbers: Morgan fingerprints, RDKit's descriptors, surroundings of atoms, and their scale.
 
 Descriptors come in three sets, since they may cost far more than the molecule they describe. RDKit parses a molecule of
 Lipo in 0.14 ms and makes its fingerprint in 0.05 ms; all its 217 descriptors take 8 to 15 ms, and no few of them are to
@@ -13,6 +13,15 @@ counts, scaffold split, validation and test part:
 | `none` | 1.19, 1.23 | 0.85, 0.81 | 0.94, 0.69 |
 
 `all` is about what `lean` is (ESOL, test 0.86; BBBP, test 0.70).
+
+A student reads `surroundings` as well: the few that many molecules have, each on one scale. Students on `lean` without
+and with them, scaffold split, means of two to four seeds, validation and test part:
+
+|  | ESOL, RMSE | Lipo, RMSE | BBBP, ROC-AUC |
+|---|---|---|---|
+| without | 0.877, 0.814 | 0.761, 0.725 | 0.966, 0.680 |
+| with | 0.836, 0.792 | 0.708, 0.709 | 0.972, 0.698 |
+| without, on `all` | 0.821, 0.782 | 0.707, 0.698 | 0.966, 0.710 |
 """
 
 from __future__ import annotations
@@ -44,7 +53,11 @@ SLOW_PROPERTIES = frozenset(
 )
 PEOE_BINS = 14
 
+SURROUNDING_RADII = (0, 1)
+SURROUNDINGS = 1024  # columns of each radius
+
 CLIP = 5.0  # standard deviations
+RARE = 0.05  # share of the training molecules that a column must speak of to be standardised
 CHUNK = 256  # molecules that a process takes at a time
 
 
@@ -82,6 +95,19 @@ def fingerprint_features(
     return np.concatenate(Parallel(n_jobs=workers)(delayed(_features)(chunk, descriptors) for chunk in chunks))
 
 
+def surroundings(mols: Sequence[Mol]) -> NDArray[np.float32]:
+    """Return how often a molecule has each kind of atom, alone and with its neighbours: float32 of shape (N, 2 * 1024).
+
+    A count c stands as log(1 + c). They are the small circles of a Morgan fingerprint, not yet mixed with the large.
+    """
+    generators = [_morgan(radius, SURROUNDINGS) for radius in SURROUNDING_RADII]
+    counts = np.empty((len(mols), len(generators), SURROUNDINGS), dtype=np.float32)
+    for row, mol in enumerate(mols):
+        for place, generator in enumerate(generators):
+            counts[row, place] = generator.GetCountFingerprintAsNumPy(mol)
+    return np.log1p(counts).reshape(len(mols), -1)
+
+
 def counts_and_properties(mols: Sequence[Mol]) -> NDArray[np.float32]:
     """Return what `crippen.estimate` reads: counts of a Morgan fingerprint, and behind them the fast properties."""
     features = np.empty((len(mols), FINGERPRINT_BITS + len(_fast_properties())), dtype=np.float32)
@@ -99,8 +125,9 @@ class Scaler:
     """The scale of the features of a training set.
 
     Columns that are constant there are dropped: a weight on them would never be trained. Fingerprint columns stay as
-    they are. Descriptors are centred, divided by their standard deviation and clipped to five of them, so that one odd
-    molecule cannot drive a linear layer; a missing one becomes the mean, 0.
+    they are. Others are centred, divided by their standard deviation and clipped to five of them, so that one odd
+    molecule cannot drive a linear layer; a missing one becomes the mean, 0. Of these, columns that are zero for nearly
+    all molecules (`RARE`) are dropped, too.
 
     Attributes:
         keep: int64, the K columns out of F that are kept, ascending.
@@ -125,7 +152,9 @@ class Scaler:
         values = np.where(known, features, 0).astype(np.float64)
         mean = values.sum(axis=0) / np.maximum(counts, 1)
         std = np.sqrt((np.where(known, values - mean, 0) ** 2).sum(axis=0) / np.maximum(counts, 1))
-        keep = np.flatnonzero(std > 1e-6 * np.maximum(1, np.abs(mean)))
+        frequent = (values != 0).mean(axis=0) >= RARE
+        frequent[:fingerprint_bits] = True
+        keep = np.flatnonzero(frequent & (std > 1e-6 * np.maximum(1, np.abs(mean))))
         bits = keep < fingerprint_bits
         return cls(
             keep.astype(np.int64),
@@ -170,10 +199,10 @@ def _count_and_describe(
         features[row, FINGERPRINT_BITS:] = describe(mol)
 
 
-def _morgan() -> Any:
+def _morgan(radius: int = RADIUS, size: int = FINGERPRINT_BITS) -> Any:
     from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
 
-    return GetMorganGenerator(radius=RADIUS, fpSize=FINGERPRINT_BITS)
+    return GetMorganGenerator(radius=radius, fpSize=size)
 
 
 def _descriptor_names(descriptors: DescriptorSet) -> tuple[str, ...]:

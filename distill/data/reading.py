@@ -13,7 +13,7 @@ import numpy as np
 
 from distill.data.annotations import Annotations
 from distill.data.dataset import Dataset
-from distill.data.features import DescriptorSet, Scaler, fingerprint_features
+from distill.data.features import DescriptorSet, Scaler, fingerprint_features, surroundings
 from distill.data.kept import kept
 from teacher.errors import UsageError
 from teacher.graphs import Graphs
@@ -65,15 +65,19 @@ class Reading:
         if reads == "graphs":
             return "graphs", self.graphs
         if reads == "fingerprint":
-            scaled = self.scaler(descriptors, split).transform(self.fingerprints(descriptors))
-            return f"fingerprint.{descriptors}.{split.sha256[:16]}", Matrix(scaled)
+            scaled = self.scaler(descriptors, split).transform(self.features(descriptors))
+            return f"features.{descriptors}.{split.sha256[:16]}", Matrix(scaled)
         if reads == "tokens":
             return f"tokens.{self._read_by}", self.tokens
         return f"embeddings.{self._read_by}", self.embeddings
 
     def scaler(self, descriptors: DescriptorSet, split: Split) -> Scaler:
-        """Return the scale of the fingerprints, from the training molecules alone."""
-        return Scaler.fit(self.fingerprints(descriptors)[split.train])
+        """Return the scale of a student's features, from the training molecules alone."""
+        return Scaler.fit(self.features(descriptors)[split.train])
+
+    def features(self, descriptors: DescriptorSet) -> NDArray[np.float32]:
+        """Return what a student reads, not yet scaled: fingerprints, descriptors and surroundings."""
+        return np.concatenate([self.fingerprints(descriptors), self._surroundings], axis=1)
 
     def fingerprints(self, descriptors: DescriptorSet) -> NDArray[np.float32]:
         """Return fingerprints and descriptors, not yet scaled: (molecules, features)."""
@@ -93,6 +97,10 @@ class Reading:
     def graphs(self) -> Graphs:
         """The molecules as graphs."""
         return Graphs.of(self.dataset.mols())
+
+    @cached_property
+    def _surroundings(self) -> NDArray[np.float32]:
+        return surroundings(self.dataset.mols())
 
     @cached_property
     def _fingerprints(self) -> dict[DescriptorSet, NDArray[np.float32]]:

@@ -20,6 +20,7 @@ from distill.data.features import (
     ecfp,
     feature_names,
     fingerprint_features,
+    surroundings,
 )
 from teacher.tiny import library
 
@@ -80,6 +81,20 @@ def test_the_regression_is_learnt_from_what_it_reads(mols: list[Mol]):
 def test_processes_change_nothing(mols: list[Mol]):
     many = mols * 50
     assert np.array_equal(fingerprint_features(many, "estimated", workers=2), fingerprint_features(many, "estimated"))
+
+
+def test_surroundings_are_logs_of_counts_of_atoms_and_of_atoms_with_neighbours():
+    decane, ethane = surroundings([MolFromSmiles("CCCCCCCCCC"), MolFromSmiles("CC")])
+    alone, around = np.split(np.expm1(decane), 2)
+    assert sorted(alone[alone > 0]) == pytest.approx([2, 8])  # CH3 and CH2
+    assert sorted(around[around > 0]) == pytest.approx([2, 2, 2, 6, 8])  # and CH2 beside CH3 and between CH2
+    assert ((decane > 0) & (ethane > 0)).any()  # CH3
+
+
+def test_what_is_standardised_is_not_rare():
+    features = np.zeros((100, 3), np.float32)
+    features[:4, 0] = features[:4, 1] = features[:5, 2] = 1
+    assert Scaler.fit(features, fingerprint_bits=1).keep.tolist() == [0, 2]
 
 
 def test_descriptors_are_standardised_and_fingerprints_are_not():
