@@ -66,14 +66,14 @@ def gcn(targets: int, *, width: int, layers: int, dropout: float) -> nn.Module:
         def __init__(self) -> None:
             super().__init__()
             widths = [len(atom_categories()), *[width] * layers]
-            self.layers = nn.ModuleList(GCNConv(a, b) for a, b in pairwise(widths))
+            self.layers = nn.ModuleList(GCNConv(a, b, normalize=False) for a, b in pairwise(widths))
             self.norms = nn.ModuleList(nn.BatchNorm1d(width) for _ in range(layers - 1))
             self.head = nn.Linear(width, targets)
 
         def forward(self, batch: GraphBatch) -> tuple[Tensor, Tensor]:
-            hidden = batch.atoms.float()
+            hidden, neighbours = batch.atoms.float(), _normalised_adjacency(batch)
             for number, layer in enumerate(self.layers):
-                hidden = layer(hidden, batch.ends)
+                hidden = layer(hidden, neighbours)
                 if number < len(self.norms):
                     hidden = drop(torch.relu(self.norms[number](hidden)), dropout, self.training)
             pooled = global_mean_pool(hidden, batch.molecule, batch.molecules)
@@ -138,6 +138,25 @@ def dmpnn(targets: int, *, width: int, layers: int, dropout: float) -> nn.Module
             return self.head(pooled), pooled
 
     return Dmpnn()
+
+
+def _normalised_adjacency(batch: GraphBatch) -> Tensor:
+    """Return D^-1/2 (A + I) D^-1/2 over all atoms as a sparse matrix (Kipf and Welling, arXiv 1609.02907, eq. 2).
+
+    One product with it takes the place of a message for each bond, which would be as large as the atoms and bonds
+    together.
+    """
+    import warnings
+
+    from torch_geometric.nn.conv.gcn_conv import gcn_norm
+    from torch_geometric.utils import to_torch_csr_tensor
+
+    atoms = len(batch.atoms)
+    ends, weights = gcn_norm(batch.ends, num_nodes=atoms)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse", UserWarning)  # that CSR is in beta, and its invariants unchecked
+        matrix: Tensor = to_torch_csr_tensor(ends, weights, size=(atoms, atoms))
+    return matrix
 
 
 def _residual(

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from rdkit import Chem
+from torch_geometric.nn import GCNConv, global_mean_pool
 from torch_geometric.utils import from_rdmol
 
 from teacher.errors import UsageError
@@ -82,6 +83,16 @@ def test_bonds_matter(name: str) -> None:
             0
         ]
     assert not torch.allclose(butene, isomer)
+
+
+def test_gcn_is_that_of_pyg(graphs: Graphs) -> None:
+    torch.manual_seed(0)
+    ours = architecture("gcn").build(1, width=8, layers=1, dropout=0.0)
+    theirs = GCNConv(9, 8)
+    theirs.load_state_dict(ours.layers[0].state_dict())
+    batch = graphs.batch(np.arange(20))
+    pooled = global_mean_pool(theirs(batch.atoms.float(), batch.ends), batch.molecule)
+    assert torch.allclose(ours(batch)[1], pooled, atol=1e-5)
 
 
 def test_an_unknown_graph_network_is_named() -> None:
