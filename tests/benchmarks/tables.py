@@ -2,7 +2,8 @@
 
     python -m tests.benchmarks.tables
 
-Each `results/DATASET-SPLIT.json` is the `table.json` of one `gallon evaluate`, and a column. Bold: the 95 % interval of
+Each `results/DATASET-SPLIT.json` is the `table.json` of one `gallon evaluate`, and a column; `DATASET-SPLIT-TEXTS.json`
+is one of other texts than those of `tiny`. Bold: the 95 % interval of
 the difference from `student+both`, paired by seed, leaves out zero.
 """
 
@@ -18,24 +19,32 @@ from distill.evaluate.methods import METHODS
 RESULTS = Path(__file__).parent / "results"
 DATASETS = {"esol": "ESOL", "lipo": "Lipo", "bbbp": "BBBP", "clintox": "ClinTox"}
 SPLITS = ("scaffold", "random-scaffold")
+TEXTS = {"": "", "-gpt35": ", texts of GPT-3.5"}
 BETTER = {"rmse": "RMSE ↓", "roc_auc": "ROC-AUC ↑"}
 
 
 def main() -> None:
     """Print the table in Markdown."""
     columns = {
-        (name, split): {row["method"]: row for row in json.loads(file.read_text(encoding="utf-8"))["rows"]}
+        f"{title}, {split}{told}, ": {
+            row["method"]: row for row in json.loads(file.read_text(encoding="utf-8"))["rows"]
+        }
         for split in SPLITS
-        for name in DATASETS
-        if (file := RESULTS / f"{name}-{split}.json").exists()
+        for name, title in DATASETS.items()
+        for texts, told in TEXTS.items()
+        if (file := RESULTS / f"{name}-{split}{texts}.json").exists()
     }
-    heads = [f"{DATASETS[name]}, {split}, {_metric(rows)}" for (name, split), rows in columns.items()]
+    heads = [head + _metric(rows) for head, rows in columns.items()]
     print(f"| {' | '.join(['', *heads])} |")
     print("|---" * (len(heads) + 1) + "|")
     for method in METHODS:
         cells = [_cell(rows.get(method)) for rows in columns.values()]
         if set(cells) != {_cell(None)}:
             print(f"| `{method}` | {' | '.join(cells)} |")
+
+
+def _rows(file: Path) -> dict[str, Mapping[str, Any]]:
+    return {row["method"]: row for row in json.loads(file.read_text(encoding="utf-8"))["rows"]}
 
 
 def _metric(rows: Mapping[str, Mapping[str, Any]]) -> str:
