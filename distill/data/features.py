@@ -1,6 +1,6 @@
 """Molecules as rows of numbers: Morgan fingerprints, RDKit's descriptors, surroundings of atoms, and their scale.
 
-Descriptors come in three sets, since they may cost far more than the molecule they describe. RDKit parses a molecule of
+Descriptors come in sets, since they may cost far more than the molecule they describe. RDKit parses a molecule of
 Lipo in 0.14 ms and makes its fingerprint in 0.05 ms; all its 217 descriptors take 8 to 15 ms, and no few of them are to
 blame (the dearest, `qed`, is a sixth). `lean` takes 0.29 ms, two thirds of it for Crippen's logP and refractivity;
 `estimated` takes 0.06 ms: it estimates these two (`distill.data.crippen`) and leaves out the charges. XGBoost beside
@@ -26,6 +26,7 @@ and with them, scaffold split, means of two to four seeds, validation and test p
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -87,12 +88,12 @@ def fingerprint_features(
         descriptors: `all` 217 of RDKit's `Descriptors.descList`, the `lean` 46, the `estimated` 32, or `none`.
         workers: processes to share the work. Descriptors take milliseconds a molecule, a process a second to start.
     """
-    if workers == 1 or len(mols) <= CHUNK:
-        return _features(mols, descriptors)
-    from joblib import Parallel, delayed
+    return _shared(functools.partial(_fingerprint_features, descriptors=descriptors), mols, workers)
 
-    chunks = [mols[start : start + CHUNK] for start in range(0, len(mols), CHUNK)]
-    return np.concatenate(Parallel(n_jobs=workers)(delayed(_features)(chunk, descriptors) for chunk in chunks))
+
+def student_features(mols: Sequence[Mol], descriptors: DescriptorSet, workers: int = 1) -> NDArray[np.float32]:
+    """Return what a student reads: `fingerprint_features` and behind them `surroundings`, float32 of shape (N, F)."""
+    return _shared(functools.partial(_student_features, descriptors=descriptors), mols, workers)
 
 
 def surroundings(mols: Sequence[Mol]) -> NDArray[np.float32]:
@@ -177,7 +178,22 @@ class Scaler:
         return cls(arrays["keep"], arrays["mean"], arrays["std"])
 
 
-def _features(mols: Sequence[Mol], descriptors: DescriptorSet) -> NDArray[np.float32]:
+def _shared(
+    compute: Callable[[Sequence[Mol]], NDArray[np.float32]], mols: Sequence[Mol], workers: int
+) -> NDArray[np.float32]:
+    if workers == 1 or len(mols) <= CHUNK:
+        return compute(mols)
+    from joblib import Parallel, delayed
+
+    chunks = [mols[start : start + CHUNK] for start in range(0, len(mols), CHUNK)]
+    return np.concatenate(Parallel(n_jobs=workers)(delayed(compute)(chunk) for chunk in chunks))
+
+
+def _student_features(mols: Sequence[Mol], descriptors: DescriptorSet) -> NDArray[np.float32]:
+    return np.concatenate([_fingerprint_features(mols, descriptors), surroundings(mols)], axis=1)
+
+
+def _fingerprint_features(mols: Sequence[Mol], descriptors: DescriptorSet) -> NDArray[np.float32]:
     features = np.empty((len(mols), FINGERPRINT_BITS + len(_descriptor_names(descriptors))), dtype=np.float32)
     estimated = len(crippen.NAMES) if descriptors == "estimated" else 0
     computed = features[:, : features.shape[1] - estimated]

@@ -13,7 +13,7 @@ import numpy as np
 
 from distill.data.annotations import Annotations
 from distill.data.dataset import Dataset
-from distill.data.features import DescriptorSet, Scaler, fingerprint_features, surroundings
+from distill.data.features import DescriptorSet, Scaler, fingerprint_features, student_features
 from distill.data.kept import kept
 from teacher.errors import UsageError
 from teacher.graphs import Graphs
@@ -36,7 +36,7 @@ class Reading:
         annotations: what an LLM wrote about them, or None: then there is no language teacher.
         folder: where what takes long (fingerprints, embeddings) is kept for the next time.
         encoder: the text encoder of the language teacher.
-        processes: that compute fingerprints.
+        processes: that compute fingerprints and descriptors.
         transfer: the same with the transfer set behind the dataset's own molecules, if there is one.
     """
 
@@ -76,17 +76,12 @@ class Reading:
         return Scaler.fit(self.features(descriptors)[split.train])
 
     def features(self, descriptors: DescriptorSet) -> NDArray[np.float32]:
-        """Return what a student reads, not yet scaled: fingerprints, descriptors and surroundings."""
-        return np.concatenate([self.fingerprints(descriptors), self._surroundings], axis=1)
+        """Return what a student reads, not yet scaled: (molecules, features)."""
+        return self._described("student", student_features, descriptors)
 
     def fingerprints(self, descriptors: DescriptorSet) -> NDArray[np.float32]:
         """Return fingerprints and descriptors, not yet scaled: (molecules, features)."""
-        if descriptors not in self._fingerprints:
-            name = f"fingerprints-{descriptors}-{self.dataset.sha256[:16]}"
-            self._fingerprints[descriptors] = self._kept(
-                name, lambda: fingerprint_features(self.dataset.mols(), descriptors, workers=self.processes)
-            )
-        return self._fingerprints[descriptors]
+        return self._described("fingerprints", fingerprint_features, descriptors)
 
     @property
     def readable(self) -> NDArray[np.bool_]:
@@ -97,14 +92,6 @@ class Reading:
     def graphs(self) -> Graphs:
         """The molecules as graphs."""
         return Graphs.of(self.dataset.mols())
-
-    @cached_property
-    def _surroundings(self) -> NDArray[np.float32]:
-        return surroundings(self.dataset.mols())
-
-    @cached_property
-    def _fingerprints(self) -> dict[DescriptorSet, NDArray[np.float32]]:
-        return {}
 
     @cached_property
     def embeddings(self) -> Matrix:
@@ -135,5 +122,19 @@ class Reading:
             )
         return self.annotations
 
+    def _described(
+        self, name: str, describe: Callable[..., NDArray[np.float32]], descriptors: DescriptorSet
+    ) -> NDArray[np.float32]:
+        return self._kept(
+            f"{name}-{descriptors}-{self.dataset.sha256[:16]}",
+            lambda: describe(self.dataset.mols(), descriptors, workers=self.processes),
+        )
+
     def _kept(self, name: str, compute: Callable[[], NDArray[np.float32]]) -> NDArray[np.float32]:
-        return kept(self.folder / f"{name}.safetensors", compute)
+        if name not in self._loaded:
+            self._loaded[name] = kept(self.folder / f"{name}.safetensors", compute)
+        return self._loaded[name]
+
+    @cached_property
+    def _loaded(self) -> dict[str, NDArray[np.float32]]:
+        return {}

@@ -168,14 +168,13 @@ class Model:
         """Return probabilities of classes and values in the labels' units: (molecules, targets)."""
         from scipy.special import expit
 
-        from distill.data.features import fingerprint_features, surroundings
+        from distill.data.features import student_features
         from teacher.graphs import Graphs
         from teacher.inputs import Inputs, Matrix
 
         inputs: Inputs
         if self._scaler:
-            features = np.concatenate([fingerprint_features(mols, self.card.descriptors), surroundings(mols)], axis=1)
-            inputs = Matrix(self._scaler.transform(features))
+            inputs = Matrix(self._scaler.transform(student_features(mols, self.card.descriptors)))
         else:
             inputs = Graphs.of(mols)
         values, _ = self._network.ask(inputs, np.arange(len(mols)))

@@ -3,8 +3,8 @@
     python -m tests.benchmarks.tables
 
 Each `results/DATASET-SPLIT.json` is the `table.json` of one `gallon evaluate`, and a column; `DATASET-SPLIT-TEXTS.json`
-is one of other texts than those of `tiny`. Bold: the 95 % interval of
-the difference from `student+both`, paired by seed, leaves out zero.
+is one of other texts than those of `tiny`. Bold: the 95 % interval of the difference from `student+both`, paired by
+seed, leaves out zero.
 """
 
 from __future__ import annotations
@@ -26,9 +26,7 @@ BETTER = {"rmse": "RMSE ↓", "roc_auc": "ROC-AUC ↑"}
 def main() -> None:
     """Print the table in Markdown."""
     columns = {
-        f"{title}, {split}{told}, ": {
-            row["method"]: row for row in json.loads(file.read_text(encoding="utf-8"))["rows"]
-        }
+        f"{title}, {split}{told}, ": _rows(file)
         for split in SPLITS
         for name, title in DATASETS.items()
         for texts, told in TEXTS.items()
