@@ -163,10 +163,8 @@ def _pipeline(
     """Lay out the walk of the rows: read, plan, annotate."""
     import ray.data
 
-    from cluster.datasource import LibraryDatasource
+    from cluster.datasource import read_library
 
-    _set_up_ray_data()
-    library = LibraryDatasource(sources, limit)
     workers = ray.data.ActorPoolStrategy(
         min_size=1,
         max_size=pool.workers,
@@ -175,7 +173,7 @@ def _pipeline(
         enable_true_multi_threading=True,
     )
     dataset = (
-        ray.data.read_datasource(library, override_num_blocks=1, num_cpus=0.25)
+        read_library(sources, limit, in_order=False, cpus=0.25)
         .map_batches(plan, fn_kwargs={"job": job}, batch_size=None, batch_format="pyarrow", num_cpus=0.5)
         .repartition(target_num_rows_per_block=pool.batch_rows)
         .map_batches(
@@ -190,19 +188,6 @@ def _pipeline(
     )
     dataset.set_name("annotate")  # what the dashboard calls it
     return dataset
-
-
-def _set_up_ray_data() -> None:
-    from ray.data import DataContext
-
-    from cluster.datasource import BLOCK_BYTES
-
-    context = DataContext.get_current()
-    context.target_max_block_size = BLOCK_BYTES
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    context.execution_options.preserve_order = False
-    context.raise_original_map_exception = True  # so that an error of ours reaches the user as it is
 
 
 def _drive(dataset: ray.data.Dataset) -> None:

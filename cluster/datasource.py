@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import pyarrow as pa
-from ray.data import DataContext, Datasource
+from ray.data import DataContext, Dataset, Datasource, read_datasource
 from ray.data.block import BlockMetadata
 from ray.data.datasource import ReadTask
 
@@ -15,15 +15,32 @@ from cluster.library import Source, read, read_all
 BLOCK_BYTES = 2**18  # of `ROWS_PER_BLOCK` SMILES with their row numbers
 
 
+def read_library(sources: Sequence[Source], limit: int | None, *, in_order: bool, cpus: float) -> Dataset:
+    """Stream a library in blocks of about `ROWS_PER_BLOCK` rows.
+
+    Ray joins what a task yields into blocks of 128 MiB unless it is told a smaller size, and splits the blocks of few
+    tasks into 200 small ones unless it is told to make one (which does not limit the number of tasks).
+
+    Args:
+        sources: the files, as `cluster.library.resolve` found them.
+        limit: read the first so many rows only.
+        in_order: what is made of the rows comes out in their order, rather than as soon as it is ready.
+        cpus: what a task that reads takes of its machine.
+    """
+    context = DataContext.get_current()
+    context.target_max_block_size = BLOCK_BYTES
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.execution_options.preserve_order = in_order
+    context.raise_original_map_exception = True  # so that an error of ours reaches the user as it is
+    return read_datasource(LibraryDatasource(sources, limit), override_num_blocks=1, num_cpus=cpus)
+
+
 class LibraryDatasource(Datasource):  # type: ignore[misc]  # Ray comes without types
     """The rows of a library, one read task for each file; Ray names the operator `ReadLibrary`.
 
     With a limit there is one task for all files: how many rows of a file are among the first N is known only when the
     files before it have been read.
-
-    Ray joins what a task yields into blocks of `DataContext.target_max_block_size`, 128 MiB by default, and splits the
-    blocks of few tasks into 200 small ones. For a stream of blocks of about `ROWS_PER_BLOCK` rows, set the former to
-    `BLOCK_BYTES` and read with `override_num_blocks=1` (which does not limit the number of tasks).
 
     Args:
         sources: the files, as `cluster.library.resolve` found them; the column `source` counts them from 0.

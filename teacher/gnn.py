@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from teacher.dropout import dropout as drop
 from teacher.dropout import dropout_layer
-from teacher.errors import UsageError
 from teacher.graphs import atom_categories, bond_categories
 
 if TYPE_CHECKING:
@@ -40,17 +39,6 @@ class Architecture:
     summary: str
     build: Callable[..., nn.Module]
     settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
-
-
-def architecture(name: str) -> Architecture:
-    """Return an architecture by its name.
-
-    Raises:
-        UsageError: there is none of this name; the message names those there are.
-    """
-    if name not in ARCHITECTURES:
-        raise UsageError(f"There is no graph network '{name}': choose out of {', '.join(ARCHITECTURES)}.")
-    return ARCHITECTURES[name]
 
 
 def gcn(targets: int, *, width: int, layers: int, dropout: float) -> nn.Module:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from distill.evaluate import baselines
-from distill.learn.recipes import of_role
 from teacher.errors import UsageError
+from teacher.gnn import ARCHITECTURES
 
 Listens = Literal["nobody", "gnn", "lm", "both", "shuffled", "gallon"]
 
@@ -57,8 +57,12 @@ METHODS: dict[str, Method] = {
     method.name: method
     for method in (
         *(Method(name=name, summary=known.title, kind="baseline") for name, known in baselines.BASELINES.items()),
-        *(Method(name=known.name, summary="graph teacher", kind="teacher") for known in of_role("gnn")),
-        *(Method(name=known.name, summary="language teacher", kind="teacher") for known in of_role("lm")),
+        *(
+            Method(name=name, summary=f"graph teacher: {known.summary}", kind="teacher")
+            for name, known in ARCHITECTURES.items()
+        ),
+        Method(name="lm", summary="language teacher: a head on a frozen encoder", kind="teacher"),
+        Method(name="lm-fine-tuned", summary="language teacher: a fine-tuned encoder", kind="teacher"),
         Method(name="student", summary="student without distillation", kind="student"),
         Method(name="student+gnn", summary="student of the graph teacher", kind="student", listens="gnn"),
         Method(name="student+lm", summary="student of the language teacher", kind="student", listens="lm"),

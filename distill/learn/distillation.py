@@ -42,10 +42,6 @@ class Weights:
     hidden_lm: float = 0.1
     temperature: float = 1.0
 
-    def without(self, role: str) -> Weights:
-        """Return the weights with the teachers of a role left out."""
-        return Weights(**{**vars(self), f"soft_{role}": 0.0, f"hidden_{role}": 0.0})
-
 
 # With a transfer set there is more to hear than to be told. Out of 0.5, 1 and 2 for `soft_gnn`, ESOL's validation parts
 # prefer 1 and 2 alike: RMSE 0.824, 0.811, 0.812 on the scaffold split, 0.751, 0.746, 0.744 over random-scaffold splits.

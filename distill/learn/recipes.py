@@ -72,11 +72,6 @@ def recipe(name: str) -> Recipe:
     return RECIPES[name]
 
 
-def of_role(role: Role) -> list[Recipe]:
-    """Return the recipes of a role."""
-    return [known for known in RECIPES.values() if known.role == role]
-
-
 def _space(trial: Trial) -> tuple[dict[str, Any], dict[str, Any]]:
     settings = {
         "width": trial.suggest_categorical("width", [64, 128, 256, 512]),

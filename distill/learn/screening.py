@@ -90,19 +90,10 @@ def screen(
 def _scored(sources: Sequence[Source], limit: int | None, student: Path, session: RaySession) -> Iterator[pa.Table]:
     """Yield the rows with their predictions, in order."""
     import ray.data
-    from ray.data import DataContext
 
-    from cluster.datasource import BLOCK_BYTES, LibraryDatasource
+    from cluster.datasource import read_library
 
-    context = DataContext.get_current()
-    context.target_max_block_size = BLOCK_BYTES
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    context.execution_options.preserve_order = True
-    context.raise_original_map_exception = True
-    scored = ray.data.read_datasource(
-        LibraryDatasource(sources, limit), override_num_blocks=1, num_cpus=0.1
-    ).map_batches(
+    scored = read_library(sources, limit, in_order=True, cpus=0.1).map_batches(
         Scorer,
         fn_constructor_kwargs={"student": str(student)},
         batch_size=ROWS_AT_A_TIME,

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 SPANS = 60  # that the time of a run is cut into
 STEPS = 20  # of grounding
-UNITS = ((3600, "hours"), (60, "minutes"), (1, "seconds"))
 
 
 class Tallies:

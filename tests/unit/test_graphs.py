@@ -5,8 +5,7 @@ from rdkit import Chem
 from torch_geometric.nn import GCNConv, global_mean_pool
 from torch_geometric.utils import from_rdmol
 
-from teacher.errors import UsageError
-from teacher.gnn import ARCHITECTURES, architecture
+from teacher.gnn import ARCHITECTURES
 from teacher.graphs import Graphs
 from teacher.inputs import Matrix, Tokens
 from teacher.tiny import library
@@ -64,7 +63,7 @@ def test_a_matrix_gives_its_rows() -> None:
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_a_molecule_is_predicted_the_same_in_any_company(name: str, graphs: Graphs) -> None:
     torch.manual_seed(0)
-    known = architecture(name)
+    known = ARCHITECTURES[name]
     network = known.build(2, **known.settings).eval()
     with torch.inference_mode():
         alone, _ = network(graphs.batch(np.array([40])))
@@ -76,7 +75,7 @@ def test_a_molecule_is_predicted_the_same_in_any_company(name: str, graphs: Grap
 @pytest.mark.parametrize("name", ["gin", "gat", "dmpnn"])
 def test_bonds_matter(name: str) -> None:
     torch.manual_seed(0)
-    known = architecture(name)
+    known = ARCHITECTURES[name]
     network = known.build(1, **known.settings).eval()
     with torch.inference_mode():
         butene, isomer = network(Graphs.of(list(map(Chem.MolFromSmiles, ("C/C=C/C", "C/C=C\\C")))).batch(np.arange(2)))[
@@ -87,14 +86,9 @@ def test_bonds_matter(name: str) -> None:
 
 def test_gcn_is_that_of_pyg(graphs: Graphs) -> None:
     torch.manual_seed(0)
-    ours = architecture("gcn").build(1, width=8, layers=1, dropout=0.0)
+    ours = ARCHITECTURES["gcn"].build(1, width=8, layers=1, dropout=0.0)
     theirs = GCNConv(9, 8)
     theirs.load_state_dict(ours.layers[0].state_dict())
     batch = graphs.batch(np.arange(20))
     pooled = global_mean_pool(theirs(batch.atoms.float(), batch.ends), batch.molecule)
     assert torch.allclose(ours(batch)[1], pooled, atol=1e-5)
-
-
-def test_an_unknown_graph_network_is_named() -> None:
-    with pytest.raises(UsageError, match=r"no graph network 'schnet': choose out of gcn, gin, gat, dmpnn"):
-        architecture("schnet")
