@@ -1,10 +1,10 @@
-"""The README's table, out of the comparisons that are kept.
+"""The README's tables, out of the comparisons that are kept.
 
     python -m tests.benchmarks.tables
 
-Each `results/DATASET-SPLIT.json` is the `table.json` of one `gallon evaluate`, and a column; `DATASET-SPLIT-TEXTS.json`
-is one of other texts than those of `tiny`. Bold: the 95 % interval of the difference from `student+both`, paired by
-seed, leaves out zero.
+Each `results/DATASET-SPLIT.json` is the `table.json` of one `gallon evaluate`, and a column in the table of its split;
+`DATASET-SPLIT-TEXTS.json` is one of other texts than those of `tiny`. Bold: the 95 % interval of the difference from
+`student+both`, paired by seed, leaves out zero.
 """
 
 from __future__ import annotations
@@ -24,21 +24,26 @@ BETTER = {"rmse": "RMSE ↓", "roc_auc": "ROC-AUC ↑"}
 
 
 def main() -> None:
-    """Print the table in Markdown."""
-    columns = {
-        f"{title}, {split}{told}, ": _rows(file)
-        for split in SPLITS
-        for name, title in DATASETS.items()
-        for texts, told in TEXTS.items()
-        if (file := RESULTS / f"{name}-{split}{texts}.json").exists()
-    }
-    heads = [head + _metric(rows) for head, rows in columns.items()]
-    print(f"| {' | '.join(['', *heads])} |")
+    """Print a table in Markdown for each kind of split."""
+    for split in SPLITS:
+        columns = {
+            title + told: _rows(file)
+            for name, title in DATASETS.items()
+            for texts, told in TEXTS.items()
+            if (file := RESULTS / f"{name}-{split}{texts}.json").exists()
+        }
+        _print(split, columns)
+
+
+def _print(split: str, columns: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
+    heads = [f"{title}, {_metric(rows)}" for title, rows in columns.items()]
+    print(f"| {' | '.join([split, *heads])} |")
     print("|---" * (len(heads) + 1) + "|")
     for method in METHODS:
         cells = [_cell(rows.get(method)) for rows in columns.values()]
         if set(cells) != {_cell(None)}:
             print(f"| `{method}` | {' | '.join(cells)} |")
+    print()
 
 
 def _rows(file: Path) -> dict[str, Mapping[str, Any]]:
