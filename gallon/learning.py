@@ -61,7 +61,9 @@ def teach(
     labels: DataOptions,
     teacher: Annotated[
         list[str] | None,
-        typer.Option(help="gcn, gin, gat, dmpnn, lm or lm-fine-tuned; default: dmpnn, and lm where there are texts."),
+        typer.Option(
+            help="gcn, gin, gat, dmpnn, lm, lm-fine-tuned or mmf; default: dmpnn, and lm where there are annotations."
+        ),
     ] = None,
     learning: LearningOptions,
     spec_id: SpecId = None,
@@ -163,7 +165,7 @@ def evaluate(
     data: Data,
     labels: DataOptions,
     methods: Annotated[
-        str | None, typer.Option(help="Rows of the table, by commas; default: all but chemprop.")
+        str | None, typer.Option(help="Rows of the table, by commas; default: all but chemprop, lm-fine-tuned, mmf.")
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many, from --seed on.")] = 5,
     trials: Annotated[int, typer.Option(min=0, help="Optuna trials of every method; 0: its stated defaults.")] = 0,

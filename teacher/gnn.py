@@ -103,7 +103,7 @@ def dmpnn(targets: int, *, width: int, layers: int, dropout: float) -> nn.Module
     class Dmpnn(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.atom = _embedding(atom_categories(), width)
+            self.atom = atom_embedding(width)
             self.bond = _embedding(bond_categories(), width)
             self.first = nn.Linear(2 * width, width, bias=False)
             self.update = nn.Linear(width, width, bias=False)
@@ -158,7 +158,7 @@ def _residual(
     class Residual(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.atom = _embedding(atom_categories(), width)
+            self.atom = atom_embedding(width)
             self.bond = _embedding(bond_categories(), width)
             self.layers = nn.ModuleList(convolution() for _ in range(layers))
             self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(layers + 1))
@@ -179,6 +179,11 @@ def _head(targets: int, width: int, dropout: float) -> nn.Module:
     from torch import nn
 
     return nn.Sequential(nn.Linear(width, width), nn.ReLU(), dropout_layer(dropout), nn.Linear(width, targets))
+
+
+def atom_embedding(width: int) -> nn.Module:
+    """Return a module that maps the categorical features of atoms (n, 9) to learned vectors (n, width)."""
+    return _embedding(atom_categories(), width)
 
 
 def _embedding(categories: tuple[int, ...], width: int) -> nn.Module:

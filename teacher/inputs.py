@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from teacher.graphs import GraphBatch, Graphs
+
 
 class Batch(Protocol):
     """What a network reads at a time."""
@@ -115,6 +117,37 @@ class Tokens:
         tokens = np.full(mask.shape, self.padding, dtype=np.int64)
         tokens[mask] = self.ids[places]
         return TokenBatch(torch.from_numpy(tokens), torch.from_numpy(mask))
+
+
+@dataclass(frozen=True, slots=True)
+class PairedBatch:
+    """Graphs of some molecules, and their texts as vectors (molecules, features)."""
+
+    graphs: GraphBatch
+    texts: torch.Tensor
+
+    def to(self, device: str) -> PairedBatch:
+        """Return the same batch on a device."""
+        return PairedBatch(self.graphs.to(device), self.texts.to(device))
+
+
+@dataclass(frozen=True)
+class Paired:
+    """A graph and a vector for each molecule."""
+
+    graphs: Graphs
+    texts: Matrix
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def take(self, rows: np.ndarray) -> Paired:
+        """Return the graphs and vectors of some rows."""
+        return Paired(self.graphs.take(rows), self.texts.take(rows))
+
+    def batch(self, rows: np.ndarray) -> PairedBatch:
+        """Return the graphs of some rows as one, and their vectors."""
+        return PairedBatch(self.graphs.batch(rows), self.texts.batch(rows))
 
 
 def starts(lengths: Sequence[int] | np.ndarray) -> np.ndarray:

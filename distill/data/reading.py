@@ -17,7 +17,7 @@ from distill.data.features import DescriptorSet, Scaler, fingerprint_features, s
 from distill.data.kept import kept
 from teacher.errors import UsageError
 from teacher.graphs import Graphs
-from teacher.inputs import Inputs, Matrix
+from teacher.inputs import Inputs, Matrix, Paired
 from teacher.language import MINILM, compose, embed, tokenize
 
 if TYPE_CHECKING:
@@ -69,6 +69,8 @@ class Reading:
             return f"features.{descriptors}.{split.sha256[:16]}", Matrix(scaled)
         if reads == "tokens":
             return f"tokens.{self._read_by}", self.tokens
+        if reads == "graphs and embeddings":
+            return f"graphs+embeddings.{self._read_by}", Paired(self.graphs, self.embeddings)
         return f"embeddings.{self._read_by}", self.embeddings
 
     def scaler(self, descriptors: DescriptorSet, split: Split) -> Scaler:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from distill.evaluate import baselines
+from distill.learn.recipes import recipe
 from teacher.errors import UsageError
 from teacher.gnn import ARCHITECTURES
 
@@ -20,6 +21,7 @@ LISTENED: dict[Listens, tuple[str, ...]] = {
     "gallon": ("gallon gnn", "gallon lm"),
 }
 REFERENCE = "student+both"  # the row that the others are compared with
+EXTRA = frozenset({"chemprop", "lm-fine-tuned", "mmf"})  # rows that a table has only where they are asked for
 TRANSFERRING: dict[Listens, str] = {"gnn": "the graph teacher", "both": "both"}
 
 
@@ -50,7 +52,9 @@ class Method:
     @property
     def needs_texts(self) -> bool:
         """Whether it reads what an LLM wrote, or learns from one who does."""
-        return self.name.startswith("lm") or self.listens not in ("nobody", "gnn")
+        if self.kind == "teacher":
+            return recipe(self.name).role == "lm"
+        return self.listens not in ("nobody", "gnn")
 
 
 METHODS: dict[str, Method] = {
@@ -63,6 +67,7 @@ METHODS: dict[str, Method] = {
         ),
         Method(name="lm", summary="language teacher: a head on a frozen encoder", kind="teacher"),
         Method(name="lm-fine-tuned", summary="language teacher: a fine-tuned encoder", kind="teacher"),
+        Method(name="mmf", summary="teacher of graph and text together, after MMF", kind="teacher"),
         Method(name="student", summary="student without distillation", kind="student"),
         Method(name="student+gnn", summary="student of the graph teacher", kind="student", listens="gnn"),
         Method(name="student+lm", summary="student of the language teacher", kind="student", listens="lm"),
@@ -94,11 +99,11 @@ METHODS: dict[str, Method] = {
 
 
 def defaults(*, with_texts: bool, with_transfer_set: bool) -> list[str]:
-    """Return the rows of a table where none are named: all but chemprop, and none that needs what is not there."""
+    """Return the rows of a table where none are named: those that are not `EXTRA`, nor need what is not there."""
     return [
         known.name
         for known in METHODS.values()
-        if known.name not in ("chemprop", "lm-fine-tuned")
+        if known.name not in EXTRA
         and (with_texts or not known.needs_texts)
         and (with_transfer_set or not known.transfer)
     ]

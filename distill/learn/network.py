@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill.learn.recipes import Recipe
-from teacher.inputs import Inputs, Matrix
+from teacher.inputs import Inputs, Matrix, Paired
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,6 +69,7 @@ def settings_for(recipe: Recipe, inputs: Inputs, encoder: str) -> dict[str, Any]
     """Return a recipe's settings with what the inputs decide: the number of features, or the encoder of the tokens."""
     if recipe.reads == "tokens":
         return {**recipe.settings, "encoder": encoder}
-    if isinstance(inputs, Matrix):
-        return {**recipe.settings, "features": inputs.values.shape[1]}
+    vectors = inputs.texts if isinstance(inputs, Paired) else inputs
+    if isinstance(vectors, Matrix):
+        return {**recipe.settings, "features": vectors.values.shape[1]}
     return dict(recipe.settings)

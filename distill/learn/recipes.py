@@ -14,6 +14,7 @@ from cluster.training import Schedule
 from distill.data.features import DescriptorSet
 from distill.learn.student import INPUTS, student
 from teacher.errors import UsageError
+from teacher.fusion import mmf
 from teacher.gnn import ARCHITECTURES
 from teacher.language import fine_tuned, frozen
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 Role = Literal["gnn", "lm", "student"]
-Reads = Literal["graphs", "embeddings", "tokens", "fingerprint"]
+Reads = Literal["graphs", "embeddings", "tokens", "graphs and embeddings", "fingerprint"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,7 @@ class Recipe:
 
     Attributes:
         name: of the recipe.
-        role: a graph teacher, a language teacher, or a student.
+        role: a graph teacher, a language teacher (one that reads annotations, alone or beside the graph), or a student.
         reads: the kind of its inputs.
         descriptors: which stand beside a fingerprint. "lean" costs twice a parsing and, measured with XGBoost on ESOL
             and BBBP, is worth about what all 217 are, which cost fifty.
@@ -139,6 +140,15 @@ RECIPES: dict[str, Recipe] = {
             schedule=Schedule(epochs=10, batch_size=64, learning_rate=2e-5, weight_decay=1e-2, gradient_norm=1.0),
             label_smoothing=0.3,
             space=_fine_tuning_space,
+        ),
+        Recipe(
+            name="mmf",
+            role="lm",
+            reads="graphs and embeddings",
+            build=mmf,
+            settings={"width": 128, "layers": 3, "hops": 3, "heads": 4, "experts": 4, "dropout": 0.1},
+            schedule=GRAPHS,
+            space=_space,
         ),
         *_STUDENTS,
         Recipe(

@@ -226,6 +226,29 @@ def test_teachers_speak_of_the_transfer_set_as_they_predict_it(
     assert silent.tolist() == [place % 2 == 0 for place in range(OTHERS)]
 
 
+def test_a_teacher_of_graph_and_text_teaches_those_that_it_can_read(
+    ray_here: RaySession, reading: Reading, parts: Split, tmp_path: Path
+) -> None:
+    (trained,) = teach(reading, parts, ["mmf"], seed=0, folds=2, folder=tmp_path, trainers=Trainers(workers=2))
+    ((lesson, card),) = lessons.read_all([trained.path], reading, parts)
+    assert np.isnan(lesson.prediction[:, 0]).tolist() == [place < UNREAD for place in range(MOLECULES)]
+    assert (card.spec, card.encoder) == ("spec", "minilm") and np.isfinite(card.metrics["test"]["rmse"])
+    with pytest.raises(UsageError, match="reads annotations; a library is scored by a student"):
+        Model(trained.path)
+    student = distil(
+        reading,
+        parts,
+        [lesson],
+        students=[recipe("student-fingerprint")],
+        weights=Weights(),
+        seed=0,
+        folder=tmp_path,
+        trainers=Trainers(workers=1),
+        teachers=[card],
+    )
+    assert [teacher["recipe"] for teacher in read_card(student.path).teachers] == ["mmf"]
+
+
 def test_texts_of_another_spec_are_refused(
     taught: list[Trained], with_library: Reading, parts: Split, folder: Path
 ) -> None:
