@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from teacher.dropout import dropout as drop
-from teacher.gnn import TYPICAL_ATOMS, atom_embedding
+from teacher.gnn import TYPICAL_ATOMS, atom_embedding, convolved
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -54,22 +54,13 @@ def mmf(
 
         def forward(self, batch: PairedBatch) -> tuple[Tensor, Tensor]:
             graph, text = batch.graphs, self.text(batch.texts)
-            atoms = self._convolved(batch)
+            atoms = convolved(self, self.atom(graph.atoms), dropout, edge_index=graph.ends)
             pooled = global_add_pool(atoms, graph.molecule, graph.molecules) / TYPICAL_ATOMS
             read = torch.cat([pooled, text, self._answers(text, atoms, batch)], dim=1)
             shares = torch.softmax(self.gate(read), dim=1)
             opinions = torch.relu(self.experts(read)).view(-1, experts, width)
             hidden = torch.einsum("be,bew->bw", shares, opinions)
             return self.head(drop(hidden, dropout, self.training)), hidden
-
-        def _convolved(self, batch: PairedBatch) -> Tensor:
-            """Return the atoms after all convolutions: (atoms, width)."""
-            hidden: Tensor = self.atom(batch.graphs.atoms)
-            for layer, norm in zip(self.layers, self.norms, strict=False):
-                change = torch.relu(layer(norm(hidden), batch.graphs.ends))
-                hidden = hidden + drop(change, dropout, self.training)
-            normed: Tensor = self.norms[-1](hidden)
-            return normed
 
         def _answers(self, text: Tensor, atoms: Tensor, batch: PairedBatch) -> Tensor:
             """Return, for each molecule, what its text attends to among its atoms: (molecules, width)."""

@@ -151,7 +151,6 @@ def _residual(
     targets: int, convolution: Callable[[], nn.Module], *, width: int, layers: int, dropout: float
 ) -> nn.Module:
     """Return convolutions with LayerNorm before and a residual around each, mean-pooled."""
-    import torch
     from torch import nn
     from torch_geometric.nn import global_add_pool
 
@@ -165,14 +164,29 @@ def _residual(
             self.head = _head(targets, width, dropout)
 
         def forward(self, batch: GraphBatch) -> tuple[Tensor, Tensor]:
-            hidden, bonds = self.atom(batch.atoms), self.bond(batch.bonds)
-            for layer, norm in zip(self.layers, self.norms, strict=False):
-                change = layer(norm(hidden), batch.ends, edge_attr=bonds)
-                hidden = hidden + drop(torch.relu(change), dropout, self.training)
-            pooled = global_add_pool(self.norms[-1](hidden), batch.molecule, batch.molecules) / TYPICAL_ATOMS
+            atoms, bonds = self.atom(batch.atoms), self.bond(batch.bonds)
+            hidden = convolved(self, atoms, dropout, edge_index=batch.ends, edge_attr=bonds)
+            pooled = global_add_pool(hidden, batch.molecule, batch.molecules) / TYPICAL_ATOMS
             return self.head(pooled), pooled
 
     return Residual()
+
+
+def convolved(network: Any, atoms: Tensor, dropout: float, **edges: Tensor) -> Tensor:
+    """Return atoms (atoms, width) after all of a network's convolutions, each with a residual around it.
+
+    Args:
+        network: has `layers`, and `norms`: one before each of them, and one at the end.
+        atoms: as they begin.
+        dropout: after each convolution, in training.
+        edges: what a convolution takes beside the atoms.
+    """
+    import torch
+
+    for layer, norm in zip(network.layers, network.norms, strict=False):
+        atoms = atoms + drop(torch.relu(layer(norm(atoms), **edges)), dropout, network.training)
+    normed: Tensor = network.norms[-1](atoms)
+    return normed
 
 
 def _head(targets: int, width: int, dropout: float) -> nn.Module:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from itertools import islice
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-from rdkit import Chem, RDConfig
+from rdkit import Chem
 from torch import nn
 
 from distill.learn.recipes import recipe
 from teacher.graphs import Graphs
 from teacher.inputs import Matrix, Paired
+from teacher.tiny import library
 
 FEATURES = 12
 MOLECULES = 40
@@ -21,9 +19,9 @@ MOLECULES = 40
 
 @pytest.fixture(scope="module")
 def paired() -> Paired:
-    """Molecules of NCI, single atoms among them, each with a vector."""
-    with (Path(RDConfig.RDDataDir) / "NCI" / "first_5K.smi").open() as file:
-        mols = [Chem.MolFromSmiles(line.split()[0]) for line in islice(file, MOLECULES - 1)]
+    """Molecules of NCI and a single atom, each with a vector."""
+    read = map(Chem.MolFromSmiles, library.read(None)[: 2 * MOLECULES])
+    mols = [mol for mol in read if mol][: MOLECULES - 1]
     vectors = np.random.default_rng(0).normal(size=(MOLECULES, FEATURES)).astype(np.float32)
     return Paired(Graphs.of([*mols, Chem.MolFromSmiles("[Na+]")]), Matrix(vectors))
 
