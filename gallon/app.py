@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from gallon import annotation, demo, learning, looking
+from gallon import annotation, choosing, demo, learning, looking
 from gallon.annotation import INTERRUPTED
 from teacher.errors import GallonError
 
@@ -19,6 +19,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 for command in (
+    choosing.choose,
     annotation.annotate,
     looking.status,
     annotation.verify,

@@ -62,7 +62,8 @@ def teach(
     teacher: Annotated[
         list[str] | None,
         typer.Option(
-            help="gcn, gin, gat, dmpnn, lm, lm-fine-tuned or mmf; default: dmpnn, and lm where there are annotations."
+            help="gcn, gin, gat, dmpnn, lm, lm-fine-tuned, mmf or e-llagnn; default: dmpnn, and lm where there are "
+            "annotations."
         ),
     ] = None,
     learning: LearningOptions,
@@ -165,7 +166,8 @@ def evaluate(
     data: Data,
     labels: DataOptions,
     methods: Annotated[
-        str | None, typer.Option(help="Rows of the table, by commas; default: all but chemprop, lm-fine-tuned, mmf.")
+        str | None,
+        typer.Option(help="Rows of the table, by commas; default: all but chemprop, lm-fine-tuned, mmf, e-llagnn."),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many, from --seed on.")] = 5,
     trials: Annotated[int, typer.Option(min=0, help="Optuna trials of every method; 0: its stated defaults.")] = 0,

@@ -7,15 +7,11 @@ import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
 from teacher.errors import UsageError
-
-if TYPE_CHECKING:
-    pass
-
 
 DEFAULT_STORE = "~/.gallon/store"
 

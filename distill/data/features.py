@@ -62,9 +62,16 @@ RARE = 0.05  # share of the training molecules that a column must speak of to be
 CHUNK = 256  # molecules that a process takes at a time
 
 
+def morgan(radius: int = RADIUS, size: int = FINGERPRINT_BITS) -> Any:
+    """Return RDKit's generator of Morgan fingerprints, by default of ECFP4."""
+    from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
+
+    return GetMorganGenerator(radius=radius, fpSize=size)
+
+
 def ecfp(mols: Sequence[Mol]) -> NDArray[np.uint8]:
     """Return ECFP4 (Rogers and Hahn, J. Chem. Inf. Model. 2010, 50, 742) as uint8 of shape (N, 2048): 0 and 1."""
-    generator = _morgan()
+    generator = morgan()
     bits = np.empty((len(mols), FINGERPRINT_BITS), dtype=np.uint8)
     for row, mol in enumerate(mols):
         bits[row] = generator.GetFingerprintAsNumPy(mol)
@@ -101,7 +108,7 @@ def surroundings(mols: Sequence[Mol]) -> NDArray[np.float32]:
 
     A count c stands as log(1 + c). They are the small circles of a Morgan fingerprint, not yet mixed with the large.
     """
-    generators = [_morgan(radius, SURROUNDINGS) for radius in SURROUNDING_RADII]
+    generators = [morgan(radius, SURROUNDINGS) for radius in SURROUNDING_RADII]
     counts = np.empty((len(mols), len(generators), SURROUNDINGS), dtype=np.float32)
     for row, mol in enumerate(mols):
         for place, generator in enumerate(generators):
@@ -209,16 +216,10 @@ def _count_and_describe(
     mols: Sequence[Mol], describe: Callable[[Mol], Sequence[float]], features: NDArray[np.float32]
 ) -> None:
     """Fill `features`: the counts of a Morgan fingerprint, and behind them what `describe` says of each molecule."""
-    generator = _morgan()
+    generator = morgan()
     for row, mol in enumerate(mols):
         features[row, :FINGERPRINT_BITS] = generator.GetCountFingerprintAsNumPy(mol)
         features[row, FINGERPRINT_BITS:] = describe(mol)
-
-
-def _morgan(radius: int = RADIUS, size: int = FINGERPRINT_BITS) -> Any:
-    from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
-
-    return GetMorganGenerator(radius=radius, fpSize=size)
 
 
 def _descriptor_names(descriptors: DescriptorSet) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from distill.data.annotations import Annotations
 from distill.data.dataset import Dataset
 from distill.data.features import DescriptorSet, Scaler, fingerprint_features, student_features
 from distill.data.kept import kept
+from distill.data.neighbours import borrowed, fingerprints_of
 from teacher.errors import UsageError
 from teacher.graphs import Graphs
 from teacher.inputs import Inputs, Matrix, Paired
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
     from distill.data.splits import Split
     from distill.learn.recipes import Recipe
+
+NEIGHBOURS = 16  # that are borrowed from; with 4 and 8 students of ESOL validate worse (0.89, 0.87, 0.82)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +59,7 @@ class Reading:
         if self.transfer is None:
             return {}
         rows = self.transferred()
-        read = int(self.transfer.readable[rows].sum()) if self.transfer.annotations else 0
+        read = int(self.transfer.annotated[rows].sum()) if self.transfer.annotations else 0
         return {"molecules": len(rows), "annotated": read, "sha256": self.transfer.dataset.sha256}
 
     def inputs(self, recipe: Recipe, split: Split) -> tuple[str, Inputs]:
@@ -71,6 +74,9 @@ class Reading:
             return f"tokens.{self._read_by}", self.tokens
         if reads == "graphs and embeddings":
             return f"graphs+embeddings.{self._read_by}", Paired(self.graphs, self.embeddings)
+        if reads == "neighbourhoods":
+            name = f"neighbourhoods.{descriptors}.{split.sha256[:16]}.{self._read_by}"
+            return name, self._neighbourhoods(descriptors, split)
         return f"embeddings.{self._read_by}", self.embeddings
 
     def scaler(self, descriptors: DescriptorSet, split: Split) -> Scaler:
@@ -85,9 +91,17 @@ class Reading:
         """Return fingerprints and descriptors, not yet scaled: (molecules, features)."""
         return self._described("fingerprints", fingerprint_features, descriptors)
 
+    def readable_by(self, recipe: Recipe) -> NDArray[np.bool_]:
+        """Return which molecules a recipe can read: all, or where it reads what was written about them, those."""
+        if recipe.role != "lm":
+            return np.ones(len(self.dataset), dtype=bool)
+        if self.annotations is None:
+            return np.zeros(len(self.dataset), dtype=bool)
+        return self.annotated | (recipe.reads == "neighbourhoods")
+
     @property
-    def readable(self) -> NDArray[np.bool_]:
-        """Which molecules a language teacher can read: those that have an annotation."""
+    def annotated(self) -> NDArray[np.bool_]:
+        """Which molecules have an annotation."""
         return np.array([text is not None for text in self._annotated.texts])
 
     @cached_property
@@ -97,13 +111,32 @@ class Reading:
 
     @cached_property
     def embeddings(self) -> Matrix:
-        """What the encoder makes of SMILES and annotation; zeros where there is no annotation."""
+        """What the encoder makes of SMILES and annotation."""
         return Matrix(self._kept(f"embeddings-{self._read_by}", lambda: embed(self._texts, self.encoder)))
 
     @cached_property
     def tokens(self) -> Inputs:
         """SMILES and annotation as the encoder's tokens."""
         return tokenize(self._texts, self.encoder)
+
+    def _neighbourhoods(self, descriptors: DescriptorSet, split: Split) -> Matrix:
+        """Return what a student reads, and beside it what is borrowed from annotated molecules of the training part.
+
+        These are at hand wherever a molecule is to be predicted; what was written about others is not.
+
+        Raises:
+            UsageError: the training part has no annotated molecule.
+        """
+        lenders = split.train[self.annotated[split.train]]
+        if not len(lenders):
+            raise UsageError(
+                "No molecule of the training part is annotated, so there is nothing to borrow: run 'gallon annotate' "
+                "on some of them first, or leave this teacher out."
+            )
+        lent = self.embeddings.values[lenders]
+        around = borrowed(fingerprints_of(self.dataset.mols()), lenders, lent, NEIGHBOURS)
+        values = np.concatenate([self.features(descriptors), around], axis=1)
+        return Matrix(Scaler.fit(values[split.train]).transform(values))
 
     @property
     def _read_by(self) -> str:

@@ -7,16 +7,16 @@ library that is to be scored also teaches the student that will score it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 
 import numpy as np
 
-from cluster.library import Source, read_all
+from cluster.library import Source
 from distill.data.dataset import Dataset
+from distill.data.distinct import distinct
 from teacher.errors import UsageError
-from teacher.molecule import InvalidMoleculeError, Molecule, parse
 
 
 def with_transfer_set(dataset: Dataset, sources: Sequence[Source], most: int) -> Dataset:
@@ -33,7 +33,9 @@ def with_transfer_set(dataset: Dataset, sources: Sequence[Source], most: int) ->
     Raises:
         UsageError: the library holds no such molecule.
     """
-    taken = list(islice(_others(dataset, sources), most))
+    known = set(dataset.keys)
+    others = (molecule for molecule in distinct(sources) if molecule.key not in known)
+    taken = list(islice(others, most))
     if not taken:
         raise UsageError(f"The transfer set holds no molecule beside those of {dataset.name}: name another library.")
     smiles = [molecule.smiles for molecule in taken]
@@ -46,17 +48,3 @@ def with_transfer_set(dataset: Dataset, sources: Sequence[Source], most: int) ->
         groups=None,
         sha256=hashlib.sha256("\n".join([dataset.sha256, *smiles]).encode()).hexdigest(),
     )
-
-
-def _others(dataset: Dataset, sources: Sequence[Source]) -> Iterator[Molecule]:
-    """Yield the distinct molecules of a library that a dataset does not hold."""
-    seen = set(dataset.keys)
-    for block in read_all(sources):
-        for row in block.to_pylist():
-            try:
-                molecule = parse(row["raw"], row["notation"])
-            except InvalidMoleculeError:  # who screens the library is told of it, row by row
-                continue
-            if molecule.key not in seen:
-                seen.add(molecule.key)
-                yield molecule

@@ -21,7 +21,7 @@ LISTENED: dict[Listens, tuple[str, ...]] = {
     "gallon": ("gallon gnn", "gallon lm"),
 }
 REFERENCE = "student+both"  # the row that the others are compared with
-EXTRA = frozenset({"chemprop", "lm-fine-tuned", "mmf"})  # rows that a table has only where they are asked for
+EXTRA = frozenset({"chemprop", "lm-fine-tuned", "mmf", "e-llagnn"})  # rows that have to be asked for
 TRANSFERRING: dict[Listens, str] = {"gnn": "the graph teacher", "both": "both"}
 
 
@@ -68,6 +68,7 @@ METHODS: dict[str, Method] = {
         Method(name="lm", summary="language teacher: a head on a frozen encoder", kind="teacher"),
         Method(name="lm-fine-tuned", summary="language teacher: a fine-tuned encoder", kind="teacher"),
         Method(name="mmf", summary="teacher of graph and text together, after MMF", kind="teacher"),
+        Method(name="e-llagnn", summary="teacher that borrows texts of the like, after E-LLaGNN", kind="teacher"),
         Method(name="student", summary="student without distillation", kind="student"),
         Method(name="student+gnn", summary="student of the graph teacher", kind="student", listens="gnn"),
         Method(name="student+lm", summary="student of the language teacher", kind="student", listens="lm"),

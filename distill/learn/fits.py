@@ -131,9 +131,7 @@ class Batch:
         """Keep what the recipe reads; return its name, and which molecules can be read."""
         name, inputs = self._reading.inputs(recipe, split)
         self._inputs[name] = inputs
-        if recipe.role == "lm":
-            return name, self._reading.readable
-        return name, np.ones(len(self._reading.dataset), dtype=bool)
+        return name, self._reading.readable_by(recipe)
 
     def _column(self, target: str, column: NDArray[np.float32]) -> str:
         name = "labels" if target == "labels" else f"{target}.{digest(column)}"

@@ -92,9 +92,9 @@ class LessonPlan:
         for number, (part, outcome) in enumerate(zip(self.parts, held_out, strict=True)):
             prediction[part] = outcome.prediction[part]
             fold[part] = number
-        if self.recipe.role == "lm":
-            prediction[~reading.readable] = np.nan
-            representation[~reading.readable] = np.nan
+        silent = ~reading.readable_by(self.recipe)
+        prediction[silent] = np.nan
+        representation[silent] = np.nan
         return Lesson(teacher=self.recipe.name, prediction=prediction, representation=representation, fold=fold)
 
 
@@ -115,9 +115,7 @@ def with_transfer_set(lesson: Lesson, recipe: Recipe, weights: Path, reading: Re
         return lesson
     width = lesson.prediction.shape[1], lesson.representation.shape[1]
     prediction, representation = (np.full((len(rows), columns), np.nan, dtype=np.float32) for columns in width)
-    heard = np.ones(len(rows), dtype=bool)
-    if recipe.role == "lm":
-        heard = wider.readable[rows] if wider.annotations else ~heard
+    heard = wider.readable_by(recipe)[rows]
     if heard.any():
         _, inputs = wider.inputs(recipe, split)
         settings = settings_for(recipe, inputs, wider.encoder)

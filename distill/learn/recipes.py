@@ -17,13 +17,14 @@ from teacher.errors import UsageError
 from teacher.fusion import mmf
 from teacher.gnn import ARCHITECTURES
 from teacher.language import fine_tuned, frozen
+from teacher.perceptron import perceptron
 
 if TYPE_CHECKING:
     from optuna import Trial
     from torch import nn
 
 Role = Literal["gnn", "lm", "student"]
-Reads = Literal["graphs", "embeddings", "tokens", "graphs and embeddings", "fingerprint"]
+Reads = Literal["graphs", "embeddings", "tokens", "graphs and embeddings", "neighbourhoods", "fingerprint"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,8 @@ class Recipe:
 
     Attributes:
         name: of the recipe.
-        role: a graph teacher, a language teacher (one that reads annotations, alone or beside the graph), or a student.
+        role: a graph teacher, a language teacher (one that reads annotations, alone or beside other things), or a
+            student.
         reads: the kind of its inputs.
         descriptors: which stand beside a fingerprint. "lean" costs twice a parsing and, measured with XGBoost on ESOL
             and BBBP, is worth about what all 217 are, which cost fifty.
@@ -148,6 +150,15 @@ RECIPES: dict[str, Recipe] = {
             build=mmf,
             settings={"width": 128, "layers": 3, "hops": 3, "heads": 4, "experts": 4, "dropout": 0.1},
             schedule=GRAPHS,
+            space=_space,
+        ),
+        Recipe(  # after E-LLaGNN (arXiv 2407.14996): an LLM describes some of the molecules, the others hear of them
+            name="e-llagnn",
+            role="lm",
+            reads="neighbourhoods",
+            build=perceptron,
+            settings={"width": 256, "layers": 2, "dropout": 0.2},
+            schedule=VECTORS,
             space=_space,
         ),
         *_STUDENTS,

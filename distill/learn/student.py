@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from teacher.dropout import dropout_layer
 from teacher.graphs import atom_categories, bond_categories
+from teacher.perceptron import hidden_layers, perceptron
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -32,24 +32,8 @@ def student(targets: int, *, reads: Input, width: int, layers: int, dropout: flo
         features: of a fingerprint; not used for atoms.
     """
     if reads == "fingerprint":
-        return _of_vectors(targets, features, width, layers, dropout)
+        return perceptron(targets, features=features, width=width, layers=layers, dropout=dropout)
     return _of_atoms(targets, reads, width, layers, dropout)
-
-
-def _of_vectors(targets: int, features: int, width: int, layers: int, dropout: float) -> nn.Module:
-    from torch import nn
-
-    class OfVectors(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.body = _perceptron(features, width, layers, dropout)
-            self.head = nn.Linear(width, targets)
-
-        def forward(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
-            hidden = self.body(vectors)
-            return self.head(hidden), hidden
-
-    return OfVectors()
 
 
 def _of_atoms(targets: int, reads: Input, width: int, layers: int, dropout: float) -> nn.Module:
@@ -64,7 +48,7 @@ def _of_atoms(targets: int, reads: Input, width: int, layers: int, dropout: floa
             features = len(atom_categories())
             if reads == "atoms-1hop":
                 features = 2 * sum(atom_categories()) + sum(bond_categories())
-            self.body = _perceptron(features, width, layers, dropout)
+            self.body = hidden_layers(features, width, layers, dropout)
             self.head = nn.Linear(width, targets)
 
         def forward(self, batch: GraphBatch) -> tuple[Tensor, Tensor]:
@@ -80,21 +64,6 @@ def _of_atoms(targets: int, reads: Input, width: int, layers: int, dropout: floa
             return torch.cat([atoms, scatter(around, enters, dim=0, dim_size=len(atoms), reduce="sum")], dim=1)
 
     return OfAtoms()
-
-
-def _perceptron(features: int, width: int, layers: int, dropout: float) -> nn.Module:
-    """Return hidden layers of ReLU, BatchNorm and dropout each, as GALLON's student has them."""
-    from torch import nn
-
-    body: list[nn.Module] = []
-    for number in range(layers):
-        body += [
-            nn.Linear(width if number else features, width),
-            nn.ReLU(),
-            nn.BatchNorm1d(width),
-            dropout_layer(dropout),
-        ]
-    return nn.Sequential(*body)
 
 
 def _one_hot(features: Tensor, categories: tuple[int, ...]) -> Tensor:

@@ -88,6 +88,8 @@ def test_the_demo_goes_the_whole_way(own_environment: None, tmp_path: Path) -> N
         (["evaluate", "esol", "--data-root", "{library}", "--methods", "svm"], 2, ""),
         (["distill", "{library}", "--target", "number", "--descriptors", "some"], 2, "choose out of all, lean"),
         (["screen", "{library}", "--student", "nowhere", "--out", "out.csv"], 2, "There is no model in nowhere"),
+        (["choose", "{library}", "--number", "7", "--out", "{folder}/out.csv"], 2, "holds 6 molecules, not 7"),
+        (["choose", "{library}", "--number", "2", "--out", "{folder}/out.smi"], 2, "should end in one of"),
         (["annotate", "nowhere.smi"], 2, "No file matches nowhere.smi"),
         (["annotate", "{library}", "--smiles-column", "structure"], 2, "no text column 'structure'"),
         (["annotate", "{folder}/library.docx"], 2, "library.docx"),
@@ -168,6 +170,16 @@ def test_an_interrupted_run_ends_cleanly_and_the_same_command_resumes(
     assert 0 < finished["new"] <= 200 - stopped["accepted"]
 
 
+def test_what_is_chosen_is_a_library(library: Path, tmp_path: Path) -> None:
+    chosen = last_json(
+        call("choose", library, "--number", "3", "--out", tmp_path / "chosen.csv", "--json", store=tmp_path)
+    )
+    assert (chosen["molecules"], chosen["chosen"]) == (6, 3)
+    assert 0 < chosen["coverage_at_random"] <= chosen["coverage"] < 1
+    header, *rows = (tmp_path / "chosen.csv").read_text().splitlines()
+    assert header == "smiles" and len(set(rows)) == 3
+
+
 def test_help_of_every_command_has_an_example() -> None:
     for command in app.registered_commands:
         assert command.callback is not None
@@ -230,6 +242,7 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on(own_environ
         "dead": ["--spec", "--retry", "--out", *common],
         "export": ["--spec", *common],
         "import": common,
+        "choose": ["--number", "--out", "--smiles-column", "--limit", "--seed", "--json", "--help"],
         "teach": ["--teacher", "--spec", *data, *learning, *common],
         "distill": ["--teacher", "--student", "--spec", *weights, *transfer, *data, *learning, *common],
         "evaluate": ["--methods", "--seeds", "--trials", "--spec", *transfer, *data, *learning, *common],

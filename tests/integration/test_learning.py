@@ -249,6 +249,23 @@ def test_a_teacher_of_graph_and_text_teaches_those_that_it_can_read(
     assert [teacher["recipe"] for teacher in read_card(student.path).teachers] == ["mmf"]
 
 
+def test_a_teacher_that_borrows_texts_also_speaks_of_molecules_without(
+    ray_here: RaySession, reading: Reading, with_library: Reading, parts: Split, tmp_path: Path
+) -> None:
+    (trained,) = teach(reading, parts, ["e-llagnn"], seed=0, folds=2, folder=tmp_path, trainers=Trainers(workers=2))
+    ((lesson, card),) = lessons.read_all([trained.path], with_library, parts)
+    assert len(lesson.prediction) == MOLECULES + OTHERS and np.isfinite(lesson.prediction).all()
+    assert card.spec == "spec" and np.isfinite(card.metrics["test"]["rmse"])
+
+
+def test_nothing_can_be_borrowed_where_nothing_is_annotated(reading: Reading, parts: Split) -> None:
+    assert reading.annotations is not None
+    texts = [None if place in parts.train else text for place, text in enumerate(reading.annotations.texts)]
+    silent = replace(reading, annotations=replace(reading.annotations, texts=tuple(texts), sha256="silent"))
+    with pytest.raises(UsageError, match="nothing to borrow"):
+        silent.inputs(recipe("e-llagnn"), parts)
+
+
 def test_texts_of_another_spec_are_refused(
     taught: list[Trained], with_library: Reading, parts: Split, folder: Path
 ) -> None:

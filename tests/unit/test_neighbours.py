@@ -1,0 +1,91 @@
+"""Which molecules are alike, what they lend each other, and which of them stand for a library."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rdkit.Chem import MolFromSmiles
+from rdkit.DataStructs import ExplicitBitVect
+
+from cluster.library import resolve
+from distill.data.choice import Pool, choose, read_pool, write
+from distill.data.neighbours import borrowed, fingerprints_of, likeness
+from teacher.errors import UsageError
+from teacher.tiny import library
+
+ALCOHOLS = ["CCO", "CCCO", "CCCCO", "CCCCCO"]
+ACIDS = ["OC(=O)c1ccccc1", "OC(=O)c1ccc(C)cc1", "OC(=O)c1ccc(CC)cc1"]
+
+
+def ecfp4(*smiles: str) -> list[ExplicitBitVect]:
+    return fingerprints_of([MolFromSmiles(one) for one in smiles])
+
+
+@pytest.fixture(scope="module")
+def pool() -> Pool:
+    """Three hundred molecules of NCI."""
+    smiles = [one for one in library.read(None)[:330] if MolFromSmiles(one)][:300]
+    return Pool(smiles, ecfp4(*smiles))
+
+
+def test_likeness_is_the_share_of_common_bits():
+    one, *others = ecfp4("CCO", "CCCO", "c1ccccc1", "OCC")
+    shares = [(one & other).GetNumOnBits() / (one | other).GetNumOnBits() for other in others]
+    assert likeness(one, others) == pytest.approx(shares)
+    assert shares[1:] == [0, 1]
+
+
+def test_a_molecule_borrows_from_the_lenders_most_like_it_and_never_from_itself():
+    lenders = np.array([1, 3, 4, 6])  # two alcohols, which lend (1, 0), and two acids, which lend (0, 1)
+    lent = np.array([[1, 0], [1, 0], [0, 1], [0, 1]], dtype=np.float32)
+    found = borrowed(ecfp4(*ALCOHOLS, *ACIDS), lenders, lent, neighbours=1)
+    assert found[:4, 0].tolist() == [1] * 4 and found[4:, 1].tolist() == [1] * 3
+    assert (found[:, 2] < 1).all()  # how alike: nothing here is the same as anything else
+
+
+def test_the_more_alike_a_lender_is_the_more_it_counts():
+    lent = np.array([[1], [0]], dtype=np.float32)
+    fingerprints = ecfp4("CCCCO", "CCCCCO", "OC(=O)c1ccccc1")
+    (near, alike), *_ = borrowed(fingerprints, np.array([1, 2]), lent, neighbours=2)
+    first, second = likeness(fingerprints[0], fingerprints[1:])
+    assert near == pytest.approx(first / (first + second))
+    assert alike == pytest.approx((first + second) / 2)
+
+
+def test_who_has_nobody_like_it_borrows_nothing():
+    lent = np.ones((1, 3), dtype=np.float32)
+    assert not borrowed(ecfp4("[Na+]", "CCO"), np.array([1]), lent, neighbours=4)[0].any()
+
+
+def test_the_chosen_stand_for_the_library_better_than_as_many_at_random(pool: Pool):
+    choice = choose(pool, 15, seed=0)
+    assert len(set(choice.rows.tolist())) == 15
+    assert choice.coverage > choice.coverage_at_random + 0.03
+    chosen = [pool.fingerprints[row] for row in choice.rows]
+    nearest = [likeness(fingerprint, chosen).max() for fingerprint in pool.fingerprints]
+    assert choice.coverage == pytest.approx(np.mean(nearest))
+
+
+def test_the_same_seed_chooses_the_same(pool: Pool):
+    one, other = (choose(pool, 10, seed=1) for _ in range(2))
+    assert (one.rows == other.rows).all() and one.rows.tolist() != choose(pool, 10, seed=2).rows.tolist()
+
+
+def test_all_may_be_chosen_but_not_more(pool: Pool):
+    choice = choose(pool, len(pool.smiles), seed=0)
+    assert sorted(choice.rows) == list(range(len(pool.smiles))) and choice.coverage == pytest.approx(1)
+    with pytest.raises(UsageError, match="holds 300 molecules, not 301: ask for fewer"):
+        choose(pool, 301, seed=0)
+
+
+def test_a_pool_holds_each_molecule_once_and_what_is_chosen_is_a_library(tmp_path: Path):
+    (tmp_path / "library.smi").write_text("OCC\nCCO\nnothing\nc1ccccc1\n")
+    (tmp_path / "empty.smi").write_text("nothing\n")
+    pool = read_pool(resolve([str(tmp_path / "library.smi")]))
+    assert pool.smiles == ["CCO", "c1ccccc1"]
+    write(choose(pool, 2, seed=0), pool, tmp_path / "chosen.csv")
+    assert sorted(read_pool(resolve([str(tmp_path / "chosen.csv")])).smiles) == ["CCO", "c1ccccc1"]
+    with pytest.raises(UsageError, match="holds no molecule to choose"):
+        read_pool(resolve([str(tmp_path / "empty.smi")]))
