@@ -133,8 +133,12 @@ class Reading:
                 "No molecule of the training part is annotated, so there is nothing to borrow: run 'gallon annotate' "
                 "on some of them first, or leave this teacher out."
             )
-        lent = self.embeddings.values[lenders]
-        around = borrowed(fingerprints_of(self.dataset.mols()), lenders, lent, NEIGHBOURS)
+        around = self._kept(
+            f"borrowed-{self._read_by}-{split.sha256[:16]}-{self.dataset.sha256[:16]}",
+            lambda: borrowed(
+                fingerprints_of(self.dataset.mols()), lenders, self.embeddings.values[lenders], NEIGHBOURS
+            ),
+        )
         values = np.concatenate([self.features(descriptors), around], axis=1)
         return Matrix(Scaler.fit(values[split.train]).transform(values))
 
