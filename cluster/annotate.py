@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from cluster.ray_session import RaySession
 
 NO_BRAKES = Brakes(max_error_rate=1.0, stall_minutes=float("inf"))
-COUNT_AFTER_SECONDS = 60.0
+COUNT_AFTER_SECONDS = 20.0  # a run that has ended by then needs no estimate, which takes reading the library once more
 WAIT_SECONDS = 5.0  # between looks at what another run has left to do
 
 
@@ -120,12 +120,10 @@ def annotate(
     )
     meter = ProgressMeter(store, run.id, len(sources))
     interrupted = False
-    # The library is read once more for its length, at once only where somebody sees how long the run takes yet.
-    count_after = 0.0 if show or not session.local else COUNT_AFTER_SECONDS
     shows: list[Callable[[Progress], None]] = [partial(publish, store=store, run=run.id)]
     if show:
         shows.append(show)
-    watching = watched(meter, partial(_expected, run, sources, limit), shows, count_after)
+    watching = watched(meter, partial(_expected, run, sources, limit), shows, COUNT_AFTER_SECONDS)
     try:
         with run.alive(), watching, braked(Watch(brakes, store, run.id, len(sources))):
             _drive(_pipeline(sources, limit, job, session, pool))

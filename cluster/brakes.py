@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from cluster.connection import StoreError
 from cluster.store import Store
 from teacher.errors import GallonError
+from teacher.wording import counted
 
 PERIOD_SECONDS = 2.0
 # Not SIGINT, which a run started in the background of a script inherits as ignored: nothing could interrupt it then.
@@ -59,17 +60,17 @@ class Watch:
         Raises:
             BrakeError: the run must stop; the message says why and what to do.
         """
-        counted = self._store.progress(self._run)
+        progress = self._store.progress(self._run)
         rows, _ = self._store.rows_read(self._run, self._sources)
-        accepted, dead = counted["accepted"], counted["dead"]
+        accepted, dead = progress["accepted"], progress["dead"]
         refuse_dead(dead, self._brakes.max_dead)
         ended = accepted + dead
         if ended >= FEWEST and dead / ended > self._brakes.max_error_rate:
             raise BrakeError(
-                f"Stopped: {dead:,} of the first {ended:,} molecules became dead letters, more than --max-error-rate "
-                f"{self._brakes.max_error_rate:g} allows: 'gallon dead' says why."
+                f"Stopped: {dead:,} of the first {counted(ended, 'molecule')} became dead letters, more than "
+                f"--max-error-rate {self._brakes.max_error_rate:g} allows: 'gallon dead' says why."
             )
-        now, seen = time.monotonic(), (rows, counted["todo"], accepted, dead)
+        now, seen = time.monotonic(), (rows, progress["todo"], accepted, dead)
         if seen != self._seen:
             self._seen, self._moved = seen, now
         elif now - self._moved > self._brakes.stall_minutes * 60:
@@ -87,7 +88,7 @@ def refuse_dead(dead: int, most: int | None) -> None:
     """
     if most is not None and dead > most:
         raise TooManyDeadError(
-            f"{dead:,} molecules are dead letters, more than --max-dead {most:,} allows: 'gallon dead' says why."
+            f"{counted(dead, 'dead letter')}, more than --max-dead {most:,} allows: 'gallon dead' says why."
         )
 
 

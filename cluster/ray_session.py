@@ -79,6 +79,18 @@ def ray_session(address: str | None) -> Iterator[RaySession]:
             ray.shutdown()
 
 
+def token_place() -> str | None:
+    """Say where the token lies that Ray and its dashboard ask this process for; None where they ask for none.
+
+    Ray looks for it in this order, and says in RAY_AUTH_MODE whether it is asked for.
+    """
+    if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
+        return None
+    if os.environ.get("RAY_AUTH_TOKEN"):
+        return "the environment variable RAY_AUTH_TOKEN"
+    return os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token"
+
+
 def _join(address: str, quiet: dict[str, Any]) -> Any:
     """Connect to a running cluster.
 

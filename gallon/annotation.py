@@ -26,14 +26,15 @@ from gallon.options import (
     expanded,
 )
 from gallon.show import (
-    console_for,
+    columns,
     live_line,
-    plain,
     print_json,
     print_summary,
     print_table,
+    stderr,
 )
 from teacher.errors import GallonError, UsageError
+from teacher.wording import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -82,13 +83,13 @@ def annotate(
     from cluster.brakes import refuse_dead
     from cluster.library import resolve
 
-    console, sources, order = console_for(as_json), resolve(library, smiles_column), ordered(spec)
+    console, sources, order = stderr(), resolve(library, smiles_column), ordered(spec)
     with annotating(store, engine) as (opened, session):
         result = run_annotation(sources, limit, order, engine, store=opened, session=session, console=console)
         if as_json:
             print_json({"run": result.run, "spec": order.spec.id, **asdict(result.ledger)})
         else:
-            print_summary(opened, order.spec, result)
+            print_summary(opened, order.spec, result, sources, limit)
             typer.echo(
                 "\nNext: 'gallon export annotations.parquet' for all annotations, 'gallon status' for the ledger,"
             )
@@ -128,19 +129,20 @@ def verify(
         chosen = choose_spec(opened, spec_id) if spec_id else _spec(spec)[0]
         verdict = recount(sources, limit=limit, spec_id=chosen.id, store=opened)
         defects = [str(defect) for defect in audit(opened, chosen.id)] if deep else []
-    facts = {"spec": chosen.id, **asdict(verdict), "defects": len(defects), "ok": verdict.ok and not defects}
+    ok = verdict.ok and not defects
+    facts = {"spec": chosen.id, **asdict(verdict), "defects": len(defects) if deep else None, "ok": ok}
     if as_json:
         print_json(facts)
     else:
         print_table("Recount", facts)
     if not verdict.ok:
         raise GallonError(
-            f"{verdict.missing:,} molecules have neither a record nor a dead letter under spec {chosen.id}: "
+            f"{counted(verdict.missing, 'molecule')} without a record or a dead letter under spec {chosen.id}: "
             "run 'gallon annotate' with the same arguments to finish them."
         )
     if defects:
         raise GallonError(
-            f"{len(defects):,} defects were found under spec {chosen.id}, the first one: {defects[0]}. "
+            f"{counted(len(defects), 'defect')} under spec {chosen.id}, beginning with this: {defects[0]}. "
             "Somebody else wrote to this store, or it was damaged: restore it from a backup."
         )
 
@@ -167,19 +169,18 @@ def dead(
             if as_json:
                 print_json({"spec": spec.id, "retried": retried})
             else:
-                typer.echo(
-                    f"{retried:,} molecules are pending again: run 'gallon annotate' on their library to try them."
-                )
+                again = "run 'gallon annotate' on their library to try again"
+                typer.echo(f"{counted(retried, 'molecule')} back among the pending: {again}.")
             return
         letters = dead_letters(opened, spec)
         if out is not None:
-            typer.echo(f"{write_jsonl(letters, out):,} dead letters written to {out}")
+            typer.echo(f"{counted(write_jsonl(letters, out), 'dead letter')} written to {out}")
         elif as_json:
             print_json({"spec": spec.id, "dead": [asdict(letter) for letter in letters]})
         else:
             for letter in letters:
                 what = letter.smiles or letter.raw or ""
-                typer.echo(plain(f"{letter.source}:{letter.row}\t{letter.stage}\t{what}\t{letter.message}"))
+                typer.echo(columns([f"{letter.source}:{letter.row}", letter.stage, what, letter.message]))
 
 
 def export(
@@ -202,7 +203,7 @@ def export(
     if as_json:
         print_json({"spec": spec.id, "rows": rows, "path": str(out)})
     else:
-        typer.echo(f"{rows:,} annotations of spec {spec.id} written to {out}")
+        typer.echo(f"{counted(rows, 'annotation')} of spec {spec.id} written to {out}")
 
 
 def import_(
@@ -269,6 +270,7 @@ def run_annotation(
     from cluster.annotate import annotate as run
     from cluster.brakes import Brakes
     from cluster.metrics import serve_measured
+    from cluster.ray_session import token_place
     from cluster.resources import plan_pool
     from teacher.models import TINY
 
@@ -277,7 +279,8 @@ def run_annotation(
     settings = _engine_settings(engine)
     pool = plan_pool(session, order.weights, settings, workers=engine.workers, wait_for_gpus=engine.wait_for_gpus)
     if session.dashboard:
-        console.print(f"Ray dashboard: {session.dashboard}", highlight=False)
+        token = f" (asks for the token in {place})" if (place := token_place()) else ""
+        console.print(f"Ray dashboard: {session.dashboard}{token}", highlight=False, markup=False)
     brakes = Brakes(max_dead=engine.max_dead, max_error_rate=engine.max_error_rate, stall_minutes=engine.stall_minutes)
     with live_line(console) as show:
         return run(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from gallon.options import AsJson, Library, Limit, SmilesColumn
-from gallon.show import bar, console_for, counter, print_json, print_table
+from gallon.show import bar, counter, print_json, print_table, stderr
 
 
 def choose(
@@ -33,10 +33,10 @@ def choose(
     from distill.data import choice
 
     check_path(out)
-    console, sources = console_for(as_json), resolve(library, smiles_column)
-    with counter(console) as show_rows:
+    console, sources = stderr(), resolve(library, smiles_column)
+    with counter(console, "reading") as show_rows:
         pool = choice.read_pool(sources, limit, show_rows)
-    with bar(console, "molecules") as show:
+    with bar(console, "choosing") as show:
         chosen = choice.choose(pool, number, seed, show)
     choice.write(chosen, pool, out)
     facts = {

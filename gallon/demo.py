@@ -21,7 +21,6 @@ from gallon.options import (
     expanded,
 )
 from gallon.show import (
-    console_for,
     counter,
     facts_of,
     print_json,
@@ -29,6 +28,7 @@ from gallon.show import (
     print_table,
     print_trained,
     screened_facts,
+    stderr,
 )
 
 DEMO_TEACHERS, DEMO_FOLDS = ("dmpnn", "lm"), 3
@@ -65,7 +65,7 @@ def demo(
     from distill.learn.screening import screen as score
     from distill.report.run import write as write_page
 
-    console, order = console_for(as_json), ordered(spec)
+    console, order = stderr(), ordered(spec)
     file, scores = out / "inhibitors.csv", out / "scores.csv"
     inhibitors.write(file, limit)
     dataset = load(str(file), smiles_column=inhibitors.SMILES, targets=[inhibitors.ACTIVITY])
@@ -73,7 +73,7 @@ def demo(
         sources = resolve([str(file)], inhibitors.SMILES)
         result = run_annotation(sources, None, order, engine, store=opened, session=session, console=console)
         if not as_json:
-            print_summary(opened, order.spec, result)
+            print_summary(opened, order.spec, result, sources, None)
         stop_if_interrupted(result)
         texts = annotations.fetch(opened, order.spec, dataset.keys)
         reading = Reading(dataset, texts, out / "reading", processes=os.cpu_count() or 1)
@@ -82,7 +82,7 @@ def demo(
         teachers = run_teaching(bench, parts, DEMO_TEACHERS, seed=0, folds=DEMO_FOLDS, console=console)
         student = run_distillation(bench, parts, None, students=["fingerprint"], seed=0, console=console)
         others = resolve([f"{RDConfig.RDDataDir}/NCI/first_5K.smi"])
-        with counter(console) as show:
+        with counter(console, "screening") as show:
             screened = score(others, student.path, scores, limit=limit, session=session, show=show)
         page = write_page(opened, result.run, out / "report.html", most=len(dataset), folders=[out])
     facts = screened_facts(screened, scores)

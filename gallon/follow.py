@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from gallon.show import duration, plain
+from teacher.wording import counted
 
 if TYPE_CHECKING:
     from rich.console import Console, Group, RenderableType
@@ -97,7 +98,7 @@ def _workers(workers: list[Sign]) -> list[RenderableType]:
         cells = (f"{worker.gpus:g}", plain(state), *(f"{number:,}" for number in numbers))
         table.add_row(name, *cells, style="red" if worker.silent else "")
     more = len(workers) - WORKERS_SHOWN
-    return [table, *([Text(f"  and {more:,} more workers", style="dim")] if more > 0 else [])]
+    return [table, *([Text(f"  and {counted(more, 'more worker')}", style="dim")] if more > 0 else [])]
 
 
 def _errors(run: Followed) -> list[RenderableType]:

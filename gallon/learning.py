@@ -30,7 +30,6 @@ from gallon.options import (
 )
 from gallon.show import (
     bar,
-    console_for,
     counter,
     facts_of,
     print_json,
@@ -38,8 +37,10 @@ from gallon.show import (
     print_table,
     print_trained,
     screened_facts,
+    stderr,
 )
 from teacher.errors import UsageError
+from teacher.wording import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -81,7 +82,7 @@ def teach(
     """
     from distill.learn.recipes import recipe
 
-    console = console_for(as_json)
+    console = stderr()
     reads_texts = not teacher or any(recipe(name).role == "lm" for name in teacher)
     texts_in = store if reads_texts else None
     with _learning(data, labels, learning, console, where=texts_in, spec_id=spec_id) as bench:
@@ -134,7 +135,7 @@ def distill(
     """
     from distill.learn.distillation import WITH_TRANSFER_SET, Weights
 
-    console = console_for(as_json)
+    console = stderr()
     default = WITH_TRANSFER_SET if transfer.transfer else Weights()
     graph_teachers = default.soft_gnn if soft_gnn is None else soft_gnn
     weights = Weights(
@@ -191,7 +192,7 @@ def evaluate(
     from distill.evaluate.report import write as write_report
     from distill.evaluate.standings import standings
 
-    console = console_for(as_json)
+    console = stderr()
     chosen = [method(name) for name in methods.split(",")] if methods else []
     reads_texts = not chosen or any(known.needs_texts for known in chosen)
     texts_in = store if reads_texts else None
@@ -241,8 +242,8 @@ def screen(
 
     sources = resolve(library, smiles_column)
     read_card(student)  # a mistake need not wait for a cluster to start
-    console = console_for(as_json)
-    with ray_session(ray) as session, counter(console) as show:
+    console = stderr()
+    with ray_session(ray) as session, counter(console, "screening") as show:
         screened = score(sources, student, out, limit=limit, session=session, show=show)
     facts = screened_facts(screened, out)
     if as_json:
@@ -379,12 +380,12 @@ def _annotations(where: str, spec_id: str | None, keys: Sequence[bytes]) -> Anno
 def _told(reading: Reading) -> str:
     """Say what was read, and what of it cannot be learnt from."""
     dataset, annotations = reading.dataset, reading.annotations
-    words = [f"{len(dataset):,} molecules"]
-    words += [f"{len(dataset.invalid):,} rows hold none"] if dataset.invalid else []
-    words += [f"{dataset.duplicates:,} rows repeat one"] if dataset.duplicates else []
-    words += [f"{dataset.conflicts:,} labels contradict each other and are left out"] if dataset.conflicts else []
+    words = [counted(len(dataset), "molecule")]
+    words += [f"{counted(len(dataset.invalid), 'row')} without one"] if dataset.invalid else []
+    words += [f"{counted(dataset.duplicates, 'duplicate row')} merged"] if dataset.duplicates else []
+    words += [f"{counted(dataset.conflicts, 'contradictory label')} left out"] if dataset.conflicts else []
     if annotations and annotations.missing:
-        words += [f"{annotations.missing:,} have no annotation: for them there is no language teacher"]
+        words += [f"{counted(annotations.missing, 'molecule')} without annotation, which no language teacher reads"]
     if transfer := reading.describe_transfer():
         words += [f"{transfer['molecules']:,} more without labels, {transfer['annotated']:,} of them annotated"]
     return "; ".join(words) + "."

@@ -10,8 +10,9 @@ from typing import Annotated
 import typer
 
 from gallon.options import DEFAULT_STORE, AsJson, StoreOption
-from gallon.show import console_for, counter, print_json, print_table
+from gallon.show import counter, print_json, print_table, stderr
 from teacher.errors import UsageError
+from teacher.wording import counted
 
 
 def status(
@@ -81,11 +82,11 @@ def report(
     from cluster.embedded import open_store
     from distill.report.run import write
 
-    console = console_for(as_json)
-    with open_store(store) as opened, counter(console) as show:
+    console = stderr()
+    with open_store(store) as opened, counter(console, "gallery") as show:
         written = write(opened, run, out, most=gallery, folders=learned or (), show=show)
     if as_json:
         print_json({**asdict(written), "path": str(written.path)})
     else:
-        shown = f"{written.shown:,} of {written.records:,} records of run {written.run}"
+        shown = f"{written.shown:,} of {counted(written.records, 'record')} of run {written.run}"
         typer.echo(f"{shown}: {written.path} ({written.bytes / 1e6:.1f} MB)")

@@ -20,6 +20,7 @@ from cluster.training import Done
 from distill.data.distinct import distinct
 from distill.data.neighbours import fingerprints_of, likeness
 from teacher.errors import UsageError
+from teacher.wording import counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -92,7 +93,9 @@ def choose(pool: Pool, number: int, seed: int, show: Callable[[Done], None] | No
     """
     size = len(pool.smiles)
     if number > size:
-        raise UsageError(f"The library holds {size:,} molecules, not {number:,}: ask for fewer, or annotate them all.")
+        raise UsageError(
+            f"The library holds {counted(size, 'molecule')}, not {number:,}: ask for fewer, or annotate them all."
+        )
     draw = np.random.default_rng(seed)
     left = draw.permutation(size)
     references = [pool.fingerprints[row] for row in left[:REFERENCES]]

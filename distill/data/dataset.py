@@ -18,6 +18,7 @@ import numpy as np
 from distill.data.table import Kind, Table
 from teacher.errors import UsageError
 from teacher.molecule import InvalidMoleculeError, parse
+from teacher.wording import counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -157,7 +158,7 @@ class _Rows:
             molecule.append(places.setdefault(found.key, len(places)))
         if not self.smiles:
             raise UsageError(
-                f"{table.path}: none of its {len(molecule)} rows holds a molecule in the column "
+                f"{table.path}: none of its {counted(len(molecule), 'row')} holds a molecule in the column "
                 f"'{table.smiles_column}'; name the one with the SMILES (the columns are: {table.columns})."
             )
         self.molecule = np.array(molecule, dtype=np.int64)

@@ -16,6 +16,7 @@ import numpy as np
 
 from distill.data.dataset import Dataset
 from teacher.errors import UsageError
+from teacher.wording import counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -97,8 +98,8 @@ def split(dataset: Dataset, kind: SplitKind = "scaffold", *, seed: int = 0, chir
     for name, part in zip(PARTS, parts, strict=True):
         if not len(part):
             raise UsageError(
-                f"The {kind} split of {dataset.name} ({len(dataset):,} molecules) leaves its {name} part empty; "
-                "use another kind of split, or more molecules."
+                f"The {kind} split of {dataset.name} ({counted(len(dataset), 'molecule')}) leaves its {name} part "
+                "empty; use another kind of split, or more molecules."
             )
     train, valid, test = parts
     return Split(
@@ -158,7 +159,8 @@ def folds(train: NDArray[np.int64], labels: NDArray[np.float32], k: int, seed: i
     """
     if k < 2 or len(train) < k:
         raise UsageError(
-            f"{len(train):,} training molecules cannot be divided into {k} folds; choose 2 to {len(train)}."
+            f"{counted(len(train), 'training molecule')} cannot be divided into {counted(k, 'fold')}; "
+            f"choose 2 to {len(train)}."
         )
     order = np.random.default_rng(seed).permutation(np.sort(train))
     if labels.shape[1] == 1 and set(np.unique(labels[~np.isnan(labels)])) == {0.0, 1.0}:

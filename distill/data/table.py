@@ -10,6 +10,7 @@ import numpy as np
 
 from cluster.library import Source, resolve
 from teacher.errors import UsageError
+from teacher.wording import counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -97,7 +98,7 @@ def _label(text: str) -> float | None:
 def _only_file(path: str | Path, smiles_column: str | None) -> Source:
     found = resolve([str(path)], smiles_column)
     if len(found) > 1:
-        raise UsageError(f"{path} matches {len(found)} files; labelled molecules are read from one.")
+        raise UsageError(f"{path} matches {counted(len(found), 'file')}; labelled molecules are read from one.")
     if found[0].smiles_column is None:
         raise UsageError(f"{path} has no columns to take labels from; write SMILES and labels as CSV, TSV or Parquet.")
     return found[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -47,9 +47,11 @@ class Standing:
     interval: tuple[float, float] | None = None
 
     @property
-    def differs(self) -> bool:
-        """Whether the interval of the difference leaves out zero."""
-        return self.interval is not None and not self.interval[0] <= 0 <= self.interval[1]
+    def differs(self) -> Literal["better", "worse"] | None:
+        """On which side of the reference the method surely is: where the interval of the difference leaves out zero."""
+        if self.interval is None or self.interval[0] <= 0 <= self.interval[1]:
+            return None
+        return "better" if self.interval[1] < 0 else "worse"
 
 
 def standings(runs: Sequence[Run], kind: Kind, reference: str | None = None) -> list[Standing]:

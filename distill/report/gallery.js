@@ -54,7 +54,7 @@ async function find() {
     (record) => scores[record] >= least && scores[record] <= most && (!wanted.own || own[record]),
   );
   shownPage = 0;
-  const words = wanted.text.trim().toLowerCase();
+  const words = wanted.text.trim();
   if (!words && !wanted.group) {
     found = ordered(cheap, wanted.order);
     return show(counted(found.length));
@@ -81,7 +81,7 @@ function fits(each, words, wanted) {
     name === wanted.group && (wanted.mark ? mark === wanted.mark : mark !== "missed");
   return (
     (!wanted.group || each.groups.some(groupFits)) &&
-    (!words || each.smiles.toLowerCase().includes(words) || each.text.toLowerCase().includes(words))
+    (!words || each.smiles.includes(words) || each.text.toLowerCase().includes(words.toLowerCase()))
   );
 }
 

@@ -10,6 +10,8 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from teacher.wording import counted
+
 if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
@@ -25,7 +27,7 @@ def environment() -> Environment:
     made = Environment(
         loader=PrefixLoader(pages), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    made.filters |= {"number": number, "signed": signed, "count": "{:,}".format}
+    made.filters |= {"number": number, "signed": signed, "count": "{:,}".format, "counted": counted}
     made.globals["style"] = Markup(_text("style.css"))
     return made
 

@@ -105,6 +105,7 @@ def write(
             run=run,
             facts=facts,
             ledger=_ledger(store, run, facts),
+            dead_molecules=store.counts(spec.id).dead,
             spec=made_of["spec"],
             tallies=tallies,
             reasons=reasons(dead_letters(store, spec, run)),

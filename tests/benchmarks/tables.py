@@ -3,8 +3,8 @@
     python -m tests.benchmarks.tables
 
 Each `results/DATASET-SPLIT.json` is the `table.json` of one `gallon evaluate`, and a column in the table of its split;
-`DATASET-SPLIT-TEXTS.json` is one of other texts than those of `tiny`. Bold: the 95 % interval of the difference from
-`student+both`, paired by seed, leaves out zero.
+`DATASET-SPLIT-TEXTS.json` is one of other texts than those of `tiny`. Bold is surely better than `student+both`, italic
+surely worse: the 95 % interval of the difference, paired by seed, leaves out zero.
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ def _cell(row: Mapping[str, Any] | None) -> str:
     if row is None:
         return "–"
     text = f"{row['mean']:.3f} ± {row['std']:.3f}"
-    return f"**{text}**" if row["differs"] else text
+    low, high = row["interval"] or (0, 0)
+    mark = "**" if high < 0 else "*" if low > 0 else ""
+    return f"{mark}{text}{mark}"
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ import pytest
 
 from cluster.embedded import open_store
 from gallon.app import app
-from gallon.show import plain
 from tests.integration.test_vllm import SMILES
 
 COMMAND = [sys.executable, "-m", "gallon"]
@@ -251,7 +250,3 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on(own_environ
     for command, flags in expected.items():
         shown = call(command, "--help", store=tmp_path).stdout
         assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", shown)) >= set(flags), command
-
-
-def test_what_an_llm_wrote_cannot_steer_the_terminal() -> None:
-    assert plain("a\x1b[31mred\x07\n") == "a\\x1b[31mred\\x07\\n"

@@ -117,8 +117,8 @@ def test_every_record_is_on_the_page_with_its_claims_judged(page: Written):
 
 def test_the_ledger_and_the_dead_letters_are_told(page: Written):
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", page.path.read_text()))
-    assert "61 rows are 60 molecules, 0 duplicates and 1 rows that are no molecule" in text
-    assert "57 have an accepted annotation, 3 are dead letters and 0 are pending" in text
+    assert "In 61 rows there are 60 molecules, 0 duplicates and 1 row without a molecule" in text
+    assert "57 have an accepted annotation, 3 could not be annotated, and 0 are pending" in text
     assert re.search(r"3 RejectedError \(schema\)", text)
     assert re.search(r"1 InvalidMoleculeError \(parse\)", text)
 
@@ -183,6 +183,26 @@ def test_the_gallery_finds_orders_and_turns_pages(page: Written):
         browser.select_option("select[name=order]", "best")
         best = max(entry["score"] for entry in entries(page.path.read_text()))
         expected(browser.locator("#cards summary").first).to_contain_text(f"Grounding {best:.2f}")
+
+
+def test_a_search_for_smiles_tells_aromatic_atoms_from_others(page: Written):
+    aromatic = [smiles for smiles in molecules()[DEAD:] if "c1ccccc1" in smiles]
+    with opened(page.path) as browser:
+        found = expected(browser.locator("#found"))
+        browser.fill("input[name=text]", "c1ccccc1")
+        found.to_have_text(f"{len(aromatic)} molecules")
+        browser.fill("input[name=text]", "C1CCCCC1")
+        found.to_have_text(re.compile("^[0-9] molecules?$"))
+        browser.fill("input[name=text]", "IT BEGINS WITH")
+        found.to_have_text("57 molecules")
+
+
+def test_pages_are_turned_only_where_there_are_several(page: Written):
+    with opened(page.path) as browser:
+        pager = expected(browser.locator("#pages"))
+        pager.to_be_visible()
+        browser.fill("input[name=text]", molecules()[-1])
+        pager.to_be_hidden()
 
 
 def test_evil_text_is_shown_as_text_and_provenance_is_one_click_away(page: Written):

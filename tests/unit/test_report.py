@@ -27,6 +27,7 @@ from distill.evaluate.standings import standings
 from distill.learn.metrics import main_metric, score
 from distill.learn.saved import FORMAT, Card
 from distill.report.learned import learned
+from tests.support.browser import opened
 
 MOLECULES = 120
 SCRIPT = "<script>alert('x')</script>"
@@ -122,7 +123,12 @@ class Page(HTMLParser):
 
 def bold(page: str) -> list[str]:
     """Return the methods whose rows are bold."""
-    return re.findall(r'<tr class="differs"><th scope="row">([^<]*)', page)
+    return re.findall(r'<tr class="better"><th scope="row">([^<]*)', page)
+
+
+def surely_worse(page: str) -> list[str]:
+    """Return the methods whose rows say that they are worse."""
+    return re.findall(r'<tr class="worse"><th scope="row">([^<]*).*\n.*, worse</td>', page)
 
 
 def test_the_page_is_whole_and_needs_nothing_else(tmp_path: Path, numbers: Dataset, classes: Dataset):
@@ -152,9 +158,24 @@ def test_what_comes_from_the_data_is_escaped(tmp_path: Path, numbers: Dataset):
     assert json.loads((tmp_path / "table.json").read_text())["dataset"]["name"] == SCRIPT
 
 
-def test_only_sure_differences_are_bold(tmp_path: Path, numbers: Dataset):
-    assert bold(report(tmp_path / "three", numbers)) == ["gradient_boosting", "student"]
+def test_only_what_is_surely_better_is_bold_and_what_is_surely_worse_says_so(tmp_path: Path, numbers: Dataset):
+    best_first, best_last = (
+        report(tmp_path / "first", numbers),
+        report(tmp_path / "last", numbers, methods=METHODS[::-1]),
+    )
+    assert (bold(best_first), surely_worse(best_first)) == (["gradient_boosting", "student"], [])
+    assert (bold(best_last), surely_worse(best_last)) == ([], ["student", "gradient_boosting"])
     assert bold(report(tmp_path / "one", numbers, seeds=1)) == []
+
+
+def test_the_table_has_room_on_a_screen(tmp_path: Path, numbers: Dataset):
+    report(tmp_path, numbers, seeds=5, methods=(*METHODS, "student+both+transfer", "random_forest"))
+    page = tmp_path / "comparison.html"
+    long_words = page.read_text().replace("atoms ×5", "fingerprint ×2, atoms-1hop ×2, atoms ×1")
+    page.write_text(long_words)
+    with opened(page, viewport={"width": 1400, "height": 900}) as browser:
+        overflow = "[...document.querySelectorAll('.wide')].map(box => box.scrollWidth - box.clientWidth)"
+        assert browser.evaluate(overflow) == [0, 0]
 
 
 def test_the_page_says_what_its_intervals_are_worth(tmp_path: Path, numbers: Dataset):
@@ -225,7 +246,7 @@ def test_what_cannot_be_scored_is_left_open(tmp_path: Path, classes: Dataset):
     )
     runs = [replace(run, valid=float("nan")) for run in runs_of(of, [case])]
     page = write(tmp_path, Reading(of, None, tmp_path), [case], runs, standings(runs, of.kind), trials=0).read_text()
-    assert "1 targets cannot be scored" in page
+    assert "1 target that it cannot judge, left out" in page
     assert "common, the first target that the test part can judge" in page
     assert json.loads((tmp_path / "table.json").read_text())["runs"][0]["valid"] is None
 

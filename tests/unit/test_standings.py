@@ -26,7 +26,7 @@ def test_a_difference_is_paired_by_seed_and_has_students_interval() -> None:
     assert row.difference == pytest.approx(0.12)
     half = 4.302653 * 0.02 / 3**0.5  # the 97.5 % quantile of Student's t with two degrees of freedom
     assert row.interval == pytest.approx((0.12 - half, 0.12 + half), abs=1e-5)
-    assert row.differs
+    assert row.differs == "worse"
 
 
 def test_only_seeds_that_both_have_are_compared() -> None:

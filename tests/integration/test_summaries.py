@@ -1,0 +1,45 @@
+"""What the command line says about a run once it is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cluster.library import resolve
+from cluster.store import Store
+from gallon.show import print_summary
+from teacher.spec import Spec
+from tests.integration.test_command_line import call
+
+
+@pytest.fixture
+def second(run, tmp_path: Path) -> Path:
+    """A small library with a row that is no molecule, in a store that holds many other molecules of the same spec."""
+    first, second = tmp_path / "first.smi", tmp_path / "second.smi"
+    first.write_text("".join("C" * length + "N\n" for length in range(1, 60)))
+    second.write_text("not\ta molecule\nCO\n")
+    run(first)
+    return second
+
+
+def test_a_summary_shows_molecules_of_its_own_library_and_counts_all_dead_letters(
+    run, second: Path, store: Store, spec: Spec, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(2):  # the second run finds nothing to do, and has something to show all the same
+        print_summary(store, spec, run(second), resolve([str(second)], None), None)
+        said = capsys.readouterr().out
+        assert [line.split()[0] for line in said.splitlines() if "agreement with RDKit" in line] == ["CO"]
+        assert "dead letters       1 (0 molecules, 1 row without a molecule)" in said
+
+
+def test_dead_letters_stand_in_columns_and_a_recount_speaks_of_defects_only_if_it_looked_for_them(
+    run, second: Path, redis_url: str, spec: Spec
+) -> None:
+    run(second)
+    ((row, stage, raw, message),) = [line.split("\t") for line in call("dead", store=redis_url).stdout.splitlines()]
+    assert (row, stage, raw) == (f"{second}:1", "parse", "not")
+    assert message.startswith("The row ")
+    plainly = call("verify", second, "--spec", spec.id, store=redis_url).stdout
+    assert "ok          yes" in plainly and "defects" not in plainly
+    assert "defects     0" in call("verify", second, "--spec", spec.id, "--deep", store=redis_url).stdout
