@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 from cluster.record import Letter
 from cluster.store import Store
+from teacher import strict_json
 from teacher.spec import Spec
 
 
@@ -26,6 +26,6 @@ def write_jsonl(letters: Iterable[Letter], out: Path) -> int:
     written = 0
     with out.open("w", encoding="utf-8") as file:
         for letter in letters:
-            file.write(json.dumps(asdict(letter), ensure_ascii=False) + "\n")
+            file.write(strict_json.dumps(asdict(letter), ensure_ascii=False) + "\n")
             written += 1
     return written

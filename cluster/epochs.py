@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import shutil
@@ -14,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cluster.metrics import TrainingMetrics
-from cluster.training import Fit
+from cluster.training import Fit, TrainingError
+from teacher import strict_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,11 +28,30 @@ RUN_DIGITS = 12  # of a fit's id, on the dashboard
 SHARDS = 64  # that the molecules are dealt to where a step takes all of them
 
 
+def steps(fit: Fit) -> int:
+    """Return how many steps an epoch has: the number at which the last one is closest to a whole batch.
+
+    What would be less than half a batch is added to the step before it, since BatchNorm cannot train on one molecule,
+    and the gradient of a few is mostly noise. This does not ask how many workers there are, so that their number
+    changes no result.
+    """
+    size = fit.schedule.batch_size
+    return max(1, (len(fit.train) + size // 2) // size) if size else 1
+
+
+def most_workers(fit: Fit) -> int:
+    """Return how many workers can share a fit such that each has two molecules or more in every step, or 1."""
+    molecules, size = len(fit.train), fit.schedule.batch_size or SHARDS
+    last = molecules - (steps(fit) - 1) * size
+    return max(1, min(size, last) // 2)
+
+
 def deal(fit: Fit) -> tuple[np.ndarray, np.ndarray]:
     """Deal the training molecules to shards.
 
-    A step takes one molecule of each shard, and the workers divide the shards among themselves. So a step takes the
-    same molecules however many workers there are, and a worker needs those of its own shards only.
+    A step takes one molecule of each shard (the last one may take two), and the workers divide the shards among
+    themselves. So a step takes the same molecules however many workers there are, and a worker needs those of its own
+    shards only.
 
     Returns:
         The training rows in a random order, and the shard of each.
@@ -54,7 +73,7 @@ def batches(fit: Fit, epoch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     shuffled = np.random.default_rng([fit.seed, epoch]).permutation(len(rows))
     by_shard = shuffled[np.argsort(shards[shuffled], kind="stable")]  # the members of each shard, in a random order
     first = np.searchsorted(shards[by_shard], shards[by_shard])
-    step = np.arange(len(rows)) - first
+    step = np.minimum(np.arange(len(rows)) - first, steps(fit) - 1)
     in_order = by_shard[np.argsort(step, kind="stable")]
     for members in np.split(in_order, np.cumsum(np.bincount(step))[:-1]):
         yield rows[members], shards[members]
@@ -69,6 +88,10 @@ class Best:
     weights: dict[str, Tensor] = field(default_factory=dict)
 
 
+class DivergenceError(TrainingError):
+    """A network came to nothing before it had learnt anything; another try would end the same."""
+
+
 class Training:
     """One fit in training on one worker."""
 
@@ -78,6 +101,10 @@ class Training:
         torch.manual_seed(fit.seed)
         self._fit, self._part, self._group, self._folder = fit, part, group, folder
         self._learner = fit.build().to(group.device)
+        if group.size > 1:
+            from cluster.batch_norm import with_shared_statistics
+
+            self._learner = with_shared_statistics(self._learner)
         self._optimizer = torch.optim.AdamW(
             self._learner.parameters(),
             lr=fit.schedule.learning_rate,
@@ -87,7 +114,7 @@ class Training:
         self._called = torch.nn.parallel.DistributedDataParallel(self._learner) if group.size > 1 else self._learner
         self._inputs = part.inputs[fit.inputs]
         self._columns = {target: part.columns[name] for target, name in fit.targets.items()}
-        self._steps = math.ceil(len(fit.train) / (fit.schedule.batch_size or len(fit.train)))
+        self._steps = steps(fit)
         self._epoch = 0
         self._seconds = 0.0
         self._best = Best()
@@ -100,12 +127,17 @@ class Training:
         begun = saved = time.monotonic()
         earlier = self._seconds
         while self._epoch < self._fit.schedule.epochs and not self._has_stalled():
-            terms = self._train_epoch()
-            self._judge(terms)
+            if not self._judge(self._train_epoch()):
+                break
             self._seconds = earlier + time.monotonic() - begun
             if self._group.agreed(time.monotonic() - saved > CHECKPOINT_SECONDS):
                 self._save()
                 saved = time.monotonic()
+        if not self._best.epoch:
+            raise DivergenceError(
+                f"The loss of '{self._fit.name}' is no finite number from its first epoch on: look for values among "
+                "the labels that are far from all others."
+            )
         self._finish()
 
     # An epoch
@@ -127,16 +159,12 @@ class Training:
         return {name: float(total / count.clamp(min=1)) for name, (total, count) in whole.items()}
 
     def _batch(self, places: np.ndarray) -> tuple[Any, dict[str, Tensor]]:
-        """Return what the learner is called with; a worker that no molecule falls to shows one without targets."""
-        import numpy as np
+        """Return what the learner is called with."""
         import torch
 
-        shown = places if len(places) else np.zeros(1, dtype=np.int64)
-        targets = {name: torch.from_numpy(column[shown]) for name, column in self._columns.items()}
-        if not len(places):
-            targets = {name: torch.full_like(column, math.nan) for name, column in targets.items()}
-        on_device = {name: column.to(self._group.device) for name, column in targets.items()}
-        return self._inputs.batch(shown).to(self._group.device), on_device
+        device = self._group.device
+        targets = {name: torch.from_numpy(column[places]).to(device) for name, column in self._columns.items()}
+        return self._inputs.batch(places).to(device), targets
 
     def _descend(self, terms: dict[str, tuple[Tensor, Tensor]], step: int) -> None:
         """Take one step down the loss: the sum of the terms' means over the whole group's molecules."""
@@ -174,16 +202,25 @@ class Training:
         )
         return prediction, representation
 
-    def _judge(self, terms: dict[str, float]) -> None:
-        """Score an epoch on the validation molecules, and keep the weights if it is the best."""
+    def _judge(self, terms: dict[str, float]) -> bool:
+        """Score an epoch on the validation molecules, and keep the weights if it is the best.
+
+        Returns:
+            Whether the fit can go on: one whose loss or predictions are no longer finite has nothing more to learn.
+        """
         import numpy as np
 
         valid = self._fit.valid
         prediction, _ = self._ask(valid)
         truth = self._columns["labels"][self._part.places(self._group.mine(valid))]
         both = self._group.gather((truth, prediction))
-        score = self._fit.score(*(np.concatenate(column) for column in zip(*both, strict=True)))
+        truths, predictions = (np.concatenate(column) for column in zip(*both, strict=True))
         loss = sum(terms.values())
+        if not (math.isfinite(loss) and np.isfinite(predictions).all()):
+            return False
+        score = self._fit.score(truths, predictions)
+        if math.isnan(score):
+            score = -loss
         self._history.append({"epoch": self._epoch, **terms, "loss": loss, "score": score})
         if not self._group.number:
             self._metrics.trained(len(self._fit.train), loss)
@@ -191,6 +228,7 @@ class Training:
         if not self._best.epoch or score > self._best.score:
             weights = {name: value.detach().cpu().clone() for name, value in self._learner.state_dict().items()}
             self._best = Best(score, self._epoch, weights)
+        return True
 
     def _has_stalled(self) -> bool:
         patience = self._fit.schedule.patience
@@ -255,7 +293,7 @@ class Training:
             "history": self._history,
             "seconds": round(self._seconds, 3),
         }
-        (aside / "outcome.json").write_text(json.dumps(facts), encoding="utf-8")
+        (aside / "outcome.json").write_text(strict_json.dumps(facts), encoding="utf-8")
         shutil.rmtree(self._folder / self._fit.id, ignore_errors=True)
         aside.rename(self._folder / self._fit.id)
         (self._folder / f"{self._fit.id}.pt").unlink(missing_ok=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cluster.epochs import Training, deal
-from cluster.training import Fit, is_done
+from cluster.epochs import DivergenceError, Training, deal
+from cluster.training import Fit, failure_of, is_done
 from teacher.inputs import Inputs
 
 if TYPE_CHECKING:
@@ -107,7 +107,10 @@ def work(config: Mapping[str, Work]) -> None:
     group = Group(rank, workers, str(get_device())) if order.together else Group(0, 1, str(get_device()))
     for fit in fits if order.together else fits[rank::workers]:
         if not group.agreed(is_done(order.folder, fit.id)):
-            Training(fit, part, group, order.folder).run()
+            try:
+                Training(fit, part, group, order.folder).run()
+            except DivergenceError as error:  # raised by all of a group alike; Ray would only try the same again
+                failure_of(order.folder, fit.id).write_text(str(error), encoding="utf-8")
 
 
 def part_of(fits: Sequence[Fit], inputs: Mapping[str, Inputs], columns: Mapping[str, np.ndarray], group: Group) -> Part:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from teacher import strict_json
 from teacher.errors import UsageError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def _write_jsonl(parts: Parts, schema: pa.Schema, out: Path) -> int:
     rows = 0
     with out.open("w", encoding="utf-8") as file:
         for part in parts:
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in part.to_pylist())
+            file.writelines(strict_json.dumps(row, ensure_ascii=False) + "\n" for row in part.to_pylist())
             rows += part.num_rows
     return rows
 

@@ -88,7 +88,8 @@ class Fit:
         inputs: the name of what it reads.
         targets: the name of the column behind each target of the learner; "labels" must be among them.
         train, valid: int64, rows to learn from and rows to choose the best epoch by.
-        score: maps truth and prediction, both (rows, targets), to a number; greater is better.
+        score: maps truth and prediction, both (rows, targets), to a number; greater is better. Where it is NaN the
+            training loss judges the epochs.
         schedule: how long and how fast.
         seed: of the start, the order of the molecules, and dropout.
     """
@@ -126,9 +127,9 @@ class Outcome:
     Attributes:
         prediction: float32, shape (rows, targets), for every row of its inputs.
         representation: float32, shape (rows, width).
-        score: the best validation score.
+        score: the best validation score, or where none was to be had, less the training loss of the same epoch.
         epochs: trained; `best_epoch` counts from one.
-        history: of each epoch the terms of the loss, the loss, and the validation score.
+        history: of each epoch the terms of the loss, the loss, and the score.
         weights: the file with the learner's parameters at its best epoch, in safetensors.
         seconds: of training.
     """
@@ -152,7 +153,7 @@ class Trainers:
         cpus: threads of each.
         gpus: of each.
         together: whether all share every fit, each with its part of the molecules, or each takes fits of its own. None
-            shares when there are fewer fits than workers.
+            shares when there are fewer fits than workers that can. More workers than can share a fit stay idle.
     """
 
     workers: int = 1
@@ -188,14 +189,19 @@ def fit_all(
         show: called about once a second with the progress.
 
     Raises:
-        TrainingError: the workers kept dying; what was done is kept, and the same call goes on.
+        TrainingError: the workers kept dying (what was done is kept, and the same call goes on), or a network diverged.
     """
     folder = folder.expanduser().resolve()
     folder.mkdir(parents=True, exist_ok=True)
     left = list({fit.id: fit for fit in campaign.fits if not is_done(folder, fit.id)}.values())
     if left:
+        for fit in left:
+            failure_of(folder, fit.id).unlink(missing_ok=True)
         with _watched(folder, [fit.id for fit in campaign.fits], show):
             _train(left, campaign, folder, trainers)
+    for fit in left:
+        if (failure := failure_of(folder, fit.id)).is_file():
+            raise TrainingError(failure.read_text(encoding="utf-8"))
     return [read_outcome(folder, fit.id) for fit in campaign.fits]
 
 
@@ -206,6 +212,11 @@ class TrainingError(GallonError):
 def is_done(folder: Path, fit: str) -> bool:
     """Tell whether a fit has its result."""
     return (folder / fit / "outcome.json").is_file()
+
+
+def failure_of(folder: Path, fit: str) -> Path:
+    """Return the file that says why a fit came to nothing, if it did."""
+    return folder / f"{fit}.failed"
 
 
 def read_outcome(folder: Path, fit: str) -> Outcome:
@@ -230,12 +241,8 @@ def _train(fits: Sequence[Fit], campaign: Campaign, folder: Path, trainers: Trai
 
     from cluster.fitting import Group, Work, part_of, work
 
-    together = len(fits) < trainers.workers if trainers.together is None else trainers.together
-    groups = (
-        [Group(number, trainers.workers, "cpu") for number in range(trainers.workers)]
-        if together
-        else [Group(0, 1, "cpu")]
-    )
+    workers, together = _arranged(fits, trainers)
+    groups = [Group(number, workers, "cpu") for number in range(workers)] if together else [Group(0, 1, "cpu")]
     order = Work(
         fits=ray.put(list(fits)),
         parts=[ray.put(part_of(fits, campaign.inputs, campaign.columns, group)) for group in groups],
@@ -247,9 +254,7 @@ def _train(fits: Sequence[Fit], campaign: Campaign, folder: Path, trainers: Trai
     trainer = TorchTrainer(
         work,
         train_loop_config={"work": order},
-        scaling_config=ScalingConfig(
-            num_workers=trainers.workers, use_gpu=bool(trainers.gpus), resources_per_worker=resources
-        ),
+        scaling_config=ScalingConfig(num_workers=workers, use_gpu=bool(trainers.gpus), resources_per_worker=resources),
         run_config=RunConfig(
             name=f"training-{fits[0].id[:12]}",
             storage_path=str(folder / "ray"),
@@ -269,6 +274,15 @@ def _train(fits: Sequence[Fit], campaign: Campaign, folder: Path, trainers: Trai
         ) from error
     except ControllerError as error:
         raise TrainingError(f"Ray Train could not start or hold its workers: {_root(error)}.") from error
+
+
+def _arranged(fits: Sequence[Fit], trainers: Trainers) -> tuple[int, bool]:
+    """Return how many workers to start, and whether they share every fit."""
+    from cluster.epochs import most_workers
+
+    sharing = min(trainers.workers, *map(most_workers, fits))
+    together = len(fits) < sharing if trainers.together is None else trainers.together
+    return (sharing if together else min(trainers.workers, len(fits))), together
 
 
 @contextmanager

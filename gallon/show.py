@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 import os
 import sys
 import time
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from teacher import strict_json
 from teacher.wording import counted
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ def print_trained(trained: Sequence[Trained]) -> None:
     for model in trained:
         for part, values in model.metrics.items():
             first = part == "train"
-            shown = [f"{values[name]:.3f}" for name in metrics]
+            shown = [_measured(values[name]) for name in metrics]
             table.add_row(model.name if first else "", part, *shown, str(model.path) if first else "")
     Console(highlight=False).print(table)
 
@@ -212,7 +213,8 @@ def print_standings(reading: Reading, cases: Sequence[Case], rows: Sequence[Stan
     compared = any(row.difference is not None for row in rows)
     for row in rows:
         chosen = ", ".join(f"{name} x{times}" for name, times in row.chosen.items())
-        cells = [row.method, f"{row.mean:.3f} ± {row.std:.3f}", str(row.seeds), f"{row.valid:.3f}", chosen]
+        test = f"{row.mean:.3f} ± {row.std:.3f}" if row.seeds else _measured(row.mean)
+        cells = [row.method, test, str(row.seeds), _measured(row.valid), chosen]
         table.add_row(*cells, _behind(row) if compared else "", style=STYLES[row.differs])
     Console(highlight=False).print(table)
     dataset, annotations = reading.dataset, reading.annotations
@@ -224,10 +226,15 @@ def print_standings(reading: Reading, cases: Sequence[Case], rows: Sequence[Stan
     )
 
 
+def _measured(value: float) -> str:
+    """Return a metric with three decimals, or a dash where nothing could be scored."""
+    return "–" if math.isnan(value) else f"{value:.3f}"
+
+
 def _behind(row: Standing) -> str:
     """Return how far a row is behind the reference: the interval, or where there is none the difference itself."""
     if row.difference is None:
-        return "(reference)"
+        return "(reference)" if row.seeds else ""
     told = f"{row.interval[0]:+.3f} to {row.interval[1]:+.3f}" if row.interval else f"{row.difference:+.3f}"
     return f"{told}, {row.differs}" if row.differs else told
 
@@ -269,7 +276,7 @@ def counter(console: Console, what: str) -> Iterator[Callable[[int], None]]:
 
 def print_json(facts: dict[str, Any]) -> None:
     """Print one JSON object, for programs."""
-    typer.echo(json.dumps(facts))
+    typer.echo(strict_json.dumps(facts))
 
 
 def columns(cells: Iterable[str]) -> str:

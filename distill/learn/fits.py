@@ -19,6 +19,8 @@ from distill.learn.metrics import main_metric, score
 from distill.learn.network import settings_for
 from distill.learn.objective import Objective, Scale, learner
 from distill.learn.recipes import Recipe
+from teacher.errors import UsageError
+from teacher.wording import counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
     from distill.data.table import Kind
     from teacher.inputs import Inputs
 
-FORMAT = 3  # of what a fit is; raise it when the same recipe comes to train otherwise
+LEAST_MOLECULES = 2  # that a network can be trained on: BatchNorm needs them
+FORMAT = 4  # of what a fit is; raise it when the same recipe comes to train otherwise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,11 +84,21 @@ class Batch:
             train: rows to learn from, if not the training part of the split.
             taught: by which teachers, if any.
             name: to be shown.
+
+        Raises:
+            UsageError: fewer than two labelled molecules are left to learn from.
         """
         dataset = self._reading.dataset
         inputs, readable = self._read(recipe, split)
         rows = split.train if train is None else train
         rows, valid = rows[readable[rows]], split.valid[readable[split.valid]]
+        labelled = int((~np.isnan(dataset.labels[rows])).any(axis=1).sum())
+        if labelled < LEAST_MOLECULES:
+            raise UsageError(
+                f"The {name or recipe.name} has {counted(labelled, 'labelled molecule')} to learn from, and needs "
+                f"{LEAST_MOLECULES}: add labelled molecules{'' if readable.all() else ' or annotations'}, or use fewer "
+                "folds (--folds 0 divides nothing)."
+            )
         columns = {"labels": dataset.labels, **_columns(taught)}
         named = {target: self._column(target, column) for target, column in columns.items()}
         scale = Scale.of(dataset.labels[rows], dataset.targets)
@@ -157,12 +170,17 @@ def _build(network: Any, scale: Scale, objective: Objective, widths: Mapping[str
 def _score(kind: Kind, truth: NDArray[Any], prediction: NDArray[Any]) -> float:
     """Return the main metric such that greater is better; where it says nothing, the likelihood decides.
 
-    A validation part with one class only has no ROC-AUC; the mean log-likelihood still tells epochs apart.
+    A validation part with one class only has no ROC-AUC; the mean log-likelihood still tells epochs apart. Of a single
+    label nothing does: many an epoch is right about one molecule by chance.
+
+    Returns:
+        The score; NaN where no target has two labels.
     """
     value = score(kind, truth, prediction)[main_metric(kind)]
     if kind == "regression":
         return -value
-    if not np.isnan(value):
+    known = ~np.isnan(truth)
+    if not np.isnan(value) or known.sum(axis=0).max(initial=0) < 2:
         return value
     signs = np.where(truth == 1, 1.0, -1.0)
-    return float(-np.nanmean(np.where(np.isnan(truth), np.nan, np.logaddexp(0, -signs * prediction))))
+    return float(-np.logaddexp(0, -signs * prediction)[known].mean())

@@ -42,7 +42,7 @@ def score(kind: Kind, truth: NDArray[Any], prediction: NDArray[Any]) -> dict[str
     scores = []
     for labels, guesses in zip(truth.T, prediction.T, strict=True):
         known = ~np.isnan(labels)
-        if _can_be_scored(kind, labels[known]):
+        if can_be_scored(kind, labels[known]):
             scores.append(_score_one(kind, labels[known], guesses[known]))
     names = _score_names(kind)
     means = np.mean(scores, axis=0).tolist() if scores else [float("nan")] * len(names)
@@ -50,12 +50,13 @@ def score(kind: Kind, truth: NDArray[Any], prediction: NDArray[Any]) -> dict[str
     return dict(zip(names, means, strict=True)) | counts
 
 
+def can_be_scored(kind: Kind, labels: NDArray[Any]) -> bool:
+    """Say whether predictions can be held against the known labels of a target: both classes, or two numbers."""
+    return len(np.unique(labels)) == 2 if kind == "classification" else len(labels) >= 2
+
+
 def _score_names(kind: Kind) -> tuple[str, ...]:
     return ("roc_auc", "average_precision") if kind == "classification" else ("rmse", "mae", "r2")
-
-
-def _can_be_scored(kind: Kind, labels: NDArray[Any]) -> bool:
-    return len(np.unique(labels)) == 2 if kind == "classification" else len(labels) >= 2
 
 
 def _score_one(kind: Kind, labels: NDArray[Any], guesses: NDArray[Any]) -> tuple[float, ...]:
@@ -63,6 +64,7 @@ def _score_one(kind: Kind, labels: NDArray[Any], guesses: NDArray[Any]) -> tuple
 
     if kind == "classification":
         return metrics.roc_auc_score(labels, guesses), metrics.average_precision_score(labels, guesses)
+    labels, guesses = labels.astype(np.float64), guesses.astype(np.float64)  # squares of float32 overflow early
     return (
         metrics.root_mean_squared_error(labels, guesses),
         metrics.mean_absolute_error(labels, guesses),

@@ -55,7 +55,8 @@ class Scale:
     Attributes:
         means, deviations: one of each target; 0 and 1 for classes.
         classes: whether each target is a class.
-        positive_weights: of each target, the number of negatives for one positive among the training labels.
+        positive_weights: of each target, the number of negatives for one positive among the training labels; 1 where
+            there is one class only.
     """
 
     means: tuple[float, ...]
@@ -65,18 +66,28 @@ class Scale:
 
     @classmethod
     def of(cls, labels: np.ndarray, targets: Sequence[Target]) -> Scale:
-        """Fit the units to the training labels (molecules, targets), NaN where missing."""
+        """Fit the units to the training labels (molecules, targets), NaN where missing.
+
+        A target without a label keeps its units: there is nothing to learn of it.
+        """
         import numpy as np
 
+        known = ~np.isnan(labels)
+        counts = np.maximum(known.sum(axis=0), 1)
+        values = np.where(known, labels, 0).astype(np.float64)  # squares of float32 overflow early
+        means = values.sum(axis=0) / counts
+        deviations = np.sqrt((np.where(known, values - means, 0) ** 2).sum(axis=0) / counts)
         classes = tuple(target.kind == "classification" for target in targets)
-        means, deviations = np.nanmean(labels, axis=0), np.nanstd(labels, axis=0)
         return cls(
             tuple(0.0 if is_class else float(mean) for is_class, mean in zip(classes, means, strict=True)),
             tuple(
                 1.0 if is_class else float(spread) or 1.0 for is_class, spread in zip(classes, deviations, strict=True)
             ),
             classes,
-            tuple(float((1 - mean) / mean) if is_class else 1.0 for is_class, mean in zip(classes, means, strict=True)),
+            tuple(
+                float((1 - mean) / mean) if is_class and 0 < mean < 1 else 1.0
+                for is_class, mean in zip(classes, means, strict=True)
+            ),
         )
 
 
@@ -152,6 +163,8 @@ def learner(network: Callable[[], nn.Module], scale: Scale, objective: Objective
 def whiten(representation: np.ndarray, train: np.ndarray) -> np.ndarray:
     """Turn a teacher's representation into at most `HIDDEN_WIDTH` uncorrelated columns of unit variance.
 
+    There is none where it says the same of all training molecules, or speaks of fewer than two.
+
     Args:
         representation: (molecules, width); rows that are NaN stay so.
         train: the rows that decide the directions.
@@ -161,6 +174,8 @@ def whiten(representation: np.ndarray, train: np.ndarray) -> np.ndarray:
 
     known = ~np.isnan(representation).any(axis=1)
     shown = representation[train[known[train]]]
+    if len(shown) < 2:
+        return np.empty((len(representation), 0), dtype=np.float32)
     analysis = PCA(min(HIDDEN_WIDTH, *shown.shape), whiten=True, random_state=0).fit(shown)
     variances = analysis.explained_variance_
     kept = variances > LEAST_VARIANCE * variances[0]

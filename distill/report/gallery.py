@@ -21,6 +21,7 @@ from typing import Any
 
 from cluster.record import Record
 from distill.report.sketch import sketch
+from teacher import strict_json
 from teacher.checks import claimed_groups
 from teacher.facts import Facts, facts_of, matches_of_groups, mentioned_groups
 from teacher.molecule import mol_of
@@ -112,7 +113,7 @@ def _piece(records: Sequence[Keyed], run: str, *, structured: bool) -> Gallery:
         claimed = claimed_groups(fields) if fields is not None else mentioned_groups(record.text)
         groups.update(claimed)
         entries.append(_entry(key, record, fields, claimed))
-    text = json.dumps(entries, ensure_ascii=False, separators=(",", ":"))
+    text = strict_json.dumps(entries, ensure_ascii=False, separators=(",", ":"))
     return Gallery(
         pieces=[base64.b64encode(zlib.compress(text.encode(), LEVEL)).decode()],
         scores=bytes(round(100 * record.grounding.score) for _, record in records),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import math
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from teacher import strict_json
 from teacher.wording import counted
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def data(value: Any) -> Markup:
     """Return JSON that may stand inside a `<script type="application/json">`, whatever the value says."""
     from markupsafe import Markup
 
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    text = strict_json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return Markup(text.replace("<", "\\u003c"))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, fields
@@ -15,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from teacher import strict_json
 from teacher.errors import GallonError, UsageError
 from teacher.models import TINY
 
@@ -90,7 +90,7 @@ def evaluate(
         "conditions": {name: asdict(values) for name, values in scores.items()},
     }
     if as_json:
-        typer.echo(json.dumps(result))
+        typer.echo(strict_json.dumps(result))
     else:
         Console().print(_table(scores, len(molecules)))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from teacher import catalog
+from teacher import catalog, strict_json
 from teacher.errors import UsageError
 from teacher.tiny import checkpoint, corpus, model, patches, readings, tokenizer
 from teacher.tiny.examples import IGNORED, Batch, Examples
@@ -311,7 +311,7 @@ def draw_losses(history: Sequence[dict[str, float]], folder: Path) -> None:
     """Write the losses of all steps to `losses.json`, and their running means as a curve to `losses.png`."""
     from matplotlib.figure import Figure
 
-    (folder / "losses.json").write_text(json.dumps(history) + "\n", encoding="utf-8")
+    (folder / "losses.json").write_text(strict_json.dumps(history) + "\n", encoding="utf-8")
     windows = [history[start : start + RECENT] for start in range(0, len(history), RECENT)]
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()

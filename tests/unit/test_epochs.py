@@ -1,0 +1,135 @@
+"""The training loop in this process: how molecules are dealt to steps, and which epoch is kept."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from rdkit import Chem
+from torch import nn
+
+from cluster.epochs import DivergenceError, Training, batches, deal, most_workers, steps
+from cluster.fitting import Group, part_of
+from cluster.training import Fit, Outcome, Schedule, read_outcome
+from distill.data.dataset import Target
+from distill.learn.objective import Objective, Scale, learner
+from distill.learn.recipes import RECIPES
+from teacher.graphs import Graphs
+from teacher.inputs import Inputs, Matrix, Paired
+from teacher.tiny import library
+
+FEATURES = 12
+
+
+def rmse(truth: np.ndarray, prediction: np.ndarray) -> float:
+    return -float(np.sqrt(np.mean((truth - prediction) ** 2)))
+
+
+def fit_of(molecules: int, batch_size: int | None, build: Callable[[], Any] = nn.Identity, **changes: Any) -> Fit:
+    schedule = Schedule(epochs=2, batch_size=batch_size)
+    given = {"train": np.arange(molecules), "valid": np.arange(molecules), "score": rmse, "schedule": schedule}
+    named = {"id": "fit", "name": "fit", "inputs": "inputs", "targets": {"labels": "labels"}}
+    return Fit(**{**named, "build": build, **given, **changes})
+
+
+def trained(fit: Fit, inputs: Inputs, labels: np.ndarray, folder: Path) -> Outcome:
+    alone = Group(0, 1, "cpu")
+    Training(fit, part_of([fit], {"inputs": inputs}, {"labels": labels}, alone), alone, folder).run()
+    return read_outcome(folder, fit.id)
+
+
+@pytest.mark.parametrize("batch_size", [3, 8, 32, 64, None])
+def test_no_worker_ever_has_fewer_than_two_molecules_and_none_is_dropped(batch_size: int | None) -> None:
+    for molecules in range(2, 200):
+        fit = fit_of(molecules, batch_size)
+        dealt = list(batches(fit, epoch=1))
+        assert sorted(np.concatenate([rows for rows, _ in dealt])) == list(range(molecules))
+        for workers in range(1, most_workers(fit) + 1):
+            fewest = min(np.bincount(shards % workers, minlength=workers).min() for _, shards in dealt)
+            assert fewest >= 2, (molecules, workers)
+
+
+def test_steps_are_close_to_the_batch_size() -> None:
+    assert [steps(fit_of(molecules, 64)) for molecules in (2, 64, 65, 95, 96, 129, 160)] == [1, 1, 1, 1, 2, 2, 3]
+    assert [len(rows) for rows, _ in batches(fit_of(129, 64), epoch=0)] == [64, 65]
+    assert [len(rows) for rows, _ in batches(fit_of(160, 64), epoch=0)] == [64, 64, 32]
+    assert max(len(rows) for rows, _ in batches(fit_of(10_000, None), epoch=0)) == 10_000
+
+
+def test_a_molecule_keeps_its_shard_in_every_epoch() -> None:
+    fit = fit_of(129, 64)
+    of_shard = dict(zip(*map(np.ndarray.tolist, deal(fit)), strict=True))
+    for epoch in range(3):
+        for rows, shards in batches(fit, epoch):
+            assert [of_shard[row] for row in rows.tolist()] == shards.tolist()
+
+
+@pytest.fixture(scope="module")
+def graphs() -> Graphs:
+    """Molecules, the smallest of which have one atom."""
+    nci = [mol for smiles in library.read(None)[:200] if (mol := Chem.MolFromSmiles(smiles))][:128]
+    return Graphs.of([Chem.MolFromSmiles("C"), *nci])
+
+
+@pytest.mark.parametrize("molecules", [2, 3, 65, 129])
+@pytest.mark.parametrize("name", [name for name in RECIPES if name != "lm-fine-tuned"])
+def test_every_network_is_trained_where_one_molecule_is_left_over(
+    name: str, molecules: int, graphs: Graphs, tmp_path: Path
+) -> None:
+    known = RECIPES[name]
+    vectors = Matrix(np.random.default_rng(0).normal(size=(len(graphs), FEATURES)).astype(np.float32))
+    inputs: Inputs = {"graphs": graphs, "graphs and embeddings": Paired(graphs, vectors)}.get(known.reads, vectors)
+    labels = np.arange(len(graphs), dtype=np.float32)[:, None]
+    settings = {**known.settings, **({} if known.reads == "graphs" else {"features": FEATURES})}
+    if "width" in settings:
+        settings["width"] = 8
+    network = functools.partial(known.build, 1, **settings)
+    build = functools.partial(learner, network, Scale.of(labels, [Target("size", "regression")]), Objective(), {})
+    outcome = trained(fit_of(molecules, known.schedule.batch_size and 64, build), inputs, labels, tmp_path)
+    assert outcome.epochs == 2
+    assert np.isfinite(outcome.prediction).all()
+
+
+class Scripted(nn.Module):
+    """Has a loss of its own for each epoch, of one step each."""
+
+    def __init__(self, losses: list[float]) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(1))
+        self._losses = iter(losses)
+
+    def forward(self, batch: torch.Tensor, _targets: dict[str, torch.Tensor]) -> dict[str, tuple]:
+        count = torch.tensor(float(len(batch)))
+        return {"task": (next(self._losses) * count + 0 * self.bias.sum(), count)}
+
+    def predict(self, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return batch, batch
+
+
+def scripted(losses: list[float], score: Callable[..., float]) -> Fit:
+    schedule = Schedule(epochs=len(losses), batch_size=None)
+    return fit_of(4, None, functools.partial(Scripted, losses), score=score, schedule=schedule)
+
+
+FOUR = np.arange(4, dtype=np.float32)[:, None]
+
+
+def test_where_there_is_no_score_the_loss_chooses_the_epoch(tmp_path: Path) -> None:
+    outcome = trained(scripted([3.0, 1.0, 2.0], lambda *_: math.nan), Matrix(FOUR), FOUR, tmp_path)
+    assert (outcome.best_epoch, outcome.score) == (2, pytest.approx(-1.0))
+
+
+def test_a_fit_that_diverges_keeps_its_best_epoch(tmp_path: Path) -> None:
+    outcome = trained(scripted([3.0, math.nan, 2.0], rmse), Matrix(FOUR), FOUR, tmp_path)
+    assert (outcome.best_epoch, len(outcome.history)) == (1, 1)
+
+
+def test_a_fit_that_never_was_finite_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DivergenceError, match="no finite number from its first epoch on"):
+        trained(scripted([math.inf, 1.0], rmse), Matrix(FOUR), FOUR, tmp_path)
