@@ -18,7 +18,7 @@ from cluster.training import Done, Trainers, fit_all
 from distill.data.reading import Reading
 from distill.data.splits import Split
 from distill.evaluate import baselines, predictions
-from distill.evaluate.methods import LISTENED, Method, method
+from distill.evaluate.methods import AS_RELEASED, LISTENED, Method, method
 from distill.learn.distillation import (
     GALLON_CLASSES,
     GALLON_NUMBERS,
@@ -29,7 +29,7 @@ from distill.learn.distillation import (
     taught_by,
 )
 from distill.learn.fits import NOTHING, Batch, Taught
-from distill.learn.lessons import Lesson, LessonPlan, with_transfer_set
+from distill.learn.lessons import Lesson, LessonPlan, logits, with_transfer_set
 from distill.learn.metrics import main_metric, score
 from distill.learn.recipes import Recipe, recipe
 from distill.learn.student import INPUTS
@@ -208,7 +208,7 @@ class _Stages:
         batch, named = Batch(reading), []
         for known in methods:
             for case in self._cases:
-                chosen = self._settings.recipe("student-gallon") if known.listens == "gallon" else students[case]
+                chosen = self._settings.recipe(AS_RELEASED) if known.listens == "gallon" else students[case]
                 rows = learnt_from(self._reading, case.split) if known.transfer else None
                 batch.add(chosen, case.split, case.seed, train=rows, taught=self._taught(known, case, lessons))
                 named.append((known, case, chosen.name.removeprefix("student-")))
@@ -302,7 +302,8 @@ class _Stages:
         weights = self._settings.weights_with_transfer_set if known.transfer else self._settings.weights
         if known.listens == "gallon":
             weights = GALLON_CLASSES if self._reading.dataset.kind == "classification" else GALLON_NUMBERS
-        return taught_by([lessons[name, case.seed] for name in known.hears], weights, case.split)
+        heard = [lessons[name, case.seed] for name in known.hears]
+        return taught_by(heard, weights, case.split, self._reading.dataset.kind)
 
     # What is judged
 
@@ -325,8 +326,6 @@ class _Stages:
 
 def _filled(prediction: NDArray[np.float32], labels: NDArray[np.float32], kind: Kind) -> NDArray[np.float32]:
     """Put what the training labels say where a teacher could not read a molecule: every row judges all of them."""
-    from scipy.special import logit
-
-    mean = np.nanmean(labels, axis=0)
-    guess = logit(mean) if kind == "classification" else mean
+    mean = np.asarray(np.nanmean(labels, axis=0, dtype=np.float64))
+    guess = logits(mean) if kind == "classification" else mean
     return np.where(np.isnan(prediction), guess, prediction).astype(np.float32)

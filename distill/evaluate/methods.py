@@ -21,6 +21,7 @@ LISTENED: dict[Listens, tuple[str, ...]] = {
     "gallon": ("gallon gnn", "gallon lm"),
 }
 REFERENCE = "student+both"  # the row that the others are compared with
+AS_RELEASED = "student-gallon"  # the recipe of GALLON's own row, whose settings stay
 EXTRA = frozenset({"chemprop", "lm-fine-tuned", "mmf", "e-llagnn"})  # rows that have to be asked for
 TRANSFERRING: dict[Listens, str] = {"gnn": "the graph teacher", "both": "both"}
 

@@ -14,7 +14,7 @@ from distill.data.reading import Reading
 from distill.data.splits import Split
 from distill.learn import saved
 from distill.learn.fits import Batch, Taught
-from distill.learn.lessons import Lesson
+from distill.learn.lessons import Lesson, logits
 from distill.learn.objective import whiten
 from distill.learn.recipes import Recipe, recipe
 from distill.learn.teach import Trained, judged
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cluster.training import Outcome
+    from distill.data.table import Kind
     from distill.learn.saved import Card
 
 
@@ -52,11 +53,11 @@ GALLON_CLASSES = Weights(soft_gnn=0.1, soft_lm=0.1, hidden_gnn=0.0, hidden_lm=0.
 GALLON_NUMBERS = Weights(soft_gnn=0.0, soft_lm=0.0, hidden_gnn=0.1, hidden_lm=0.1)
 
 
-def taught_by(lessons: Sequence[Lesson], weights: Weights, split: Split) -> Taught:
+def taught_by(lessons: Sequence[Lesson], weights: Weights, split: Split, kind: Kind) -> Taught:
     """Weigh what teachers say.
 
-    The predictions of several teachers of a role are averaged, as an ensemble; the representations of each are a term
-    of its own, and share the weight.
+    Several teachers of a role predict together, as `consensus`; the representations of each are a term of its own, and
+    share the weight.
     """
     soft: dict[str, tuple[NDArray[np.float32], float]] = {}
     hidden: dict[str, tuple[NDArray[np.float32], float]] = {}
@@ -66,11 +67,39 @@ def taught_by(lessons: Sequence[Lesson], weights: Weights, split: Split) -> Taug
     ):
         fitting = [lesson for lesson in lessons if recipe(lesson.teacher).role == role]
         if fitting and of_soft:
-            soft[role] = np.mean([lesson.prediction for lesson in fitting], axis=0), of_soft
+            soft[role] = consensus([lesson.prediction for lesson in fitting], kind), of_soft
         if of_hidden:
             for number, lesson in enumerate(fitting):
-                hidden[f"{role}{number}"] = whiten(lesson.representation, split.train), of_hidden / len(fitting)
+                white = whiten(lesson.representation, split.train)
+                if white.shape[1]:
+                    hidden[f"{role}{number}"] = white, of_hidden / len(fitting)
     return Taught(soft=soft, hidden=hidden, temperature=weights.temperature)
+
+
+def consensus(predictions: Sequence[NDArray[np.float32]], kind: Kind) -> NDArray[np.float32]:
+    """Return the mean of what teachers predict, for each molecule over those that predict it.
+
+    Of classes it is the mean of the probabilities: a mean of logits would let one teacher that is sure outvote all
+    that are not.
+
+    Args:
+        predictions: of each teacher, (molecules, targets), as in `Lesson`: logits of classes, or values; NaN where it
+            says nothing.
+        kind: of the targets.
+
+    Returns:
+        The same of all of them together, float32; NaN where nobody says anything.
+    """
+    from scipy.special import expit
+
+    if len(predictions) == 1:
+        return predictions[0]
+    said = np.stack(predictions).astype(np.float64)
+    spoke = ~np.isnan(said)
+    values = np.where(spoke, expit(said) if kind == "classification" else said, 0.0)
+    mean = np.full(said.shape[1:], np.nan)
+    np.divide(values.sum(axis=0), spoke.sum(axis=0), out=mean, where=spoke.any(axis=0))
+    return (logits(mean) if kind == "classification" else mean).astype(np.float32)
 
 
 def distil(
@@ -100,7 +129,7 @@ def distil(
         teachers: the teachers' cards.
         show: called with the progress.
     """
-    taught = taught_by(lessons, weights, split)
+    taught = taught_by(lessons, weights, split, reading.dataset.kind)
     batch = Batch(reading.transfer or reading)
     for candidate in students:
         batch.add(candidate, split, seed, train=learnt_from(reading, split), taught=taught)

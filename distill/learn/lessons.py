@@ -12,7 +12,7 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -41,7 +41,7 @@ class Lesson:
     Attributes:
         teacher: the name of its recipe.
         prediction: float32, (molecules, targets): logits of classes, values in the labels' units. NaN for molecules
-            that it cannot read.
+            that it cannot read, and for targets of which it has seen no label.
         representation: float32, (molecules, width); NaN likewise.
         fold: int64, one a molecule: the fold that its prediction was held out with, or -1 where the network that was
             trained on the whole training part predicted it.
@@ -89,12 +89,19 @@ class LessonPlan:
         """Put the outcomes of its fits together."""
         prediction, representation = whole.prediction.copy(), whole.representation.copy()
         fold = np.full(len(prediction), -1, dtype=np.int64)
+        readable = reading.readable_by(self.recipe)
+
+        def unlearnt(rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+            """Tell which targets have no label among the rows that a network has learnt from."""
+            return np.asarray(np.isnan(reading.dataset.labels[rows[readable[rows]]]).all(axis=0))
+
+        prediction[:, unlearnt(self.split.train)] = np.nan
         for number, (part, outcome) in enumerate(zip(self.parts, held_out, strict=True)):
             prediction[part] = outcome.prediction[part]
+            prediction[np.ix_(part, unlearnt(np.setdiff1d(self.split.train, part)))] = np.nan
             fold[part] = number
-        silent = ~reading.readable_by(self.recipe)
-        prediction[silent] = np.nan
-        representation[silent] = np.nan
+        prediction[~readable] = np.nan
+        representation[~readable] = np.nan
         return Lesson(teacher=self.recipe.name, prediction=prediction, representation=representation, fold=fold)
 
 
@@ -127,6 +134,15 @@ def with_transfer_set(lesson: Lesson, recipe: Recipe, weights: Path, reading: Re
         representation=np.concatenate([lesson.representation, representation]),
         fold=np.concatenate([lesson.fold, np.full(len(rows), -1)]),
     )
+
+
+def logits(probabilities: NDArray[Any]) -> NDArray[np.float64]:
+    """Return finite logits of probabilities; NaN stays."""
+    from scipy.special import logit
+
+    unsure = np.clip(probabilities.astype(np.float64), LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
+    finite: NDArray[np.float64] = logit(unsure)
+    return finite
 
 
 def write(lesson: Lesson, reading: Reading, split: Split, file: Path) -> None:
@@ -200,7 +216,6 @@ def _check_reading(folder: Path, card: Card, reading: Reading) -> None:
 def _read(folder: Path, dataset: Dataset, split: Split) -> tuple[Lesson, Card]:
     import pyarrow as pa
     import pyarrow.parquet as pq
-    from scipy.special import logit
 
     card = read_card(folder)
     if card.dataset["sha256"] != dataset.sha256:
@@ -216,9 +231,7 @@ def _read(folder: Path, dataset: Dataset, split: Split) -> tuple[Lesson, Card]:
         fold = table["fold"].to_numpy()
     except (OSError, KeyError, ValueError, pa.ArrowException) as error:
         raise UsageError(f"The lesson in {folder} is missing or damaged ({error}): run 'gallon teach' again.") from None
-    classes = dataset.kind == "classification"
-    sure = np.clip(shown.astype(np.float64), LEAST_PROBABILITY, 1 - LEAST_PROBABILITY) if classes else shown
-    prediction = logit(sure) if classes else sure
+    prediction = logits(shown) if dataset.kind == "classification" else shown
     lesson = Lesson(
         teacher=card.recipe, prediction=prediction.astype(np.float32), representation=representation, fold=fold
     )
