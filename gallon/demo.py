@@ -31,7 +31,7 @@ from gallon.show import (
     stderr,
 )
 
-DEMO_TEACHERS, DEMO_FOLDS = ("dmpnn", "lm"), 3
+DEMO_TEACHERS, DEMO_STUDENT, DEMO_FOLDS = ("dmpnn", "lm"), "student-fingerprint", 3
 
 
 @expanded
@@ -77,10 +77,11 @@ def demo(
         stop_if_interrupted(result)
         texts = annotations.fetch(opened, order.spec, dataset.keys)
         reading = Reading(dataset, texts, out / "reading", processes=os.cpu_count() or 1)
-        bench = Bench(reading=reading, folder=out, trainers=plan_trainers(session, None))
         parts = split(dataset, "random", seed=0)
-        teachers = run_teaching(bench, parts, DEMO_TEACHERS, seed=0, folds=DEMO_FOLDS, console=console)
-        student = run_distillation(bench, parts, None, students=["fingerprint"], seed=0, console=console)
+        bench = Bench(reading=reading, splits=[parts], folder=out, trainers=plan_trainers(session, None))
+        recipes = [bench.recipe(name) for name in DEMO_TEACHERS]
+        teachers = run_teaching(bench, recipes, seed=0, folds=DEMO_FOLDS, console=console)
+        student = run_distillation(bench, None, students=[bench.recipe(DEMO_STUDENT)], seed=0, console=console)
         others = resolve([f"{RDConfig.RDDataDir}/NCI/first_5K.smi"])
         with counter(console, "screening") as show:
             screened = score(others, student.path, scores, limit=limit, session=session, show=show)

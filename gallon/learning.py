@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +17,7 @@ from gallon.options import (
     Config,
     Data,
     DataOptions,
+    Folds,
     LearningOptions,
     Library,
     Limit,
@@ -26,12 +26,14 @@ from gallon.options import (
     SpecId,
     StoreOption,
     TransferOptions,
+    Tuning,
     expanded,
 )
 from gallon.show import (
     bar,
     counter,
     facts_of,
+    plain,
     print_json,
     print_standings,
     print_table,
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     from distill.data.reading import Reading
     from distill.data.splits import Split
     from distill.learn.distillation import Weights
+    from distill.learn.recipes import Recipe
     from distill.learn.teach import Trained
 
 
@@ -67,6 +70,8 @@ def teach(
             "annotations."
         ),
     ] = None,
+    folds: Folds = 5,
+    tuning: Tuning = None,
     learning: LearningOptions,
     spec_id: SpecId = None,
     store: StoreOption = DEFAULT_STORE,
@@ -85,10 +90,10 @@ def teach(
     console = stderr()
     reads_texts = not teacher or any(recipe(name).role == "lm" for name in teacher)
     texts_in = store if reads_texts else None
-    with _learning(data, labels, learning, console, where=texts_in, spec_id=spec_id) as bench:
+    with _learning(data, labels, learning, console, where=texts_in, spec_id=spec_id, tuning=tuning) as bench:
         names = teacher or ["dmpnn", *(["lm"] if bench.reading.annotations else [])]
-        parts = bench.split(labels, labels.seed)
-        trained = run_teaching(bench, parts, names, seed=labels.seed, folds=learning.folds, console=console)
+        teachers = [bench.recipe(name) for name in dict.fromkeys(names)]
+        trained = run_teaching(bench, teachers, seed=labels.seed, folds=folds, console=console)
     if as_json:
         print_json({"models": [facts_of(model) for model in trained]})
     else:
@@ -119,6 +124,7 @@ def distill(
     hidden_lm: Annotated[float, typer.Option(min=0, help="Weight of the language teachers' representations.")] = 0.1,
     temperature: Annotated[float, typer.Option(min=0.1, help="Of the teachers' class probabilities.")] = 1.0,
     transfer: TransferOptions,
+    tuning: Tuning = None,
     learning: LearningOptions,
     spec_id: SpecId = None,
     store: StoreOption = DEFAULT_STORE,
@@ -134,6 +140,7 @@ def distill(
     Example: `gallon distill solubility.csv --target logS --transfer library.smi`
     """
     from distill.learn.distillation import WITH_TRANSFER_SET, Weights
+    from distill.learn.student import INPUTS
 
     console = stderr()
     default = WITH_TRANSFER_SET if transfer.transfer else Weights()
@@ -143,16 +150,16 @@ def distill(
     )
     chosen = _descriptors(descriptors)
     texts_in = store if transfer.transfer else None
-    with _learning(data, labels, learning, console, where=texts_in, spec_id=spec_id, transfer=transfer) as bench:
-        parts = bench.split(labels, labels.seed)
+    with _learning(
+        data, labels, learning, console, where=texts_in, spec_id=spec_id, transfer=transfer, tuning=tuning
+    ) as bench:
+        students = [bench.recipe(f"student-{name}") for name in student or INPUTS]
         trained = run_distillation(
             bench,
-            parts,
             teacher,
-            students=student,
+            students=[replace(known, descriptors=chosen) for known in students],
             seed=labels.seed,
             weights=weights,
-            descriptors=chosen,
             console=console,
         )
     if as_json:
@@ -172,6 +179,7 @@ def evaluate(
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many, from --seed on.")] = 5,
     trials: Annotated[int, typer.Option(min=0, help="Optuna trials of every method; 0: its stated defaults.")] = 0,
+    folds: Folds = 5,
     transfer: TransferOptions,
     learning: LearningOptions,
     spec_id: SpecId = None,
@@ -187,7 +195,7 @@ def evaluate(
     Example: `gallon evaluate esol --data-root moleculenet --seeds 5`
     """
     from distill.evaluate import comparison, tuning
-    from distill.evaluate.methods import REFERENCE, defaults, method
+    from distill.evaluate.methods import AS_RELEASED, REFERENCE, defaults, method
     from distill.evaluate.provenance import provenance
     from distill.evaluate.report import write as write_report
     from distill.evaluate.standings import standings
@@ -196,26 +204,30 @@ def evaluate(
     chosen = [method(name) for name in methods.split(",")] if methods else []
     reads_texts = not chosen or any(known.needs_texts for known in chosen)
     texts_in = store if reads_texts else None
-    with _learning(data, labels, learning, console, where=texts_in, spec_id=spec_id, transfer=transfer) as bench:
+    with _learning(
+        data, labels, learning, console, where=texts_in, spec_id=spec_id, transfer=transfer, seeds=seeds
+    ) as bench:
         names = [known.name for known in chosen] or defaults(
             with_texts=bench.reading.annotations is not None, with_transfer_set=bench.reading.transfer is not None
         )
-        cases = [
-            comparison.Case(seed=seed, split=bench.split(labels, seed))
-            for seed in range(labels.seed, labels.seed + seeds)
-        ]
+        cases = [comparison.Case(seed=seed, split=split) for seed, split in enumerate(bench.splits, start=labels.seed)]
         settings = comparison.Settings(
-            methods=names, folds=learning.folds, folder=bench.folder, trainers=bench.trainers
+            methods=names,
+            folds=folds,
+            folder=bench.folder,
+            trainers=bench.trainers,
+            recipes={name: known for name, known in bench.recipes.items() if name != AS_RELEASED},
         )
         with bar(console, "fits") as show:
             if trials:
                 settings = tuning.tuned(bench.reading, cases[0], settings, trials, show)
             runs = comparison.compare(bench.reading, cases, settings, show)
     rows = standings(runs, bench.reading.dataset.kind, REFERENCE)
-    page = write_report(bench.folder, bench.reading, cases, runs, rows, trials=trials)
+    balance = learning.balance
+    page = write_report(bench.folder, bench.reading, cases, runs, rows, trials=trials, balance=balance)
     if as_json:
-        facts = provenance(bench.reading, cases, trials)
-        print_json({**facts, "rows": [asdict(row) for row in rows], "path": str(page)})
+        made_of = provenance(bench.reading, cases, trials, balance=balance)
+        print_json({**made_of, "rows": [asdict(row) for row in rows], "path": str(page)})
     else:
         print_standings(bench.reading, cases, rows, trials)
         typer.echo(f"\nWritten to {page}")
@@ -254,20 +266,28 @@ def screen(
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """What teachers and students are trained with: the dataset, where results go, and the workers."""
+    """What teachers and students are trained with.
+
+    Attributes:
+        reading: the dataset.
+        splits: one for each seed.
+        folder: where results go.
+        trainers: the workers.
+        recipes: what replaces the recipes of these names.
+    """
 
     reading: Reading
+    splits: Sequence[Split]
     folder: Path
     trainers: Trainers
+    recipes: Mapping[str, Recipe] = field(default_factory=dict)
 
-    def split(self, options: DataOptions, seed: int) -> Split:
-        """Divide the dataset."""
-        from distill.data.splits import check, split
+    def recipe(self, name: str) -> Recipe:
+        """Return a recipe as it is to be trained."""
+        from distill.learn.recipes import recipe
 
-        parts = split(self.reading.dataset, options.split, seed=seed, chirality=options.scaffold_chirality)  # type: ignore[arg-type]
-        for warning in dict.fromkeys(check(parts, self.reading.dataset)):
-            sys.stderr.write(f"{warning}\n")
-        return parts
+        known = recipe(name)
+        return self.recipes.get(name, known)
 
 
 @contextmanager
@@ -280,10 +300,13 @@ def _learning(
     where: str | None = None,
     spec_id: str | None = None,
     transfer: TransferOptions | None = None,
+    tuning: Path | None = None,
+    seeds: int = 1,
 ) -> Iterator[Bench]:
-    """Read the data, and the transfer set if there is one, fetch annotations if a store is given, and connect to Ray.
+    """Read and divide the data, and read the transfer set if there is one; then connect to Ray.
 
-    Where nothing reads texts none is given, so that nobody has to choose a spec, or to reach a store, for nothing.
+    What is wrong with the data or the options is told before a cluster starts. Where nothing reads texts no store is
+    given, so that nobody has to choose a spec, or to reach a store, for nothing.
     """
     from cluster.library import resolve
     from cluster.ray_session import ray_session
@@ -300,6 +323,8 @@ def _learning(
         data_root=labels.data_root or DATA_ROOT,
     )
     folder = learning.out or Path("gallon-models") / dataset.name
+    splits = _splits(dataset, labels, seeds)
+    recipes = _recipes(dataset, splits[0], tuning, balance=learning.balance)
 
     def read(dataset: Dataset, wider: Reading | None = None) -> Reading:
         annotations = _annotations(where, spec_id, dataset.keys) if where else None
@@ -307,24 +332,58 @@ def _learning(
 
     wider = None
     if transfer and transfer.transfer:
-        wider = read(with_transfer_set(dataset, resolve(transfer.transfer), transfer.transfer_rows))
+        wider = read(with_transfer_set(dataset, resolve(transfer.transfer), transfer.transfer_rows, labels.seed))
     reading = read(dataset, wider)
     console.print(_told(reading))
     with ray_session(learning.ray) as session:
-        yield Bench(reading=reading, folder=folder, trainers=plan_trainers(session, learning.workers))
+        trainers = plan_trainers(session, learning.workers)
+        yield Bench(reading=reading, splits=splits, folder=folder, trainers=trainers, recipes=recipes)
 
 
-def run_teaching(
-    bench: Bench, split: Split, names: Sequence[str], *, seed: int, folds: int, console: Console
-) -> list[Trained]:
+def _splits(dataset: Dataset, options: DataOptions, seeds: int) -> list[Split]:
+    """Divide the dataset under so many seeds, and say what cannot be judged."""
+    from distill.data.splits import split
+    from distill.learn.labels import check
+
+    splits = [
+        split(dataset, options.split, seed=seed, chirality=options.scaffold_chirality)  # type: ignore[arg-type]
+        for seed in range(options.seed, options.seed + seeds)
+    ]
+    _warn([warning for parts in splits for warning in check(parts, dataset)])
+    return splits
+
+
+def _recipes(dataset: Dataset, split: Split, tuning: Path | None, *, balance: bool) -> dict[str, Recipe]:
+    """Return the recipes that are not to be trained as they are stated."""
+    from distill.evaluate.tuning import found_in
+    from distill.learn.recipes import RECIPES
+
+    recipes: dict[str, Recipe] = {}
+    if tuning:
+        recipes, said = found_in(tuning, dataset, split)
+        _warn(said)
+    if balance:
+        if dataset.kind != "classification":
+            raise UsageError(f"--balance weighs classes, and the labels of {dataset.name} are numbers: leave it out.")
+        recipes = {name: replace(recipes.get(name, known), balance=True) for name, known in RECIPES.items()}
+    return recipes
+
+
+def _warn(sentences: Sequence[str]) -> None:
+    """Tell people, each thing once; while Ray is connected, standard error would go to its log."""
+    for sentence in dict.fromkeys(sentences):
+        typer.echo(plain(sentence), err=True)
+
+
+def run_teaching(bench: Bench, teachers: Sequence[Recipe], *, seed: int, folds: int, console: Console) -> list[Trained]:
     """Train teachers, with a bar on a terminal."""
     from distill.learn.teach import teach as train
 
     with bar(console, "teachers") as show:
         return train(
             bench.reading,
-            split,
-            names,
+            bench.splits[0],
+            teachers,
             seed=seed,
             folds=folds,
             folder=bench.folder,
@@ -335,27 +394,24 @@ def run_teaching(
 
 def run_distillation(
     bench: Bench,
-    split: Split,
     teachers: Sequence[Path] | None,
     *,
-    students: Sequence[str] | None,
+    students: Sequence[Recipe],
     seed: int,
     console: Console,
     weights: Weights | None = None,
-    descriptors: DescriptorSet = "lean",
 ) -> Trained:
     """Distil a student from teachers, or from those that were left in the folder, with a bar on a terminal."""
     from distill.learn import distillation, lessons
-    from distill.learn.recipes import recipe
-    from distill.learn.student import INPUTS
 
+    split = bench.splits[0]
     heard = lessons.read_all(teachers or lessons.find(bench.folder), bench.reading, split)
     with bar(console, "students") as show:
         return distillation.distil(
             bench.reading,
             split,
             [lesson for lesson, _ in heard],
-            students=[replace(recipe(f"student-{name}"), descriptors=descriptors) for name in students or INPUTS],
+            students=students,
             weights=weights or distillation.Weights(),
             seed=seed,
             folder=bench.folder,

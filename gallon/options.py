@@ -39,6 +39,11 @@ SpecId = Annotated[
 RayAddress = Annotated[
     str | None, typer.Option("--ray", help="A Ray cluster's address; default: RAY_ADDRESS, or a local one.")
 ]
+Folds = Annotated[int, typer.Option(min=0, help="Folds that training molecules are predicted out of; 0: none.")]
+Tuning = Annotated[
+    Path | None,
+    typer.Option("--tuning", help="Take the settings that `gallon evaluate --trials` found, out of its tuning.json."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of the output.")]
 
 
@@ -114,8 +119,11 @@ class LearningOptions:
 
     out: Annotated[Path | None, typer.Option(help="Folder of the results; default: gallon-models/DATA.")] = None
     workers: Annotated[int | None, typer.Option(min=1, help="Training workers; default: one a GPU or core.")] = None
-    folds: Annotated[int, typer.Option(min=0, help="Folds that training molecules are predicted out of; 0: none.")] = 5
     encoder: Annotated[str, typer.Option(help="Text encoder: 'minilm', a Hugging Face id, or a folder.")] = "minilm"
+    balance: Annotated[
+        bool,
+        typer.Option("--balance", help="Let both classes weigh the same in the loss of networks."),
+    ] = False
     ray: RayAddress = None
 
 
@@ -127,7 +135,12 @@ class TransferOptions:
         list[str] | None,
         typer.Option(help="A library without labels: students also learn what teachers say of its molecules."),
     ] = None
-    transfer_rows: Annotated[int, typer.Option(min=1, help="Molecules to take of it, from its beginning.")] = 5_000
+    transfer_rows: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Molecules to take of it, at random (--seed); all of it is read, about 10 s a million rows."
+        ),
+    ] = 5_000
 
 
 def expanded(command: Callable[..., None]) -> Callable[..., None]:

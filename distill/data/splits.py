@@ -113,32 +113,6 @@ def split(dataset: Dataset, kind: SplitKind = "scaffold", *, seed: int = 0, chir
     )
 
 
-def check(split: Split, dataset: Dataset) -> list[str]:
-    """Say which targets can be learned but not judged by a split.
-
-    Returns:
-        One sentence for each target that validation or test cannot score: no labels, or one class only.
-
-    Raises:
-        UsageError: the training part has no labels of a target, or only one class of it.
-    """
-    warnings = []
-    for column, target in enumerate(dataset.targets):
-        for name in PARTS:
-            labels = dataset.labels[getattr(split, name), column]
-            values = np.unique(labels[~np.isnan(labels)])
-            if len(values) >= (2 if target.kind == "classification" else 1):
-                continue
-            has = f"only the class {values[0]:g}" if len(values) else "no labels"
-            if name == "train":
-                raise UsageError(
-                    f"The training part of the {split.kind} split of {dataset.name} has {has} of '{target.name}'; "
-                    "use another kind of split, or leave the target out."
-                )
-            warnings.append(f"The {name} part has {has} of '{target.name}', so it cannot be scored there.")
-    return warnings
-
-
 def folds(train: NDArray[np.int64], labels: NDArray[np.float32], k: int, seed: int = 0) -> list[NDArray[np.int64]]:
     """Divide the training part into k parts, each to be held out once.
 
@@ -159,8 +133,8 @@ def folds(train: NDArray[np.int64], labels: NDArray[np.float32], k: int, seed: i
     """
     if k < 2 or len(train) < k:
         raise UsageError(
-            f"{counted(len(train), 'training molecule')} cannot be divided into {counted(k, 'fold')}; "
-            f"choose 2 to {len(train)}."
+            f"{counted(len(train), 'training molecule')} cannot be divided into {counted(k, 'fold')}; choose from 2 "
+            "to as many as there are molecules, or --folds 0, which divides nothing."
         )
     order = np.random.default_rng(seed).permutation(np.sort(train))
     if labels.shape[1] == 1 and set(np.unique(labels[~np.isnan(labels)])) == {0.0, 1.0}:

@@ -28,22 +28,24 @@ PACKAGES = (
 )
 
 
-def provenance(reading: Reading, cases: Sequence[Case], trials: int) -> dict[str, Any]:
+def provenance(reading: Reading, cases: Sequence[Case], trials: int, *, balance: bool = False) -> dict[str, Any]:
     """Return what a comparison was made of and with, fit for JSON.
 
     Args:
         reading: the dataset.
         cases: seeds and splits.
         trials: that each method was tuned with.
+        balance: whether both classes weigh the same in the networks' loss.
 
     Returns:
-        `written` (UTC), `trials`, `dataset` (name, hash, targets, and what was left out of it), `annotations` (None
-        without any), `transfer` (how many molecules without labels; empty without any), `splits` (as `splits`),
-        `versions` and `machine`.
+        `written` (UTC), `trials`, `balance`, `dataset` (name, hash, targets, and what was left out of it),
+        `annotations` (None without any), `transfer` (how many molecules without labels; empty without any), `splits`
+        (as `splits`), `versions` and `machine`.
     """
     return {
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
         "trials": trials,
+        "balance": balance,
         "dataset": _dataset(reading.dataset),
         "annotations": _annotations(reading),
         "transfer": reading.describe_transfer(),

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from distill.evaluate.methods import METHODS
 from distill.evaluate.page import page
 from distill.evaluate.provenance import provenance
 from distill.evaluate.standings import Standing
+from teacher import strict_json
 
 PAGE = "comparison.html"
 COLUMNS = ("method", "metric", "mean", "std", "seeds", "valid", "seconds", "difference")
@@ -29,6 +29,7 @@ def write(
     rows: Sequence[Standing],
     *,
     trials: int,
+    balance: bool = False,
 ) -> Path:
     """Write `table.json`, `table.csv` and `comparison.html`, and return the path of the page.
 
@@ -39,11 +40,12 @@ def write(
         runs: of all methods and seeds.
         rows: what `distill.evaluate.standings.standings` made of the runs.
         trials: that each method was tuned with.
+        balance: whether both classes weigh the same in the networks' loss.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    made_of = provenance(reading, cases, trials)
+    made_of = provenance(reading, cases, trials, balance=balance)
     facts = {**made_of, "rows": [_row(row) for row in rows], "runs": [_run(run) for run in runs]}
-    text = json.dumps(_finite(facts), indent=2, ensure_ascii=False, allow_nan=False)
+    text = strict_json.dumps(facts, indent=2, ensure_ascii=False)
     (folder / "table.json").write_text(text + "\n", encoding="utf-8")
     _write_csv(folder / "table.csv", rows)
     path = folder / PAGE
@@ -66,15 +68,6 @@ def _run(run: Run) -> dict[str, Any]:
     }
 
 
-def _finite(facts: Any) -> Any:
-    """Put None in the place of NaN, which JSON does not know."""
-    if isinstance(facts, Mapping):
-        return {name: _finite(value) for name, value in facts.items()}
-    if isinstance(facts, list | tuple):
-        return [_finite(value) for value in facts]
-    return None if isinstance(facts, float) and not math.isfinite(facts) else facts
-
-
 def _write_csv(path: Path, rows: Sequence[Standing]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
@@ -82,4 +75,5 @@ def _write_csv(path: Path, rows: Sequence[Standing]) -> None:
         for row in rows:
             chosen = " ".join(f"{name} x{times}" for name, times in row.chosen.items())
             facts = [getattr(row, column) for column in COLUMNS]
-            writer.writerow([*facts, *(row.interval or (None, None)), row.differs, chosen])
+            known = [None if isinstance(fact, float) and math.isnan(fact) else fact for fact in facts]
+            writer.writerow([*known, *(row.interval or (None, None)), row.differs, chosen])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan, nan
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Literal
 
@@ -24,9 +25,10 @@ class Standing:
 
     Attributes:
         method, metric: what was measured of what.
-        mean, std: over the seeds, on the test part; the sample standard deviation, 0 for one seed.
-        seeds: how many.
-        valid: mean on the validation part.
+        mean, std: over the seeds whose test part can be scored; the sample standard deviation, 0 for one seed. The mean
+            is NaN where there is none.
+        seeds: how many those are.
+        valid: mean over the seeds whose validation part can be scored; NaN where there is none.
         chosen: what was chosen on the validation part, and under how many seeds.
         seconds: mean of a fit; None where it was not taken.
         difference: mean of reference minus method, over the seeds that both have; in the direction in which the
@@ -73,22 +75,26 @@ def standings(runs: Sequence[Run], kind: Kind, reference: str | None = None) -> 
 
 def _standing(runs: Sequence[Run], kind: Kind, against: Sequence[Run] | None) -> Standing:
     metric = main_metric(kind)
-    values = [run.test[metric] for run in runs]
+    values = [run.test[metric] for run in runs if not isnan(run.test[metric])]
     seconds = [run.seconds for run in runs if run.seconds is not None]
     choices = [run.chosen for run in runs if run.chosen is not None]
     difference, interval = _paired(runs, against, kind) if against else (None, None)
     return Standing(
         method=runs[0].method,
         metric=metric,
-        mean=fmean(values),
+        mean=_mean(values),
         std=stdev(values) if len(values) > 1 else 0.0,
         seeds=len(values),
-        valid=fmean(run.valid for run in runs),
+        valid=_mean([run.valid for run in runs if not isnan(run.valid)]),
         chosen={choice: choices.count(choice) for choice in dict.fromkeys(choices)},
         seconds=fmean(seconds) if seconds else None,
         difference=difference,
         interval=interval,
     )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return fmean(values) if values else nan
 
 
 def _paired(runs: Sequence[Run], against: Sequence[Run], kind: Kind) -> tuple[float | None, tuple[float, float] | None]:
@@ -98,6 +104,7 @@ def _paired(runs: Sequence[Run], against: Sequence[Run], kind: Kind) -> tuple[fl
     metric, sign = main_metric(kind), 1 if kind == "classification" else -1
     of_reference = {run.seed: run.test[metric] for run in against}
     gains = [sign * (of_reference[run.seed] - run.test[metric]) for run in runs if run.seed in of_reference]
+    gains = [gain for gain in gains if not isnan(gain)]
     if not gains:
         return None, None
     mean = fmean(gains)

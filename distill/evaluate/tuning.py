@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cluster.training import Done, fit_all
@@ -26,10 +27,14 @@ from distill.evaluate.predictions import Kept
 from distill.evaluate.search import AT_A_TIME, Candidate, Found, Search, search
 from distill.learn.fits import FORMAT, Batch
 from distill.learn.metrics import main_metric, score
-from distill.learn.recipes import Recipe, recipe
+from distill.learn.recipes import RECIPES, Recipe, recipe
 from distill.learn.student import INPUTS
+from teacher import strict_json
+from teacher.errors import UsageError
 
 if TYPE_CHECKING:
+    from distill.data.dataset import Dataset
+    from distill.data.splits import Split
     from distill.learn.recipes import Role
 
 FILE = "tuning.json"
@@ -64,6 +69,57 @@ def tuned(reading: Reading, case: Case, settings: Settings, trials: int, show: S
         tuned={**settings.tuned, **bench.best(baselines, bench.judge_baselines)},
         recipes={**settings.recipes, **bench.best(recipes, bench.judge_recipes)},
     )
+
+
+def found_in(file: Path, dataset: Dataset, split: Split) -> tuple[dict[str, Recipe], list[str]]:
+    """Return the recipes that a `tuning.json` has settings for, with these, by name.
+
+    Of several searches for one recipe that counts which was made for this dataset and split, or else comes closest; of
+    equals the one with the most trials.
+
+    Returns:
+        The recipes, and a sentence for each way in which the searches were made for something else.
+
+    Raises:
+        UsageError: the file cannot be read, or holds settings of no network.
+    """
+    if not file.is_file():
+        raise UsageError(f"--tuning {file}: there is no such file; 'gallon evaluate --trials' leaves a {FILE}.")
+    best: dict[str, tuple[tuple[bool, bool, int], Mapping[str, Any]]] = {}
+    try:
+        for entry in _entries(file).values():
+            rank = (entry["dataset"] == dataset.sha256, entry["split"] == split.sha256, entry["trials"])
+            if entry["method"] in RECIPES and (entry["method"] not in best or rank >= best[entry["method"]][0]):
+                best[entry["method"]] = rank, entry
+        searches = {name: _of_recipe(recipe(name), seed=0) for name in best}
+        recipes = {name: searches[name].candidate(_found(entry)) for name, (_, entry) in best.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = str(error).split("\n", maxsplit=1)[0]
+        raise UsageError(
+            f"{file} holds no settings of this version of gallon ({reason}): name the tuning.json that "
+            "'gallon evaluate --trials' leaves."
+        ) from None
+    if not recipes:
+        raise UsageError(f"{file} holds settings of no network: give 'gallon evaluate --trials' networks to tune.")
+    ranks = [rank for rank, _ in best.values()]
+    said = []
+    if not all(of_dataset for of_dataset, _, _ in ranks):
+        said.append(f"Settings in {file} were found with other molecules or labels than those of {dataset.name}.")
+    if not all(of_split for of_dataset, of_split, _ in ranks if of_dataset):
+        said.append(
+            f"Settings in {file} were found under another split: molecules of this test part may have chosen them."
+        )
+    return recipes, said
+
+
+def _entries(file: Path) -> dict[str, dict[str, Any]]:
+    """Return what a `tuning.json` holds, search by search; nothing where there is no such file."""
+    entries: dict[str, dict[str, Any]] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return entries
+
+
+def _found(entry: Mapping[str, Any]) -> Found:
+    return Found(**{field.name: entry[field.name] for field in fields(Found)})
 
 
 def _recipes(settings: Settings) -> list[str]:
@@ -105,8 +161,8 @@ class _Bench:
 
     def best(self, searches: Sequence[Search[Candidate]], judge: Judge[Candidate]) -> dict[str, Candidate]:
         """Return the best candidate of each search, after those searches that have no result yet."""
-        found = self._read()
         keys = {one.name: self._key(one) for one in searches}
+        found = self._read(keys.values())
         if new := [one for one in searches if keys[one.name] not in found]:
             search(new, self.trials, self._counted(judge, len(new) * self.trials))
             found |= {keys[one.name]: one.found for one in new}
@@ -154,17 +210,19 @@ class _Bench:
 
     # What was found
 
-    def _read(self) -> dict[str, Found]:
-        file = self.settings.folder / FILE
-        kept = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-        return {key: Found(**found) for key, found in kept.items()}
+    def _read(self, keys: Iterable[str]) -> dict[str, Found]:
+        """Return what searches of these keys have found before."""
+        kept = _entries(self.settings.folder / FILE)
+        return {key: _found(kept[key]) for key in keys if key in kept}
 
     def _write(self, found: Mapping[str, Found]) -> None:
         self.settings.folder.mkdir(parents=True, exist_ok=True)
         file = self.settings.folder / FILE
         aside = file.with_suffix(".new")
-        kept = {key: asdict(one) for key, one in found.items()}
-        aside.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
+        of_here = {"dataset": self.reading.dataset.sha256, "split": self.case.split.sha256}
+        others = {key: one for key, one in _entries(file).items() if key not in found}
+        kept = {**others, **{key: {**asdict(one), **of_here} for key, one in found.items()}}
+        aside.write_text(strict_json.dumps(kept, indent=2) + "\n", encoding="utf-8")
         aside.rename(file)
 
     def _key(self, one: Search[Any]) -> str:

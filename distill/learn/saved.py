@@ -18,6 +18,7 @@ from distill.data.dataset import Target
 from distill.data.features import DESCRIPTOR_SETS, DescriptorSet, Scaler
 from distill.learn.network import Network
 from distill.learn.recipes import recipe
+from teacher import strict_json
 from teacher.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class Card:
 
     Attributes:
         recipe, settings: name of the recipe, and the settings of its network.
+        schedule: how long and how fast it was trained.
+        balance: whether both classes weighed the same.
         descriptors: that it reads beside a fingerprint.
         targets: what it predicts.
         dataset: name and sha256 of what it learnt from.
@@ -50,7 +53,7 @@ class Card:
         teachers: of a student, the cards of its teachers.
         transfer: of a student, how many molecules without labels it also learnt of, and the sha256 of the dataset with
             them behind it; empty without.
-        metrics: of each part of the split.
+        metrics: of each part of the split; None where a part cannot be scored.
         best_epoch, epochs, seconds: of the training.
         history: of each epoch the terms of the loss, the loss, and the validation score.
         versions: of the software that made it.
@@ -63,11 +66,13 @@ class Card:
     dataset: Mapping[str, str]
     split: Mapping[str, str]
     seed: int
+    schedule: Mapping[str, Any] = field(default_factory=dict)
+    balance: bool = False
     spec: str | None = None
     encoder: str | None = None
     teachers: Sequence[Mapping[str, Any]] = ()
     transfer: Mapping[str, Any] = field(default_factory=dict)
-    metrics: Mapping[str, Mapping[str, float]] = field(default_factory=lambda: MappingProxyType({}))
+    metrics: Mapping[str, Mapping[str, float | None]] = field(default_factory=lambda: MappingProxyType({}))
     best_epoch: int = 0
     epochs: int = 0
     seconds: float = 0.0
@@ -94,6 +99,8 @@ def save(
     card = Card(
         recipe=recipe.name,
         settings=dict(recipe.settings),
+        schedule=asdict(recipe.schedule),
+        balance=recipe.balance,
         descriptors=recipe.descriptors,
         targets=dataset.targets,
         dataset={"name": dataset.name, "sha256": dataset.sha256},
@@ -115,7 +122,8 @@ def save(
     shutil.copyfile(outcome.weights, aside / WEIGHTS)
     if recipe.reads == "fingerprint":
         save_file(reading.scaler(recipe.descriptors, split).arrays(), aside / "scaler.safetensors")
-    (aside / "card.json").write_text(json.dumps({"format": FORMAT, **asdict(card)}, indent=2) + "\n", encoding="utf-8")
+    written = strict_json.dumps({"format": FORMAT, **asdict(card)}, indent=2)
+    (aside / "card.json").write_text(written + "\n", encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
     aside.rename(folder)
     return card

@@ -16,7 +16,7 @@ from distill.learn import lessons, saved
 from distill.learn.fits import Batch
 from distill.learn.lessons import Lesson, LessonPlan
 from distill.learn.metrics import score
-from distill.learn.recipes import Recipe, recipe
+from distill.learn.recipes import Recipe
 from teacher.errors import UsageError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Trained:
 def teach(
     reading: Reading,
     split: Split,
-    teachers: Sequence[str],
+    teachers: Sequence[Recipe],
     *,
     seed: int,
     folds: int,
@@ -52,7 +52,7 @@ def teach(
     Args:
         reading: the dataset.
         split: its parts.
-        teachers: names of recipes.
+        teachers: their recipes.
         seed: of the training and of the folds.
         folds: that training molecules are predicted out of; 0 lets teachers predict what they have learnt from.
         folder: results lie in `folder/NAME`, fits in `folder/fits`; the same call goes on where it was stopped.
@@ -60,10 +60,13 @@ def teach(
         show: called with the progress.
 
     Raises:
-        UsageError: a name is no teacher, or there are fewer molecules than folds.
+        UsageError: a recipe is a student's, or there are fewer molecules than folds.
         TrainingError: the workers kept dying.
     """
-    plans = [LessonPlan.of(_teacher(name), reading, split, seed, folds) for name in dict.fromkeys(teachers)]
+    for known in teachers:
+        if known.role == "student":
+            raise UsageError(f"'{known.name}' is a student, not a teacher.")
+    plans = [LessonPlan.of(known, reading, split, seed, folds) for known in teachers]
     taught = learn(plans, reading, folder / "fits", trainers, show)
     return [_save(lesson, whole, plan, reading, folder) for plan, (lesson, whole) in zip(plans, taught, strict=True)]
 
@@ -93,13 +96,6 @@ def judged(reading: Reading, split: Split, prediction: NDArray[np.float32]) -> d
     parts = {name: getattr(split, name)[known[getattr(split, name)]] for name in PARTS}
     dataset = reading.dataset
     return {name: score(dataset.kind, dataset.labels[rows], prediction[rows]) for name, rows in parts.items()}
-
-
-def _teacher(name: str) -> Recipe:
-    found = recipe(name)
-    if found.role == "student":
-        raise UsageError(f"'{name}' is a student, not a teacher.")
-    return found
 
 
 def _save(lesson: Lesson, whole: Outcome, plan: LessonPlan, reading: Reading, folder: Path) -> Trained:

@@ -79,7 +79,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def taught(ray_here: RaySession, reading: Reading, parts: Split, folder: Path) -> list[Trained]:
-    return teach(reading, parts, ["gin", "lm"], seed=0, folds=2, folder=folder, trainers=Trainers(workers=2))
+    return teach(
+        reading, parts, [recipe("gin"), recipe("lm")], seed=0, folds=2, folder=folder, trainers=Trainers(workers=2)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -218,7 +220,7 @@ def test_teachers_speak_of_the_transfer_set_as_they_predict_it(
     assert with_library.transfer is not None
     (graph, _), (language, _) = lessons.read_all(lessons.find(folder), with_library, parts)
     (alone, _), _ = lessons.read_all(lessons.find(folder), reading, parts)
-    assert np.array_equal(graph.prediction[:MOLECULES], alone.prediction)
+    assert np.allclose(graph.prediction[:MOLECULES], alone.prediction)
     predicted = Model(folder / "gin").predict(with_library.transfer.dataset.mols()[MOLECULES:])
     assert np.allclose(graph.prediction[MOLECULES:], predicted, atol=1e-4)
     assert graph.representation.shape[0] == MOLECULES + OTHERS and np.isfinite(graph.representation).all()
@@ -229,7 +231,7 @@ def test_teachers_speak_of_the_transfer_set_as_they_predict_it(
 def test_a_teacher_of_graph_and_text_teaches_those_that_it_can_read(
     ray_here: RaySession, reading: Reading, parts: Split, tmp_path: Path
 ) -> None:
-    (trained,) = teach(reading, parts, ["mmf"], seed=0, folds=2, folder=tmp_path, trainers=Trainers(workers=2))
+    (trained,) = teach(reading, parts, [recipe("mmf")], seed=0, folds=2, folder=tmp_path, trainers=Trainers(workers=2))
     ((lesson, card),) = lessons.read_all([trained.path], reading, parts)
     assert np.isnan(lesson.prediction[:, 0]).tolist() == [place < UNREAD for place in range(MOLECULES)]
     assert (card.spec, card.encoder) == ("spec", "minilm") and np.isfinite(card.metrics["test"]["rmse"])
@@ -252,7 +254,9 @@ def test_a_teacher_of_graph_and_text_teaches_those_that_it_can_read(
 def test_a_teacher_that_borrows_texts_also_speaks_of_molecules_without(
     ray_here: RaySession, reading: Reading, with_library: Reading, parts: Split, tmp_path: Path
 ) -> None:
-    (trained,) = teach(reading, parts, ["e-llagnn"], seed=0, folds=2, folder=tmp_path, trainers=Trainers(workers=2))
+    (trained,) = teach(
+        reading, parts, [recipe("e-llagnn")], seed=0, folds=2, folder=tmp_path, trainers=Trainers(workers=2)
+    )
     ((lesson, card),) = lessons.read_all([trained.path], with_library, parts)
     assert len(lesson.prediction) == MOLECULES + OTHERS and np.isfinite(lesson.prediction).all()
     assert card.spec == "spec" and np.isfinite(card.metrics["test"]["rmse"])

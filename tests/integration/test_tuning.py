@@ -17,7 +17,7 @@ from distill.data.dataset import read
 from distill.data.reading import Reading
 from distill.data.splits import split
 from distill.evaluate.comparison import Case, Settings
-from distill.evaluate.tuning import FILE, tuned
+from distill.evaluate.tuning import FILE, found_in, tuned
 from distill.learn.recipes import recipe
 from distill.learn.student import INPUTS
 
@@ -70,6 +70,12 @@ def test_every_method_has_its_trials_and_none_is_done_twice(tmp_path: Path, read
     assert len(list((tmp_path / "fits").glob("*/outcome.json"))) == TRIALS * 4
     assert len(list((tmp_path / "baselines").iterdir())) == TRIALS
     assert all(done.done <= done.all for done in shown)
+
+    recipes, said = found_in(tmp_path / FILE, reading.dataset, case.split)
+    assert said == []
+    assert {name: known.settings for name, known in recipes.items()} == {
+        name: known.settings for name, known in first.recipes.items()
+    }
 
     before = written(tmp_path)
     assert tuned(reading, case, settings_in(tmp_path), TRIALS) == first

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from distill.data.dataset import Dataset, read
-from distill.data.splits import KINDS, SplitKind, check, folds, split
+from distill.data.splits import KINDS, SplitKind, folds, split
 from teacher.errors import UsageError
 
 SIZES = range(3, 13)
@@ -98,18 +98,6 @@ def test_what_cannot_be_split_is_told(tmp_path: Path, rings: Dataset):
         split(rings, "column")
     with pytest.raises(UsageError, match="no split 'time'"):
         split(rings, "time")  # type: ignore[arg-type]
-
-
-def test_one_class_is_an_error_in_training_and_a_warning_elsewhere(tmp_path: Path):
-    header = "smiles,y,part"
-    rows = ["C,1,train", "CC,0,train", "CCC,1,valid", "CCCC,,test"]
-    dataset = dataset_of(tmp_path, rows, header, split_column="part")
-    valid, test = check(split(dataset, "column"), dataset)
-    assert "valid part has only the class 1" in valid
-    assert "test part has no labels" in test
-    dataset = dataset_of(tmp_path, ["C,1,train", "CC,1,train", "CCC,0,valid", "N,1,test"], header, split_column="part")
-    with pytest.raises(UsageError, match=r"training part .* has only the class 1"):
-        check(split(dataset, "column"), dataset)
 
 
 def test_folds_hold_each_training_molecule_out_once():

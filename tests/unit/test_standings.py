@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 
@@ -47,3 +49,16 @@ def test_rows_that_need_what_is_not_there_are_left_out() -> None:
 def test_an_unknown_method_is_named() -> None:
     with pytest.raises(UsageError, match="no method 'svm': choose out of random_forest"):
         method("svm")
+
+
+def test_only_seeds_that_can_be_scored_count() -> None:
+    runs = [run(name, seed, rmse) for name in ("a", "b") for seed, rmse in ((0, 1.0), (1, math.nan), (2, 3.0))]
+    rows = standings(runs, "regression", "a")
+    assert [(row.mean, row.valid, row.seeds) for row in rows] == [(2.0, 2.0, 2)] * 2
+    assert rows[1].difference == 0
+
+
+def test_a_row_that_no_seed_can_score_has_no_mean() -> None:
+    rows = standings([run(name, seed, math.nan) for name in ("a", "b") for seed in range(2)], "regression", "a")
+    assert all(math.isnan(row.mean) and math.isnan(row.valid) and row.seeds == 0 for row in rows)
+    assert rows[1].difference is None and not rows[1].differs

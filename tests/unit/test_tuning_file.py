@@ -1,0 +1,91 @@
+"""What `gallon evaluate --trials` found, as the other commands take it up."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from distill.data.dataset import Dataset, read
+from distill.data.splits import Split, split
+from distill.evaluate.tuning import FILE, found_in
+from distill.learn.recipes import recipe
+from teacher.errors import UsageError
+
+PARAMS = {"width": 64, "dropout": 0.25, "learning_rate": 2e-3, "weight_decay": 1e-4}
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    rows = [f"{'C' * length}O,{length}" for length in range(1, 21)]
+    (tmp_path / "data.csv").write_text("\n".join(["smiles,y", *rows]) + "\n")
+    return read(tmp_path / "data.csv", targets=["y"])
+
+
+@pytest.fixture
+def parts(dataset: Dataset) -> Split:
+    return split(dataset, "random")
+
+
+def entry(dataset: Dataset, parts: Split, /, **changes: Any) -> dict[str, Any]:
+    of_here = {"dataset": dataset.sha256, "split": parts.sha256}
+    return {"method": "gin", "params": PARAMS, "value": -1.0, "trials": 5, **of_here, **changes}
+
+
+def written(folder: Path, *entries: dict[str, Any]) -> Path:
+    file = folder / FILE
+    file.write_text(json.dumps({str(number): one for number, one in enumerate(entries)}))
+    return file
+
+
+def test_settings_and_schedule_are_those_that_were_found(dataset: Dataset, parts: Split, tmp_path: Path) -> None:
+    baseline = entry(dataset, parts, method="random_forest", params={"min_samples_leaf": 3})
+    defaults = entry(dataset, parts, method="gat", params=None)
+    recipes, said = found_in(written(tmp_path, entry(dataset, parts), baseline, defaults), dataset, parts)
+    assert set(recipes) == {"gin", "gat"} and said == []
+    gin = recipes["gin"]
+    assert (gin.settings["width"], gin.settings["dropout"], gin.schedule.learning_rate) == (64, 0.25, 2e-3)
+    assert gin.settings["layers"] == recipe("gin").settings["layers"]
+    assert recipes["gat"] == recipe("gat")
+
+
+def test_the_search_that_fits_best_counts(dataset: Dataset, parts: Split, tmp_path: Path) -> None:
+    elsewhere = entry(dataset, parts, dataset="other", trials=99, params={**PARAMS, "width": 512})
+    short = entry(dataset, parts, trials=2, params={**PARAMS, "width": 256})
+    recipes, said = found_in(written(tmp_path, entry(dataset, parts), elsewhere, short), dataset, parts)
+    assert recipes["gin"].settings["width"] == 64 and said == []
+
+
+def test_settings_of_other_data_or_another_split_are_taken_and_told(
+    dataset: Dataset, parts: Split, tmp_path: Path
+) -> None:
+    _, (said,) = found_in(written(tmp_path, entry(dataset, parts, split="other")), dataset, parts)
+    assert "found under another split" in said
+    _, (said,) = found_in(written(tmp_path, entry(dataset, parts, dataset="other", split="other")), dataset, parts)
+    assert "found with other molecules or labels than those of data" in said
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "there is no such file"),
+        (b"{", "holds no settings of this version"),
+        (b"[]", "holds no settings of this version"),
+        (b'{"1": {"method": "gin"}}', "holds no settings of this version"),
+        (b"{}", "holds settings of no network"),
+    ],
+)
+def test_a_file_without_settings_is_refused(
+    content: bytes | None, sentence: str, dataset: Dataset, parts: Split, tmp_path: Path
+) -> None:
+    if content is not None:
+        (tmp_path / FILE).write_bytes(content)
+    with pytest.raises(UsageError, match=sentence):
+        found_in(tmp_path / FILE, dataset, parts)
+
+
+def test_settings_that_a_network_does_not_have_are_refused(dataset: Dataset, parts: Split, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="holds no settings of this version"):
+        found_in(written(tmp_path, entry(dataset, parts, params={"width": 64})), dataset, parts)
