@@ -4,7 +4,8 @@ Nothing is parsed here, so nothing is refused here: whatever stands where a mole
 with its file and its row number, and is judged once, in `teacher.molecule`. What counts as a row:
 
 - SMILES file: every line, empty ones and headers too; the molecule is what stands before the first white space.
-- CSV and TSV: every record below the header, except blank lines.
+- Tables as text: every record below the header, except blank lines. How they are written is found in the file: the
+  separator (a comma, semicolon, tab or `|`), the quotes, the encoding, and lines above the header.
 - SDF: every record, as `$$$$` separates them; the molecule is its mol block.
 - Parquet: every row.
 """
@@ -12,17 +13,26 @@ with its file and its row number, and is judged once, in `teacher.molecule`. Wha
 from __future__ import annotations
 
 import codecs
-import csv
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from glob import has_magic
 from itertools import chain, islice
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
+from cluster.columns import smiles_columns, told
+from cluster.delimited import COMMAS, SEPARATORS, Dialect, fitting, header, likeliest, records
+from cluster.text_file import (
+    COMPRESSIONS,
+    UnreadableError,
+    damage_told,
+    find_encoding,
+    first_lines,
+    lines,
+    reason,
+    suffixes,
+)
 from teacher.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,22 +45,19 @@ Format = Literal["smiles", "csv", "sdf", "parquet"]
 FORMATS: dict[str, Format] = {
     ".smi": "smiles",
     ".smiles": "smiles",
-    ".txt": "smiles",
+    ".txt": "smiles",  # or a table, if its first line is the header of one
     ".csv": "csv",
     ".tsv": "csv",
+    ".tab": "csv",
     ".sdf": "sdf",
     ".sd": "sdf",
     ".parquet": "parquet",
 }
-COMPRESSIONS = (".gz", ".zst")  # of everything but Parquet, which compresses by itself
-SMILES_COLUMNS = frozenset({"smiles", "smi", "canonical_smiles", "isomeric_smiles"})
+TABLES = frozenset({"csv", "parquet"})
+SEPARATOR_NAMES = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "pipe": "|", "space": " "}
 
 ROWS_PER_BLOCK = 4096
-LINE_LIMIT = 2**20  # bytes of a line, or of a CSV record, beyond which the rest is skipped
 RAW_LIMIT = 2**18  # bytes of a molecule that travel; parsing refuses less than that as too long
-CHUNK = 2**18  # bytes of text at a time
-COLUMNS_TOLD = 20  # in a message
-FEED = 2**10  # compressed bytes at a time: in Zstandard, 4 bytes may stand for 128 KiB
 
 
 class LibraryError(UsageError):
@@ -63,30 +70,47 @@ class Source:
 
     Attributes:
         path: absolute local path, or any URL that fsspec opens.
-        format: what its suffix says it holds.
-        smiles_column: the column with the SMILES, in CSV and Parquet only.
+        format: what it holds; "csv" is any table as text.
+        smiles_column: the column with the SMILES, of tables only.
+        encoding: what its text has to be rewritten from; None for UTF-8 and what else contains ASCII.
+        dialect: how a table is written as text.
     """
 
     path: str
     format: Format
     smiles_column: str | None = None
+    encoding: str | None = None
+    dialect: Dialect = COMMAS
 
 
-def resolve(patterns: Sequence[str], smiles_column: str | None = None) -> list[Source]:
+def resolve(
+    patterns: Sequence[str],
+    smiles_column: str | None = None,
+    separator: str | None = None,
+    encoding: str | None = None,
+) -> list[Source]:
     """Find the files of a library and look into each, so that what can be known to fail fails at once.
 
     Args:
         patterns: paths, globs and fsspec URLs. A glob stands for its files in sorted order; a file that is named
             twice is taken once, where it comes first.
-        smiles_column: the column with the SMILES in CSV and Parquet files; by default the only one with a usual name
-            (`SMILES_COLUMNS`, in any case).
+        smiles_column: the column with the SMILES in tables; by default the only one with a usual name
+            (`cluster.columns.SMILES_COLUMNS`, in any case).
+        separator: between the cells of tables as text, a character or a name out of `SEPARATOR_NAMES`; by default the
+            one under which the header has such a column.
+        encoding: of text files; by default UTF-16 and UTF-32 are recognised, and text that is not UTF-8 is taken for
+            Western.
 
     Raises:
         LibraryError: a pattern matches nothing, a name is a directory or has an unknown suffix, a file cannot be
-            opened or does not begin as its suffix says, or it has no such column or several that could be meant.
+            opened or does not begin as its suffix says, it has no such column or several that could be meant, or
+            something is named that none of the files has.
     """
     formats = {path: _format(path) for pattern in patterns for path in _expand(pattern)}
-    return [Source(path, kind, _look_into(path, kind, smiles_column)) for path, kind in formats.items()]
+    named = _Named(smiles_column, _separator(separator), _encoding(encoding))
+    sources = [_look_into(path, kind, named) for path, kind in formats.items()]
+    _check_use(sources, named)
+    return sources
 
 
 def read(source: Source, index: int, limit: int | None = None) -> Iterator[pa.Table]:
@@ -143,6 +167,49 @@ def count(sources: Sequence[Source], limit: int | None = None) -> int:
     return total
 
 
+def column_names(source: Source) -> list[str]:
+    """Return the names of all columns of a table.
+
+    Raises:
+        LibraryError: as `read` does.
+    """
+    if source.format == "csv":
+        return next(read_records(source), [])
+    try:
+        with _parquet(source.path) as file:
+            names: list[str] = file.schema_arrow.names
+            return names
+    except UnreadableError as error:
+        raise _no_further(source, 0, error) from error
+
+
+def data_name(path: str) -> str:
+    """Return the name of a file without what only says how it is written: "2024.03.15_screen" of its .csv.gz."""
+    name = PurePosixPath(path).name
+    for known in (COMPRESSIONS, FORMATS):
+        bare, dot, suffix = name.rpartition(".")
+        if bare and f"{dot}{suffix}".lower() in known:
+            name = bare
+    return name
+
+
+def read_records(source: Source) -> Iterator[list[str]]:
+    """Stream the records of a table as text, the names of its columns first.
+
+    Yields:
+        Lists of cells, in which bytes that are not UTF-8 are surrogates; without any where quotes make no sense.
+
+    Raises:
+        LibraryError: as `read` does.
+    """
+    row = 0
+    try:
+        for row, record in enumerate(_records(source)):  # noqa: B007  the header is number 0
+            yield record
+    except UnreadableError as error:
+        raise _no_further(source, row, error) from error
+
+
 # Finding files
 
 
@@ -155,7 +222,7 @@ def _expand(pattern: str) -> list[str]:
         fs, path = fsspec.core.url_to_fs(pattern)
         found = _find(fs, path)
     except (OSError, ImportError, ValueError) as error:  # the last two: no such protocol, or its package is missing
-        raise LibraryError(f"{pattern} cannot be opened: {_reason(error)}; check the path or URL") from error
+        raise LibraryError(f"{pattern} cannot be opened: {reason(error)}; check the path or URL") from error
     if not found:
         raise LibraryError(f"No file matches {pattern}; check the path (relative to where the command is run)")
     for name, info in found.items():
@@ -176,7 +243,7 @@ def _find(fs: Any, path: str) -> dict[str, Any]:
 
 
 def _format(path: str) -> Format:
-    kind, compression = _suffixes(path)
+    kind, compression = suffixes(path)
     if kind not in FORMATS or (FORMATS[kind] == "parquet" and compression):
         known = " ".join(FORMATS)
         raise LibraryError(
@@ -186,36 +253,96 @@ def _format(path: str) -> Format:
     return FORMATS[kind]
 
 
-def _suffixes(path: str) -> tuple[str, str]:
-    """Return the suffix of the format and that of the compression: ".smi" and ".zst", or ".smi" and ""."""
-    name = PurePosixPath(path.lower())
-    if name.suffix in COMPRESSIONS:
-        return PurePosixPath(name.stem).suffix, name.suffix
-    return name.suffix, ""
+# Looking into files
 
 
-def _look_into(path: str, kind: Format, smiles_column: str | None) -> str | None:
-    """Read the beginning of a file, and return its SMILES column if it has columns."""
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """What the user says of the files rather than leaving it to be found; None is not said."""
+
+    smiles_column: str | None
+    separator: str | None
+    encoding: str | None
+
+
+def _look_into(path: str, kind: Format, named: _Named) -> Source:
+    """Read the beginning of a file, and return how the rest is to be read."""
     try:
-        if kind == "csv":
-            return _choose_column(path, next(_records(path), []), smiles_column)
         if kind == "parquet":
-            return _choose_column(path, _parquet_columns(path), smiles_column)
-        next(_pieces(path), b"")
-    except _UnreadableError as error:
+            return Source(path, kind, _choose_column(path, _parquet_columns(path), named.smiles_column))
+        encoding = find_encoding(path, named.encoding)
+        if kind == "csv" or suffixes(path)[0] == ".txt":
+            table = _as_table(path, encoding, named, doubtful=kind != "csv")
+            if table:
+                return table
+    except UnreadableError as error:
         raise LibraryError(f"{path} cannot be read: {error}; check the file, or leave it out") from error
-    return None
+    return Source(path, kind, encoding=encoding)
+
+
+def _as_table(path: str, encoding: str | None, named: _Named, *, doubtful: bool) -> Source | None:
+    """Find out how a table is written as text; return None where it is doubtful and turns out to be none."""
+    head = first_lines(path, encoding)
+    usual = "\t" if suffixes(path)[0] in (".tsv", ".tab") else ","
+    separators = [named.separator] if named.separator else sorted(SEPARATORS, key=lambda one: one != usual)
+
+    def is_header(names: list[str]) -> bool:
+        return len(smiles_columns(names, named.smiles_column)) == 1
+
+    dialect = fitting(head, is_header, separators)
+    if doubtful and not dialect and not (named.smiles_column or named.separator):
+        return None
+    dialect = dialect or likeliest(head, separators)
+    return Source(path, "csv", _choose_column(path, header(head, dialect), named.smiles_column), encoding, dialect)
 
 
 def _choose_column(path: str, columns: Sequence[str], wanted: str | None) -> str:
-    usual = [column for column in columns if column.strip().lower() in SMILES_COLUMNS]
-    if wanted is None and len(usual) == 1:
-        return usual[0]
-    if wanted is not None and wanted in columns:
-        return wanted
-    lacks = "it is not clear which column holds the SMILES" if wanted is None else f"there is no text column {wanted!r}"
-    there = ", ".join(columns[:COLUMNS_TOLD]) + (" and more" if len(columns) > COLUMNS_TOLD else "")
-    raise LibraryError(f"{path}: {lacks}; name one with --smiles-column (there are: {there or 'none'})")
+    found = smiles_columns(columns, wanted)
+    if len(found) == 1:
+        return found[0]
+    if wanted is None:
+        lacks = "it is not clear which column holds the SMILES"
+    else:
+        lacks = f"there is {'more than one' if found else 'no'} text column {wanted!r}"
+    help_too = "" if len(columns) > 1 else ", or what separates the columns with --separator"
+    raise LibraryError(
+        f"{path}: {lacks}; name one with --smiles-column{help_too} (there are: {told(columns) or 'none'})"
+    )
+
+
+def _separator(wanted: str | None) -> str | None:
+    """Return the character that the user names as a separator."""
+    found = SEPARATOR_NAMES.get(wanted.lower(), wanted) if wanted is not None else None
+    if found is not None and (len(found) != 1 or found in "\r\n\"'"):
+        names = ", ".join(name for name in SEPARATOR_NAMES if name.isalpha())
+        raise LibraryError(f"--separator {found!r} is not one character that can separate cells; known names: {names}")
+    return found
+
+
+def _encoding(wanted: str | None) -> str | None:
+    """Check that Python knows the encoding that the user names."""
+    if wanted is None:
+        return None
+    try:
+        codec = codecs.lookup(wanted)
+    except (LookupError, ValueError):
+        codec = None
+    if codec is None or not codec._is_text_encoding or codec.incrementaldecoder is None:
+        raise LibraryError(f"There is no encoding {wanted!r}; usual ones are utf-8, utf-16, cp1252 and latin-1")
+    return codec.name
+
+
+def _check_use(sources: Sequence[Source], named: _Named) -> None:
+    """Refuse what is said of files of another kind than any that there is: it was meant to change something."""
+    kinds = {source.format for source in sources}
+    for option, value, useful in (
+        ("--smiles-column", named.smiles_column, TABLES),
+        ("--separator", named.separator, {"csv"}),
+        ("--encoding", named.encoding, set(FORMATS.values()) - {"parquet"}),
+    ):
+        if value is not None and not kinds & useful:
+            what = {"--smiles-column": "a table", "--separator": "a table as text", "--encoding": "text"}[option]
+            raise LibraryError(f"{option} says nothing about {sources[0].path}, which is not {what}: leave it out")
 
 
 # Rows
@@ -229,27 +356,33 @@ def _blocks(source: Source, limit: int | None) -> Iterator[list[bytes]]:
         block: list[bytes] = []
         try:
             block.extend(islice(molecules, ROWS_PER_BLOCK))  # keeps what came before an error
-        except _UnreadableError as error:
+        except UnreadableError as error:
             rows += len(block)
             if block:
                 yield block
-            raise LibraryError(
-                f"{source.path} can be read no further than row {rows:,}: {error}; replace it by a whole copy"
-            ) from error
+            raise _no_further(source, rows, error) from error
         if not block:
             return
         yield block
         rows += len(block)
 
 
+def _no_further(source: Source, rows: int, error: UnreadableError) -> LibraryError:
+    return LibraryError(f"{source.path} can be read no further than row {rows:,}: {error}; replace it by a whole copy")
+
+
 def _molecules(source: Source) -> Iterator[bytes]:
     if source.format == "smiles":
-        return _smiles(source.path)
+        return _smiles(source)
     if source.format == "sdf":
-        return _mol_blocks(source.path)
+        return _mol_blocks(source)
+    return (_text_cells if source.format == "csv" else _parquet_cells)(source, _column(source))
+
+
+def _column(source: Source) -> str:
     if source.smiles_column is None:
         raise ValueError(f"{source} needs a smiles_column")
-    return (_csv_cells if source.format == "csv" else _parquet_cells)(source.path, source.smiles_column)
+    return source.smiles_column
 
 
 def _count(source: Source, limit: int | None) -> int:
@@ -275,90 +408,37 @@ def _table(raws: list[bytes], index: int, row: int, notation: Notation) -> pa.Ta
 # Formats
 
 
-def _smiles(path: str) -> Iterator[bytes]:
+def _smiles(source: Source) -> Iterator[bytes]:
     """Return the first word of every line, empty if it has none."""
     empty = [b""]
     return chain.from_iterable(
-        [(line.split(None, 1) or empty)[0][:RAW_LIMIT] for line in lines] for lines in _lines(path)
+        [(line.split(None, 1) or empty)[0][:RAW_LIMIT] for line in some] for some in lines(source.path, source.encoding)
     )
 
 
-def _csv_cells(path: str, column: str) -> Iterator[bytes]:
+def _text_cells(source: Source, column: str) -> Iterator[bytes]:
     """Yield the cells of one column, empty where a record is too short to have it or cannot be read."""
-    records = _records(path)
-    header = next(records, [])
-    if column not in header:
-        raise _UnreadableError(f"it has no column {column!r}")
-    place = header.index(column)
-    for record in records:
+    found = _records(source)
+    names = next(found, [])
+    if column not in names:
+        raise UnreadableError(f"it has no column {column!r}")
+    place = names.index(column)
+    for record in found:
         cell = record[place] if place < len(record) else ""
         yield cell.encode(errors="surrogateescape")[:RAW_LIMIT]
 
 
-def _records(path: str) -> Iterator[list[str]]:
-    """Yield the records of a CSV file, the header first; blank lines are none.
-
-    A record that breaks the rules of quoting costs its own line only: it comes out as a record without cells, and
-    reading goes on with the next line. So a quote that is opened and never closed does not swallow what follows: it
-    is found out where a quote comes that cannot close it, after `LINE_LIMIT` bytes, or at the end of the file, and the
-    lines up to there are read again.
-    """
-    csv.field_size_limit(max(csv.field_size_limit(), LINE_LIMIT))  # by default a long comment would be an error
-    delimiter = "\t" if _suffixes(path)[0] == ".tsv" else ","
-    feed = _RecordFeed(chain.from_iterable(_lines(path)))
-    while True:
-        try:
-            for record in csv.reader(feed.lines(), delimiter=delimiter, strict=True):
-                feed.accept()
-                if record:
-                    yield record
-            return
-        except csv.Error:
-            feed.reject()
-            yield []
+def _records(source: Source) -> Iterator[list[str]]:
+    every_line = chain.from_iterable(lines(source.path, source.encoding))
+    return records(every_line, source.dialect, source.smiles_column)
 
 
-class _RecordFeed:
-    """Hands lines to a CSV reader, and those of a broken record a second time."""
-
-    def __init__(self, lines: Iterator[bytes]) -> None:
-        self._fresh = lines
-        self._again: list[bytes] = []  # the next one last
-        self._record: list[bytes] = []
-        self._size = 0
-
-    def lines(self) -> Iterator[str]:
-        """Yield line after line, with bytes that are not UTF-8 as surrogates.
-
-        Raises:
-            csv.Error: the record grows too long, or the file ends within it.
-        """
-        while line := self._again.pop() if self._again else next(self._fresh, b""):
-            self._record.append(line)
-            self._size += len(line)
-            if self._size >= LINE_LIMIT:
-                raise csv.Error("the record is too long")
-            yield line.decode(errors="surrogateescape")
-        if self._record:
-            raise csv.Error("the file ends within quotes")
-
-    def accept(self) -> None:
-        """Take the lines handed out so far for whole records."""
-        self._record.clear()
-        self._size = 0
-
-    def reject(self) -> None:
-        """Give up the first line of the record at hand, and hand out the others again."""
-        self._again.extend(reversed(self._record[1:]))
-        self.accept()
-
-
-def _mol_blocks(path: str) -> Iterator[bytes]:
+def _mol_blocks(source: Source) -> Iterator[bytes]:
     """Yield each record up to its line "M  END", or whole if it has none."""
     block: list[bytes] = []
     size = 0
     ended = False
-    for line in chain.from_iterable(_lines(path)):
+    for line in chain.from_iterable(lines(source.path, source.encoding)):
         if line.startswith(b"$$$$"):
             yield b"".join(block)[:RAW_LIMIT]
             block, size, ended = [], 0, False
@@ -371,12 +451,12 @@ def _mol_blocks(path: str) -> Iterator[bytes]:
         yield last[:RAW_LIMIT]
 
 
-def _parquet_cells(path: str, column: str) -> Iterator[bytes]:
+def _parquet_cells(source: Source, column: str) -> Iterator[bytes]:
     import pyarrow as pa
 
-    with _parquet(path) as file:
+    with _parquet(source.path) as file:
         if column not in file.schema_arrow.names:
-            raise _UnreadableError(f"it has no column {column!r}")
+            raise UnreadableError(f"it has no column {column!r}")
         for batch in file.iter_batches(ROWS_PER_BLOCK, columns=[column]):
             cells = batch.column(0)
             if pa.types.is_dictionary(cells.type):
@@ -401,7 +481,7 @@ def _parquet_rows(path: str) -> int:
         with _parquet(path) as file:
             rows: int = file.metadata.num_rows
             return rows
-    except _UnreadableError as error:
+    except UnreadableError as error:
         raise LibraryError(f"{path} cannot be read: {error}; check the file") from error
 
 
@@ -411,112 +491,5 @@ def _parquet(path: str) -> Iterator[Any]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with _damage_told(pa.ArrowException), fsspec.open(path, "rb") as file:
+    with damage_told(pa.ArrowException), fsspec.open(path, "rb") as file:
         yield pq.ParquetFile(file)
-
-
-# Bytes
-
-
-class _UnreadableError(Exception):
-    """The bytes of a file are not to be had: it is gone, forbidden, cut off or corrupt."""
-
-
-@contextmanager
-def _damage_told(*kinds: type[Exception]) -> Iterator[None]:
-    """Turn the errors of the disk, of the network and of a decoder (`kinds`) into `_UnreadableError`."""
-    damage: tuple[type[Exception], ...] = (OSError, EOFError, *kinds)
-    try:
-        yield
-    except damage as error:
-        raise _UnreadableError(_reason(error)) from error
-
-
-def _reason(error: Exception) -> str:
-    """Return what an error says, without the path that the message names anyway."""
-    return getattr(error, "strerror", None) or str(error).rstrip(".")
-
-
-def _lines(path: str) -> Iterator[list[bytes]]:
-    """Yield the lines of a text file, with their ends, in lists.
-
-    Lines end as in Python's own text files: in LF, CRLF or CR. Of a line beyond `LINE_LIMIT` bytes only so many are
-    kept, and a line that damage has cut off never comes.
-    """
-    tail = b""
-    for piece in _without_bom(_pieces(path)):
-        lines = (tail + piece).splitlines(keepends=True)
-        tail = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""
-        if len(tail) > LINE_LIMIT:
-            tail = tail[:LINE_LIMIT] + tail[-1:]  # its last byte may be one half of CRLF
-        if lines:
-            lines[0] = lines[0][:LINE_LIMIT]  # no other is longer than a piece
-            yield lines
-    if tail:
-        yield [tail[:LINE_LIMIT]]
-
-
-def _without_bom(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    head = b""
-    while len(head) < len(codecs.BOM_UTF8) and (piece := next(pieces, b"")):
-        head += piece
-    yield head.removeprefix(codecs.BOM_UTF8)
-    yield from pieces
-
-
-def _pieces(path: str) -> Iterator[bytes]:
-    """Yield the decompressed bytes of a file, at most `CHUNK` at a time and never none.
-
-    Raises:
-        _UnreadableError: it cannot be opened or read, or its compressed data are cut off or corrupt.
-    """
-    import fsspec
-
-    new_decoder, error = _decoder(path)
-    with _damage_told(error), fsspec.open(path, "rb") as file:
-        if new_decoder is None:
-            yield from iter(partial(file.read, CHUNK), b"")
-        else:
-            yield from _decompress(iter(partial(file.read, FEED), b""), new_decoder)
-
-
-class _Decoder(Protocol):
-    """What zlib and zstandard have in common."""
-
-    @property
-    def eof(self) -> bool: ...
-    @property
-    def unused_data(self) -> bytes: ...
-    def decompress(self, data: bytes, /) -> bytes: ...
-
-
-def _decoder(path: str) -> tuple[Callable[[], _Decoder] | None, type[Exception]]:
-    """Return what makes a decoder for a compressed file, and the error by which it tells corrupt data."""
-    compression = _suffixes(path)[1]
-    if compression == ".zst":
-        import zstandard
-
-        return zstandard.ZstdDecompressor().decompressobj, zstandard.ZstdError
-    if compression == ".gz":
-        return partial(zlib.decompressobj, wbits=31), zlib.error  # 31: with the header and checksum of gzip
-    return None, zlib.error
-
-
-def _decompress(compressed: Iterable[bytes], new_decoder: Callable[[], _Decoder]) -> Iterator[bytes]:
-    """Yield the content of compressed frames, one after the other.
-
-    Raises:
-        EOFError: the data end within a frame (`zstandard`'s own stream reader takes that for the end of the file).
-    """
-    decoder = new_decoder()
-    for data in compressed:
-        rest = data
-        while rest:
-            if decoder.eof:
-                decoder = new_decoder()
-            content = decoder.decompress(rest)
-            for start in range(0, len(content), CHUNK):
-                yield content[start : start + CHUNK]
-            rest = decoder.unused_data
-    if not decoder.eof:
-        raise EOFError("its compressed data are cut off")

@@ -16,9 +16,11 @@ from gallon.options import (
     DEFAULT_STORE,
     AsJson,
     Config,
+    Encoding,
     EngineOptions,
     Library,
     Limit,
+    Separator,
     SmilesColumn,
     SpecId,
     SpecOptions,
@@ -67,6 +69,8 @@ def annotate(
     *,
     library: Library,
     smiles_column: SmilesColumn = None,
+    separator: Separator = None,
+    encoding: Encoding = None,
     limit: Limit = None,
     spec: SpecOptions,
     engine: EngineOptions,
@@ -83,7 +87,7 @@ def annotate(
     from cluster.brakes import refuse_dead
     from cluster.library import resolve
 
-    console, sources, order = stderr(), resolve(library, smiles_column), ordered(spec)
+    console, sources, order = stderr(), resolve(library, smiles_column, separator, encoding), ordered(spec)
     with annotating(store, engine) as (opened, session):
         result = run_annotation(sources, limit, order, engine, store=opened, session=session, console=console)
         if as_json:
@@ -103,6 +107,8 @@ def verify(
     *,
     library: Library,
     smiles_column: SmilesColumn = None,
+    separator: Separator = None,
+    encoding: Encoding = None,
     limit: Limit = None,
     spec: SpecOptions,
     spec_id: SpecId = None,
@@ -124,7 +130,7 @@ def verify(
     from cluster.store import choose_spec
     from cluster.verify import verify as recount
 
-    sources = resolve(library, smiles_column)
+    sources = resolve(library, smiles_column, separator, encoding)
     with open_store(store) as opened:
         chosen = choose_spec(opened, spec_id) if spec_id else _spec(spec)[0]
         verdict = recount(sources, limit=limit, spec_id=chosen.id, store=opened)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gallon.options import AsJson, Library, Limit, SmilesColumn
+from gallon.options import AsJson, Encoding, Library, Limit, Separator, SmilesColumn
 from gallon.show import bar, counter, print_json, print_table, stderr
 
 
@@ -17,6 +17,8 @@ def choose(
     number: Annotated[int, typer.Option(min=1, help="How many molecules to choose.")],
     out: Annotated[Path, typer.Option(help="OUT.csv, OUT.parquet or OUT.jsonl")],
     smiles_column: SmilesColumn = None,
+    separator: Separator = None,
+    encoding: Encoding = None,
     limit: Limit = None,
     seed: Annotated[int, typer.Option(help="Seed of what is tried.")] = 0,
     as_json: AsJson = False,
@@ -33,7 +35,7 @@ def choose(
     from distill.data import choice
 
     check_path(out)
-    console, sources = stderr(), resolve(library, smiles_column)
+    console, sources = stderr(), resolve(library, smiles_column, separator, encoding)
     with counter(console, "reading") as show_rows:
         pool = choice.read_pool(sources, limit, show_rows)
     with bar(console, "choosing") as show:

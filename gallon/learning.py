@@ -17,11 +17,13 @@ from gallon.options import (
     Config,
     Data,
     DataOptions,
+    Encoding,
     Folds,
     LearningOptions,
     Library,
     Limit,
     RayAddress,
+    Separator,
     SmilesColumn,
     SpecId,
     StoreOption,
@@ -239,6 +241,8 @@ def screen(
     student: Annotated[Path, typer.Option(help="Folder of a student, as `gallon distill` leaves it.")],
     out: Annotated[Path, typer.Option(help="OUT.parquet, OUT.jsonl or OUT.csv")],
     smiles_column: SmilesColumn = None,
+    separator: Separator = None,
+    encoding: Encoding = None,
     limit: Limit = None,
     ray: RayAddress = None,
     as_json: AsJson = False,
@@ -252,7 +256,7 @@ def screen(
     from distill.learn.saved import read_card
     from distill.learn.screening import screen as score
 
-    sources = resolve(library, smiles_column)
+    sources = resolve(library, smiles_column, separator, encoding)
     read_card(student)  # a mistake need not wait for a cluster to start
     console = stderr()
     with ray_session(ray) as session, counter(console, "screening") as show:
@@ -321,6 +325,8 @@ def _learning(
         targets=labels.target or (),
         split_column=labels.split_column,
         data_root=labels.data_root or DATA_ROOT,
+        separator=labels.separator,
+        encoding=labels.encoding,
     )
     folder = learning.out or Path("gallon-models") / dataset.name
     splits = _splits(dataset, labels, seeds)

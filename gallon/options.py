@@ -19,11 +19,19 @@ DEFAULT_STORE = "~/.gallon/store"
 Library = Annotated[
     list[str],
     typer.Argument(
-        help="Files of the library: .smi, .txt, .csv, .tsv, .sdf (or with .gz, .zst), .parquet; globs, URLs."
+        help="Files of the library: .smi, .txt, .csv, .tsv, .tab, .sdf (or with .gz, .zst), .parquet; globs, URLs."
     ),
 ]
-Data = Annotated[str, typer.Argument(help="A .csv, .tsv or .parquet file with labels, or a name of MoleculeNet.")]
-SmilesColumn = Annotated[str | None, typer.Option(help="The column with the SMILES, in CSV and Parquet.")]
+Data = Annotated[
+    str,
+    typer.Argument(help="A table with labels (.csv, .tsv, .tab, .txt, .parquet), or a name of MoleculeNet."),
+]
+SmilesColumn = Annotated[str | None, typer.Option(help="The column with the SMILES, in tables.")]
+Separator = Annotated[
+    str | None,
+    typer.Option(help="Between the cells of a table as text, e.g. ';' or tab; default: found in the file."),
+]
+Encoding = Annotated[str | None, typer.Option(help="Of text files, e.g. cp1252 or utf-16; default: found in the file.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Take only the first so many rows of the library.")]
 StoreOption = Annotated[
     str,
@@ -104,6 +112,8 @@ class DataOptions:
 
     target: Annotated[list[str] | None, typer.Option(help="A column with labels; may be given several times.")] = None
     smiles_column: SmilesColumn = None
+    separator: Separator = None
+    encoding: Encoding = None
     split: Annotated[str, typer.Option(help="scaffold, random-scaffold, random, or column.")] = "scaffold"
     split_column: Annotated[str | None, typer.Option(help="The column that says train, valid or test.")] = None
     scaffold_chirality: Annotated[

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 Notation = Literal["smiles", "molblock"]  # how a library writes its molecules
 
 KEY_BYTES = 16
-PARSER_VERSION = 1  # of what `parse` makes of a text; raise it with every change of that
+PARSER_VERSION = 2  # of what `parse` makes of a text; raise it with every change of that
 
 # Beyond these a picture shows nothing and RDKit may take minutes for a layout: such rows are refused at once.
 MAX_ATOMS = 500
@@ -68,12 +68,13 @@ def read_mol(raw: bytes, notation: Notation = "smiles") -> Mol:
         notation: how `raw` is written.
 
     Raises:
-        InvalidMoleculeError: not UTF-8, empty, a header line, too long, too large, or rejected by RDKit.
+        InvalidMoleculeError: empty, a SMILES but no UTF-8, a header line, too long, too large, or refused by RDKit.
     """
     if len(raw) > MAX_LENGTH[notation]:
         raise InvalidMoleculeError(f"is {len(raw):,} bytes long, more than {MAX_LENGTH[notation]:,}")
+    # A mol block's title may be in any encoding, and what counts of it is ASCII.
     try:
-        text = raw.decode()
+        text = raw.decode(errors="replace" if notation == "molblock" else "strict")
     except UnicodeDecodeError as error:
         raise InvalidMoleculeError(f"is not UTF-8 (byte {error.start})") from None
     if not text.strip():

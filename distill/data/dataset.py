@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from distill.data.table import Kind, Table
+from cluster.library import data_name
+from distill.data.cells import Kind
+from distill.data.table import Table, only_file
 from teacher.errors import UsageError
 from teacher.molecule import InvalidMoleculeError, parse
 from teacher.wording import counted
@@ -94,9 +96,15 @@ class Dataset:
 
 
 def read(
-    path: str | Path, *, smiles_column: str | None = None, targets: Sequence[str], split_column: str | None = None
+    path: str | Path,
+    *,
+    smiles_column: str | None = None,
+    targets: Sequence[str],
+    split_column: str | None = None,
+    separator: str | None = None,
+    encoding: str | None = None,
 ) -> Dataset:
-    """Read labelled molecules from a CSV, TSV or Parquet file (the first two also as .gz and .zst).
+    """Read labelled molecules from a table: text, also as .gz and .zst, or Parquet.
 
     Rows of one molecule become one: the mean of their labels where they are numbers, their class where they agree on
     it, and no label where they do not. A molecule without any label stays, since a teacher's prediction can label it.
@@ -107,6 +115,8 @@ def read(
         targets: the columns with the labels. Their kind is found from their values: 0 and 1, -1 and 1, true and false,
             or yes and no are classes; anything else is numbers. Empty cells, NA and NaN are missing labels.
         split_column: a column that says which part of a published split a molecule belongs to.
+        separator: of a table as text, where it would be found wrongly (`cluster.library.resolve`).
+        encoding: likewise.
 
     Raises:
         UsageError: the file cannot be read, a column is not there, a label is text or infinite, a target has no label
@@ -114,13 +124,13 @@ def read(
     """
     if not targets:
         raise UsageError(f"Name at least one column of {path} that holds labels.")
-    table = Table(path, smiles_column, targets, split_column)
+    table = Table(only_file(path, smiles_column, separator, encoding), targets, split_column)
     rows = _Rows(table)
-    merged = [_labels(table, target, rows) for target in dict.fromkeys(targets)]
+    merged = [_labels(table, target, rows) for target in table.targets]
     labels = np.stack([values for _, values, _ in merged], axis=1).astype(np.float32)
     smiles = tuple(rows.smiles.values())
     return Dataset(
-        name=Path(path).name.partition(".")[0],
+        name=data_name(str(path)),
         smiles=smiles,
         keys=tuple(rows.smiles),
         labels=labels,
@@ -149,6 +159,8 @@ class _Rows:
         molecule: list[int] = []
         for row, raw in enumerate(table.molecules(), start=1):
             try:
+                if row in table.unreadable:
+                    raise InvalidMoleculeError(table.unreadable[row])
                 found = parse(raw)
             except InvalidMoleculeError as error:
                 self.invalid.append(Invalid(row, raw.decode(errors="replace"), str(error)))
@@ -157,9 +169,10 @@ class _Rows:
             self.smiles[found.key] = found.smiles
             molecule.append(places.setdefault(found.key, len(places)))
         if not self.smiles:
+            first = f" (row {self.invalid[0].row} {self.invalid[0].reason})" if self.invalid else ""
             raise UsageError(
                 f"{table.path}: none of its {counted(len(molecule), 'row')} holds a molecule in the column "
-                f"'{table.smiles_column}'; name the one with the SMILES (the columns are: {table.columns})."
+                f"'{table.smiles_column}'{first}; name the one with the SMILES (the columns are: {table.columns})."
             )
         self.molecule = np.array(molecule, dtype=np.int64)
 
@@ -177,7 +190,7 @@ def _labels(table: Table, name: str, rows: _Rows) -> tuple[Target, NDArray[np.fl
             f"{table.path}: the target '{name}' has {has}, so there is nothing to learn; choose another "
             f"(the columns are: {table.columns})."
         )
-    return Target(name, kind), values, int(torn.sum())
+    return Target(name.strip(), kind), values, int(torn.sum())
 
 
 def _mean_by_molecule(of_rows: NDArray[np.float64], rows: _Rows) -> NDArray[np.float64]:

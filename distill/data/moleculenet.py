@@ -6,12 +6,13 @@ is not used, since it skips the check of the server's certificate and takes a fi
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cluster.library import column_names
 from distill.data.dataset import Dataset, read
+from distill.data.table import only_file
 from teacher.errors import UsageError
 
 DATA_ROOT = Path("~/.gallon/data")
@@ -49,6 +50,8 @@ def load(
     targets: Sequence[str] = (),
     split_column: str | None = None,
     data_root: Path = DATA_ROOT,
+    separator: str | None = None,
+    encoding: str | None = None,
 ) -> Dataset:
     """Read a labelled set: a MoleculeNet name in any letter case, or else the path of a file.
 
@@ -58,15 +61,27 @@ def load(
         targets: as `read`; a MoleculeNet set has its own unless some are named.
         split_column: as `read`.
         data_root: where local copies of MoleculeNet lie.
+        separator: as `read`; the files of MoleculeNet are known.
+        encoding: likewise.
 
     Raises:
-        UsageError: as `read` and `moleculenet`.
+        UsageError: as `read` and `moleculenet`, or a set of MoleculeNet is said to be written otherwise than it is.
     """
     if what.lower() in SETS:
+        named = {"--smiles-column": smiles_column, "--separator": separator, "--encoding": encoding}
+        if option := next((option for option, value in named.items() if value is not None), None):
+            raise UsageError(f"{option} says nothing about the MoleculeNet set '{what}', which is known: leave it out.")
         return moleculenet(what, data_root, targets=targets, split_column=split_column)
     if not targets:
         raise UsageError(f"Name the columns of {what} that hold labels; known without are {', '.join(SETS)}.")
-    return read(what, smiles_column=smiles_column, targets=targets, split_column=split_column)
+    return read(
+        what,
+        smiles_column=smiles_column,
+        targets=targets,
+        split_column=split_column,
+        separator=separator,
+        encoding=encoding,
+    )
 
 
 def moleculenet(
@@ -92,7 +107,7 @@ def moleculenet(
     folder = root.expanduser()
     path = _local_copy(name, folder) or _download(name, folder)
     columns = SETS[name]
-    wanted = targets or columns.targets or _all_but(path, {columns.smiles, ID_COLUMN})
+    wanted = targets or columns.targets or _all_but(path, columns.smiles)
     found = read(path, smiles_column=columns.smiles, targets=wanted, split_column=split_column)
     return replace(found, name=name)
 
@@ -122,10 +137,7 @@ def _download(name: str, folder: Path) -> Path:
     return partial.rename(path)
 
 
-def _all_but(path: Path, others: set[str]) -> list[str]:
+def _all_but(path: Path, smiles_column: str) -> list[str]:
     """Return the columns of a set with many targets that are targets."""
-    import pyarrow as pa
-
-    with pa.input_stream(str(path)) as stream:
-        header = next(csv.reader([stream.read(1 << 16).decode().split("\n", 1)[0]]))
-    return [column.strip() for column in header if column.strip() not in others]
+    names = column_names(only_file(path, smiles_column))
+    return [name for name in names if name not in (smiles_column, ID_COLUMN)]

@@ -1,52 +1,65 @@
-"""The columns of a labelled file that matter, and what their cells mean."""
+"""The columns of a labelled file that matter."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cluster.library import Source, resolve
+from cluster.columns import matching, told
+from cluster.library import Source, column_names, read_records, resolve
+from cluster.text_file import text
+from distill.data.cells import Kind, kind_of, read_labels
 from teacher.errors import UsageError
 from teacher.wording import counted
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from numpy.typing import NDArray
 
-Kind = Literal["classification", "regression"]
-
-MISSING = frozenset({"", "na", "n/a", "nan", "none", "null"})
-CLASS_WORDS = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0}
-COLUMNS_TOLD = 20  # in a message
+ROWS_AT_A_TIME = 4_096
 
 
 class Table:
-    """Some columns of a CSV, TSV or Parquet file, as text.
+    """Some columns of a table, as text.
 
     Attributes:
         path: the file.
         smiles_column: the column with the SMILES.
+        targets, split_column: the columns that were asked for, as the file calls them.
         columns: the names of all columns of the file, for messages.
+        unreadable: what is wrong with rows (1, 2, 3, ...) of which it is not sure which cell belongs where.
     """
 
-    def __init__(
-        self, path: str | Path, smiles_column: str | None, targets: Sequence[str], split_column: str | None
-    ) -> None:
+    def __init__(self, source: Source, targets: Sequence[str], split_column: str | None) -> None:
         """Read the columns of a local file.
 
+        Args:
+            source: the file, as `cluster.library.resolve` found it.
+            targets: the columns with labels.
+            split_column: the column that says which part of a split a row belongs to.
+
         Raises:
-            UsageError: the file cannot be read, has no columns, lacks one of those named, or has it twice.
+            UsageError: the file cannot be read, or it lacks a column, or has it twice, or the SMILES are to be labels.
         """
-        source = _only_file(path, smiles_column)
+        names = column_names(source)
         self.path = source.path
         self.smiles_column = str(source.smiles_column)
-        self._split_column = split_column
-        texts = list(dict.fromkeys([*targets, *([split_column] if split_column else [])]))
-        read = _read_parquet if source.format == "parquet" else _read_csv
-        self._cells, there = read(self.path, self.smiles_column, texts)
-        self.columns = _told(there)
+        self.columns = told(names)
+        self.targets = tuple(dict.fromkeys(self._find(names, target) for target in targets))
+        self.split_column = self._find(names, split_column) if split_column else None
+        self.unreadable: dict[int, str] = {}
+        if self.smiles_column in self.targets:
+            raise UsageError(
+                f"{self.path}: the target '{self.smiles_column}' is the column with the SMILES; name one with labels."
+            )
+        self._decimal_commas = source.format == "csv" and source.dialect.separator == ";"
+        wanted = dict.fromkeys(filter(None, [self.smiles_column, *self.targets, self.split_column]))
+        read = _read_parquet if source.format == "parquet" else self._read_text
+        self._cells = read(source, list(wanted))
 
     def molecules(self) -> list[bytes]:
         """Return the SMILES of each row, as it stands in the file."""
@@ -55,7 +68,7 @@ class Table:
 
     def groups(self) -> list[str] | None:
         """Return the cells of the split column, if there is one."""
-        return self._cells[self._split_column].to_pylist() if self._split_column else None
+        return self._cells[self.split_column].to_pylist() if self.split_column else None
 
     def labels(self, target: str) -> tuple[Kind, NDArray[np.float64]]:
         """Return the kind of a target, and the label of each row: 0 and 1, or numbers, and NaN where it is missing.
@@ -66,37 +79,70 @@ class Table:
         encoded = self._cells[target].combine_chunks().dictionary_encode()
         places = encoded.indices.to_numpy()
         texts: list[str] = encoded.dictionary.to_pylist()  # each only once, so that a column costs little
-        numbers = [_label(text) for text in texts]
+        numbers = read_labels(texts, commas_are_decimal=self._decimal_commas)
         wrong = np.array([number is None for number in numbers], dtype=bool)[places]
         if wrong.any():
             row = int(wrong.argmax())
+            cell = texts[places[row]]
+            point = " with a decimal point" if "," in cell else ""
             raise UsageError(
-                f"{self.path}: the target '{target}' holds '{texts[places[row]]}' in row {row + 1}, which is no finite "
-                "number; write classes as 0 and 1, true and false, or yes and no, and leave missing labels empty."
+                f"{self.path}: the target '{target}' holds '{cell}' in row {row + 1}, which is no finite number; write "
+                f"numbers{point}, classes as 0 and 1, true and false, or yes and no, and leave missing labels empty."
             )
         values = np.array(numbers, dtype=np.float64)
-        known = set(values[~np.isnan(values)])
-        if known == {-1.0, 1.0}:
+        kind = kind_of(set(values[~np.isnan(values)]))
+        if kind == "classification":
             values[values == -1.0] = 0.0
-        return "classification" if known in ({0.0, 1.0}, {-1.0, 1.0}) else "regression", values[places]
+        return kind, values[places]
+
+    def _find(self, names: Sequence[str], wanted: str) -> str:
+        found = matching(names, wanted)
+        if len(found) != 1:
+            has = "more than one column" if found else "no column"
+            raise UsageError(f"{self.path} has {has} '{wanted}'; there are: {self.columns}.")
+        return found[0]
+
+    def _read_text(self, source: Source, wanted: Sequence[str]) -> pa.Table:
+        """Return columns of a table as text: the first one as bytes, the others as text."""
+        import pyarrow as pa
+
+        records = read_records(source)
+        names = next(records, [])
+        places = [names.index(name) for name in wanted]
+        schema = pa.schema([(wanted[0], pa.binary()), *((name, pa.string()) for name in wanted[1:])])
+        parts: list[pa.RecordBatch] = []
+        row = 0
+        while some := list(islice(records, ROWS_AT_A_TIME)):
+            whole = [self._whole(number, cells, len(names)) for number, cells in enumerate(some, start=row + 1)]
+            row += len(some)
+            raw = [[cells[place].encode(errors="surrogateescape") for cells in whole] for place in places]
+            columns = [raw[0], *([text(cell) for cell in cells] for cells in raw[1:])]
+            arrays = [pa.array(cells, kind) for cells, kind in zip(columns, schema.types, strict=True)]
+            parts.append(pa.record_batch(arrays, schema=schema))
+        return pa.Table.from_batches(parts, schema)
+
+    def _whole(self, row: int, cells: list[str], width: int) -> list[str]:
+        """Return a row with a cell for every column: empty ones where it ends early, or where it cannot be trusted."""
+        if len(cells) == width:
+            return cells
+        if not cells:
+            self.unreadable[row] = "cannot be read: its quotes make no sense"
+        elif any(cell.strip() for cell in cells[width:]):
+            self.unreadable[row] = f"has {counted(len(cells), 'cell')}, and the header {width}"
+        else:
+            return (cells + [""] * width)[:width]
+        return [""] * width
 
 
-def _label(text: str) -> float | None:
-    """Return what a cell means: a label, NaN where it is missing, or None where it can be no label."""
-    word = text.strip().lower()
-    if word in MISSING:
-        return float("nan")
-    if word in CLASS_WORDS:
-        return CLASS_WORDS[word]
-    try:
-        number = float(word)
-    except ValueError:
-        return None
-    return number if abs(number) <= float(np.finfo(np.float32).max) else None
+def only_file(
+    path: str | Path, smiles_column: str | None, separator: str | None = None, encoding: str | None = None
+) -> Source:
+    """Find the one table that a path stands for; what else may be said of it is as for `cluster.library.resolve`.
 
-
-def _only_file(path: str | Path, smiles_column: str | None) -> Source:
-    found = resolve([str(path)], smiles_column)
+    Raises:
+        UsageError: it stands for several files, or for one without columns; or as `resolve`.
+    """
+    found = resolve([str(path)], smiles_column, separator, encoding)
     if len(found) > 1:
         raise UsageError(f"{path} matches {counted(len(found), 'file')}; labelled molecules are read from one.")
     if found[0].smiles_column is None:
@@ -104,51 +150,17 @@ def _only_file(path: str | Path, smiles_column: str | None) -> Source:
     return found[0]
 
 
-def _read_csv(path: str, smiles_column: str, texts: Sequence[str]) -> tuple[Any, list[str]]:
-    """Return the wanted columns (the SMILES as bytes, the others as text) and the names of all."""
-    import pyarrow as pa
-    from pyarrow import csv
-
-    # SMILES stay bytes: text that is not UTF-8 costs one molecule there, and the whole file elsewhere.
-    types = dict.fromkeys(texts, pa.string()) | {smiles_column: pa.binary()}
-    parsing = csv.ParseOptions(
-        delimiter="\t" if ".tsv" in Path(path.lower()).suffixes else ",", newlines_in_values=True
-    )
-    converting = csv.ConvertOptions(include_columns=list(types), column_types=types)
-    try:
-        with pa.input_stream(path) as stream:
-            there = csv.open_csv(stream, parse_options=parsing).schema.names
-        _check_columns(path, types, there)
-        with pa.input_stream(path) as stream:
-            return csv.read_csv(stream, parse_options=parsing, convert_options=converting), there
-    except (OSError, pa.ArrowException) as error:
-        raise UsageError(f"{path} cannot be read ({error}); check the file.") from error
-
-
-def _read_parquet(path: str, smiles_column: str, texts: Sequence[str]) -> tuple[Any, list[str]]:
-    """Return the same as `_read_csv`, with every value written out as text."""
+def _read_parquet(source: Source, wanted: Sequence[str]) -> pa.Table:
+    """Return the same as `Table._read_text`, with every value written out as text."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    types = dict.fromkeys(texts, pa.string()) | {smiles_column: pa.binary()}
+    kinds = [pa.binary(), *[pa.string()] * (len(wanted) - 1)]
     try:
-        with pq.ParquetFile(path) as file:
-            there = file.schema_arrow.names
-            _check_columns(path, types, there)
-            table = file.read(columns=list(types))
-        cells = [pc.fill_null(table[name].cast(pa.string()), "").cast(kind) for name, kind in types.items()]
-        return pa.table(dict(zip(types, cells, strict=True))), there
+        with pq.ParquetFile(source.path) as file:
+            table = file.read(columns=list(wanted))
+        cells = [pc.fill_null(table[name].cast(pa.string()), "") for name in wanted]
     except (OSError, pa.ArrowException) as error:
-        raise UsageError(f"{path} cannot be read ({error}); check the file.") from error
-
-
-def _check_columns(path: str, wanted: dict[str, Any], there: list[str]) -> None:
-    for name in wanted:
-        if there.count(name) != 1:
-            has = "more than one column" if name in there else "no column"
-            raise UsageError(f"{path} has {has} '{name}'; there are: {_told(there)}.")
-
-
-def _told(columns: Sequence[str]) -> str:
-    return ", ".join(columns[:COLUMNS_TOLD]) + (" and more" if len(columns) > COLUMNS_TOLD else "")
+        raise UsageError(f"{source.path} cannot be read ({error}); check the file.") from error
+    return pa.table({name: column.cast(kind) for name, column, kind in zip(wanted, cells, kinds, strict=True)})

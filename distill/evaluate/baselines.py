@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from distill.data.cells import Kind
 from distill.data.features import ecfp, fingerprint_features
-from distill.data.table import Kind
 from distill.evaluate.chemprop_cli import chemprop_fit, chemprop_inputs, chemprop_space
 from teacher.errors import UsageError
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distill.data.table import Kind
+from distill.data.cells import Kind
 from teacher.errors import GallonError, UsageError
 
 if TYPE_CHECKING:

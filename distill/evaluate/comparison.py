@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cluster.training import Outcome
-    from distill.data.table import Kind
+    from distill.data.cells import Kind
 
 GALLON_TEACHER = "gcn"
 DEFAULT_GRAPH_TEACHER = "dmpnn"

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from markupsafe import Markup
     from numpy.typing import NDArray
 
+    from distill.data.cells import Kind
     from distill.data.dataset import Dataset, Target
-    from distill.data.table import Kind
 
 TEMPLATE = "evaluate/comparison.html.j2"
 WORST = 12  # molecules that are drawn

@@ -13,7 +13,7 @@ import numpy as np
 from distill.learn.metrics import main_metric
 
 if TYPE_CHECKING:
-    from distill.data.table import Kind
+    from distill.data.cells import Kind
     from distill.evaluate.comparison import Run
 
 CONFIDENCE = 0.95

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cluster.training import Outcome
-    from distill.data.table import Kind
+    from distill.data.cells import Kind
     from distill.learn.saved import Card
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cluster.training import Learner
-    from distill.data.table import Kind
+    from distill.data.cells import Kind
     from teacher.inputs import Inputs
 
 LEAST_MOLECULES = 2  # that a network can be trained on: BatchNorm needs them

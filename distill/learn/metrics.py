@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distill.data.table import Kind
+from distill.data.cells import Kind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

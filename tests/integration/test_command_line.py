@@ -228,24 +228,25 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on(own_environ
         "--no-wait-for-gpus",
     ]
     common = ["--store", "--json", "--help"]
-    data = ["--target", "--smiles-column", "--split", "--split-column", "--scaffold-chirality", "--data-root", "--seed"]
+    file = ["--smiles-column", "--separator", "--encoding"]
+    data = ["--target", *file, "--split", "--split-column", "--scaffold-chirality", "--data-root", "--seed"]
     learning = ["--out", "--workers", "--folds", "--encoder", "--ray", "--config"]
     weights = ["--descriptors", "--soft-gnn", "--soft-lm", "--hidden-gnn", "--hidden-lm", "--temperature"]
     transfer = ["--transfer", "--transfer-rows"]
     expected = {
-        "annotate": ["--smiles-column", "--limit", "--config", *spec, *engine, *common],
+        "annotate": [*file, "--limit", "--config", *spec, *engine, *common],
         "demo": ["--limit", "--out", "--config", *spec, *engine, *common],
-        "verify": ["--smiles-column", "--limit", "--config", "--spec", "--deep", *spec, *common],
+        "verify": [*file, "--limit", "--config", "--spec", "--deep", *spec, *common],
         "status": ["--follow", *common],
         "report": ["--out", "--gallery", "--learned", *common],
         "dead": ["--spec", "--retry", "--out", *common],
         "export": ["--spec", *common],
         "import": common,
-        "choose": ["--number", "--out", "--smiles-column", "--limit", "--seed", "--json", "--help"],
+        "choose": ["--number", "--out", *file, "--limit", "--seed", "--json", "--help"],
         "teach": ["--teacher", "--spec", *data, *learning, *common],
         "distill": ["--teacher", "--student", "--spec", *weights, *transfer, *data, *learning, *common],
         "evaluate": ["--methods", "--seeds", "--trials", "--spec", *transfer, *data, *learning, *common],
-        "screen": ["--student", "--out", "--smiles-column", "--limit", "--ray", "--json", "--help"],
+        "screen": ["--student", "--out", *file, "--limit", "--ray", "--json", "--help"],
     }
     for command, flags in expected.items():
         shown = call(command, "--help", store=tmp_path).stdout

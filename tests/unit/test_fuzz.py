@@ -16,8 +16,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.strategies import composite
 
-from cluster.library import LINE_LIMIT, LibraryError, count, read_all, resolve
+from cluster.library import LibraryError, count, read_all, resolve
 from cluster.record import Letter, Record
+from cluster.text_file import LINE_LIMIT
 from teacher.catalog import load
 from teacher.checks import RejectedError, check
 from teacher.facts import Structure

@@ -17,7 +17,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.library import (
-    LINE_LIMIT,
     RAW_LIMIT,
     ROWS_PER_BLOCK,
     LibraryError,
@@ -27,6 +26,7 @@ from cluster.library import (
     read_all,
     resolve,
 )
+from cluster.text_file import LINE_LIMIT
 
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {
     "": bytes,
@@ -226,6 +226,14 @@ def test_long_comment_is_no_error(write: Callable[[str, bytes], str]) -> None:
 
 
 # SDF
+
+
+def test_text_of_any_encoding_beside_a_molecule_costs_nothing(write: Callable[[str, bytes], str]) -> None:
+    title = "μ-Äthanol".encode("utf-16-le").replace(b"\n", b"")
+    sdf = write("a.sdf", title + MOL_BLOCK + b"> <Preis in \x80>\n5 \xa3\n\n$$$$\n" + MOL_BLOCK)
+    assert raws(sdf) == [title + MOL_BLOCK, MOL_BLOCK]
+    assert raws(write("a.smi", b"CCO \xc4thanol\nCCN \x96\xff\n")) == [b"CCO", b"CCN"]
+    assert raws(write("b.sdf", (MOL_BLOCK + b"$$$$\n").decode().encode("utf-16"))) == [MOL_BLOCK]
 
 
 def test_last_sdf_record_needs_no_separator(write: Callable[[str, bytes], str]) -> None:

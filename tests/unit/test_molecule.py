@@ -38,6 +38,12 @@ def test_a_mol_block_and_a_smiles_of_one_molecule_have_one_key() -> None:
     assert parse(MOL_BLOCK, "molblock").key == parse(b"CCO").key
 
 
+@given(title=st.binary(max_size=80).filter(lambda title: not {*title} & {0, *b"\r\n"}))
+def test_the_title_of_a_mol_block_never_costs_the_molecule(title: bytes) -> None:
+    assert parse(title + MOL_BLOCK, "molblock").smiles == "CCO"
+    assert parse(MOL_BLOCK.replace(b"  ethanol", title), "molblock").smiles == "CCO"
+
+
 @pytest.mark.parametrize(
     ("raw", "reason"),
     [
