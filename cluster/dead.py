@@ -9,6 +9,7 @@ from pathlib import Path
 from cluster.record import Letter
 from cluster.store import Store
 from teacher import strict_json
+from teacher.files import replacing
 from teacher.spec import Spec
 
 
@@ -22,9 +23,13 @@ def dead_letters(store: Store, spec: Spec, run: str | None = None) -> Iterator[L
 
 
 def write_jsonl(letters: Iterable[Letter], out: Path) -> int:
-    """Write letters to a file of JSON lines and return how many."""
+    """Write letters to a file of JSON lines and return how many.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
     written = 0
-    with out.open("w", encoding="utf-8") as file:
+    with replacing(out) as aside, aside.open("w", encoding="utf-8") as file:
         for letter in letters:
             file.write(strict_json.dumps(asdict(letter), ensure_ascii=False) + "\n")
             written += 1

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import shutil
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from cluster.metrics import TrainingMetrics
 from cluster.training import Fit, TrainingError
 from teacher import strict_json
+from teacher.files import replacing, replacing_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -264,9 +263,8 @@ class Training:
             "history": self._history,
             "random": torch.get_rng_state(),
         }
-        aside = self._folder / f"{self._fit.id}.pt.{os.getpid()}"
-        torch.save(state, aside)
-        aside.rename(self._folder / f"{self._fit.id}.pt")
+        with replacing(self._folder / f"{self._fit.id}.pt") as aside, aside.open("wb") as file:
+            torch.save(state, file)
 
     def _finish(self) -> None:
         """Write the result, whole or not at all, and drop the checkpoint."""
@@ -281,11 +279,7 @@ class Training:
             return
         asked, prediction, representation = (np.concatenate(column) for column in zip(*answers, strict=True))
         order = np.argsort(asked)
-        aside = self._folder / f"{self._fit.id}.{os.getpid()}"
-        aside.mkdir(exist_ok=True)
-        save_file(self._best.weights, aside / "weights.safetensors")
         outputs = {"prediction": prediction[order], "representation": representation[order]}
-        save_arrays(outputs, aside / "outputs.safetensors")
         facts = {
             "score": self._best.score,
             "epochs": self._epoch,
@@ -293,7 +287,9 @@ class Training:
             "history": self._history,
             "seconds": round(self._seconds, 3),
         }
-        (aside / "outcome.json").write_text(strict_json.dumps(facts), encoding="utf-8")
-        shutil.rmtree(self._folder / self._fit.id, ignore_errors=True)
-        aside.rename(self._folder / self._fit.id)
+        files = ("weights.safetensors", "outputs.safetensors", "outcome.json")
+        with replacing_folder(self._folder / self._fit.id, ours=files) as aside:
+            save_file(self._best.weights, aside / "weights.safetensors")
+            save_arrays(outputs, aside / "outputs.safetensors")
+            (aside / "outcome.json").write_text(strict_json.dumps(facts), encoding="utf-8")
         (self._folder / f"{self._fit.id}.pt").unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cluster.record import Record
 from cluster.store import Store
-from cluster.table_file import Parts, check_path, write
+from cluster.table_file import Parts, write
 from teacher.spec import Spec
 
 if TYPE_CHECKING:
@@ -29,10 +29,9 @@ def export(store: Store, spec: Spec, out: Path) -> int:
     `text`, one column for each field of the prompt's schema, the grounding, and the provenance.
 
     Raises:
-        UsageError: the suffix is none of .parquet, .jsonl and .csv, or the folder does not exist.
+        OutputError: the file cannot be written.
         StoreError: Redis failed.
     """
-    check_path(out)
     prompt = store.prompt(spec)
     properties = (prompt.json_schema or {}).get("properties", {}) if prompt else {}
     return write(_parts(store, spec, properties), _schema(properties), out)

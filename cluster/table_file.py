@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from teacher import strict_json
-from teacher.errors import UsageError
+from teacher.files import replacing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -16,34 +15,26 @@ if TYPE_CHECKING:
 Parts = Iterator["pa.Table"]
 
 
-def check_path(out: Path) -> None:
-    """Look whether a table can be written to a path, before anything is computed for it.
-
-    Raises:
-        UsageError: the suffix is none of .parquet, .jsonl and .csv, or the folder does not exist.
-    """
-    if out.suffix not in WRITERS:
-        raise UsageError(f"'{out.name}' should end in one of {', '.join(WRITERS)}.")
-    if not out.parent.is_dir():
-        raise UsageError(f"There is no folder {out.parent}: make it, or choose another.")
-
-
 def write(parts: Parts, schema: pa.Schema, out: Path) -> int:
     """Write a table and return how many rows it has; it stands under its name only when it is complete.
 
+    Args:
+        parts: of the table, in order.
+        schema: of every part.
+        out: a name that ends in one of `WRITERS`; `teacher.files.check_output` looks whether it can be written.
+
     Raises:
-        UsageError: as `check_path`.
+        OutputError: the disk is full, or the folder cannot be written.
     """
-    check_path(out)
-    with _complete_or_not_at_all(out) as unfinished:
-        return WRITERS[out.suffix](parts, schema, unfinished)
+    with replacing(out) as aside:
+        return WRITERS[out.suffix.lower()](parts, schema, aside)
 
 
 def _write_parquet(parts: Parts, schema: pa.Schema, out: Path) -> int:
     from pyarrow import parquet
 
     rows = 0
-    with parquet.ParquetWriter(out, schema, compression="zstd") as writer:
+    with out.open("wb") as file, parquet.ParquetWriter(file, schema, compression="zstd") as writer:
         for part in parts:
             writer.write_table(part)
             rows += part.num_rows
@@ -82,13 +73,3 @@ WRITERS: dict[str, Callable[[Parts, pa.Schema, Path], int]] = {
     ".jsonl": _write_jsonl,
     ".csv": _write_csv,
 }
-
-
-@contextmanager
-def _complete_or_not_at_all(out: Path) -> Iterator[Path]:
-    unfinished = out.with_name(f".{out.name}.unfinished")
-    try:
-        yield unfinished
-        unfinished.replace(out)
-    finally:
-        unfinished.unlink(missing_ok=True)

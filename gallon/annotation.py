@@ -20,6 +20,7 @@ from gallon.options import (
     EngineOptions,
     Library,
     Limit,
+    Overwrite,
     Separator,
     SmilesColumn,
     SpecId,
@@ -154,9 +155,11 @@ def verify(
 
 
 def dead(
+    *,
     spec_id: SpecId = None,
     retry: Annotated[bool, typer.Option("--retry", help="Put them back among the pending.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write them to this .jsonl file instead of the terminal.")] = None,
+    overwrite: Overwrite = False,
     store: StoreOption = DEFAULT_STORE,
     as_json: AsJson = False,
 ) -> None:
@@ -167,7 +170,10 @@ def dead(
     from cluster.dead import dead_letters, write_jsonl
     from cluster.embedded import open_store
     from cluster.store import choose_spec
+    from teacher.files import check_output
 
+    if out is not None:
+        check_output(out, suffixes=[".jsonl"], overwrite=overwrite)
     with open_store(store) as opened:
         spec = choose_spec(opened, spec_id)
         if retry:
@@ -191,6 +197,7 @@ def dead(
 
 def export(
     out: Annotated[Path, typer.Argument(help="OUT.parquet, OUT.jsonl or OUT.csv")],
+    overwrite: Overwrite = False,
     spec_id: SpecId = None,
     store: StoreOption = DEFAULT_STORE,
     as_json: AsJson = False,
@@ -202,7 +209,10 @@ def export(
     from cluster.embedded import open_store
     from cluster.export import export as write
     from cluster.store import choose_spec
+    from cluster.table_file import WRITERS
+    from teacher.files import check_output
 
+    check_output(out, suffixes=WRITERS, overwrite=overwrite)
     with open_store(store) as opened:
         spec = choose_spec(opened, spec_id)
         rows = write(opened, spec, out)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gallon.options import AsJson, Encoding, Library, Limit, Separator, SmilesColumn
+from gallon.options import AsJson, Encoding, Library, Limit, Overwrite, Separator, SmilesColumn
 from gallon.show import bar, counter, print_json, print_table, stderr
 
 
@@ -16,6 +16,7 @@ def choose(
     library: Library,
     number: Annotated[int, typer.Option(min=1, help="How many molecules to choose.")],
     out: Annotated[Path, typer.Option(help="OUT.csv, OUT.parquet or OUT.jsonl")],
+    overwrite: Overwrite = False,
     smiles_column: SmilesColumn = None,
     separator: Separator = None,
     encoding: Encoding = None,
@@ -31,11 +32,12 @@ def choose(
     Example: `gallon choose library.smi.zst --number 10000 --out chosen.csv`
     """
     from cluster.library import resolve
-    from cluster.table_file import check_path
+    from cluster.table_file import WRITERS
     from distill.data import choice
+    from teacher.files import check_output
 
-    check_path(out)
     console, sources = stderr(), resolve(library, smiles_column, separator, encoding)
+    check_output(out, suffixes=WRITERS, inputs=[source.path for source in sources], overwrite=overwrite)
     with counter(console, "reading") as show_rows:
         pool = choice.read_pool(sources, limit, show_rows)
     with bar(console, "choosing") as show:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from gallon.options import (
     LearningOptions,
     Library,
     Limit,
+    Overwrite,
     RayAddress,
     Separator,
     SmilesColumn,
@@ -88,11 +90,16 @@ def teach(
     Example: `gallon teach solubility.csv --target logS`
     """
     from distill.learn.recipes import recipe
+    from distill.learn.saved import check_place
+
+    def check(folder: Path) -> None:
+        for name in teacher or ["dmpnn", "lm"]:
+            check_place(folder / name)
 
     console = stderr()
     reads_texts = not teacher or any(recipe(name).role == "lm" for name in teacher)
     texts_in = store if reads_texts else None
-    with _learning(data, labels, learning, console, where=texts_in, spec_id=spec_id, tuning=tuning) as bench:
+    with _learning(data, labels, learning, console, check, where=texts_in, spec_id=spec_id, tuning=tuning) as bench:
         names = teacher or ["dmpnn", *(["lm"] if bench.reading.annotations else [])]
         teachers = [bench.recipe(name) for name in dict.fromkeys(names)]
         trained = run_teaching(bench, teachers, seed=labels.seed, folds=folds, console=console)
@@ -142,7 +149,11 @@ def distill(
     Example: `gallon distill solubility.csv --target logS --transfer library.smi`
     """
     from distill.learn.distillation import WITH_TRANSFER_SET, Weights
+    from distill.learn.saved import check_place
     from distill.learn.student import INPUTS
+
+    def check(folder: Path) -> None:
+        check_place(folder / "student")
 
     console = stderr()
     default = WITH_TRANSFER_SET if transfer.transfer else Weights()
@@ -153,7 +164,7 @@ def distill(
     chosen = _descriptors(descriptors)
     texts_in = store if transfer.transfer else None
     with _learning(
-        data, labels, learning, console, where=texts_in, spec_id=spec_id, transfer=transfer, tuning=tuning
+        data, labels, learning, console, check, where=texts_in, spec_id=spec_id, transfer=transfer, tuning=tuning
     ) as bench:
         students = [bench.recipe(f"student-{name}") for name in student or INPUTS]
         trained = run_distillation(
@@ -199,6 +210,7 @@ def evaluate(
     from distill.evaluate import comparison, tuning
     from distill.evaluate.methods import AS_RELEASED, REFERENCE, defaults, method
     from distill.evaluate.provenance import provenance
+    from distill.evaluate.report import check_place
     from distill.evaluate.report import write as write_report
     from distill.evaluate.standings import standings
 
@@ -206,8 +218,9 @@ def evaluate(
     chosen = [method(name) for name in methods.split(",")] if methods else []
     reads_texts = not chosen or any(known.needs_texts for known in chosen)
     texts_in = store if reads_texts else None
+    check = functools.partial(check_place, inputs=[data, *(transfer.transfer or ())])
     with _learning(
-        data, labels, learning, console, where=texts_in, spec_id=spec_id, transfer=transfer, seeds=seeds
+        data, labels, learning, console, check, where=texts_in, spec_id=spec_id, transfer=transfer, seeds=seeds
     ) as bench:
         names = [known.name for known in chosen] or defaults(
             with_texts=bench.reading.annotations is not None, with_transfer_set=bench.reading.transfer is not None
@@ -240,6 +253,7 @@ def screen(
     library: Library,
     student: Annotated[Path, typer.Option(help="Folder of a student, as `gallon distill` leaves it.")],
     out: Annotated[Path, typer.Option(help="OUT.parquet, OUT.jsonl or OUT.csv")],
+    overwrite: Overwrite = False,
     smiles_column: SmilesColumn = None,
     separator: Separator = None,
     encoding: Encoding = None,
@@ -253,10 +267,13 @@ def screen(
     """
     from cluster.library import resolve
     from cluster.ray_session import ray_session
+    from cluster.table_file import WRITERS
     from distill.learn.saved import read_card
     from distill.learn.screening import screen as score
+    from teacher.files import check_output
 
     sources = resolve(library, smiles_column, separator, encoding)
+    check_output(out, suffixes=WRITERS, inputs=[source.path for source in sources], overwrite=overwrite)
     read_card(student)  # a mistake need not wait for a cluster to start
     console = stderr()
     with ray_session(ray) as session, counter(console, "screening") as show:
@@ -300,6 +317,7 @@ def _learning(
     labels: DataOptions,
     learning: LearningOptions,
     console: Console,
+    check: Callable[[Path], None],
     *,
     where: str | None = None,
     spec_id: str | None = None,
@@ -309,8 +327,9 @@ def _learning(
 ) -> Iterator[Bench]:
     """Read and divide the data, and read the transfer set if there is one; then connect to Ray.
 
-    What is wrong with the data or the options is told before a cluster starts. Where nothing reads texts no store is
-    given, so that nobody has to choose a spec, or to reach a store, for nothing.
+    What is wrong with the data or the options is told before a cluster starts, also by `check`, which looks whether
+    results can be written to the folder. Where nothing reads texts no store is given, so that nobody has to choose a
+    spec, or to reach a store, for nothing.
     """
     from cluster.library import resolve
     from cluster.ray_session import ray_session
@@ -329,6 +348,7 @@ def _learning(
         encoding=labels.encoding,
     )
     folder = learning.out or Path("gallon-models") / dataset.name
+    check(folder)
     splits = _splits(dataset, labels, seeds)
     recipes = _recipes(dataset, splits[0], tuning, balance=learning.balance)
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from gallon.options import DEFAULT_STORE, AsJson, StoreOption
+from gallon.options import DEFAULT_STORE, AsJson, Overwrite, StoreOption
 from gallon.show import counter, print_json, print_table, stderr
 from teacher.errors import UsageError
 from teacher.wording import counted
@@ -65,6 +65,7 @@ def report(
     run: Annotated[str | None, typer.Argument(help="Beginning of a run's id; default: the latest run.")] = None,
     *,
     out: Annotated[Path | None, typer.Option(help="The page; default: gallon-report-RUN.html.")] = None,
+    overwrite: Overwrite = False,
     gallery: Annotated[int, typer.Option(min=0, help="Molecules in the gallery, at most.")] = 100_000,
     learned: Annotated[
         list[Path] | None,
@@ -81,8 +82,13 @@ def report(
     """
     from cluster.embedded import open_store
     from distill.report.run import write
+    from teacher.files import check_folder, check_output
 
     console = stderr()
+    if out is None:
+        check_folder(Path())  # a page is named by its run, so it replaces only one of the same run
+    else:
+        check_output(out, suffixes=[".html", ".htm"], overwrite=overwrite)
     with open_store(store) as opened, counter(console, "gallery") as show:
         written = write(opened, run, out, most=gallery, folders=learned or (), show=show)
     if as_json:

@@ -52,6 +52,7 @@ Tuning = Annotated[
     Path | None,
     typer.Option("--tuning", help="Take the settings that `gallon evaluate --trials` found, out of its tuning.json."),
 ]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of the output.")]
 
 

@@ -120,7 +120,7 @@ def write(choice: Choice, pool: Pool, out: Path) -> None:
     """Write the SMILES of the chosen as a library of one column.
 
     Raises:
-        UsageError: as `cluster.table_file.write` does.
+        OutputError: the file cannot be written.
     """
     import pyarrow as pa
 

@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from teacher.errors import UsageError
+from teacher.files import replacing
 
 SMILES, ACTIVITY = "smiles", "pIC50"  # the columns of what is written
 FILE = "CHEMBL2321810"  # ChEMBL's number of the paper they come from
@@ -27,7 +28,7 @@ def write(file: Path, limit: int | None = None) -> None:
     except FileNotFoundError as error:
         raise UsageError(f"This RDKit came without {error.filename}: install the wheel of the package rdkit.") from None
     file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("w", newline="") as out:
+    with replacing(file) as aside, aside.open("w", newline="") as out:
         rows = csv.writer(out)
         rows.writerow((SMILES, ACTIVITY))
         rows.writerows((smiles, activities[name]) for smiles, name in islice(molecules, limit))

@@ -14,6 +14,7 @@ from cluster.library import column_names
 from distill.data.dataset import Dataset, read
 from distill.data.table import only_file
 from teacher.errors import UsageError
+from teacher.files import replacing
 
 DATA_ROOT = Path("~/.gallon/data")
 
@@ -125,16 +126,16 @@ def _download(name: str, folder: Path) -> Path:
 
     file: str = MoleculeNet.names[name][1]
     path = folder / name / "raw" / file
-    partial = path.with_name(f"{file}.partial")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        urlretrieve(MoleculeNet.url.format(file), partial)
+        with replacing(path) as aside:
+            urlretrieve(MoleculeNet.url.format(file), aside)
     except OSError as error:  # of which all errors of urllib are
         raise UsageError(
             f"The MoleculeNet set '{name}' is not in {folder} and cannot be downloaded ({error}); "
             f"put a copy at {folder / name}.csv."
         ) from error
-    return partial.rename(path)
+    return path
 
 
 def _all_but(path: Path, smiles_column: str) -> list[str]:

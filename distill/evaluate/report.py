@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,10 @@ from distill.evaluate.page import page
 from distill.evaluate.provenance import provenance
 from distill.evaluate.standings import Standing
 from teacher import strict_json
+from teacher.files import check_folder, check_output, replacing, write_text
 
 PAGE = "comparison.html"
+FILES = ("table.json", "table.csv", PAGE)
 COLUMNS = ("method", "metric", "mean", "std", "seeds", "valid", "seconds", "difference")
 
 
@@ -41,16 +43,29 @@ def write(
         rows: what `distill.evaluate.standings.standings` made of the runs.
         trials: that each method was tuned with.
         balance: whether both classes weigh the same in the networks' loss.
+
+    Raises:
+        OutputError: the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     made_of = provenance(reading, cases, trials, balance=balance)
     facts = {**made_of, "rows": [_row(row) for row in rows], "runs": [_run(run) for run in runs]}
-    text = strict_json.dumps(facts, indent=2, ensure_ascii=False)
-    (folder / "table.json").write_text(text + "\n", encoding="utf-8")
+    write_text(folder / "table.json", strict_json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
     _write_csv(folder / "table.csv", rows)
     path = folder / PAGE
-    path.write_text(page(made_of, reading.dataset, cases, runs, rows), encoding="utf-8")
+    write_text(path, page(made_of, reading.dataset, cases, runs, rows))
     return path
+
+
+def check_place(folder: Path, inputs: Iterable[str] = ()) -> None:
+    """Check that a comparison can be written into a folder, where an earlier one is replaced.
+
+    Raises:
+        UsageError: it cannot, or would replace one of the inputs.
+    """
+    check_folder(folder)
+    for name in FILES if folder.is_dir() else ():
+        check_output(folder / name, inputs=inputs, overwrite=True)
 
 
 def _row(row: Standing) -> dict[str, Any]:
@@ -69,7 +84,7 @@ def _run(run: Run) -> dict[str, Any]:
 
 
 def _write_csv(path: Path, rows: Sequence[Standing]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with replacing(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow([*COLUMNS, "difference_low", "difference_high", "differs", "chosen"])
         for row in rows:

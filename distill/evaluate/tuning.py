@@ -31,6 +31,7 @@ from distill.learn.recipes import RECIPES, Recipe, recipe
 from distill.learn.student import INPUTS
 from teacher import strict_json
 from teacher.errors import UsageError
+from teacher.files import write_text
 
 if TYPE_CHECKING:
     from distill.data.dataset import Dataset
@@ -218,12 +219,10 @@ class _Bench:
     def _write(self, found: Mapping[str, Found]) -> None:
         self.settings.folder.mkdir(parents=True, exist_ok=True)
         file = self.settings.folder / FILE
-        aside = file.with_suffix(".new")
         of_here = {"dataset": self.reading.dataset.sha256, "split": self.case.split.sha256}
         others = {key: one for key, one in _entries(file).items() if key not in found}
         kept = {**others, **{key: {**asdict(one), **of_here} for key, one in found.items()}}
-        aside.write_text(strict_json.dumps(kept, indent=2) + "\n", encoding="utf-8")
-        aside.rename(file)
+        write_text(file, strict_json.dumps(kept, indent=2) + "\n")
 
     def _key(self, one: Search[Any]) -> str:
         """Return a digest of all that decides what a search finds."""

@@ -128,7 +128,13 @@ def distil(
         trainers: the workers.
         teachers: the teachers' cards.
         show: called with the progress.
+
+    Raises:
+        UsageError: the student's folder holds something else.
+        TrainingError: the workers kept dying; the same call goes on.
     """
+    place = folder / "student"
+    saved.check_place(place)
     taught = taught_by(lessons, weights, split, reading.dataset.kind)
     batch = Batch(reading.transfer or reading)
     for candidate in students:
@@ -136,7 +142,6 @@ def distil(
     outcomes = fit_all(batch.campaign, folder / "fits", trainers, show)
     chosen, outcome = best(students, outcomes)
     metrics = judged(reading, split, outcome.prediction)
-    place = folder / "student"
     spec = next((card.spec for card in teachers if card.spec), None)
     saved.save(place, chosen, reading, split, outcome, seed=seed, metrics=metrics, spec=spec, teachers=teachers)
     return Trained(

@@ -22,15 +22,15 @@ from distill.data.splits import PARTS, Split, folds
 from distill.learn.fits import Batch
 from distill.learn.network import Network, settings_for
 from distill.learn.recipes import Recipe, recipe
-from distill.learn.saved import WEIGHTS, Card, read_card
+from distill.learn.saved import LESSON, WEIGHTS, Card, read_card
 from teacher.errors import UsageError
+from teacher.files import replacing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cluster.training import Outcome
 
-FILE = "lesson.parquet"
 LEAST_PROBABILITY = 1e-6  # a logit of 14
 
 
@@ -168,7 +168,8 @@ def write(lesson: Lesson, reading: Reading, split: Split, file: Path) -> None:
         **{f"prediction {target.name}": shown[:, n] for n, target in enumerate(dataset.targets)},
         "representation": list(lesson.representation),
     }
-    pq.write_table(pa.table(columns), file)
+    with replacing(file) as aside:
+        pq.write_table(pa.table(columns), aside)
 
 
 def find(folder: Path) -> list[Path]:
@@ -177,7 +178,7 @@ def find(folder: Path) -> list[Path]:
     Raises:
         UsageError: there is none.
     """
-    found = sorted(file.parent for file in folder.glob(f"*/{FILE}"))
+    found = sorted(file.parent for file in folder.glob(f"[!.]*/{LESSON}"))
     if not found:
         raise UsageError(f"There is no teacher in {folder}: run 'gallon teach' on the same data first.")
     return found
@@ -225,7 +226,7 @@ def _read(folder: Path, dataset: Dataset, split: Split) -> tuple[Lesson, Card]:
     if card.split["sha256"] != split.sha256:
         raise UsageError(f"The teacher in {folder} has learnt from another split: {card.split['description']}.")
     try:
-        table = pq.read_table(folder / FILE)
+        table = pq.read_table(folder / LESSON)
         shown = np.stack([table[f"prediction {target.name}"].to_numpy() for target in dataset.targets], axis=1)
         representation = np.stack(table["representation"].to_numpy()).astype(np.float32)
         fold = table["fold"].to_numpy()

@@ -20,6 +20,7 @@ from distill.learn.network import Network
 from distill.learn.recipes import recipe
 from teacher import strict_json
 from teacher.errors import UsageError
+from teacher.files import check_folder, replacing_folder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from distill.learn.recipes import Recipe
 
 FORMAT = "gallon model 1"
-WEIGHTS = "weights.safetensors"
+CARD, WEIGHTS, SCALER, LESSON = "card.json", "weights.safetensors", "scaler.safetensors", "lesson.parquet"
 PACKAGES = ("gallon", "torch", "torch-geometric", "rdkit", "numpy")
 
 
@@ -92,8 +93,12 @@ def save(
     spec: str | None = None,
     teachers: Sequence[Card] = (),
 ) -> Card:
-    """Write a model as a folder that `load` reads, in the place of one that is there."""
-    from safetensors.numpy import save_file
+    """Write a model as a folder that `Model` reads, in the place of one that is there; see `check_place`.
+
+    Raises:
+        OutputError: the disk is full, or the folder cannot be written.
+    """
+    from safetensors.numpy import save as packed
 
     dataset = reading.dataset
     card = Card(
@@ -116,17 +121,24 @@ def save(
         seconds=outcome.seconds,
         history=outcome.history,
     )
-    aside = folder.with_name(f"{folder.name}.new")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    shutil.copyfile(outcome.weights, aside / WEIGHTS)
-    if recipe.reads == "fingerprint":
-        save_file(reading.scaler(recipe.descriptors, split).arrays(), aside / "scaler.safetensors")
-    written = strict_json.dumps({"format": FORMAT, **asdict(card)}, indent=2)
-    (aside / "card.json").write_text(written + "\n", encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    aside.rename(folder)
+    with replacing_folder(folder, ours=(CARD, WEIGHTS, SCALER, LESSON)) as aside:
+        shutil.copyfile(outcome.weights, aside / WEIGHTS)
+        if recipe.reads == "fingerprint":
+            (aside / SCALER).write_bytes(packed(reading.scaler(recipe.descriptors, split).arrays()))
+        written = strict_json.dumps({"format": FORMAT, **asdict(card)}, indent=2)
+        (aside / CARD).write_text(written + "\n", encoding="utf-8")
     return card
+
+
+def check_place(folder: Path) -> None:
+    """Check that a model can be saved as a folder: one that is new or empty, or that holds a model.
+
+    Raises:
+        UsageError: something else is there, or nothing can be written there.
+    """
+    check_folder(folder)
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / CARD).is_file():
+        raise UsageError(f"{folder} holds files and no model: move them, or choose another folder for the results.")
 
 
 def read_card(folder: Path) -> Card:
@@ -136,7 +148,7 @@ def read_card(folder: Path) -> Card:
         UsageError: the folder holds no model of ours.
     """
     try:
-        facts = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+        facts = json.loads((folder / CARD).read_text(encoding="utf-8"))
         if facts.pop("format") != FORMAT or facts["descriptors"] not in DESCRIPTOR_SETS:
             raise UsageError(f"{folder} was written by another version of gallon: train it again.")
         return Card(**{**facts, "targets": tuple(Target(**target) for target in facts["targets"])})
@@ -162,7 +174,7 @@ class Model:
         if self._recipe.role == "lm":
             raise UsageError(f"The model in {folder} reads annotations; a library is scored by a student.")
         try:
-            scaler = load_arrays(folder / "scaler.safetensors") if self._recipe.reads == "fingerprint" else None
+            scaler = load_arrays(folder / SCALER) if self._recipe.reads == "fingerprint" else None
             self._scaler = Scaler.from_arrays(scaler) if scaler else None
             features = {"features": len(self._scaler.keep)} if self._scaler else {}
             settings = {**self.card.settings, **features}

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cluster.library import Source
-from cluster.table_file import check_path, write
+from cluster.table_file import WRITERS, write
 from distill.learn.saved import Model, read_card
+from teacher.files import check_output
 from teacher.molecule import InvalidMoleculeError, from_mol, read_mol
 
 if TYPE_CHECKING:
@@ -55,17 +56,19 @@ def screen(
     Args:
         sources: the files of the library.
         student: the folder of a student or a graph teacher.
-        out: a .parquet, .jsonl or .csv file.
+        out: a .parquet, .jsonl or .csv file, which is replaced if it is there.
         limit: take only so many rows.
         session: the Ray cluster to run on.
         show: called with the number of rows that are done.
 
     Raises:
-        UsageError: the folder holds no model that reads molecules alone, or the file cannot be written.
+        UsageError: the folder holds no model that reads molecules alone, the file cannot be written, or it is one of
+            the library's.
+        OutputError: the disk filled up.
     """
     import pyarrow as pa
 
-    check_path(out)
+    check_output(out, suffixes=WRITERS, inputs=[source.path for source in sources], overwrite=True)
     Model(student)  # a damaged one is found out here, not in a worker
     names = [target.name for target in read_card(student).targets]
     text = pa.string()

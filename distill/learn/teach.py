@@ -60,12 +60,13 @@ def teach(
         show: called with the progress.
 
     Raises:
-        UsageError: a recipe is a student's, or there are fewer molecules than folds.
+        UsageError: a recipe is a student's, there are fewer molecules than folds, or a folder holds something else.
         TrainingError: the workers kept dying.
     """
     for known in teachers:
         if known.role == "student":
             raise UsageError(f"'{known.name}' is a student, not a teacher.")
+        saved.check_place(folder / known.name)
     plans = [LessonPlan.of(known, reading, split, seed, folds) for known in teachers]
     taught = learn(plans, reading, folder / "fits", trainers, show)
     return [_save(lesson, whole, plan, reading, folder) for plan, (lesson, whole) in zip(plans, taught, strict=True)]
@@ -103,7 +104,7 @@ def _save(lesson: Lesson, whole: Outcome, plan: LessonPlan, reading: Reading, fo
     metrics = judged(reading, plan.split, lesson.prediction)
     spec = reading.annotations.spec if reading.annotations and plan.recipe.role == "lm" else None
     saved.save(place, plan.recipe, reading, plan.split, whole, seed=plan.seed, metrics=metrics, spec=spec)
-    lessons.write(lesson, reading, plan.split, place / lessons.FILE)
+    lessons.write(lesson, reading, plan.split, place / saved.LESSON)
     return Trained(
         name=lesson.teacher,
         path=place,

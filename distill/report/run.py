@@ -19,6 +19,7 @@ from distill.report.html import data, environment, script
 from distill.report.learned import learned
 from distill.report.tallies import Tallies
 from teacher.errors import UsageError
+from teacher.files import write_text
 
 if TYPE_CHECKING:
     from teacher.spec import Spec
@@ -71,7 +72,7 @@ def write(
     Args:
         store: where the run's records are.
         run: the beginning of its id; None means the latest.
-        out: the page; None names it by the run.
+        out: the page, which is replaced if it is there; None names it by the run.
         most: records in the gallery. Molecules come in the order of their keys, which are hashes: the first of them
             are a random sample.
         folders: of models and comparisons to show as well.
@@ -79,6 +80,7 @@ def write(
 
     Raises:
         UsageError: there is no such run, or a folder holds nothing to show.
+        OutputError: the page cannot be written.
         StoreError: Redis failed.
     """
     run, facts = choose_run(store, run)
@@ -121,7 +123,7 @@ def write(
             allowed=allowed,
         )
     )
-    out.write_text(page, encoding="utf-8")
+    write_text(out, page)
     return Written(
         path=out, run=run, spec=spec.id, records=tallies.records, shown=len(packed), bytes=out.stat().st_size
     )

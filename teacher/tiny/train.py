@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from teacher import catalog, strict_json
 from teacher.errors import UsageError
+from teacher.files import replacing
 from teacher.tiny import checkpoint, corpus, model, patches, readings, tokenizer
 from teacher.tiny.examples import IGNORED, Batch, Examples
 
@@ -142,9 +143,8 @@ class Learner:
             "heads": self.heads.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
         }
-        aside = self.folder / "state.pt.new"
-        torch.save(state, aside)
-        aside.rename(self.folder / "state.pt")
+        with replacing(self.folder / "state.pt") as aside, aside.open("wb") as file:
+            torch.save(state, file)
         draw_losses(self.history, self.folder)
         checkpoint.write(self.folder / "checkpoint", self.words, dict(self.network.named_parameters()))
 

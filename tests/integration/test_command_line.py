@@ -89,6 +89,17 @@ def test_the_demo_goes_the_whole_way(own_environment: None, tmp_path: Path) -> N
         (["screen", "{library}", "--student", "nowhere", "--out", "out.csv"], 2, "There is no model in nowhere"),
         (["choose", "{library}", "--number", "7", "--out", "{folder}/out.csv"], 2, "holds 6 molecules, not 7"),
         (["choose", "{library}", "--number", "2", "--out", "{folder}/out.smi"], 2, "should end in one of"),
+        (["choose", "{library}", "--number", "2", "--out", "{library}", "--overwrite"], 2, "which this command reads"),
+        (["screen", "{library}", "--student", "nowhere", "--out", "{library}"], 2, "which this command reads"),
+        (
+            ["screen", "{library}", "--student", "nowhere", "--out", "/proc/out.csv"],
+            2,
+            "/proc/out.csv cannot be written",
+        ),
+        (["export", "{library}"], 2, "--overwrite"),
+        (["dead", "--out", "{folder}"], 2, "should end in one of .jsonl"),
+        (["report", "--out", "{folder}/nowhere/page.html"], 2, "There is no folder"),
+        (["teach", "{library}", "--target", "number", "--out", "{library}"], 2, "is a file"),
         (["annotate", "nowhere.smi"], 2, "No file matches nowhere.smi"),
         (["annotate", "{library}", "--smiles-column", "structure"], 2, "no text column 'structure'"),
         (["annotate", "{folder}/library.docx"], 2, "library.docx"),
@@ -122,6 +133,7 @@ def test_a_mistake_ends_in_one_sentence_and_writes_nothing(
     assert (done.returncode, done.stdout) == (status, ""), done.stderr
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
+    assert library.read_text().startswith("name,smiles,number")
     with open_store(str(store)) as opened:
         assert (opened.specs(), opened.runs()) == ({}, {})
 
@@ -238,15 +250,15 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on(own_environ
         "demo": ["--limit", "--out", "--config", *spec, *engine, *common],
         "verify": [*file, "--limit", "--config", "--spec", "--deep", *spec, *common],
         "status": ["--follow", *common],
-        "report": ["--out", "--gallery", "--learned", *common],
-        "dead": ["--spec", "--retry", "--out", *common],
-        "export": ["--spec", *common],
+        "report": ["--out", "--overwrite", "--gallery", "--learned", *common],
+        "dead": ["--spec", "--retry", "--out", "--overwrite", *common],
+        "export": ["--overwrite", "--spec", *common],
         "import": common,
-        "choose": ["--number", "--out", *file, "--limit", "--seed", "--json", "--help"],
+        "choose": ["--number", "--out", "--overwrite", *file, "--limit", "--seed", "--json", "--help"],
         "teach": ["--teacher", "--spec", *data, *learning, *common],
         "distill": ["--teacher", "--student", "--spec", *weights, *transfer, *data, *learning, *common],
         "evaluate": ["--methods", "--seeds", "--trials", "--spec", *transfer, *data, *learning, *common],
-        "screen": ["--student", "--out", *file, "--limit", "--ray", "--json", "--help"],
+        "screen": ["--student", "--out", "--overwrite", *file, "--limit", "--ray", "--json", "--help"],
     }
     for command, flags in expected.items():
         shown = call(command, "--help", store=tmp_path).stdout
