@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
-from urllib.parse import urlsplit
 
+from cluster.address import Address, parse
 from teacher.errors import GallonError, UsageError
 
 if TYPE_CHECKING:
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 60.0
-CLUSTER = "+cluster"  # what the scheme of a cluster's URL ends in
 
 
 class StoreError(GallonError):
@@ -41,7 +40,7 @@ def connect(url: str) -> Redis:
 
     Args:
         url: `redis://`, `rediss://` (TLS) or `unix://` for a single server, `redis+cluster://` or `rediss+cluster://`
-            for any node of a Redis Cluster.
+            for any node of a Redis Cluster; see `cluster.address`.
 
     Raises:
         UsageError: the URL is none that this project understands.
@@ -65,17 +64,17 @@ def connect_once(url: str) -> Redis:
     from redis.retry import Retry
 
     with store_errors(url):
+        redis = _client(url, CONNECT_SECONDS, Retry(NoBackoff(), 0))
         try:
-            redis = _client(url, CONNECT_SECONDS, Retry(NoBackoff(), 0))
-        except ValueError as error:
-            raise UsageError(f"'{_without_password(url)}' is no Redis URL: {error}.") from None
-        redis.ping()
+            redis.ping()
+        except UnicodeError:
+            raise UsageError(f"{parse(url)} names no host that can be: correct the address of the store.") from None
     return redis
 
 
 def is_cluster(url: str) -> bool:
     """Tell whether a URL names a Redis Cluster."""
-    return urlsplit(url).scheme.endswith(CLUSTER)
+    return parse(url).is_cluster
 
 
 def _client(url: str, answer_seconds: float, retry: Retry) -> Redis:
@@ -83,10 +82,11 @@ def _client(url: str, answer_seconds: float, retry: Retry) -> Redis:
     from redis import Redis
     from redis.cluster import RedisCluster
 
+    address = parse(url)
     timeouts = {"socket_connect_timeout": CONNECT_SECONDS, "socket_timeout": answer_seconds}
-    if is_cluster(url):
-        return cast("Redis", RedisCluster.from_url(url.replace(CLUSTER, "", 1), retry=retry, **timeouts))
-    return Redis.from_url(url, retry=retry, **timeouts)
+    if address.is_cluster:
+        return cast("Redis", RedisCluster.from_url(address.client_url, retry=retry, **timeouts))
+    return Redis.from_url(address.client_url, retry=retry, **timeouts)
 
 
 @contextmanager
@@ -94,48 +94,53 @@ def store_errors(url: str) -> Iterator[None]:
     """Turn Redis' own errors into `StoreError`s with one clear sentence."""
     from redis import exceptions
 
-    place = _without_password(url)
+    place = parse(url)
     try:
         yield
     except (exceptions.AuthenticationError, exceptions.AuthorizationError) as error:
         raise StoreDeniedError(
-            f"Redis at {place} refused the user name or password: give them in the URL or in GALLON_STORE."
+            f"Redis at {place} refused the user name or password: give the right ones in GALLON_STORE or --store, "
+            "with special characters percent-encoded."
         ) from error
     except exceptions.NoPermissionError as error:
-        raise StoreDeniedError(f"Redis at {place} does not allow a command that gallon needs: {error}.") from error
+        raise StoreDeniedError(
+            f"Redis at {place} does not allow a command that gallon needs: {place.hide(str(error))}."
+        ) from error
     except (
         exceptions.ConnectionError,
         exceptions.TimeoutError,
         exceptions.ClusterError,
         exceptions.RedisClusterException,
     ) as error:
-        raise StoreGoneError(f"Redis at {place} cannot be reached: {_why_gone(url, error)}.") from error
+        raise StoreGoneError(f"Redis at {place} cannot be reached: {_why_gone(place, error)}.") from error
     except exceptions.OutOfMemoryError as error:
         raise StoreFullError(
             f"Redis at {place} is full: raise its maxmemory or free some, then run the same command again; "
             "everything acknowledged so far is kept."
         ) from error
     except exceptions.ResponseError as error:
-        raise StoreError(f"Redis at {place} refused: {error}.") from error
+        raise StoreError(f"Redis at {place} refused: {place.hide(str(error))}.") from error
+    except exceptions.InvalidResponse as error:
+        raise StoreError(f"What answers at {place} is no Redis: correct the address.") from error
 
 
-def _why_gone(url: str, error: BaseException) -> str:
+def _why_gone(place: Address, error: BaseException) -> str:
     """Say why a connection broke, or was not made, and what to do."""
-    from ssl import SSLCertVerificationError
+    from ssl import SSLCertVerificationError, SSLError
 
+    from redis.exceptions import BusyLoadingError
+
+    if isinstance(error, BusyLoadingError):
+        return "it is still reading its data back: run the same command again when it has"
     cause = error.__context__
     if isinstance(cause, SSLCertVerificationError):
         return (
             f"nobody here vouches for its certificate ({cause.verify_message}); name the certificate of its authority "
             "by ?ssl_ca_certs=FILE in the URL"
         )
-    plain = urlsplit(url).scheme.removesuffix(CLUSTER) == "redis"
-    if plain and (cause is None or isinstance(cause, ConnectionResetError)):
+    if isinstance(cause, SSLError):
+        return f"TLS cannot be spoken with it ({cause.reason}); without TLS, let the URL begin with redis://"
+    hung_up = cause is None or isinstance(cause, ConnectionResetError)
+    if hung_up and not place.is_tls and not place.path:
         return "it hung up; if it speaks TLS only, let the URL begin with rediss://, or else run the same command again"
     return "start it (its log says whether a full disk ended it) or correct --store, then run the same command again"
-
-
-def _without_password(url: str) -> str:
-    """Return `url` without what nobody should read in a log."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
