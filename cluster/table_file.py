@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from teacher import strict_json
-from teacher.files import replacing
+from teacher.files import check_output, replacing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,11 +21,13 @@ def write(parts: Parts, schema: pa.Schema, out: Path) -> int:
     Args:
         parts: of the table, in order.
         schema: of every part.
-        out: a name that ends in one of `WRITERS`; `teacher.files.check_output` looks whether it can be written.
+        out: a name that ends in one of `WRITERS`; a file that is there is replaced.
 
     Raises:
+        UsageError: it does not end so, or its folder cannot be written.
         OutputError: the disk is full, or the folder cannot be written.
     """
+    check_output(out, suffixes=WRITERS, overwrite=True)
     with replacing(out) as aside:
         return WRITERS[out.suffix.lower()](parts, schema, aside)
 

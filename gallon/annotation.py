@@ -132,7 +132,7 @@ def verify(
     from cluster.verify import verify as recount
 
     sources = resolve(library, smiles_column, separator, encoding)
-    with open_store(store) as opened:
+    with open_store(store, create=False) as opened:
         chosen = choose_spec(opened, spec_id) if spec_id else _spec(spec)[0]
         verdict = recount(sources, limit=limit, spec_id=chosen.id, store=opened)
         defects = [str(defect) for defect in audit(opened, chosen.id)] if deep else []
@@ -174,7 +174,7 @@ def dead(
 
     if out is not None:
         check_output(out, suffixes=[".jsonl"], overwrite=overwrite)
-    with open_store(store) as opened:
+    with open_store(store, create=False) as opened:
         spec = choose_spec(opened, spec_id)
         if retry:
             retried = opened.retry_dead(spec.id)
@@ -213,7 +213,7 @@ def export(
     from teacher.files import check_output
 
     check_output(out, suffixes=WRITERS, overwrite=overwrite)
-    with open_store(store) as opened:
+    with open_store(store, create=False) as opened:
         spec = choose_spec(opened, spec_id)
         rows = write(opened, spec, out)
     if as_json:

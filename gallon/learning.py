@@ -449,11 +449,13 @@ def run_distillation(
 
 def _annotations(where: str, spec_id: str | None, keys: Sequence[bytes]) -> Annotations | None:
     """Fetch what was written about molecules; None where the store holds nothing and no spec was asked for."""
-    from cluster.embedded import open_store
+    from cluster.embedded import has_store, open_store
     from cluster.store import choose_spec
     from distill.data.annotations import fetch
 
-    with open_store(where) as store:
+    if spec_id is None and where == DEFAULT_STORE and not has_store(where):
+        return None
+    with open_store(where, create=False) as store:
         if spec_id is None and not store.specs():
             return None
         return fetch(store, choose_spec(store, spec_id), keys)

