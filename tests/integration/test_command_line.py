@@ -20,7 +20,18 @@ from tests.integration.test_vllm import SMILES
 
 COMMAND = [sys.executable, "-m", "gallon"]
 NOBODY = "127.0.0.1:1"
-TEACH = ["teach", "{library}", "--target", "number", "--store", f"redis://{NOBODY}", "--ray", NOBODY]
+TEACH = [
+    "teach",
+    "{library}",
+    "--target",
+    "number",
+    "--split",
+    "random",
+    "--store",
+    f"redis://{NOBODY}",
+    "--ray",
+    NOBODY,
+]
 
 
 def call(*arguments: str | Path, store: Path | str) -> subprocess.CompletedProcess[str]:
@@ -120,7 +131,11 @@ def test_the_demo_goes_the_whole_way(own_environment: None, tmp_path: Path) -> N
         (["report"], 2, "There are no annotations"),
         (["dead"], 2, "There are no annotations"),
         (["export", "{folder}/out.parquet"], 2, "There are no annotations"),
-        (["teach", "{library}", "--target", "number", "--teacher", "lm"], 2, "There are no annotations"),
+        (
+            ["teach", "{library}", "--target", "number", "--split", "random", "--teacher", "lm"],
+            2,
+            "There are no annotations",
+        ),
         (["annotate", "{library}", "--store", "{library}"], 1, "The store needs a folder"),
         (["import", "{folder}/nowhere.jsonl"], 2, "cannot be read"),
         (["annotate", "{library}", "--config", "{folder}/nowhere.yaml"], 2, "cannot be read"),

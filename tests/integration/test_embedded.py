@@ -79,17 +79,17 @@ def test_there_is_one_server_however_its_users_name_their_temporary_folder(
 def test_a_server_that_does_not_answer_is_waited_for_and_never_doubled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cluster.connection.CONNECT_SECONDS", 0.3)
     folder = tmp_path / "store"
     with open_store(str(folder)) as store:
         store.register("spec", "run", ROWS)
         (server,) = servers(folder)
         os.kill(server, signal.SIGSTOP)
-        monkeypatch.setattr("cluster.embedded.PATIENCE_SECONDS", 1.0)
-        with pytest.raises(StoreGoneError, match=f"does not answer .process {server} on"), open_store(str(folder)):
-            pass
+        with monkeypatch.context() as impatient:
+            impatient.setattr("cluster.connection.CONNECT_SECONDS", 0.3)
+            impatient.setattr("cluster.embedded.PATIENCE_SECONDS", 1.0)
+            with pytest.raises(StoreGoneError, match=f"does not answer .process {server} on"), open_store(str(folder)):
+                pass
         assert servers(folder) == [server]
-        monkeypatch.setattr("cluster.embedded.PATIENCE_SECONDS", 60.0)
         awake = threading.Timer(1.0, os.kill, (server, signal.SIGCONT))
         awake.start()
         with open_store(str(folder)) as same:
