@@ -241,7 +241,7 @@ def _train(fits: Sequence[Fit], campaign: Campaign, folder: Path, trainers: Trai
 
     from cluster.fitting import Group, Work, part_of, work
 
-    workers, together = _arranged(fits, trainers)
+    workers, together = arranged(fits, trainers)
     groups = [Group(number, workers, "cpu") for number in range(workers)] if together else [Group(0, 1, "cpu")]
     order = Work(
         fits=ray.put(list(fits)),
@@ -276,7 +276,7 @@ def _train(fits: Sequence[Fit], campaign: Campaign, folder: Path, trainers: Trai
         raise TrainingError(f"Ray Train could not start or hold its workers: {_root(error)}.") from error
 
 
-def _arranged(fits: Sequence[Fit], trainers: Trainers) -> tuple[int, bool]:
+def arranged(fits: Sequence[Fit], trainers: Trainers) -> tuple[int, bool]:
     """Return how many workers to start, and whether they share every fit."""
     from cluster.epochs import most_workers
 

@@ -14,7 +14,7 @@ from teacher.errors import UsageError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MOST_DEVIATIONS = 1 / float(np.finfo(np.float32).eps)  # beyond, float32 does not tell the training labels apart
+RESOLUTION = float(np.finfo(np.float32).eps)  # standard deviations by which networks can tell labels apart at best
 
 
 def check(split: Split, dataset: Dataset) -> list[str]:
@@ -60,15 +60,15 @@ def _has(labels: NDArray[Any], kind: str) -> str:
 
 
 def _check_range(split: Split, dataset: Dataset, column: int) -> None:
-    """Refuse labels beside which the others become one value when they are standardised."""
+    """Refuse labels beside which most of the others become one value when they are standardised."""
     labels = dataset.labels[:, column].astype(np.float64)
     train = labels[split.train]
     train = train[~np.isnan(train)]
-    scaled = (labels - train.mean()) / train.std()
-    steps = len(np.unique(train)) - 1
-    steps_left = len(np.unique(scaled[split.train][~np.isnan(labels[split.train])].astype(np.float32))) - 1
-    lost = steps_left < steps and steps_left <= steps / 2
-    if lost or np.nanmax(np.abs(scaled)) > MOST_DEVIATIONS:
+    mean, deviation = train.mean(), train.std()
+    gaps = len(np.unique(train)) - 1
+    gaps_left = len(np.unique(np.round((train - mean) / deviation / RESOLUTION))) - 1
+    lost = gaps_left < gaps and gaps_left <= gaps / 2
+    if lost or np.nanmax(np.abs(labels - mean)) > deviation / RESOLUTION:
         farthest = int(np.nanargmax(np.abs(labels - np.nanmedian(labels))))
         name, smiles = dataset.targets[column].name, dataset.smiles[farthest]
         raise UsageError(

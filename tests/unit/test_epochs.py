@@ -16,7 +16,7 @@ from torch import nn
 
 from cluster.epochs import DivergenceError, Training, batches, deal, most_workers, steps
 from cluster.fitting import Group, part_of
-from cluster.training import Fit, Outcome, Schedule, read_outcome
+from cluster.training import Fit, Outcome, Schedule, Trainers, arranged, read_outcome
 from distill.data.dataset import Target
 from distill.learn.objective import Objective, Scale, learner
 from distill.learn.recipes import RECIPES
@@ -60,6 +60,24 @@ def test_steps_are_close_to_the_batch_size() -> None:
     assert [len(rows) for rows, _ in batches(fit_of(129, 64), epoch=0)] == [64, 65]
     assert [len(rows) for rows, _ in batches(fit_of(160, 64), epoch=0)] == [64, 64, 32]
     assert max(len(rows) for rows, _ in batches(fit_of(10_000, None), epoch=0)) == 10_000
+
+
+@pytest.mark.parametrize(
+    ("molecules", "fits", "trainers", "expected"),
+    [
+        (1000, 1, Trainers(workers=4), (4, True)),
+        (1000, 6, Trainers(workers=4), (4, False)),
+        (1000, 1, Trainers(workers=64), (20, True)),
+        (5, 1, Trainers(workers=4), (2, True)),
+        (3, 6, Trainers(workers=16), (6, False)),
+        (3, 2, Trainers(workers=4, together=True), (1, True)),
+        (1000, 2, Trainers(workers=4, together=False), (2, False)),
+    ],
+)
+def test_no_more_workers_share_a_fit_than_its_steps_allow(
+    molecules: int, fits: int, trainers: Trainers, expected: tuple[int, bool]
+) -> None:
+    assert arranged([fit_of(molecules, 64)] * fits, trainers) == expected
 
 
 def test_a_molecule_keeps_its_shard_in_every_epoch() -> None:

@@ -69,6 +69,11 @@ def test_a_label_beside_which_no_other_can_be_told_apart_is_refused(tmp_path: Pa
         told(dataset_of(tmp_path, **{**parts, part: [*PLAIN, outlier]}))
 
 
+def test_two_such_labels_are_refused_as_well(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is so far from the others"):
+        told(dataset_of(tmp_path, ["1e30", *PLAIN, "-1e30"], PLAIN, PLAIN))
+
+
 @pytest.mark.parametrize(
     "labels",
     [["1e30", "2e30", "4e30"], ["1e-30", "2e-30", "4e-30"], ["1000001", "1000002", "1000003"], [*PLAIN, "1e4"]],
