@@ -1,21 +1,22 @@
-"""The annotation run: library rows stream through Ray Data into a pool of `Annotator` actors and end in Redis."""
+"""The annotation run: library rows stream through Ray Data to a pool of `Annotator` actors and end in Redis."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from cluster.annotator import Annotator
 from cluster.brakes import Brakes, Watch, braked
-from cluster.causes import causes
+from cluster.causes import first_of_ours
 from cluster.connection import StoreGoneError
-from cluster.job import EngineFactory, Job
+from cluster.job import REQUEST_SECONDS, START_WAITS, EngineFactory, Job
 from cluster.library import Source, count
 from cluster.metrics import publish
 from cluster.plan import plan
+from cluster.pool import AnnotatorPool, Pool
 from cluster.progress import Progress, ProgressMeter, watched
 from cluster.record import Ledger
 from cluster.run import Run, bury_lost_runs
@@ -26,37 +27,19 @@ from teacher.spec import Spec
 
 if TYPE_CHECKING:
     import ray.data
+    from ray import ObjectRef
 
     from cluster.ray_session import RaySession
 
 NO_BRAKES = Brakes(max_error_rate=1.0, stall_minutes=float("inf"))
 COUNT_AFTER_SECONDS = 20.0  # a run that has ended by then needs no estimate, which takes reading the library once more
 WAIT_SECONDS = 5.0  # between looks at what another run has left to do
+STEPS_CPUS = 1.0  # reading and parsing need so many at least
+PLANNED_BYTES = 2**28  # of planned rows that wait for annotators: some millions
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pool:
-    """The pool of annotators.
-
-    Attributes:
-        workers: the most there may be; the pool starts with one and grows while there is work.
-        cpus, gpus: what each takes of its machine.
-        concurrency: molecules that one engine works on at the same time.
-    """
-
-    workers: int = 1
-    cpus: float = 1.0
-    gpus: float = 0.0
-    concurrency: int = 256
-
-    # An annotator holds half as many molecules again as its engine computes at a time, rendered or waiting, so that the
-    # engine never runs dry. A call costs Ray about as much as a hundred rows, so it does not get fewer than 64.
-    CALLS = 6
-
-    @property
-    def batch_rows(self) -> int:
-        """Molecules in one call of an annotator."""
-        return max(64, self.concurrency // 4)
+def _ignore(sentence: str) -> None:
+    """Show nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +62,10 @@ def annotate(
     engine: EngineFactory,
     pool: Pool,
     max_attempts: int = 3,
+    request_seconds: float = REQUEST_SECONDS,
+    start_waits: tuple[float, ...] = START_WAITS,
     brakes: Brakes = NO_BRAKES,
+    warn: Callable[[str], None] = _ignore,
     show: Callable[[Progress], None] | None = None,
 ) -> Result:
     """Annotate every molecule of a library once and return the ledger of its rows.
@@ -97,8 +83,11 @@ def annotate(
         session: the Ray cluster to run on.
         engine: starts an engine inside an annotator.
         pool: how many annotators there are and what each takes.
-        max_attempts: how often a molecule may be given to an engine before it is a dead letter.
+        max_attempts: how many answers about a molecule may be refused before it is a dead letter.
+        request_seconds: how long an engine may take over one request.
+        start_waits: seconds before each further try to start an engine that failed to.
         brakes: when the run stops by itself.
+        warn: called with a sentence when the run goes on with fewer engines.
         show: called about once a second with the progress.
 
     Raises:
@@ -117,6 +106,8 @@ def annotate(
         sources=paths,
         max_attempts=max_attempts,
         engine=engine,
+        request_seconds=request_seconds,
+        start_waits=start_waits,
     )
     meter = ProgressMeter(store, run.id, len(sources))
     interrupted = False
@@ -125,10 +116,11 @@ def annotate(
         shows.append(show)
     watching = watched(meter, partial(_expected, run, sources, limit), shows, COUNT_AFTER_SECONDS)
     try:
-        with run.alive(), watching, braked(Watch(brakes, store, run.id, len(sources))):
-            _drive(_pipeline(sources, limit, job, session, pool))
+        stopping = braked(Watch(brakes, store, run.id, len(sources)))
+        with run.alive(), watching, stopping, AnnotatorPool(job, pool, session.logs, warn) as annotators:
+            _drive(_planned(sources, limit, job, session, pool), annotators)
             while _others_left_some(run):
-                _drive(_pipeline(sources, limit, job, session, pool))
+                _drive(_planned(sources, limit, job, session, pool), annotators)
     except KeyboardInterrupt:
         interrupted = True
     except GallonError as error:
@@ -155,50 +147,38 @@ def _others_left_some(run: Run) -> bool:
     return False
 
 
-def _pipeline(
+def _planned(
     sources: Sequence[Source], limit: int | None, job: Job, session: RaySession, pool: Pool
 ) -> ray.data.Dataset:
-    """Lay out the walk of the rows: read, plan, annotate."""
-    import ray.data
+    """Lay out the walk of the rows up to the annotators: read and plan."""
+    from ray.data import ExecutionResources
 
     from cluster.datasource import read_library
 
-    workers = ray.data.ActorPoolStrategy(
-        min_size=1,
-        max_size=pool.workers,
-        max_concurrent_calls_per_actor=Pool.CALLS,
-        max_tasks_in_flight_per_actor=Pool.CALLS + 2,
-        enable_true_multi_threading=True,
+    dataset = read_library(sources, limit, in_order=False, cpus=0.25)
+    # The annotators are not Ray Data's: it must leave them their CPUs, and not plan a whole library ahead of them.
+    left = max(STEPS_CPUS, session.cpus - pool.workers * pool.cpus)
+    dataset.context.execution_options.resource_limits = ExecutionResources.for_limits(
+        cpu=left, object_store_memory=PLANNED_BYTES
     )
-    dataset = (
-        read_library(sources, limit, in_order=False, cpus=0.25)
-        .map_batches(plan, fn_kwargs={"job": job}, batch_size=None, batch_format="pyarrow", num_cpus=0.5)
-        .repartition(target_num_rows_per_block=pool.batch_rows)
-        .map_batches(
-            Annotator,
-            fn_constructor_kwargs={"job": job, "log_folder": str(session.logs)},
-            batch_size=None,
-            batch_format="pyarrow",
-            compute=workers,
-            num_cpus=pool.cpus,
-            num_gpus=pool.gpus,
-        )
-    )
-    dataset.set_name("annotate")  # what the dashboard calls it
+    dataset = dataset.map_batches(plan, fn_kwargs={"job": job}, batch_size=None, batch_format="pyarrow", num_cpus=0.5)
+    dataset.set_name("plan")  # what the dashboard calls it
     return dataset
 
 
-def _drive(dataset: ray.data.Dataset) -> None:
-    """Run the pipeline to its end; what flows back are counts, which the store knows better."""
+def _drive(dataset: ray.data.Dataset, annotators: AnnotatorPool) -> None:
+    """Give the rows of a dataset to the annotators as they become ready, until all are finished."""
     from ray.exceptions import RayError
 
-    try:
-        for _ in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-            pass
-    except RayError as error:
-        raise _cause(error) from error
+    with closing(_blocks(dataset)) as blocks:
+        try:
+            annotators.annotate(blocks)
+        except RayError as error:
+            raise first_of_ours(error) from error
 
 
-def _cause(error: BaseException) -> BaseException:
-    """Return the error of ours that a worker raised, out of those that Ray has wrapped around it."""
-    return next((seen for seen in causes(error) if isinstance(seen, GallonError)), error)
+def _blocks(dataset: ray.data.Dataset) -> Generator[tuple[ObjectRef, int], None, None]:
+    """Yield references to blocks, each with its number of rows; Ray Data ends when this generator is closed."""
+    for bundle in dataset.iter_internal_ref_bundles():
+        for entry in bundle.blocks:
+            yield entry.ref, entry.metadata.num_rows

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
+import secrets
 import socket
-import threading
 import time
-from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+from cluster.engine_host import EngineHost
 from cluster.gate import Gate
+from cluster.in_flight import InFlight, Pulse, failed
 from cluster.job import Job, software_id, software_versions
-from cluster.metrics import AnnotatorMetrics, gpus_held
+from cluster.metrics import AnnotatorMetrics, gpus_held, place
 from cluster.record import Letter, Record, Stage
+from cluster.run import ended_well
 from cluster.signs import Signer
 from cluster.store import FINISHED, HELD, Store
 from teacher.catalog import Picture
@@ -33,8 +35,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 TEXT_SHOWN = 400
-DEATHS_ALONE = 2  # of a worker, that are blamed on the molecule it was trying
-RDKIT_ERRORS = (RuntimeError, ValueError)  # what RDKit raises over a molecule that it cannot lay out or analyse
+# Molecules with which an engine was lost once are tried this many at a time, so that one of them that kills is found
+# after about two square roots of what an annotator holds; who was lost twice is tried alone.
+SUSPECTS_TOGETHER = 16
+MOST_LOSSES = 4  # of engines with a molecule in their hands; the last two times it was alone
 
 
 @dataclass(slots=True)
@@ -42,20 +46,21 @@ class Task:
     """A molecule on its way through the engine.
 
     Attributes:
-        attempts: how many times it was taken up to be annotated, over all runs.
+        losses: engines that were lost with it in their hands, over all runs.
         facts: what RDKit knows of the molecule.
         request: its rendered prompt; None where it was refused instead.
-        tries: how many answers were refused.
-        deaths: what the engines said that died with it in their hands.
+        tries: how many answers were refused, or failed.
+        deaths: what the engines said that died with it in their hands, in this process.
         cut_off: whether the last answer was refused because it was not finished.
         spent: prompt and completion tokens of all tries.
+        claim: the id of the call that claimed it last.
     """
 
     key: bytes
     smiles: str
     source: str
     row: int
-    attempts: int
+    losses: int
     facts: Structure | None = None
     request: Request | None = None
     refused: PromptRejectedError | None = None
@@ -63,6 +68,7 @@ class Task:
     deaths: list[str] = field(default_factory=list)
     cut_off: bool = False
     spent: tuple[int, int] = (0, 0)
+    claim: str = ""
     started: float = field(default_factory=time.monotonic)
 
 
@@ -70,88 +76,197 @@ class Annotator:
     """Annotates batches of molecules; called from several threads of one actor at the same time.
 
     The engine starts with the first molecule that is to be annotated, so that a run with nothing to do starts none.
+    Holding, losing and trying a molecule are counted apart. A claim counts nothing. A loss counts when an engine, or
+    the whole worker, dies with the molecule in its hands. A try counts when an answer is refused, or is a failure.
     """
 
     def __init__(self, job: Job, log_folder: str) -> None:
         self._job = job
+        self._log_path = Path(log_folder) / f"vllm-{socket.gethostname()}-{os.getpid()}.log"
+        self._gate = Gate()  # to the engine
+        self._pulse = Pulse()
+
+    def start(self) -> str:
+        """Reach the store, and return where this annotator is; its engine waits for the first molecule.
+
+        Raises:
+            StoreError: the store cannot be reached from here.
+        """
+        job = self._job
         self._store = Store(job.store_url)
         gpus = gpus_held()
         self._signer = Signer(self._store, job.run, gpus)
         self._metrics = AnnotatorMetrics(job.run, gpus, self._signer)
-        self._log_path = Path(log_folder) / f"vllm-{socket.gethostname()}-{os.getpid()}.log"
-        self._engine: Future[Engine] | None = None
-        self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine-start")
-        self._engine_lock = threading.Lock()
-        self._gate = Gate()  # to the engine
-        self._suspects_lock = threading.Lock()
-        # The last attempt is made alone; the first never is, since whoever lost a molecule may have died of another.
-        self._suspect_from = max(2, job.max_attempts)
+        self._host = EngineHost(
+            lambda: job.engine(self._log_path), job.start_waits, self._signer.engine, self._metrics.engine_died
+        )
+        self._ended_well = ended_well(self._store, job.spec.id)
         versions = software_versions()
         self._software = software_id(versions)
         self._store.keep_software(self._software, versions)
+        return place()
 
-    def __call__(self, batch: pa.Table) -> pa.Table:
-        """Annotate a batch as `cluster.plan.plan` makes it and store what becomes of each molecule.
+    def close(self) -> None:
+        """Stop the engine in good order."""
+        self._host.close()
 
-        Returns:
-            A table with one row: the number of molecules that this batch brought to an end.
+    def annotate(self, block: pa.Table, start: int, rows: int) -> None:
+        """Annotate some rows of a block as `cluster.plan.plan` makes it and store what becomes of each molecule.
+
+        Raises:
+            EngineStartError: no engine can be started here; nothing is counted against the molecules.
         """
-        import pyarrow as pa
-
-        tasks = self._claim(batch.to_pylist())
-        self._give_up(tasks)
-        if tasks:
-            self._engine_starting()
-            for task in tasks.values():
-                self._prepare(task)  # the first batches are drawn while the engine starts
-            suspects = [task for task in tasks.values() if task.attempts >= self._suspect_from]
-            for task in suspects:
-                del tasks[task.key]
-            try:
-                self._annotate(tasks)
-            except EngineDeadError:
-                suspects += tasks.values()
-            # Whoever was tried alone when something died comes last: it does not meet the next death in the same place.
-            for task in sorted(suspects, key=lambda task: task.attempts):
-                self._annotate_alone(task)
-        return pa.table({"finished": [batch.num_rows]})
-
-    # From a row to a request
-
-    def _claim(self, rows: list[dict[str, Any]]) -> dict[bytes, Task]:
-        """Count an attempt on each molecule and take those that nobody has finished, or works on, meanwhile."""
-        keys = [row["key"] for row in rows]
-        attempts = self._store.claim(self._job.spec.id, self._job.run, keys, most=self._suspect_from)
-        return {
+        tasks = {
             row["key"]: Task(
                 key=row["key"],
                 smiles=row["smiles"],
                 source=self._job.sources[row["source"]],
                 row=row["row"],
-                attempts=count,
+                losses=0,
             )
-            for row, count in zip(rows, attempts, strict=True)
-            if count > 0
+            for row in block.slice(start, rows).to_pylist()
         }
+        self._claim(tasks, list(tasks.values()))
+        if tasks:
+            self._host.begin()
+            for task in tasks.values():
+                self._prepare(task)  # the first batches are drawn while the engine starts
+        while tasks:
+            group = next_group(tasks.values())
+            try:
+                self._try(group, tasks)
+            except EngineDeadError as error:
+                for task in group:
+                    task.deaths.append(str(error))
+                self._claim(tasks, [task for task in group if task.key in tasks])
 
-    def _give_up(self, tasks: dict[bytes, Task]) -> None:
-        """Let molecules die that twice took the whole worker with them while they were tried alone.
+    # Who is tried, and with whom
 
-        Beyond the attempt that makes a suspect only those are counted that are made alone, so that whoever merely waits
-        behind a suspect is never blamed.
-        """
-        message = "Workers died again and again while they worked on this molecule."
-        lost = [task for task in tasks.values() if task.attempts >= self._suspect_from + DEATHS_ALONE]
-        self._commit([(task, self._letter(task, "engine", "WorkerDiedError", message)) for task in lost])
-        for task in lost:
+    def _claim(self, tasks: dict[bytes, Task], claimed: Sequence[Task]) -> None:
+        """Claim molecules, anew where an engine died with them; drop those that others have, and those to be blamed."""
+        claim = secrets.token_hex(6)
+        keys = [task.key for task in claimed]
+        losses = self._store.claim(self._job.spec.id, self._job.run, keys, claim, self._ended_well)
+        for task, lost in zip(claimed, losses, strict=True):
+            task.losses, task.claim = lost, claim
+            if lost in {FINISHED, HELD}:
+                del tasks[task.key]
+        blamed = [task for task in tasks.values() if task.losses >= MOST_LOSSES]
+        self._commit([(task, self._blame(task)) for task in blamed])
+        for task in blamed:
             del tasks[task.key]
 
+    def _blame(self, task: Task) -> Letter:
+        """Write the letter of a molecule that engines or workers died with, at last twice while it was alone."""
+        if task.deaths:
+            message = f"The engine died each of the {task.losses} times it worked on this molecule: {task.deaths[-1]}"
+            return self._letter(task, "engine", "EngineDeadError", message)
+        message = "Workers died again and again while they worked on this molecule."
+        return self._letter(task, "engine", "WorkerDiedError", message)
+
+    def _try(self, group: Sequence[Task], tasks: dict[bytes, Task]) -> None:
+        """Bring a group to an end; each molecule leaves `tasks` when it is stored.
+
+        Suspects have the engine to themselves, so that none but them can be what kills it.
+
+        Raises:
+            EngineDeadError: the engine died; those of the group that are left in `tasks` were in its hands.
+            EngineStartError: there is no engine.
+        """
+        suspected = group[0].losses > 0
+        with self._gate.alone() if suspected else self._gate.together():
+            engine = self._host.engine()
+            self._store.hand(self._job.spec.id, self._job.run, [(task.key, task.claim) for task in group])
+            try:
+                self._ask(engine, group, tasks)
+            except EngineDeadError as error:
+                self._host.discard(engine, error)  # before anybody else comes through the gate and is blamed
+                raise
+
+    # Through the engine
+
+    def _ask(self, engine: Engine, group: Sequence[Task], tasks: dict[bytes, Task]) -> None:
+        asked = InFlight[Task](engine, self._job.request_seconds, self._pulse)
+        for task in group:
+            self._submit(asked, task)
+        left = len(group)
+        with self._metrics.in_flight(left) as note_left:
+            while left:
+                outcomes = []
+                death: EngineDeadError | None = None
+                for task, answer in asked.answered():
+                    try:
+                        outcome = self._judge(task, answer)
+                    except EngineDeadError as error:
+                        death = error
+                        continue
+                    if outcome is None:
+                        self._submit(asked, task)
+                    else:
+                        outcomes.append((task, outcome))
+                self._commit(outcomes)
+                for task, _ in outcomes:
+                    del tasks[task.key]
+                if death is not None:
+                    raise death
+                left -= len(outcomes)
+                note_left(left)
+
+    def _submit(self, asked: InFlight[Task], task: Task) -> None:
+        task.started = time.monotonic()
+        if task.request is None:
+            asked.expect(task, failed(task.refused or PromptRejectedError("There is no prompt.")))
+        else:
+            asked.submit(task, replace(task.request, sampling=self._sampling(task)))
+
+    def _judge(self, task: Task, answer: Future[Completion]) -> Record | Letter | None:
+        """Turn an answer into a record or a dead letter, or into None where another try is due.
+
+        Raises:
+            EngineDeadError: the answer is that the engine is dead.
+        """
+        stage: Stage
+        reason: Exception
+        text = None
+        try:
+            completion = answer.result()
+            text = completion.text
+            return self._accept(task, completion)
+        except EngineDeadError:
+            raise
+        except PromptRejectedError as error:
+            return self._letter(task, "prompt", type(error).__name__, str(error))
+        except RejectedError as error:
+            stage, reason = error.stage, error
+            task.cut_off = stage == "finish"
+        # What nobody foresaw, about one molecule, costs that molecule at most.
+        except Exception as error:  # noqa: BLE001
+            stage, reason = "engine", error
+        task.tries += 1
+        if task.tries < self._job.max_attempts:
+            self._metrics.retried(stage)
+            return None
+        return self._letter(task, stage, type(reason).__name__, str(reason) or "It failed without a word.", text)
+
+    def _accept(self, task: Task, completion: Completion) -> Record:
+        """Count what an answer cost, and make it a record.
+
+        Raises:
+            RejectedError: it is cut off or invalid.
+        """
+        seconds = time.monotonic() - task.started
+        self._metrics.answered(seconds)
+        task.spent = (task.spent[0] + completion.prompt_tokens, task.spent[1] + completion.completion_tokens)
+        return self._record(task, completion, seconds)
+
+    # From a row to a request
+
     def _prepare(self, task: Task) -> None:
-        """Render the prompt of a molecule, or note why RDKit cannot."""
+        """Render the prompt of a molecule, or note why it cannot be: whatever is raised, it is about this one."""
         try:
             task.request = self._request(task)
-        except RDKIT_ERRORS as error:
-            task.refused = PromptRejectedError(f"RDKit cannot render this molecule: {error}")
+        except Exception as error:  # noqa: BLE001
+            task.refused = PromptRejectedError(f"This molecule cannot be rendered: {error}")
 
     def _request(self, task: Task) -> Request:
         """Render the prompt of a molecule; what RDKit knows of it is found out first, so that no answer is in vain."""
@@ -174,101 +289,6 @@ class Annotator:
         assert sampling is not None, "only specs of imported annotations have none"
         return sampling.rung(task.tries, task.cut_off)
 
-    # Through the engine
-
-    def _annotate(self, tasks: dict[bytes, Task], *, alone: bool = False) -> None:
-        """Bring all `tasks` to an end; each leaves the dictionary when it is stored.
-
-        Args:
-            tasks: by their molecules' keys.
-            alone: keep everything else out of the engine meanwhile.
-
-        Raises:
-            EngineDeadError: the engine died; the tasks that are left were in its hands.
-        """
-        with self._gate.alone() if alone else self._gate.together():
-            engine = self._engine_starting().result()
-            try:
-                self._ask(engine, tasks)
-            except EngineDeadError as error:
-                self._discard(engine, error)  # before anybody else comes through the gate and is blamed
-                for task in tasks.values():
-                    task.deaths.append(str(error))
-                raise
-
-    def _ask(self, engine: Engine, tasks: dict[bytes, Task]) -> None:
-        answers: SimpleQueue[tuple[Task, Future[Completion]]] = SimpleQueue()
-        for task in tasks.values():
-            self._submit(engine, task, answers)
-        with self._metrics.in_flight(len(tasks)) as left:
-            while tasks:
-                outcomes = []
-                for task, answer in _drain(answers):
-                    outcome = self._judge(task, answer)
-                    if outcome is None:
-                        self._submit(engine, task, answers)
-                    else:
-                        outcomes.append((task, outcome))
-                self._commit(outcomes)
-                for task, _ in outcomes:
-                    del tasks[task.key]
-                left(len(tasks))
-
-    def _submit(self, engine: Engine, task: Task, answers: SimpleQueue[tuple[Task, Future[Completion]]]) -> None:
-        task.started = time.monotonic()
-        if task.request is None:
-            answer: Future[Completion] = Future()
-            answer.set_exception(task.refused)
-        else:
-            answer = engine.submit(replace(task.request, sampling=self._sampling(task)))
-        answer.add_done_callback(lambda answer: answers.put((task, answer)))
-
-    def _judge(self, task: Task, answer: Future[Completion]) -> Record | Letter | None:
-        """Turn an answer into a record or a dead letter, or into None where another try is due."""
-        try:
-            completion = answer.result()
-        except PromptRejectedError as error:
-            return self._letter(task, "prompt", type(error).__name__, str(error))
-        seconds = time.monotonic() - task.started
-        self._metrics.answered(seconds)
-        task.spent = (task.spent[0] + completion.prompt_tokens, task.spent[1] + completion.completion_tokens)
-        try:
-            return self._record(task, completion, seconds)
-        except RejectedError as error:
-            task.tries += 1
-            task.cut_off = error.stage == "finish"
-            if task.attempts + task.tries <= self._job.max_attempts:
-                self._metrics.retried(error.stage)
-                return None
-            return self._letter(task, error.stage, type(error).__name__, str(error), completion.text)
-
-    def _annotate_alone(self, task: Task) -> None:
-        """Annotate a molecule that an engine or a worker died with, to find the one to blame.
-
-        Suspects go one after another, beside batches of others. Only in its last attempt a molecule has the engine to
-        itself; if the engine dies then, no other can have killed it.
-        """
-        with self._suspects_lock:
-            blamed = False
-            while not blamed:
-                last = self._is_last(task)
-                self._engine_starting().result()  # an attempt counts from the claim on, so not while an engine starts
-                (task.attempts,) = self._store.claim(self._job.spec.id, self._job.run, [task.key])
-                if task.attempts in {FINISHED, HELD}:
-                    return None
-                try:
-                    return self._annotate({task.key: task}, alone=last)
-                except EngineDeadError:
-                    blamed = last
-            times = f"each of the {len(task.deaths)} times" if len(task.deaths) > 1 else "when"
-            message = f"The engine died {times} it worked on this molecule: {task.deaths[-1]}"
-            return self._commit([(task, self._letter(task, "engine", "EngineDeadError", message))])
-
-    def _is_last(self, task: Task) -> bool:
-        """Tell whether a molecule is given up if the engine, or the whole worker, dies at its next attempt."""
-        lost = task.attempts - self._suspect_from + 1  # workers, once this attempt has taken another
-        return len(task.deaths) + 1 >= self._job.max_attempts or lost >= DEATHS_ALONE
-
     # To the store
 
     def _record(self, task: Task, completion: Completion, seconds: float) -> Record:
@@ -288,7 +308,7 @@ class Annotator:
             prompt_tokens=completion.prompt_tokens,
             completion_tokens=completion.completion_tokens,
             grounding=checked.grounding,
-            attempts=task.attempts + task.tries,
+            attempts=task.losses + task.tries + 1,
             seed=sampling.seed,
             temperature=sampling.temperature,
             max_tokens=sampling.max_tokens,
@@ -307,7 +327,7 @@ class Annotator:
             row=task.row,
             smiles=task.smiles,
             text=text[:TEXT_SHOWN] if text else None,
-            attempts=task.attempts + max(task.tries - 1, 0),
+            attempts=task.losses + task.tries,
             run=self._job.run,
             time=round(time.time(), 3),
         )
@@ -321,31 +341,15 @@ class Annotator:
                 self._job.spec.id, self._job.run, [(task.key, outcome) for task, outcome in outcomes], tokens
             )
 
-    # The engine's life
 
-    def _engine_starting(self) -> Future[Engine]:
-        """Return the engine that runs or starts; start one where there is none."""
-        with self._engine_lock:
-            if self._engine is None:
-                self._signer.engine("starting")
-                self._engine = self._starter.submit(self._job.engine, self._log_path)
-                self._engine.add_done_callback(lambda _: self._signer.engine("ready"))
-            return self._engine
+def next_group(tasks: Iterable[Task]) -> list[Task]:
+    """Choose who is tried next: those first that were lost least often, and the fewer at a time the oftener.
 
-    def _discard(self, engine: Engine, error: EngineDeadError) -> None:
-        """Forget a dead engine, once, whichever thread notices first."""
-        with self._engine_lock:
-            if self._engine is not None and self._engine.done() and self._engine.result() is engine:
-                self._engine = None
-                self._metrics.engine_died(str(error))
-                engine.close()
-
-
-def _drain(answers: SimpleQueue[tuple[Task, Future[Completion]]]) -> Iterable[tuple[Task, Future[Completion]]]:
-    """Wait for one answer, then take all that have come meanwhile: they are stored together."""
-    yield answers.get()
-    while True:
-        try:
-            yield answers.get_nowait()
-        except Empty:
-            return
+    So whoever was tried when something died does not meet the next death in the same place.
+    """
+    waiting = list(tasks)
+    losses = min(task.losses for task in waiting)
+    alike = [task for task in waiting if task.losses == losses]
+    if losses == 0:
+        return alike
+    return alike[: SUSPECTS_TOGETHER if losses == 1 else 1]

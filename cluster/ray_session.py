@@ -21,6 +21,14 @@ CONNECT_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """What a machine of the cluster has."""
+
+    cpus: float
+    gpus: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RaySession:
     """A connection to Ray.
 
@@ -28,16 +36,23 @@ class RaySession:
         local: whether the cluster is this machine alone, started for this run.
         dashboard: URL of the dashboard, or None.
         logs: folder of Ray's logs on each node.
-        cpus, gpus: what the cluster has now.
-        machines: number of nodes.
+        nodes: the machines that the cluster has now.
     """
 
     local: bool
     dashboard: str | None
     logs: Path
-    cpus: float
-    gpus: float
-    machines: int
+    nodes: tuple[Node, ...]
+
+    @property
+    def cpus(self) -> float:
+        """CPUs of all machines."""
+        return sum(node.cpus for node in self.nodes)
+
+    @property
+    def gpus(self) -> float:
+        """GPUs of all machines."""
+        return sum(node.gpus for node in self.nodes)
 
 
 @contextmanager
@@ -61,7 +76,6 @@ def ray_session(address: str | None) -> Iterator[RaySession]:
         cores = max(2, os.cpu_count() or 2)
         context = ray.init(address="local", num_cpus=cores, include_dashboard=True, namespace="gallon", **quiet)
     signal.signal(signal.SIGTERM, on_sigterm)  # Ray puts a handler of its own in its place, which ends the run at once
-    resources = ray.cluster_resources()
     logs = Path(ray._private.worker._global_node.get_logs_dir_path())
     head = ray.get_runtime_context().gcs_address
     with _chatter_to(logs / "gallon-driver.log") as screen:
@@ -71,9 +85,7 @@ def ray_session(address: str | None) -> Iterator[RaySession]:
                     local=not address,
                     dashboard=context.dashboard_url and f"http://{context.dashboard_url}",
                     logs=logs,
-                    cpus=resources.get("CPU", 0.0),
-                    gpus=resources.get("GPU", 0.0),
-                    machines=len(ray.nodes()),
+                    nodes=tuple(_node(known["Resources"]) for known in ray.nodes() if known["Alive"]),
                 )
         finally:
             ray.shutdown()
@@ -89,6 +101,10 @@ def token_place() -> str | None:
     if os.environ.get("RAY_AUTH_TOKEN"):
         return "the environment variable RAY_AUTH_TOKEN"
     return os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token"
+
+
+def _node(resources: dict[str, float]) -> Node:
+    return Node(cpus=resources.get("CPU", 0.0), gpus=resources.get("GPU", 0.0))
 
 
 def _join(address: str, quiet: dict[str, Any]) -> Any:

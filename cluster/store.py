@@ -5,7 +5,7 @@ another in one Lua script, and the ledger is the length of the hashes, so it can
 
 Keys (`b` is the bucket, the first byte of the molecule's key in hexadecimal; in a Redis Cluster a bucket is one slot):
 
-    gallon:{b}:<spec>:pending    hash: molecule key -> attempts, and the run that claimed it last
+    gallon:{b}:<spec>:pending    hash: molecule key -> how often an engine was lost with it, and who holds it now
     gallon:{b}:<spec>:accepted   hash: molecule key -> packed `Record`
     gallon:{b}:<spec>:dead       hash: molecule key -> packed `Letter`
     gallon:{b}:run:<run>         hash: molecule key -> the row that brought it first (while the run lasts)
@@ -42,7 +42,7 @@ PLACES = ("accepted", "dead", "pending")
 BUCKETS = [f"{number:02x}" for number in range(256)]
 LETTERS_PER_CALL = 1_000
 PARSED_SECONDS = 60 * 24 * 3600
-FINISHED, HELD = 0, -1  # answers of `Store.claim`
+FINISHED, HELD = -1, -2  # answers of `Store.claim`
 
 Outcome = tuple[bytes, Record | Letter]
 Call = tuple[list[str], list[Any]]  # the keys and the arguments of a script
@@ -87,7 +87,7 @@ class Store:
         self._redis = connect(url)
         self._scripts = {
             name: self._redis.register_script(_lua("prelude") + _lua(name))
-            for name in ("register", "claim", "commit", "rows", "tally", "retry")
+            for name in ("register", "claim", "hand", "commit", "rows", "tally", "retry")
         }
         self._on_cluster = is_cluster(url)
 
@@ -233,28 +233,47 @@ class Store:
                 part = [argument for letter in letters[start : start + LETTERS_PER_CALL] for argument in letter]
                 self._run_script("rows", keys, [rows.start, rows.stop - 1, *part], self._redis)
 
-    def claim(self, spec_id: str, run: str, keys: Sequence[bytes], most: int = 0) -> list[int]:
-        """Claim molecules for a run and count an attempt on each, before the engine sees it.
+    def claim(
+        self, spec_id: str, run: str, keys: Sequence[bytes], claim: str, ended_well: Sequence[str] = ()
+    ) -> list[int]:
+        """Claim molecules for a run. Nothing is counted, except that whoever had them in an engine's hands lost them.
 
         Args:
             spec_id: the spec that they are annotated under.
             run: the run that claims them.
             keys: the molecules.
-            most: attempts are counted up to so many; 0 counts all.
+            claim: an id of this claim, without blanks. The same claim again, after its answer was lost, changes
+                nothing; another one of the same run takes what the run's earlier ones hold.
+            ended_well: runs that were stopped in good order, whose molecules in hand are not counted as lost.
 
         Returns:
-            For each key its attempts, this one included; `FINISHED` where it is no longer pending, `HELD` where
-            another run that is alive has claimed it.
+            For each key how often an engine was lost with it in its hands; `FINISHED` where it is no longer pending,
+            `HELD` where another run that is alive has claimed it.
         """
         others = [other for other in self.alive(spec_id) if other != run]
         calls = self._by_bucket(keys, key=bytes, arguments=lambda key: [key])
         answers = self._call(
             "claim",
             {b: (_of_spec(b, spec_id, "pending"), args) for b, args in calls.items()},
-            [run, most, len(others), *others],
+            [run, claim, len(others), *others, len(ended_well), *ended_well],
         )
-        attempts = {bucket: iter(answer) for bucket, answer in answers.items()}
-        return [next(attempts[_bucket(key)]) for key in keys]
+        losses = {bucket: iter(answer) for bucket, answer in answers.items()}
+        return [next(losses[_bucket(key)]) for key in keys]
+
+    def hand(self, spec_id: str, run: str, claims: Sequence[tuple[bytes, str]]) -> int:
+        """Note that a ready engine has molecules in its hands, so that their loss counts if it dies with them.
+
+        Args:
+            spec_id: the spec that they are annotated under.
+            run: the run that claimed them.
+            claims: the molecules, each with the id of its claim.
+
+        Returns:
+            How many it was noted of; the others are finished, or somebody else has claimed them meanwhile.
+        """
+        calls = self._by_bucket(claims, key=lambda claim: claim[0], arguments=lambda claim: [*claim])
+        answers = self._call("hand", {b: (_of_spec(b, spec_id, "pending"), args) for b, args in calls.items()}, [run])
+        return sum(answers.values())
 
     def commit(self, spec_id: str, run: str, outcomes: Sequence[Outcome], tokens: Sequence[tuple[int, int]]) -> int:
         """Store what became of molecules, each in one atomic step; the first accepted record wins.

@@ -292,7 +292,7 @@ def run_annotation(
 
     if order.spec.model.name == TINY:
         console.print("The tiny model knows what RDKit taught it: good to try the system, no source of new chemistry.")
-    settings = _engine_settings(engine)
+    settings = _engine_settings(engine, images=order.spec.image_size is not None)
     pool = plan_pool(session, order.weights, settings, workers=engine.workers, wait_for_gpus=engine.wait_for_gpus)
     if session.dashboard:
         token = f" (asks for the token in {place})" if (place := token_place()) else ""
@@ -306,10 +306,12 @@ def run_annotation(
             prompt=order.prompt,
             store=store,
             session=session,
-            engine=functools.partial(serve_measured, order.spec.model, settings),
+            engine=functools.partial(serve_measured, order.spec.model, order.weights, settings),
             pool=pool,
             max_attempts=engine.max_attempts,
+            request_seconds=engine.request_minutes * 60,
             brakes=brakes,
+            warn=lambda sentence: console.print(plain(sentence), markup=False, highlight=False),
             show=show,
         )
 
@@ -366,7 +368,7 @@ def _spec(options: SpecOptions) -> tuple[Spec, Prompt]:
     return spec, prompt
 
 
-def _engine_settings(options: EngineOptions) -> EngineSettings:
+def _engine_settings(options: EngineOptions, *, images: bool) -> EngineSettings:
     from cluster.resources import cpu_threads, default_concurrency
     from teacher.engine import EngineSettings
 
@@ -378,6 +380,7 @@ def _engine_settings(options: EngineOptions) -> EngineSettings:
         cpu_threads=cpu_threads(options.workers or 1),
         tensor_parallel_size=options.tensor_parallel,
         pipeline_parallel_size=options.pipeline_parallel,
+        images=images,
         load_format=options.load_format,
         trust_remote_code=options.trust_remote_code,
     )

@@ -86,10 +86,15 @@ class SpecOptions:
 class EngineOptions:
     """How the annotation is run; nothing here changes what is written."""
 
-    workers: Annotated[int | None, typer.Option(min=1, help="Most annotators; default: 1, or as the GPUs allow.")] = (
+    workers: Annotated[int | None, typer.Option(min=1, help="Engines; default: 1, or as many as the GPUs allow.")] = (
         None
     )
-    max_attempts: Annotated[int, typer.Option(min=1, help="Attempts before a molecule is a dead letter.")] = 3
+    max_attempts: Annotated[
+        int, typer.Option(min=1, help="Answers that may be refused before a molecule is a dead letter.")
+    ] = 3
+    request_minutes: Annotated[
+        float, typer.Option(min=0.01, help="Longest time for one answer; an engine that gives none is replaced.")
+    ] = 30.0
     max_dead: Annotated[int | None, typer.Option(min=0, help="Stop at more dead letters; default: any number.")] = None
     max_error_rate: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Stop when a greater share of the molecules become dead letters.")

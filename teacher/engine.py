@@ -7,6 +7,7 @@ a thread of its own, so that any number of threads may submit requests and the e
 from __future__ import annotations
 
 import asyncio
+import importlib.metadata
 import itertools
 import os
 import threading
@@ -18,8 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from teacher.catalog import Content, Picture
 from teacher.engine_log import EngineLog
-from teacher.errors import EngineDeadError, EngineStartError
-from teacher.models import local_path
+from teacher.errors import EngineDeadError, EngineRefusedError, EngineStartError
 from teacher.spec import Model, Sampling
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ class EngineSettings:
         cpu_threads: threads that compute the model on a CPU; None leaves it to the environment.
         tensor_parallel_size: GPUs that share each layer.
         pipeline_parallel_size: GPUs (times the above) that share the layers.
+        images: whether requests carry a picture; a model that cannot see one is then refused.
         load_format: vLLM's way to load weights; `dummy` makes random ones, for measurements.
         trust_remote_code: run code that comes with the model. Off unless the user asks.
     """
@@ -93,6 +94,7 @@ class EngineSettings:
     cpu_threads: int | None = None
     tensor_parallel_size: int = 1
     pipeline_parallel_size: int = 1
+    images: bool = True
     load_format: str = "auto"
     trust_remote_code: bool = False
 
@@ -183,8 +185,12 @@ class VllmEngine:
         # means the same to the caller: no engine, and vLLM's reason.
         except Exception as error:
             self._stop_loop()
-            reason = self._log.reason() or str(error) or type(error).__name__
-            raise EngineStartError(
+            if isinstance(error, EngineStartError):
+                raise
+            # These it raises in this process while it reads the settings, before it has started anything.
+            refused = isinstance(error, ValueError | TypeError | ImportError)
+            reason = (not refused and self._log.reason()) or str(error) or type(error).__name__
+            raise (EngineRefusedError if refused else EngineStartError)(
                 f"vLLM could not start {model.name}: {_one_line(reason)} (its log: {self._log.path})"
             ) from error
 
@@ -201,19 +207,8 @@ async def _cancel_others() -> None:
     await asyncio.gather(*others, return_exceptions=True)
 
 
-def serve(model: Model, settings: EngineSettings, log_path: Path, stat_loggers: Sequence[StatLogger] = ()) -> Engine:
-    """Start the engine of a model on this machine.
-
-    Raises:
-        EngineStartError: vLLM could not start; the message carries vLLM's own reason.
-    """
-    return VllmEngine(model, local_path(model.name), settings, log_path, stat_loggers)
-
-
-async def launch(
-    model: Model, path: str, settings: EngineSettings, stat_loggers: Sequence[StatLogger] = ()
-) -> AsyncLLM:
-    """Start `AsyncLLM` inside the running event loop, which it is then bound to."""
+def set_environment(settings: EngineSettings) -> None:
+    """Set what vLLM reads from the environment; to be called before it is first imported."""
     # A model is data: nothing of what vLLM reports leaves the machine.
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
@@ -221,17 +216,39 @@ async def launch(
     os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
     if settings.cpu_threads is not None:
         os.environ["OMP_NUM_THREADS"] = str(settings.cpu_threads)
-    from vllm.config.structured_outputs import StructuredOutputsConfig
-    from vllm.engine.arg_utils import AsyncEngineArgs
-    from vllm.platforms import current_platform
-    from vllm.v1.engine.async_llm import AsyncLLM
-
-    on_cpu = current_platform.is_cpu()
-    one_process = on_cpu and settings.gpus == 1
-    if one_process:
+    if _in_one_process(settings):
         # The engine is a process of its own all the same; this lets the model run inside it rather than in a third one,
         # which took twice the CPU time.
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+
+
+def on_cpu() -> bool:
+    """Tell whether the vLLM that is installed here runs on the CPU."""
+    try:
+        importlib.metadata.distribution("vllm-cpu")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _in_one_process(settings: EngineSettings) -> bool:
+    return on_cpu() and settings.gpus == 1
+
+
+async def launch(
+    model: Model, path: str, settings: EngineSettings, stat_loggers: Sequence[StatLogger] = ()
+) -> AsyncLLM:
+    """Start `AsyncLLM` inside the running event loop, which it is then bound to.
+
+    Raises:
+        EngineRefusedError: requests carry pictures and the model cannot see; its weights were not loaded.
+    """
+    set_environment(settings)
+    from vllm.config.structured_outputs import StructuredOutputsConfig
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.usage.usage_lib import UsageContext
+    from vllm.v1.engine.async_llm import AsyncLLM
+
     arguments = AsyncEngineArgs(
         model=path,
         revision=None if path != model.name else model.revision,
@@ -242,19 +259,22 @@ async def launch(
         max_model_len=settings.max_model_len,
         max_num_seqs=settings.max_num_seqs,
         gpu_memory_utilization=settings.gpu_memory_utilization,
-        kv_cache_memory_bytes=settings.kv_cache_bytes if on_cpu else None,
+        kv_cache_memory_bytes=settings.kv_cache_bytes if on_cpu() else None,
         tensor_parallel_size=settings.tensor_parallel_size,
         pipeline_parallel_size=settings.pipeline_parallel_size,
-        limit_mm_per_prompt={"image": 1},
-        distributed_executor_backend="uni" if one_process else None,
-        enforce_eager=on_cpu,
+        limit_mm_per_prompt={"image": 1 if settings.images else 0},
+        distributed_executor_backend="uni" if _in_one_process(settings) else None,
+        enforce_eager=on_cpu(),
         # Every picture is seen once: keeping its features costs memory and time and saves nothing.
         mm_processor_cache_gb=0,
         disable_log_stats=True,
         # With whitespace allowed between JSON tokens a weak model may write blanks until it is cut off.
         structured_outputs_config=StructuredOutputsConfig(backend="xgrammar", disable_any_whitespace=True),
     )
-    return AsyncLLM.from_engine_args(arguments, stat_loggers=list(stat_loggers))
+    config = arguments.create_engine_config(UsageContext.ENGINE_CONTEXT)
+    if settings.images and not config.model_config.is_multimodal_model:
+        raise EngineRefusedError(f"{model.name} reads text only: give --no-image, or choose a model that sees.")
+    return AsyncLLM.from_vllm_config(config, stat_loggers=list(stat_loggers), disable_log_stats=True)
 
 
 def chat_params() -> ChatParams:

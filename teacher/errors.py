@@ -20,5 +20,9 @@ class EngineStartError(GallonError):
     """The LLM engine could not start: no model, too little memory, too few GPUs, or vLLM's own reason."""
 
 
+class EngineRefusedError(EngineStartError):
+    """The engine does not take this model, or these settings; it would say the same at every further try."""
+
+
 class EngineDeadError(GallonError):
     """The LLM engine died while requests were in flight."""

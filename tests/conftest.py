@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import hypothesis
 import pytest
 
-from cluster.annotate import Pool, Result, annotate
+from cluster.annotate import Result, annotate
 from cluster.embedded import embedded_redis
 from cluster.library import Source, resolve
+from cluster.pool import Pool
 from cluster.ray_session import RaySession, ray_session
 from cluster.store import Store
 from teacher.catalog import Prompt, load
@@ -23,6 +26,7 @@ from tests.support.scripted import Script
 hypothesis.settings.register_profile("patient", deadline=None)  # no test asserts a time
 hypothesis.settings.load_profile("patient")
 
+FAKE_GPUS = 4
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -59,9 +63,21 @@ def store(redis_url: str) -> Iterator[Store]:
 
 
 @pytest.fixture(scope="session")
-def ray_here(own_environment: None) -> Iterator[RaySession]:
-    with ray_session(None) as session:
-        yield session
+def ray_with_gpus(own_environment: None) -> Iterator[RaySession]:
+    """A local Ray that believes it has GPUs, on which the scripted engine may be placed."""
+    os.environ["RAY_OVERRIDE_RESOURCES"] = json.dumps({"GPU": FAKE_GPUS})
+    try:
+        with ray_session(None) as session:
+            del os.environ["RAY_OVERRIDE_RESOURCES"]
+            yield session
+    finally:
+        os.environ.pop("RAY_OVERRIDE_RESOURCES", None)
+
+
+@pytest.fixture(scope="session")
+def ray_here(ray_with_gpus: RaySession) -> RaySession:
+    """The same Ray for whoever is to find no GPUs there."""
+    return replace(ray_with_gpus, nodes=tuple(replace(node, gpus=0.0) for node in ray_with_gpus.nodes))
 
 
 @pytest.fixture
@@ -85,7 +101,7 @@ def run(store: Store, ray_here: RaySession, describe: Prompt, spec: Spec):
 
     def run_it(*files: Path, script: Script | None = None, limit: int | None = None, **changes) -> Result:
         sources: list[Source] = resolve([str(file) for file in files], changes.pop("smiles_column", None))
-        arguments = {"spec": spec, "prompt": describe, "pool": Pool(concurrency=16), **changes}
+        arguments = {"spec": spec, "prompt": describe, "pool": Pool(concurrency=16), "start_waits": (), **changes}
         return annotate(sources, limit=limit, store=store, session=ray_here, engine=script or Script(), **arguments)
 
     return run_it

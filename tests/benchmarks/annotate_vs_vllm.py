@@ -24,9 +24,10 @@ from typing import Any
 
 from rdkit import RDConfig
 
-from cluster.annotate import Pool, annotate
+from cluster.annotate import annotate
 from cluster.embedded import open_store
 from cluster.library import read_all, resolve
+from cluster.pool import Pool
 from cluster.ray_session import RaySession, ray_session
 from cluster.record import Record
 from cluster.resources import cpu_threads

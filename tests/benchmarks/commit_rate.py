@@ -63,7 +63,8 @@ def _commit_all(store: Store, records: list[Record], batch: int) -> tuple[list[f
         stretch = records[start : start + 10 * batch]
         keys = [key_of(record.smiles) for record in stretch]
         store.register(SPEC, RUN, [Row(key, 0, start + number) for number, key in enumerate(keys)])
-        store.claim(SPEC, RUN, keys)
+        store.claim(SPEC, RUN, keys, "claim")
+        store.hand(SPEC, RUN, [(key, "claim") for key in keys])
         outcomes = list(zip(keys, stretch, strict=True))
         began, cpu_began = time.perf_counter(), time.process_time()
         for first in range(0, len(outcomes), batch):

@@ -61,9 +61,11 @@ def _rates(library: Path, job: Job, folder: str) -> dict[str, int]:
     todo, planning = _timed(lambda: [plan(block, job) for block in blocks])
     table = pa.concat_tables(todo)
     annotator = Annotator(job, folder)
-    annotator(table.slice(0, 10))
-    batches = [table.slice(start, BATCH) for start in range(10, table.num_rows, BATCH)]
-    _, annotating = _timed(lambda: [annotator(batch) for batch in batches])
+    annotator.start()
+    annotator.annotate(table, 0, 10)
+    _, annotating = _timed(
+        lambda: [annotator.annotate(table, start, BATCH) for start in range(10, table.num_rows, BATCH)]
+    )
     _, planning_again = _timed(lambda: [plan(block, replace(job, run="again")) for block in blocks])
     rows = sum(block.num_rows for block in blocks)
     return {

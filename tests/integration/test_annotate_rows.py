@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from cluster.annotate import Pool
 from cluster.audit import audit
 from cluster.brakes import BrakeError, Brakes, TooManyDeadError
 from cluster.connection import StoreError
 from cluster.dead import dead_letters
 from cluster.library import resolve
+from cluster.pool import Pool
+from cluster.run import Run
 from cluster.store import Row, Store
 from cluster.verify import verify
 from teacher.errors import EngineStartError
@@ -124,7 +125,7 @@ def test_answers_that_stay_invalid_become_a_dead_letter(run, library: Path, stor
     letters = {letter.smiles: letter for _, letter in store.dead_letters(spec.id)}
     assert (letters["CCO"].stage, letters["CCO"].attempts, letters["CCO"].text) == ("schema", 3, "nonsense")
     assert (letters["CCN"].stage, letters["CCN"].attempts) == ("finish", 3)
-    assert (letters["CC#N"].stage, letters["CC#N"].attempts) == ("prompt", 1)
+    assert (letters["CC#N"].stage, letters["CC#N"].attempts) == ("prompt", 0)
 
 
 def test_dead_molecules_are_left_alone_until_they_are_retried(run, library: Path, store: Store, spec: Spec) -> None:
@@ -143,7 +144,7 @@ def test_molecule_that_kills_the_engine_dies_alone(
     assert (ledger.accepted, ledger.dead, ledger.pending) == (4, 1, 0)
     ((_, letter),) = store.dead_letters(spec.id)
     assert (letter.smiles, letter.stage, letter.error) == ("CCN", "engine", "EngineDeadError")
-    assert "each of the 3 times" in letter.message and "the scripted engine died" in letter.message
+    assert "each of the 4 times" in letter.message and "the scripted engine died" in letter.message
 
 
 def test_molecules_that_kill_the_engine_in_every_batch_cost_nobody_else(
@@ -159,18 +160,73 @@ def test_molecules_that_kill_the_engine_in_every_batch_cost_nobody_else(
     assert {letter.smiles for _, letter in store.dead_letters(spec.id)} == poison
 
 
-def test_who_was_alone_when_a_worker_died_is_tried_last(run, store: Store, spec: Spec, tmp_path: Path) -> None:
+def test_who_was_lost_more_often_is_tried_later(run, store: Store, spec: Spec, tmp_path: Path) -> None:
     path = tmp_path / "library.smi"
     path.write_text("CCO\nCCN\nCCC\n")
-    attempts = {"CCO": 4, "CCN": 3, "CCC": 3}
-    rows = [Row(key_of(smiles), 0, number) for number, smiles in enumerate(attempts, 1)]
+    losses = {"CCO": 3, "CCN": 2, "CCC": 2}
+    rows = [Row(key_of(smiles), 0, number) for number, smiles in enumerate(losses, 1)]
     store.register(spec.id, "before", rows)
-    for row, often in zip(rows, attempts.values(), strict=True):
-        for _ in range(often):
-            store.claim(spec.id, "before", [row.key])
+    for row, often in zip(rows, losses.values(), strict=True):
+        lose(store, spec, "before", row.key, often)
     ledger = run(path, script=Script(requests=tmp_path / "requests")).ledger
     assert ledger.accepted == 3
     assert (tmp_path / "requests").read_text().split() == ["CCN", "CCC", "CCO"]
+
+
+def test_starts_that_fail_and_runs_that_are_interrupted_count_against_no_molecule(
+    run, store: Store, spec: Spec, tmp_path: Path
+) -> None:
+    """Ten molecules with one cut-off answer each were dead after three failed starts, once."""
+    path = tmp_path / "alkanes.smi"
+    alkanes = ["C" * number for number in range(1, 11)]
+    path.write_text("\n".join(alkanes))
+    for _ in range(3):
+        with pytest.raises(EngineStartError):
+            run(path, script=Script(start_error="out of memory"))
+        stopped = Run(store, spec, [str(path)], None, time.time())
+        store.claim(spec.id, stopped.id, [key_of(smiles) for smiles in alkanes], "claim")
+        store.hand(spec.id, stopped.id, [(key_of(smiles), "claim") for smiles in alkanes])
+        stopped.end("interrupted")
+    ledger = run(path, script=Script(cut_off=dict.fromkeys(alkanes, 2))).ledger
+    assert (ledger.accepted, ledger.dead) == (10, 0)
+
+
+def lose(store: Store, spec: Spec, run: str, key: bytes, often: int) -> None:
+    """Let a molecule be lost in an engine's hands, so many times."""
+    for number in range(often):
+        store.claim(spec.id, run, [key], f"claim-{number}")
+        store.hand(spec.id, run, [(key, f"claim-{number}")])
+
+
+def test_what_nobody_foresaw_about_one_molecule_costs_that_molecule_at_most(
+    run, library: Path, store: Store, spec: Spec
+) -> None:
+    ledger = run(library, script=Script(unforeseen={"CCO": 2, "CCN": 9})).ledger
+    assert (ledger.accepted, ledger.dead, ledger.pending) == (4, 1, 0)
+    ((_, letter),) = store.dead_letters(spec.id)
+    assert (letter.smiles, letter.stage, letter.error, letter.attempts) == ("CCN", "engine", "UnforeseenError", 3)
+    assert letter.message == "no such tensor"
+
+
+def test_a_request_that_is_never_answered_costs_that_molecule_at_most(
+    run, library: Path, store: Store, spec: Spec
+) -> None:
+    ledger = run(library, script=Script(unanswered=frozenset({"CCN"})), request_seconds=0.5).ledger
+    assert (ledger.accepted, ledger.dead, ledger.pending) == (4, 1, 0)
+    ((_, letter),) = store.dead_letters(spec.id)
+    assert letter.smiles == "CCN"
+
+
+def test_an_engine_that_answers_nothing_any_more_is_replaced(
+    run, library: Path, store: Store, spec: Spec, tmp_path: Path
+) -> None:
+    script = Script(stunning=frozenset({"CCN"}), starts=tmp_path / "starts")
+    ledger = run(library, script=script, request_seconds=0.5).ledger
+    assert (ledger.accepted, ledger.dead, ledger.pending) == (4, 1, 0)
+    ((_, letter),) = store.dead_letters(spec.id)
+    assert (letter.smiles, letter.error) == ("CCN", "EngineDeadError")
+    assert "has answered nothing for 0.5 s" in letter.message
+    assert len((tmp_path / "starts").read_text().splitlines()) == 4  # it was started anew, but after the last death
 
 
 def test_molecule_that_kills_the_worker_dies_alone(run, library: Path, store: Store, spec: Spec) -> None:
@@ -218,7 +274,7 @@ def test_two_runs_at_the_same_time_share_the_work(run, tmp_path: Path, store: St
     rows = [Row(key_of("C" * number), 0, number) for number in range(1, 51)]
     store.register(spec.id, "other", rows)
     store.beat("other", spec.id, "elsewhere", 1, 600)
-    store.claim(spec.id, "other", [row.key for row in rows])
+    store.claim(spec.id, "other", [row.key for row in rows], "claim")
     requests = tmp_path / "requests"
 
     def die_when_the_rest_is_done() -> None:

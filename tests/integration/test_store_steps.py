@@ -17,6 +17,8 @@ RUNS = ["one", "two", "three"]
 
 runs = st.sampled_from(RUNS)
 keys = st.sampled_from(KEYS)
+claims = st.sampled_from(["a", "b", "c", "d"])
+distinct_keys = st.lists(keys, min_size=1, max_size=6, unique=True)
 some_keys = st.lists(keys, min_size=1, max_size=8)
 
 
@@ -30,8 +32,9 @@ class Steps(RuleBasedStateMachine):
         self.store._redis.flushall()
         self.place: dict[bytes, str] = {}
         self.text: dict[bytes, str] = {}
-        self.attempts: dict[bytes, int] = {}
-        self.holder: dict[bytes, str] = {}
+        self.losses: dict[bytes, int] = {}
+        self.holder: dict[bytes, tuple[str, str]] = {}  # the run and the claim
+        self.in_hand: set[bytes] = set()
         self.alive: set[str] = set()
         self.members: dict[str, dict[bytes, int]] = {run: {} for run in RUNS}
         self.spent = dict.fromkeys(RUNS, 0)
@@ -55,24 +58,37 @@ class Steps(RuleBasedStateMachine):
             todo = owner == row.row and self.place.get(row.key) not in {"accepted", "dead"}
             if todo and row.key not in self.place:
                 self.place[row.key] = "pending"
-                self.attempts[row.key] = 0
+                self.losses[row.key] = 0
             expected.append(todo)
         assert self.store.register(SPEC, run, rows) == expected
 
-    @rule(run=runs, which=st.lists(keys, min_size=1, max_size=6, unique=True), most=st.integers(0, 3))
-    def claim(self, run: str, which: list[bytes], most: int) -> None:
+    @rule(run=runs, claim=claims, which=distinct_keys, well=st.lists(runs, unique=True))
+    def claim(self, run: str, claim: str, which: list[bytes], well: list[str]) -> None:
+        """Claim, or, with a claim that was there before, do so again because the answer was lost."""
         expected = []
         for key in which:
+            holder = self.holder.get(key, ("", ""))
             if self.place.get(key) != "pending":
                 expected.append(FINISHED)
-            elif self.holder.get(key) in self.alive - {run}:
+            elif holder[0] in self.alive - {run}:
                 expected.append(HELD)
             else:
-                if most == 0 or self.attempts[key] < most:
-                    self.attempts[key] += 1
-                self.holder[key] = run
-                expected.append(self.attempts[key])
-        assert self.store.claim(SPEC, run, which, most) == expected
+                if holder[1] != claim:
+                    self.losses[key] += key in self.in_hand and holder[0] not in well
+                    self.holder[key] = run, claim
+                    self.in_hand.discard(key)
+                expected.append(self.losses[key])
+        assert self.store.claim(SPEC, run, which, claim, well) == expected
+
+    @rule(run=runs, claim=claims, which=distinct_keys)
+    def hand(self, run: str, claim: str, which: list[bytes]) -> None:
+        mine = {
+            key
+            for key in which
+            if self.place.get(key) == "pending" and self.holder.get(key) == (run, claim) and key not in self.in_hand
+        }
+        assert self.store.hand(SPEC, run, [(key, claim) for key in which]) == len(mine)
+        self.in_hand |= mine
 
     @rule(run=runs, key=keys, accepted=st.booleans(), text=st.text(alphabet="abc", min_size=1))
     def commit(self, run: str, key: bytes, accepted: bool, text: str) -> None:
@@ -86,6 +102,7 @@ class Steps(RuleBasedStateMachine):
         if moves and accepted:
             self.text[key] = text
         self.holder.pop(key, None)
+        self.in_hand.discard(key)
 
     @precondition(lambda self: "dead" in self.place.values())
     @rule()
@@ -93,7 +110,7 @@ class Steps(RuleBasedStateMachine):
         dead = [key for key, place in self.place.items() if place == "dead"]
         assert self.store.retry_dead(SPEC) == len(dead)
         for key in dead:
-            self.place[key], self.attempts[key] = "pending", 0
+            self.place[key], self.losses[key] = "pending", 0
 
     @invariant()
     def every_molecule_stands_in_its_one_place(self) -> None:

@@ -23,7 +23,7 @@ from teacher.engine import (
     chat_params,
     sampling_params,
 )
-from teacher.errors import EngineDeadError, EngineStartError
+from teacher.errors import EngineDeadError, EngineRefusedError, EngineStartError
 from teacher.facts import facts_of
 from teacher.graph import graph_text
 from teacher.models import identify, local_path
@@ -137,6 +137,19 @@ def test_whoever_still_asks_an_engine_that_is_closed_is_told(
     for answer in unfinished:
         assert isinstance(answer.exception(timeout=30), EngineDeadError | None)
     assert isinstance(late.exception(timeout=30), EngineDeadError)
+
+
+def test_a_model_that_cannot_see_is_refused_before_its_weights_load(own_environment: None, tmp_path: Path) -> None:
+    """There are none: whoever loaded them would say so."""
+    blind = tmp_path / "blind"
+    shutil.copytree(local_path("tiny"), blind, ignore=shutil.ignore_patterns("*.safetensors", "*processor*"))
+    config = json.loads((blind / "config.json").read_text())
+    text_only = {**config["text_config"], "architectures": ["LlamaForCausalLM"], "model_type": "llama"}
+    (blind / "config.json").write_text(json.dumps(text_only))
+    with pytest.raises(EngineRefusedError, match="blind reads text only: give --no-image"):
+        VllmEngine(identify(str(blind)), str(blind), EngineSettings(cpu_threads=1), tmp_path / "vllm.log")
+    with pytest.raises(EngineStartError, match=r"could not start blind: .*weights"):
+        VllmEngine(identify(str(blind)), str(blind), EngineSettings(cpu_threads=1, images=False), tmp_path / "vllm.log")
 
 
 def test_an_engine_that_cannot_read_its_weights_says_so(own_environment: None, tmp_path: Path) -> None:

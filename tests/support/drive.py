@@ -13,10 +13,11 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from cluster.annotate import Pool, Result, annotate
+from cluster.annotate import Result, annotate
 from cluster.brakes import Brakes
 from cluster.embedded import open_store
 from cluster.library import resolve
+from cluster.pool import Pool
 from cluster.ray_session import ray_session
 from gallon.app import interrupt
 from teacher.catalog import load

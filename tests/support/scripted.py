@@ -40,6 +40,10 @@ def true_answer(smiles: str) -> str:
     )
 
 
+class UnforeseenError(RuntimeError):
+    """What nobody foresaw."""
+
+
 @dataclass(kw_only=True)
 class Script:
     """How the engine behaves, by canonical SMILES; a molecule not named is described truly at once.
@@ -50,9 +54,17 @@ class Script:
         rejected: molecules whose prompt is refused as too long.
         poison: molecules that kill the engine.
         deadly: molecules that kill the engine's whole worker.
-        start_error: the reason why the engine does not start at all.
+        unforeseen: molecules over which it raises what nobody foresaw, so many times first.
+        unanswered: molecules that it never answers, while it answers the others.
+        stunning: molecules with which it stops answering altogether.
+        start_error: the reason why the engine does not start: at all, or `failing_starts` times.
+        broken_gpus: the GPUs on which it does not start for that reason; without any, it is all places.
         starts: a file to which each start of the engine adds a line.
+        together: an engine is ready only when so many have started, by that file.
         requests: a file to which each request adds its SMILES.
+        answers: a file to which each answer adds the process that gave it, and its GPUs.
+        trouble: a folder, in which a file of this name befalls every engine there is: `start` (it does not), `raise`
+            (over the next request, something unforeseen), `hang` (no more answers).
         delay: seconds that each answer takes, one after another.
         texts: what it writes instead of the truth, one of them for each molecule, so that it costs next to nothing.
     """
@@ -62,25 +74,59 @@ class Script:
     rejected: frozenset[str] = frozenset()
     poison: frozenset[str] = frozenset()
     deadly: frozenset[str] = frozenset()
+    unforeseen: dict[str, int] = field(default_factory=dict)
+    unanswered: frozenset[str] = frozenset()
+    stunning: frozenset[str] = frozenset()
     start_error: str | None = None
+    failing_starts: int | None = None
+    broken_gpus: frozenset[str] = frozenset()
     starts: Path | None = None
+    together: int = 0
     requests: Path | None = None
+    answers: Path | None = None
+    trouble: Path | None = None
     delay: float = 0.0
     texts: tuple[str, ...] = ()
 
     def __call__(self, log_path: Path) -> ScriptedEngine:
         """Start an engine, as an `EngineFactory` does."""
         _add_line(self.starts, "start")
-        if self.start_error is not None:
+        if self.start_error is not None and self._fails():
             raise EngineStartError(self.start_error)
+        if self.happens("start"):
+            raise EngineStartError("it was told not to")
+        while self._started() < self.together:
+            time.sleep(0.05)
         return ScriptedEngine(self)
+
+    def happens(self, trouble: str) -> bool:
+        """Tell whether trouble of some kind has come, and take it away, so that it befalls one engine once."""
+        if self.trouble is None:
+            return False
+        try:
+            (self.trouble / trouble).unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _fails(self) -> bool:
+        if self.broken_gpus:
+            return os.environ.get("CUDA_VISIBLE_DEVICES") in self.broken_gpus
+        if self.failing_starts is None:
+            return True
+        return self._started() <= self.failing_starts
+
+    def _started(self) -> int:
+        return len(self.starts.read_text().splitlines()) if self.starts else 0
 
 
 class ScriptedEngine:
     def __init__(self, script: Script) -> None:
         self._script = script
         self._left = dict(script.cut_off)
+        self._unforeseen = dict(script.unforeseen)
         self._dead = False
+        self._stunned = False
         self._closing = Lock()
         self._closed = False
         self._one_after_another = ThreadPoolExecutor(max_workers=1)
@@ -91,9 +137,12 @@ class ScriptedEngine:
                 return self._one_after_another.submit(self._answer_late, request)
         answer: Future[Completion] = Future()
         try:
-            answer.set_result(self._answer(request))
-        except (PromptRejectedError, EngineDeadError) as error:
+            completion = self._answer(request)
+        except (PromptRejectedError, EngineDeadError, UnforeseenError) as error:
             answer.set_exception(error)
+        else:
+            if completion is not None:
+                answer.set_result(completion)
         return answer
 
     def close(self) -> None:
@@ -103,9 +152,15 @@ class ScriptedEngine:
 
     def _answer_late(self, request: Request) -> Completion:
         time.sleep(self._script.delay)
-        return self._answer(request)
+        completion = self._answer(request)
+        while completion is None:  # as long as nobody closes it
+            if self._dead:
+                raise EngineDeadError("the scripted engine was closed")
+            time.sleep(0.1)
+        return completion
 
-    def _answer(self, request: Request) -> Completion:
+    def _answer(self, request: Request) -> Completion | None:
+        """Answer, or return None where there never is an answer."""
         smiles = next(
             found[1] for part in request.content if isinstance(part, str) and (found := SMILES_LINE.search(part))
         )
@@ -115,8 +170,16 @@ class ScriptedEngine:
         if self._dead or smiles in self._script.poison:
             self._dead = True
             raise EngineDeadError("the scripted engine died")
+        if smiles in self._script.stunning or self._script.happens("hang"):
+            self._stunned = True
+        if self._stunned or smiles in self._script.unanswered:
+            return None
+        if self._unforeseen.get(smiles, 0) > 0 or self._script.happens("raise"):
+            self._unforeseen[smiles] = self._unforeseen.get(smiles, 1) - 1
+            raise UnforeseenError("no such tensor")
         if smiles in self._script.rejected:
             raise PromptRejectedError("the prompt is longer than the context")
+        _add_line(self._script.answers, f"{os.getpid()} {os.environ.get('CUDA_VISIBLE_DEVICES')}")
         text = self._text(smiles)
         if self._left.get(smiles, 0) > 0:
             self._left[smiles] -= 1

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from cluster import resources
-from cluster.annotate import Pool
-from cluster.ray_session import RaySession
+from cluster.pool import Pool
+from cluster.ray_session import Node, RaySession
 from cluster.resources import plan_pool
 from teacher.engine import EngineSettings
 from teacher.errors import EngineStartError
 from teacher.models import TINY, local_path
 
-CLUSTER = RaySession(local=False, dashboard=None, logs=Path(), cpus=64, gpus=8, machines=2)
+CLUSTER = RaySession(local=False, dashboard=None, logs=Path(), nodes=(Node(cpus=32, gpus=4), Node(cpus=32, gpus=4)))
 SETTINGS = EngineSettings(max_num_seqs=16)
 
 
@@ -30,10 +30,14 @@ def plan(
     return plan_pool(session, local_path(TINY), settings, workers=workers, wait_for_gpus=wait)
 
 
+def of_nodes(*nodes: Node) -> RaySession:
+    return replace(CLUSTER, nodes=nodes)
+
+
 def test_a_cluster_of_one_cpu_is_refused_rather_than_waited_for():
     with pytest.raises(EngineStartError, match=r"has 1 CPU\(s\) and a run needs 2"):
-        plan(replace(CLUSTER, cpus=1))
-    assert plan(replace(CLUSTER, cpus=1), wait=True)
+        plan(of_nodes(Node(cpus=1)))
+    assert plan(of_nodes(Node(cpus=1)), wait=True)
 
 
 @pytest.mark.usefixtures("with_gpus")
@@ -46,10 +50,30 @@ def test_there_are_as_many_annotators_as_the_gpus_allow():
 
 @pytest.mark.usefixtures("with_gpus")
 def test_too_few_gpus_are_refused_unless_more_will_come():
-    few = replace(CLUSTER, gpus=1)
-    with pytest.raises(EngineStartError, match=r"needs 2 GPU\(s\) and the Ray cluster has 1"):
+    few = of_nodes(Node(cpus=8, gpus=1))
+    with pytest.raises(EngineStartError, match=r"needs 2 GPU\(s\) on one machine and the largest .* has 1"):
         plan(few, replace(SETTINGS, tensor_parallel_size=2))
     assert plan(few, replace(SETTINGS, tensor_parallel_size=2), wait=True).workers == 1
+
+
+@pytest.mark.usefixtures("with_gpus")
+def test_what_no_single_machine_can_hold_is_refused_though_all_together_could():
+    with pytest.raises(EngineStartError, match=r"needs 8 GPU\(s\) on one machine and the largest .* has 4"):
+        plan(CLUSTER, replace(SETTINGS, tensor_parallel_size=8))
+    uneven = of_nodes(Node(cpus=8, gpus=3), Node(cpus=8, gpus=3), Node(cpus=8))
+    assert plan(uneven, replace(SETTINGS, tensor_parallel_size=2)).workers == 2
+
+
+@pytest.mark.usefixtures("with_gpus")
+def test_annotators_leave_their_machine_a_cpu_to_read_and_parse():
+    assert plan(CLUSTER).cpus == 1
+    assert plan(of_nodes(Node(cpus=5, gpus=8))).cpus == 0.5
+    assert plan(of_nodes(Node(cpus=2, gpus=1), Node(cpus=64, gpus=8))).cpus == 1
+
+
+def test_engines_on_few_cpus_share_them(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(resources, "on_cpu", lambda: True)
+    assert plan(of_nodes(Node(cpus=2)), workers=2).cpus == 0.5
 
 
 def test_engines_that_do_not_fit_into_memory_are_refused(monkeypatch: pytest.MonkeyPatch):
