@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Literal
 
 from teacher.errors import UsageError
-from teacher.spec import Model
+from teacher.spec import DIGEST, Model
 from teacher.tiny import CHECKPOINT
 
 TINY = "tiny"
 # vLLM's `auto` means bfloat16, which a CPU without units for it computes three times as slowly as float32.
 TINY_DTYPE: Literal["float32"] = "float32"
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".gguf", ".pt", ".pth")
-SAMPLED_BYTES = 1 << 20
+# Of the configuration, the tokenizer, the template and code of the model's; a README decides nothing.
+DECIDING_SUFFIXES = (*WEIGHT_SUFFIXES, ".json", ".jinja", ".model", ".txt", ".tiktoken", ".py")
+SAMPLES, SAMPLE_BYTES = 256, 1 << 16
+CACHED = "models--"
 HUB_SECONDS = 5.0
 
 
@@ -34,13 +37,16 @@ def identify(name: str, revision: str | None = None) -> Model:
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise UsageError(f"The folder {folder} holds no model: there is no config.json in it.")
-        return Model(name=str(folder.absolute()), revision=_folder_digest(folder))
+        return _of_snapshot(folder) or Model(name=folder.resolve().name, revision=f"{DIGEST}{_folder_digest(folder)}")
     return Model(name=name, revision=_hub_commit(name, revision))
 
 
 def local_path(name: str) -> str:
-    """Return what vLLM loads on this machine: the folder of `tiny`, or the name itself."""
-    return str(CHECKPOINT) if name == TINY else name
+    """Return what vLLM loads: the absolute path of a folder, or a Hugging Face id."""
+    if name == TINY:
+        return str(CHECKPOINT)
+    folder = Path(name).expanduser()
+    return str(folder.absolute()) if folder.is_dir() else name
 
 
 def weight_bytes(path: str) -> int:
@@ -78,20 +84,29 @@ def _hub_commit(name: str, revision: str | None) -> str:
         ) from None
 
 
-def _folder_digest(folder: Path) -> str:
-    """Digest a checkpoint folder: small files whole; of weights the size, the first and the last mebibyte.
+def _of_snapshot(folder: Path) -> Model | None:
+    """Return the model whose snapshot a folder of the Hugging Face cache is: models--ORG--NAME/snapshots/COMMIT."""
+    parts = folder.absolute().parts
+    if len(parts) < 3 or parts[-2] != "snapshots" or not parts[-3].startswith(CACHED):
+        return None
+    return Model(name=parts[-3].removeprefix(CACHED).replace("--", "/"), revision=parts[-1])
 
-    Reading hundreds of gigabytes of weights at each start would take minutes; two checkpoints of one training run
-    differ in their first mebibyte all the same.
+
+def _folder_digest(folder: Path) -> str:
+    """Digest what decides a checkpoint's answers: small files whole, of weights the size and samples from end to end.
+
+    Reading hundreds of gigabytes of weights at each start would take minutes. Training changes a layer all over, and
+    in a file of 5 GB the samples lie closer together than a layer of a large model is long.
     """
     digest = hashlib.sha256()
-    for file in sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")):
+    for file in sorted(path for path in folder.iterdir() if path.suffix in DECIDING_SUFFIXES and path.is_file()):
         size = file.stat().st_size
         digest.update(f"{file.name}\0{size}\0".encode())
         with file.open("rb") as stream:
-            digest.update(stream.read(SAMPLED_BYTES))
-            if size > SAMPLED_BYTES:
-                if file.suffix in WEIGHT_SUFFIXES:
-                    stream.seek(max(SAMPLED_BYTES, size - SAMPLED_BYTES))
+            if file.suffix not in WEIGHT_SUFFIXES or size <= SAMPLES * SAMPLE_BYTES:
                 digest.update(stream.read())
+                continue
+            for number in range(SAMPLES):
+                stream.seek(number * (size - SAMPLE_BYTES) // (SAMPLES - 1))
+                digest.update(stream.read(SAMPLE_BYTES))
     return digest.hexdigest()[:16]

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from teacher.catalog import Prompt, canonical_json
 
 SPEC_VERSION = 1
+DIGEST = "sha256:"  # begins the revision of a model that is known by its files
 
 
 class Frozen(BaseModel):
@@ -19,7 +20,7 @@ class Frozen(BaseModel):
 
 
 class Model(Frozen):
-    """The LLM: what vLLM loads, and the revision that was found there (a commit or a digest of the files)."""
+    """The LLM: a repository and its commit, or a folder's name, for people, and the digest of its files."""
 
     name: str
     revision: str
@@ -96,5 +97,8 @@ class Spec(Frozen):
 
     @property
     def id(self) -> str:
-        """16 hexadecimal digits of the SHA-256 of the spec."""
-        return hashlib.sha256(canonical_json(self.model_dump()).encode()).hexdigest()[:16]
+        """16 hexadecimal digits of the SHA-256 of the spec, but for the name of a model that is known by its files."""
+        facts = self.model_dump()
+        if self.model.revision.startswith(DIGEST):
+            del facts["model"]["name"]
+        return hashlib.sha256(canonical_json(facts).encode()).hexdigest()[:16]
