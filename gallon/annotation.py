@@ -31,6 +31,7 @@ from gallon.options import (
 from gallon.show import (
     columns,
     live_line,
+    plain,
     print_json,
     print_summary,
     print_table,
