@@ -26,7 +26,7 @@ from distill.data.transfer import with_transfer_set
 from distill.evaluate.comparison import Case, Settings, compare
 from distill.evaluate.report import write
 from distill.evaluate.standings import standings
-from distill.learn import lessons, recipes
+from distill.learn import lessons, recipes, saved
 from distill.learn.distillation import Weights, distil
 from distill.learn.recipes import recipe
 from distill.learn.saved import Model, read_card
@@ -104,7 +104,7 @@ def test_teachers_speak_of_every_molecule_and_out_of_fold_of_those_they_learn_fr
     taught: list[Trained], reading: Reading, parts: Split
 ) -> None:
     graph, _ = taught
-    table = pq.read_table(graph.path / lessons.FILE).to_pandas()
+    table = pq.read_table(graph.path / saved.LESSON).to_pandas()
     assert list(table.smiles) == list(reading.dataset.smiles)
     assert set(table.fold[parts.train]) == {0, 1} and set(table.fold[parts.test]) == {-1}
     assert not table["prediction logP"].isna().any()
@@ -112,7 +112,7 @@ def test_teachers_speak_of_every_molecule_and_out_of_fold_of_those_they_learn_fr
 
 
 def test_a_molecule_without_annotation_has_no_language_lesson(taught: list[Trained], reading: Reading) -> None:
-    table = pq.read_table(taught[1].path / lessons.FILE).to_pandas()
+    table = pq.read_table(taught[1].path / saved.LESSON).to_pandas()
     assert table["prediction logP"].isna().tolist() == [place < UNREAD for place in range(MOLECULES)]
     assert reading.annotations is not None and reading.annotations.missing == UNREAD
 
