@@ -62,11 +62,14 @@ def demo(
     from distill.data.moleculenet import load
     from distill.data.reading import Reading
     from distill.data.splits import split
+    from distill.learn.saved import check_place
     from distill.learn.screening import screen as score
     from distill.report.run import write as write_page
 
     console, order = stderr(), ordered(spec)
     file, scores = out / "inhibitors.csv", out / "scores.csv"
+    for name in (*DEMO_TEACHERS, "student"):
+        check_place(out / name)
     inhibitors.write(file, limit)
     dataset = load(str(file), smiles_column=inhibitors.SMILES, targets=[inhibitors.ACTIVITY])
     with annotating(store, engine) as (opened, session):

@@ -111,6 +111,7 @@ def test_the_demo_goes_the_whole_way(own_environment: None, tmp_path: Path) -> N
         (["dead", "--out", "{folder}"], 2, "should end in one of .jsonl"),
         (["report", "--out", "{folder}/nowhere/page.html"], 2, "There is no folder"),
         (["teach", "{library}", "--target", "number", "--out", "{library}"], 2, "is a file"),
+        (["demo", "--out", "{library}"], 2, "is a file"),
         (["annotate", "nowhere.smi"], 2, "No file matches nowhere.smi"),
         (["annotate", "{library}", "--smiles-column", "structure"], 2, "no text column 'structure'"),
         (["annotate", "{folder}/library.docx"], 2, "library.docx"),
@@ -282,7 +283,7 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on(own_environ
     common = ["--store", "--json", "--help"]
     file = ["--smiles-column", "--separator", "--encoding"]
     data = ["--target", *file, "--split", "--split-column", "--scaffold-chirality", "--data-root", "--seed"]
-    learning = ["--out", "--workers", "--folds", "--encoder", "--ray", "--config"]
+    learning = ["--out", "--workers", "--encoder", "--ray", "--config"]
     weights = ["--descriptors", "--soft-gnn", "--soft-lm", "--hidden-gnn", "--hidden-lm", "--temperature"]
     transfer = ["--transfer", "--transfer-rows"]
     expected = {
@@ -295,9 +296,9 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on(own_environ
         "export": ["--overwrite", "--spec", *common],
         "import": common,
         "choose": ["--number", "--out", "--overwrite", *file, "--limit", "--seed", "--json", "--help"],
-        "teach": ["--teacher", "--spec", *data, *learning, *common],
+        "teach": ["--teacher", "--folds", "--spec", *data, *learning, *common],
         "distill": ["--teacher", "--student", "--spec", *weights, *transfer, *data, *learning, *common],
-        "evaluate": ["--methods", "--seeds", "--trials", "--spec", *transfer, *data, *learning, *common],
+        "evaluate": ["--methods", "--folds", "--seeds", "--trials", "--spec", *transfer, *data, *learning, *common],
         "screen": ["--student", "--out", "--overwrite", *file, "--limit", "--ray", "--json", "--help"],
     }
     for command, flags in expected.items():
