@@ -7,6 +7,7 @@ goes to whoever is left.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -32,6 +33,7 @@ PLACE_SECONDS = 30.0  # in which an annotator finds a place on a cluster that ha
 EARLY_DEATHS = 5  # annotators that may die in a row before they are ready
 QUEUED = 2  # calls that wait at an annotator for one of its threads
 LEAST_BATCH = 64
+SMALL_BATCH = 16  # of a library that has fewer rows than its annotators could hold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +96,7 @@ class AnnotatorPool:
         self._retired: list[Any] = []  # actors: as long as they live, no other is given their broken GPUs
         self._left_out = 0
         self._last_retired = 0.0
+        self._last_added = 0.0
         self._started = 0
         self._died_early = 0
         self._waiting: deque[_Batch] = deque()  # batches that were taken back, or wait for an annotator
@@ -151,8 +154,8 @@ class AnnotatorPool:
             ray.wait(calls, num_returns=len(calls), timeout=CLOSE_SECONDS)
 
     def _batches(self, blocks: Iterable[tuple[ObjectRef, int]]) -> Iterator[_Batch]:
-        size = self._pool.batch_rows
         for block, rows in blocks:
+            size = min(self._pool.batch_rows, max(SMALL_BATCH, math.ceil(rows / self._pool.workers)))
             for start in range(0, rows, size):
                 yield _Batch(block, start, min(size, rows - start))
 
@@ -162,6 +165,7 @@ class AnnotatorPool:
         import ray
 
         self._started += 1
+        self._last_added = time.monotonic()
         actor = (
             ray.remote(Annotator)
             .options(
@@ -181,11 +185,18 @@ class AnnotatorPool:
         ready = [member for member in self._members if member.is_ready]
         while self._waiting and ready:
             member = min(ready, key=lambda member: len(member.batches))
-            if len(member.batches) >= CALLS + QUEUED:
+            if len(member.batches) >= self._room():
                 return
             batch = self._waiting.popleft()
             call = member.actor.annotate.remote(batch.block, batch.start, batch.rows)
             member.batches[call] = batch
+
+    def _room(self) -> int:
+        """Return how many batches an annotator may have: no more than its engine computes while others still start."""
+        others_start = any(not member.is_ready for member in self._members)
+        if others_start and time.monotonic() - self._last_added < PLACE_SECONDS:
+            return max(1, self._pool.concurrency // self._pool.batch_rows)
+        return CALLS + QUEUED
 
     def _wait(self) -> None:
         """Wait until something happens, and take note of it; an interrupt gets its turn once a second."""

@@ -51,6 +51,15 @@ def test_every_worker_of_a_gpu_pool_annotates_on_a_gpu_of_its_own(
     assert min(workers(answers).values()) >= 64  # a batch at least
 
 
+def test_a_gpu_pool_shares_even_a_small_library(run, tmp_path: Path, answers: Path, starts: Path) -> None:
+    """The first to be ready does not take all that there is."""
+    path = tmp_path / "alkanes.smi"
+    path.write_text("".join(f"{'C' * number}\n" for number in range(1, 65)))
+    ledger = run(path, script=Script(answers=answers, starts=starts, together=FAKE_GPUS), pool=GPU).ledger
+    assert ledger.accepted == 64
+    assert sorted(workers(answers).values()) == [16, 16, 16, 16]
+
+
 def test_a_gpu_pool_of_more_workers_than_gpus_uses_all_gpus(run, alkanols: Path, answers: Path, starts: Path) -> None:
     script = Script(answers=answers, starts=starts, together=FAKE_GPUS)
     ledger = run(alkanols, script=script, pool=replace(GPU, workers=FAKE_GPUS + 3)).ledger
