@@ -125,7 +125,7 @@ class Training:
         self._restore()
         begun = saved = time.monotonic()
         earlier = self._seconds
-        while self._epoch < self._fit.schedule.epochs and not self._has_stalled():
+        while self._epoch < self._fit.schedule.epochs:
             if not self._judge(self._train_epoch()):
                 break
             self._seconds = earlier + time.monotonic() - begun
@@ -228,10 +228,6 @@ class Training:
             weights = {name: value.detach().cpu().clone() for name, value in self._learner.state_dict().items()}
             self._best = Best(score, self._epoch, weights)
         return True
-
-    def _has_stalled(self) -> bool:
-        patience = self._fit.schedule.patience
-        return patience is not None and self._epoch - self._best.epoch >= patience
 
     # What is written down
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 MAX_FAILURES = 3  # times that the group of workers is started again
 LOOK_SECONDS = 1.0
+LEAST_BATCH = 3  # half of it, and no less stands in the last step, is still two molecules
 
 Terms = Mapping[str, "tuple[Tensor, Tensor]"]
 
@@ -52,12 +53,12 @@ class Schedule:
 
     Attributes:
         epochs: at most; the best by the validation score is kept.
-        batch_size: molecules of a step, over all workers together; None takes all at once.
+        batch_size: molecules of a step, over all workers together, 3 or more; the last step of an epoch takes between a
+            half and one and a half of them. None takes all at once.
         learning_rate: after the warm-up.
         decay: "cosine" lets it fall to zero until the last epoch, "none" keeps it.
         warm_up: share of the steps over which it rises from zero.
         weight_decay: of AdamW, decoupled.
-        patience: epochs without a better validation score after which it stops; None never does.
         gradient_norm: at most, over all parameters; None does not clip.
     """
 
@@ -67,8 +68,13 @@ class Schedule:
     decay: Literal["cosine", "none"] = "cosine"
     warm_up: float = 0.05
     weight_decay: float = 1e-4
-    patience: int | None = None
     gradient_norm: float | None = 5.0
+
+    def __post_init__(self) -> None:
+        if self.batch_size is not None and self.batch_size < LEAST_BATCH:
+            raise ValueError(
+                f"A batch of {self.batch_size} leaves steps of one molecule, which BatchNorm cannot learn."
+            )
 
     def rate(self, step: int, steps: int) -> float:
         """Return the learning rate of a step, counted from zero, out of so many."""

@@ -114,7 +114,6 @@ def compare(
     cases: Sequence[Case],
     settings: Settings,
     show: Callable[[Done], None] | None = None,
-    say: Callable[[str], None] = lambda _: None,
 ) -> list[Run]:
     """Do every method under every case; runs come method by method, in the order of the settings.
 
@@ -123,7 +122,6 @@ def compare(
         cases: seeds and splits.
         settings: what is compared, and how.
         show: called with the progress of each stage.
-        say: called with the name of each stage.
 
     Raises:
         UsageError: a method is not known, or needs what is not there.
@@ -132,7 +130,7 @@ def compare(
     methods = [method(name) for name in settings.methods]
     if reading.transfer is None and (lost := [known.name for known in methods if known.transfer]):
         raise UsageError(f"{', '.join(lost)} learns of molecules without labels: name a library of them by --transfer.")
-    stages = _Stages(reading, cases, settings, show, say)
+    stages = _Stages(reading, cases, settings, show)
     of_baselines = [run for known in methods if known.kind == "baseline" for run in stages.baseline(known)]
     of_teachers = stages.teachers([known for known in methods if known.kind == "teacher"])
     of_students = stages.students([known for known in methods if known.kind == "student"])
@@ -149,16 +147,14 @@ class _Stages:
         cases: Sequence[Case],
         settings: Settings,
         show: Callable[[Done], None] | None,
-        say: Callable[[str], None],
     ) -> None:
-        self._reading, self._cases, self._settings, self._show, self._say = reading, cases, settings, show, say
+        self._reading, self._cases, self._settings, self._show = reading, cases, settings, show
         self._fits = settings.folder / "fits"
 
     # Baselines
 
     def baseline(self, known: Method) -> list[Run]:
         """Fit a baseline under every case."""
-        self._say(known.summary)
         found = baselines.baseline(known.name)
         kept = predictions.Kept(self._settings.folder / "baselines", found, self._reading)
         return [
@@ -172,7 +168,6 @@ class _Stages:
         """Train teachers on the whole training part, under every case."""
         if not methods:
             return []
-        self._say("teachers")
         pairs = [(known, case) for known in methods for case in self._cases]
         learnt = self._learn([self._plan(known.name, case, folds=0) for known, case in pairs])
         return [
@@ -194,7 +189,6 @@ class _Stages:
             return []
         lessons = self._lessons(methods)
         students = dict(zip(self._cases, self._best_students(), strict=True))
-        self._say("students")
         wider = self._reading.transfer or self._reading
         return [
             *self._distilled([known for known in methods if not known.transfer], self._reading, students, lessons),
@@ -223,7 +217,6 @@ class _Stages:
 
         All rows but GALLON's own are of that student: what one gains over another, it gains from its teachers.
         """
-        self._say("students' inputs")
         candidates = [self._settings.recipe(f"student-{reads}") for reads in INPUTS]
         batch = Batch(self._reading)
         for case in self._cases:
@@ -246,7 +239,6 @@ class _Stages:
             for case in self._cases:  # as released: neither tuned nor out of fold
                 for name, teacher in (("gallon gnn", GALLON_TEACHER), ("gallon lm", self._settings.lm)):
                     plans[name, case.seed] = LessonPlan.of(recipe(teacher), self._reading, case.split, case.seed, 0)
-        self._say("lessons out of fold")
         learnt = dict(zip(plans, self._learn(list(plans.values())), strict=True))
         lessons = {heard: lesson for heard, (lesson, _) in learnt.items()}
         for known in methods:
@@ -281,7 +273,6 @@ class _Stages:
             name for name in self._settings.methods if method(name).kind == "teacher" and recipe(name).role == "gnn"
         ]
         names = names or [DEFAULT_GRAPH_TEACHER]
-        self._say("graph teachers")
         learnt = self._learn([self._plan(name, case, 0) for name in names for case in self._cases])
         scores = np.array([whole.score for _, whole in learnt]).reshape(len(names), -1)
         return [names[row] for row in scores.argmax(axis=0)]
