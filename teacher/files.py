@@ -15,7 +15,7 @@ from teacher.errors import GallonError, UsageError
 PROBE_BYTES = 1 << 16  # an empty file can still be made on a full disk
 # What the user, and not a defect, is behind. Other errors of the system propagate.
 FAULTS = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.EISDIR}
 )
 
 

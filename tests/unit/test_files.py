@@ -17,10 +17,10 @@ UNWRITABLE = Path("/proc")  # not even root can create a file there
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 256 KiB."""
+    """A disk of 512 KiB."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)]
     if subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("only root can mount a small disk")
     yield disk
@@ -60,7 +60,7 @@ def test_a_disk_that_fills_is_one_sentence_and_leaves_the_old_file(small_disk: P
 
 
 def test_a_full_disk_is_refused_before_the_work(small_disk: Path) -> None:
-    (small_disk / "other").write_bytes(bytes(230 << 10))
+    (small_disk / "other").write_bytes(bytes(490 << 10))
     with pytest.raises(UsageError, match="No space left"):
         check_output(small_disk / "out.csv")
     with pytest.raises(UsageError, match="No space left"):
