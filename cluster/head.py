@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from teacher.wording import plain
+
 KNOCK_SECONDS = 2.0
 # How long Ray lets a driver try to reach a head that is gone, unless this setting says otherwise.
 RAY_SETTING, RAY_SECONDS = "RAY_gcs_rpc_server_reconnect_timeout_s", 60.0
@@ -34,7 +36,7 @@ def head_watched(address: str, screen: int) -> Iterator[None]:
             if _answers(address):
                 answered = time.monotonic()
             elif time.monotonic() - answered > patience and not done.is_set():
-                os.write(screen, f"gallon: {_sentence(address)}\n".encode())
+                os.write(screen, f"gallon: {plain(_sentence(address))}\n".encode())
                 os._exit(1)
 
     thread = threading.Thread(target=watch, name="head", daemon=True)

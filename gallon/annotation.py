@@ -38,7 +38,7 @@ from gallon.show import (
     stderr,
 )
 from teacher.errors import GallonError, UsageError
-from teacher.wording import counted
+from teacher.wording import counted, plain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -187,7 +187,7 @@ def dead(
             return
         letters = dead_letters(opened, spec)
         if out is not None:
-            typer.echo(f"{counted(write_jsonl(letters, out), 'dead letter')} written to {out}")
+            typer.echo(f"{counted(write_jsonl(letters, out), 'dead letter')} written to {plain(str(out))}")
         elif as_json:
             print_json({"spec": spec.id, "dead": [asdict(letter) for letter in letters]})
         else:
@@ -220,7 +220,7 @@ def export(
     if as_json:
         print_json({"spec": spec.id, "rows": rows, "path": str(out)})
     else:
-        typer.echo(f"{counted(rows, 'annotation')} of spec {spec.id} written to {out}")
+        typer.echo(f"{counted(rows, 'annotation')} of spec {spec.id} written to {plain(str(out))}")
 
 
 def import_(

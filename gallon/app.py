@@ -10,6 +10,7 @@ import typer
 from gallon import annotation, choosing, demo, learning, looking
 from gallon.annotation import INTERRUPTED
 from teacher.errors import GallonError
+from teacher.wording import plain
 
 app = typer.Typer(
     help="Describe molecule libraries by an open multimodal LLM, and distil what it knows into a fast student.",
@@ -47,7 +48,7 @@ def main() -> None:
     try:
         app()
     except GallonError as error:
-        sys.stderr.write(f"gallon: {error}\n")
+        sys.stderr.write(f"gallon: {plain(str(error))}\n")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.stderr.write("Stopped.\n")

@@ -30,6 +30,7 @@ from gallon.show import (
     screened_facts,
     stderr,
 )
+from teacher.wording import plain
 
 DEMO_TEACHERS, DEMO_STUDENT, DEMO_FOLDS = ("dmpnn", "lm"), "student-fingerprint", 3
 
@@ -104,4 +105,4 @@ def demo(
     else:
         print_trained([*teachers, student])
         print_table("Other molecules, scored by the student", facts)
-        typer.echo(f"\nTo look at in a browser: {page.path}")
+        typer.echo(f"\nTo look at in a browser: {plain(str(page.path))}")

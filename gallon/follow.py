@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from gallon.show import duration, plain
-from teacher.wording import counted
+from gallon.show import duration
+from teacher.wording import counted, plain
 
 if TYPE_CHECKING:
     from rich.console import Console, Group, RenderableType

@@ -37,7 +37,6 @@ from gallon.show import (
     bar,
     counter,
     facts_of,
-    plain,
     print_json,
     print_standings,
     print_table,
@@ -46,7 +45,7 @@ from gallon.show import (
     stderr,
 )
 from teacher.errors import UsageError
-from teacher.wording import counted
+from teacher.wording import counted, plain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -245,7 +244,7 @@ def evaluate(
         print_json({**made_of, "rows": [asdict(row) for row in rows], "path": str(page)})
     else:
         print_standings(bench.reading, cases, rows, trials)
-        typer.echo(f"\nWritten to {page}")
+        typer.echo(f"\nWritten to {plain(str(page))}")
 
 
 def screen(

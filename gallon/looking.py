@@ -12,7 +12,7 @@ import typer
 from gallon.options import DEFAULT_STORE, AsJson, Overwrite, StoreOption
 from gallon.show import counter, print_json, print_table, stderr
 from teacher.errors import UsageError
-from teacher.wording import counted
+from teacher.wording import counted, plain
 
 
 def status(
@@ -95,4 +95,4 @@ def report(
         print_json({**asdict(written), "path": str(written.path)})
     else:
         shown = f"{written.shown:,} of {counted(written.records, 'record')} of run {written.run}"
-        typer.echo(f"{shown}: {written.path} ({written.bytes / 1e6:.1f} MB)")
+        typer.echo(f"{shown}: {plain(str(written.path))} ({written.bytes / 1e6:.1f} MB)")

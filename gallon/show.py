@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from teacher import strict_json
-from teacher.wording import counted
+from teacher.wording import counted, plain
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -189,6 +189,7 @@ def print_trained(trained: Sequence[Trained]) -> None:
     """Print how good models are in each part of the split, and where they lie."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     metrics = [name for name in trained[0].metrics["test"] if name not in ("targets", "left_out")]
     table = Table("model", "part", *metrics, "folder", box=None)
@@ -196,7 +197,7 @@ def print_trained(trained: Sequence[Trained]) -> None:
         for part, values in model.metrics.items():
             first = part == "train"
             shown = [_measured(values[name]) for name in metrics]
-            table.add_row(model.name if first else "", part, *shown, str(model.path) if first else "")
+            table.add_row(model.name if first else "", part, *shown, Text(plain(str(model.path)) if first else ""))
     Console(highlight=False).print(table)
 
 
@@ -218,9 +219,9 @@ def print_standings(reading: Reading, cases: Sequence[Case], rows: Sequence[Stan
         table.add_row(*cells, _behind(row) if compared else "", style=STYLES[row.differs])
     Console(highlight=False).print(table)
     dataset, annotations = reading.dataset, reading.annotations
-    typer.echo(f"{dataset.name}, {counted(len(dataset), 'molecule')}, sha256 {dataset.sha256[:12]}")
+    typer.echo(f"{plain(dataset.name)}, {counted(len(dataset), 'molecule')}, sha256 {dataset.sha256[:12]}")
     for split in dict.fromkeys(case.split.describe() for case in cases):
-        typer.echo(split)
+        typer.echo(plain(split))
     typer.echo(
         f"trials of every method: {trials}; spec of the annotations: {annotations.spec if annotations else 'none'}"
     )
@@ -282,8 +283,3 @@ def print_json(facts: dict[str, Any]) -> None:
 def columns(cells: Iterable[str]) -> str:
     """Return a line of columns with tabs between them, as `cut` and spreadsheets read it; cells hold none."""
     return "\t".join(map(plain, cells))
-
-
-def plain(text: str) -> str:
-    """Return `text` fit for a terminal: what an LLM or a file wrote may hold control characters."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)

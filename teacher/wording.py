@@ -1,4 +1,4 @@
-"""Words that agree with a number."""
+"""What people read: nouns that agree with their numbers, and text that a terminal can show."""
 
 from __future__ import annotations
 
@@ -12,3 +12,8 @@ def counted(number: int, thing: str, things: str | None = None) -> str:
         things: its plural, where that is not the singular and an `s`.
     """
     return f"{number:,} {thing if number == 1 else things or f'{thing}s'}"
+
+
+def plain(text: str) -> str:
+    """Return `text` fit for a terminal: what an LLM or a file wrote may hold control characters."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)

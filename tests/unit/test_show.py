@@ -14,7 +14,8 @@ from cluster.progress import Progress
 from cluster.ray_session import token_place
 from cluster.training import Done
 from gallon import show
-from gallon.show import bar, columns, counter, live_line, plain, print_table
+from gallon.show import bar, columns, counter, live_line, print_table
+from teacher.wording import plain
 
 HALFWAY = Progress(rows=1, total_rows=2, todo=1, accepted=0, dead=0, rate=0.0, token_rate=0.0)
 DISPLAYS = [
