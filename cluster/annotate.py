@@ -13,7 +13,7 @@ from cluster.brakes import Brakes, Watch, braked
 from cluster.causes import first_of_ours
 from cluster.connection import StoreGoneError
 from cluster.job import REQUEST_SECONDS, START_WAITS, EngineFactory, Job
-from cluster.library import Source, count
+from cluster.library import NoMoleculeError, Source, count
 from cluster.metrics import publish
 from cluster.plan import plan
 from cluster.pool import AnnotatorPool, Pool
@@ -121,6 +121,7 @@ def annotate(
             _drive(_planned(sources, limit, job, session, pool), annotators)
             while _others_left_some(run):
                 _drive(_planned(sources, limit, job, session, pool), annotators)
+            _refuse_emptiness(run, sources)
     except KeyboardInterrupt:
         interrupted = True
     except GallonError as error:
@@ -136,6 +137,13 @@ def _expected(run: Run, sources: Sequence[Source], limit: int | None) -> int:
     rows = count(sources, limit)
     run.expect(rows)
     return rows
+
+
+def _refuse_emptiness(run: Run, sources: Sequence[Source]) -> None:
+    """Fail where not one row was a molecule: such a file is not what it was taken for."""
+    ledger = run.ledger()
+    if not ledger.molecules:
+        raise NoMoleculeError.of(sources, ledger.rows, "'gallon dead' says why; name another file, or its column")
 
 
 def _others_left_some(run: Run) -> bool:

@@ -36,8 +36,9 @@ class Brakes:
     """When a run stops by itself.
 
     Attributes:
-        max_dead: dead letters that the run may leave; None allows any number.
-        max_error_rate: share of dead letters among the molecules that the run has ended, once they are 200.
+        max_dead: dead letters that the run may leave, rows that hold no molecule among them; None allows any number.
+        max_error_rate: share of the library that may be lost: rows that hold no molecule, out of those read, and dead
+            letters out of the molecules that the run has ended; each counts once there are 200.
         stall_minutes: longest time in which no row is read and no molecule ends.
     """
 
@@ -61,15 +62,11 @@ class Watch:
             BrakeError: the run must stop; the message says why and what to do.
         """
         progress = self._store.progress(self._run)
-        rows, _ = self._store.rows_read(self._run, self._sources)
+        rows, invalid = self._store.rows_read(self._run, self._sources)
         accepted, dead = progress["accepted"], progress["dead"]
-        refuse_dead(dead, self._brakes.max_dead)
-        ended = accepted + dead
-        if ended >= FEWEST and dead / ended > self._brakes.max_error_rate:
-            raise BrakeError(
-                f"Stopped: {dead:,} of the first {counted(ended, 'molecule')} became dead letters, more than "
-                f"--max-error-rate {self._brakes.max_error_rate:g} allows: 'gallon dead' says why."
-            )
+        if invalid < rows:  # else it may be that no row holds a molecule, which is another failure
+            refuse_dead(dead, invalid, self._brakes.max_dead)
+        self._refuse_share(rows, invalid, accepted + dead, dead)
         now, seen = time.monotonic(), (rows, progress["todo"], accepted, dead)
         if seen != self._seen:
             self._seen, self._moved = seen, now
@@ -79,16 +76,31 @@ class Watch:
                 "the engine's log and at the Ray dashboard, then run the same command again."
             )
 
+    def _refuse_share(self, rows: int, invalid: int, ended: int, dead: int) -> None:
+        """Compare the share of the library that is lost with what the user allows."""
+        unreadable = invalid / rows if rows >= FEWEST else 0.0
+        failed = dead / ended if ended >= FEWEST else 0.0
+        if unreadable + (1 - unreadable) * failed <= self._brakes.max_error_rate:
+            return
+        lost = [f"{invalid:,} of the first {counted(rows, 'row')} hold no molecule"] if unreadable else []
+        lost += [f"{dead:,} of the first {counted(ended, 'molecule')} became dead letters"] if failed else []
+        raise BrakeError(
+            f"Stopped: {' and '.join(lost)}, more than --max-error-rate {self._brakes.max_error_rate:g} allows: "
+            "'gallon dead' says why."
+        )
 
-def refuse_dead(dead: int, most: int | None) -> None:
-    """Compare a number of dead letters with what the user allows.
+
+def refuse_dead(dead: int, invalid: int, most: int | None) -> None:
+    """Compare numbers of dead letters, of molecules and of rows that hold none, with what the user allows.
 
     Raises:
-        TooManyDeadError: there are more.
+        TooManyDeadError: together they are more.
     """
-    if most is not None and dead > most:
+    if most is not None and dead + invalid > most:
+        rows = f" ({counted(invalid, 'row')} without a molecule)" if invalid else ""
         raise TooManyDeadError(
-            f"{counted(dead, 'dead letter')}, more than --max-dead {most:,} allows: 'gallon dead' says why."
+            f"{counted(dead + invalid, 'dead letter')}{rows}, more than --max-dead {most:,} allows: 'gallon dead' says "
+            "why."
         )
 
 

@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from cluster.record import Record
 from cluster.store import Store
-from cluster.table_file import Parts, write
+from cluster.table_file import Parts, apart, write
 from teacher.spec import Spec
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 ROWS_PER_PART = 2_000
-RESERVED = frozenset(
-    {"key", "smiles", "text", "spec", "model", "revision", "prompt", "run", "software", "time", "seed"}
-)
+BEFORE = ("key", "smiles", "text")  # and then the fields of the prompt's schema
+GROUNDING = ("grounding", "groups_precision", "groups_recall", "rings_right")
+MADE_BY = ("spec", "model", "revision", "prompt", "finish_reason")
+COUNTS = ("prompt_tokens", "completion_tokens", "attempts", "seed")
+OURS = frozenset({*BEFORE, *GROUNDING, *MADE_BY, *COUNTS, "temperature", "run", "software", "time"})
 
 
 def export(store: Store, spec: Spec, out: Path) -> int:
@@ -51,12 +53,13 @@ def _parts(store: Store, spec: Spec, properties: dict[str, Any]) -> Parts:
 
 def _row(key: bytes, record: Record, spec: Spec, properties: dict[str, Any], software: str) -> dict[str, Any]:
     fields = json.loads(record.text) if properties else {}
+    values = [_value(fields.get(name), schema) for name, schema in properties.items()]
     grounding = record.grounding
     return {
         "key": key.hex(),
         "smiles": record.smiles,
         "text": record.text,
-        **{_column(name): _value(fields.get(name), schema) for name, schema in properties.items()},
+        **dict(zip(apart(properties, OURS), values, strict=True)),
         "grounding": grounding.score,
         "groups_precision": grounding.precision,
         "groups_recall": grounding.recall,
@@ -88,21 +91,17 @@ def _schema(properties: dict[str, Any]) -> pa.Schema:
 
     text, whole, real = pa.string(), pa.int64(), pa.float64()
     types = {"integer": whole, "number": real, "boolean": pa.bool_(), "strings": pa.list_(text)}
+    kinds = [types.get(_kind(schema), text) for schema in properties.values()]
     return pa.schema(
         [
-            *[("key", text), ("smiles", text), ("text", text)],
-            *[(_column(name), types.get(_kind(schema), text)) for name, schema in properties.items()],
-            *[(name, real) for name in ("grounding", "groups_precision", "groups_recall", "rings_right")],
-            *[(name, text) for name in ("spec", "model", "revision", "prompt", "finish_reason")],
-            *[(name, whole) for name in ("prompt_tokens", "completion_tokens", "attempts", "seed")],
+            *[(name, text) for name in BEFORE],
+            *zip(apart(properties, OURS), kinds, strict=True),
+            *[(name, real) for name in GROUNDING],
+            *[(name, text) for name in MADE_BY],
+            *[(name, whole) for name in COUNTS],
             *[("temperature", real), ("run", text), ("software", text), ("time", text)],
         ]
     )
-
-
-def _column(name: str) -> str:
-    """Return the column of a schema's field; one that would hide a column of ours is written with a mark."""
-    return f"{name}_" if name in RESERVED else name
 
 
 def _kind(schema: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from cluster.library import LibraryError
 from cluster.record import RAW_SHOWN, Ledger, Letter, Record
 from cluster.run import Run
 from cluster.store import Row, Store
+from cluster.text_file import UnreadableError, find_encoding, lines, text
 from teacher.checks import RejectedError, check
 from teacher.facts import facts_of
 from teacher.molecule import InvalidMoleculeError, Molecule, parse
@@ -70,13 +71,14 @@ class _Entry:
 def import_annotations(store: Store, path: Path) -> dict[str, Ledger]:
     """Import a file and return the ledger of its rows for each spec that it names.
 
-    Texts are checked as the texts of a run are: an empty or cut-off one becomes a dead letter. A molecule that
-    already has a record under the same spec keeps it.
+    A row is a line that is not blank. Texts are checked as the texts of a run are: an empty or cut-off one becomes a
+    dead letter. A molecule that already has a record under the same spec keeps it.
 
     Raises:
         LibraryError: the file cannot be read, or its first line is no annotation.
-        StoreError: Redis failed.
+        StoreError: Redis failed, or it would throw annotations away when it is full.
     """
+    store.check_policy()
     started = time.time()
     imports: dict[str, _Import] = {}
     current: _Import | None = None
@@ -161,19 +163,19 @@ class _Import:
 
 
 def _parts(path: Path) -> Iterator[list[tuple[int, Line | str]]]:
-    """Yield the numbered lines of a file, a few at a time; what is no annotation comes as the reason why."""
+    """Yield the numbered rows of a file, a few at a time; what is no annotation comes as the reason why."""
     try:
-        with path.open("rb") as file:
-            numbered = ((number, _line(raw)) for number, raw in enumerate(file, start=1))
-            while part := list(islice(numbered, LINES_PER_PART)):
-                yield part
-    except OSError as error:
-        raise LibraryError(f"{path} cannot be read: {error.strerror}.") from None
+        every_line = chain.from_iterable(lines(str(path), find_encoding(str(path))))
+        numbered = enumerate(map(_line, filter(bytes.strip, every_line)), start=1)
+        while part := list(islice(numbered, LINES_PER_PART)):
+            yield part
+    except UnreadableError as error:
+        raise LibraryError(f"{path} cannot be read: {error}.") from None
 
 
 def _line(raw: bytes) -> Line | str:
     try:
-        return Line.model_validate_json(raw)
+        return Line.model_validate_json(text(raw))
     except ValidationError as error:
         first = error.errors()[0]
         return f"{'.'.join(map(str, first['loc'])) or 'the line'}: {first['msg']}"

@@ -34,6 +34,7 @@ from cluster.text_file import (
     suffixes,
 )
 from teacher.errors import UsageError
+from teacher.wording import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -62,6 +63,21 @@ RAW_LIMIT = 2**18  # bytes of a molecule that travel; parsing refuses less than 
 
 class LibraryError(UsageError):
     """A library, or a file of it, cannot be read; the message says which, why, and what to do."""
+
+
+class NoMoleculeError(LibraryError):
+    """No row of a library holds a molecule, so nothing can come of it. Exit status 1."""
+
+    exit_code = 1
+
+    @classmethod
+    def of(cls, sources: Sequence[Source], rows: int, then: str) -> NoMoleculeError:
+        """Say it of some files, with what to do then."""
+        more = f" and {counted(len(sources) - 1, 'more file')}" if len(sources) > 1 else ""
+        files = f"{sources[0].path}{more}"
+        if rows == 0:
+            return cls(f"There is no row in {files}: {then}.")
+        return cls(f"None of the {counted(rows, 'row')} of {files} holds a molecule: {then}.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,17 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Parts = Iterator["pa.Table"]
+
+
+def apart(names: Iterable[str], ours: Collection[str]) -> list[str]:
+    """Return the columns for names that others chose; one that would hide a column of ours is written with a mark."""
+    columns: list[str] = []
+    for name in names:
+        column = name
+        while column in ours or column in columns:
+            column += "_"
+        columns.append(column)
+    return columns
 
 
 def write(parts: Parts, schema: pa.Schema, out: Path) -> int:

@@ -31,7 +31,6 @@ from gallon.options import (
 from gallon.show import (
     columns,
     live_line,
-    plain,
     print_json,
     print_summary,
     print_table,
@@ -101,7 +100,7 @@ def annotate(
             )
             typer.echo("'gallon dead' for what could not be annotated, 'gallon verify' to recount the library.")
     stop_if_interrupted(result)
-    refuse_dead(result.ledger.dead, engine.max_dead)
+    refuse_dead(result.ledger.dead, result.ledger.invalid, engine.max_dead)
 
 
 @expanded
@@ -256,9 +255,11 @@ def annotating(where: str, engine: EngineOptions) -> Iterator[tuple[Store, RaySe
     from cluster.ray_session import ray_session
     from cluster.resources import check_reachable
 
-    with open_store(where) as store, ray_session(engine.ray) as session:
-        check_reachable(store, session)
-        yield store, session
+    with open_store(where) as store:
+        store.check_policy()
+        with ray_session(engine.ray) as session:
+            check_reachable(store, session)
+            yield store, session
 
 
 def ordered(options: SpecOptions) -> Order:

@@ -95,9 +95,16 @@ class EngineOptions:
     request_minutes: Annotated[
         float, typer.Option(min=0.01, help="Longest time for one answer; an engine that gives none is replaced.")
     ] = 30.0
-    max_dead: Annotated[int | None, typer.Option(min=0, help="Stop at more dead letters; default: any number.")] = None
+    max_dead: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Stop at more dead letters, with rows that hold no molecule (exit status 3); default: any number.",
+        ),
+    ] = None
     max_error_rate: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Stop when a greater share of the molecules become dead letters.")
+        float,
+        typer.Option(min=0.0, max=1.0, help="Stop when a greater share holds no molecule or becomes dead letters."),
     ] = 0.5
     stall_minutes: Annotated[float, typer.Option(min=0.1, help="Stop when nothing has happened for so long.")] = 60.0
     concurrency: Annotated[int | None, typer.Option(min=1, help="Molecules that an engine works on at a time.")] = None

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cluster import table_file
-from cluster.library import Source
+from cluster.library import NoMoleculeError, Source
 from cluster.training import Done
 from distill.data.distinct import distinct
 from distill.data.neighbours import fingerprints_of, likeness
@@ -63,7 +63,7 @@ def read_pool(sources: Sequence[Source], limit: int | None = None, show: Callabl
     """Read the molecules to choose from, which take half a kilobyte each; `distinct` says what the arguments are.
 
     Raises:
-        UsageError: the library holds no molecule.
+        NoMoleculeError: the library holds none.
     """
     molecules = distinct(sources, limit, show)
     pool = Pool([], [])
@@ -71,7 +71,7 @@ def read_pool(sources: Sequence[Source], limit: int | None = None, show: Callabl
         pool.smiles.extend(molecule.smiles for molecule in part)
         pool.fingerprints.extend(fingerprints_of([molecule.mol for molecule in part]))
     if not pool.smiles:
-        raise UsageError("The library holds no molecule to choose: name another.")
+        raise NoMoleculeError("The library holds no molecule to choose: name another, or the column with its SMILES.")
     return pool
 
 

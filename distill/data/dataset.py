@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cluster.library import data_name
+from cluster.library import NoMoleculeError, data_name
 from distill.data.cells import Kind
 from distill.data.table import Table, only_file
 from teacher.errors import UsageError
@@ -120,7 +120,8 @@ def read(
 
     Raises:
         UsageError: the file cannot be read, a column is not there, a label is text or infinite, a target has no label
-            or only one value, the rows of one molecule stand in different parts, or no row holds a molecule.
+            or only one value, or the rows of one molecule stand in different parts.
+        NoMoleculeError: no row holds a molecule.
     """
     if not targets:
         raise UsageError(f"Name at least one column of {path} that holds labels.")
@@ -170,7 +171,7 @@ class _Rows:
             molecule.append(places.setdefault(found.key, len(places)))
         if not self.smiles:
             first = f" (row {self.invalid[0].row} {self.invalid[0].reason})" if self.invalid else ""
-            raise UsageError(
+            raise NoMoleculeError(
                 f"{table.path}: none of its {counted(len(molecule), 'row')} holds a molecule in the column "
                 f"'{table.smiles_column}'{first}; name the one with the SMILES (the columns are: {table.columns})."
             )

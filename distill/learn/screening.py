@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cluster.library import Source
-from cluster.table_file import WRITERS, write
-from distill.learn.saved import Model, read_card
+from cluster.library import NoMoleculeError, Source
+from cluster.table_file import WRITERS, apart, write
+from distill.learn.saved import Card, Model, read_card
 from teacher.files import check_output
 from teacher.molecule import InvalidMoleculeError, from_mol, read_mol
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cluster.ray_session import RaySession
 
 ROWS_AT_A_TIME = 2_048
+OURS = ("source", "row", "smiles", "error")  # columns beside the predictions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +52,8 @@ def screen(
     """Predict every molecule of a library, and write one row for each of its rows.
 
     Columns: `source`, `row`, `smiles` (as the library writes it, canonical where it has mol blocks; empty where the row
-    holds no molecule), one for each target (probabilities of classes), and `error` (why there is no prediction).
+    holds no molecule), one for each target (probabilities of classes), and `error` (why there is no prediction). A
+    target that is called like one of the others is written with a mark: `row_`.
 
     Args:
         sources: the files of the library.
@@ -65,14 +67,15 @@ def screen(
         UsageError: the folder holds no model that reads molecules alone, the file cannot be written, or it is one of
             the library's.
         OutputError: the disk filled up.
+        NoMoleculeError: no row holds a molecule; no file is written.
     """
     import pyarrow as pa
 
     check_output(out, suffixes=WRITERS, inputs=[source.path for source in sources], overwrite=True)
     Model(student)  # a damaged one is found out here, not in a worker
-    names = [target.name for target in read_card(student).targets]
     text = pa.string()
-    columns = [("source", text), ("row", pa.int64()), ("smiles", text), *((name, pa.float32()) for name in names)]
+    columns = [("source", text), ("row", pa.int64()), ("smiles", text)]
+    columns += [(name, pa.float32()) for name in _predicted(read_card(student))]
     schema = pa.schema([*columns, ("error", text)])
     counted = {"rows": 0, "invalid": 0}
 
@@ -84,10 +87,17 @@ def screen(
                 show(counted["rows"])
             files = pa.array([sources[number].path for number in block["source"].to_pylist()], text)
             yield block.set_column(0, "source", files).cast(schema)
+        if counted["rows"] == counted["invalid"]:
+            raise NoMoleculeError.of(sources, counted["rows"], "name another file, or the column with the SMILES")
 
     started = time.monotonic()
     write(parts(), schema, out)
     return Screened(rows=counted["rows"], invalid=counted["invalid"], seconds=time.monotonic() - started)
+
+
+def _predicted(card: Card) -> list[str]:
+    """Return the columns of the predictions."""
+    return apart((target.name for target in card.targets), OURS)
 
 
 def _scored(sources: Sequence[Source], limit: int | None, student: Path, session: RaySession) -> Iterator[pa.Table]:
@@ -134,11 +144,11 @@ class Scorer:
             mols.append(mol)
             found.append(place)
             smiles[place] = _written(row, mol)
-        targets = self._model.card.targets
-        predicted = np.full((len(rows), len(targets)), np.nan, dtype=np.float32)
+        names = _predicted(self._model.card)
+        predicted = np.full((len(rows), len(names)), np.nan, dtype=np.float32)
         if found:
             predicted[found] = self._model.predict(mols)
-        columns = {target.name: pa.array(predicted[:, n], from_pandas=True) for n, target in enumerate(targets)}
+        columns = {name: pa.array(predicted[:, n], from_pandas=True) for n, name in enumerate(names)}
         return pa.table(
             {
                 "source": block["source"],

@@ -16,7 +16,7 @@ from cluster.audit import audit
 from cluster.brakes import BrakeError, Brakes, TooManyDeadError
 from cluster.connection import StoreError
 from cluster.dead import dead_letters
-from cluster.library import resolve
+from cluster.library import NoMoleculeError, resolve
 from cluster.pool import Pool
 from cluster.run import Run
 from cluster.store import Row, Store
@@ -253,6 +253,34 @@ def test_too_great_a_share_of_dead_letters_stops_the_run(run, tmp_path: Path) ->
     script = Script(nonsense=frozenset("C" * number for number in range(1, 401)), delay=0.04)
     with pytest.raises(BrakeError, match=r"more than --max-error-rate 0\.5 allows"):
         run(path, script=script, max_attempts=1, brakes=Brakes(max_error_rate=0.5))
+
+
+def test_rows_without_a_molecule_count_as_dead_letters(run, tmp_path: Path, store: Store) -> None:
+    path = tmp_path / "some.smi"
+    path.write_text("CCO\nnonsense\n\nCCN\n")
+    with pytest.raises(TooManyDeadError, match=r"2 dead letters \(2 rows without a molecule\), more than --max-dead 1"):
+        run(path, brakes=Brakes(max_dead=1))
+    assert run(path, brakes=Brakes(max_dead=2)).ledger.accepted == 2
+
+
+def test_too_many_rows_without_a_molecule_stop_the_run(run, tmp_path: Path) -> None:
+    path = tmp_path / "names.smi"
+    path.write_text("CCO\n" + "aspirin\n" * 250)
+    with pytest.raises(BrakeError, match=r"250 of the first 251 rows hold no molecule, more than --max"):
+        run(path, brakes=Brakes(max_error_rate=0.9))
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"), [("", "There is no row in .*empty.smi"), ("aspirin\n\n", "None of the 2 rows of .*empty.smi")]
+)
+def test_a_library_without_a_molecule_is_a_failure(run, tmp_path: Path, store: Store, rows: str, told: str) -> None:
+    path = tmp_path / "empty.smi"
+    path.write_text(rows)
+    with pytest.raises(NoMoleculeError, match=told) as failure:
+        run(path, brakes=Brakes(max_dead=0))
+    assert failure.value.exit_code == 1
+    (facts,) = store.runs().values()
+    assert facts["state"] == "failed"
 
 
 def test_a_run_in_which_nothing_happens_is_stopped(store: Store, library: Path) -> None:

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from pyarrow import parquet
 
-from cluster.export import export
+from cluster.connection import StoreError
+from cluster.export import OURS, export
 from cluster.importer import import_annotations
 from cluster.library import LibraryError
 from cluster.store import Store, choose_spec
+from cluster.table_file import apart
 from teacher.errors import UsageError
 from teacher.spec import Spec
 
@@ -69,6 +71,40 @@ def test_import_keeps_provenance_and_counts_every_line(store: Store, tmp_path: P
     assert (spec.model.name, spec.model.revision, spec.sampling) == ("gpt", "2023-06", None)
     ((_, kept),) = store.records(spec.id)
     assert (kept.text, kept.finish_reason, kept.grounding.f1) == ("An alcohol.", "unknown", 1.0)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "cp1252"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\n\n  \n"])
+def test_import_reads_lines_however_they_are_encoded_and_ended(
+    store: Store, tmp_path: Path, encoding: str, end: str
+) -> None:
+    texts = {"CCO": "Ein Äther – oder keiner.", "CCN": "A µ-amine."}
+    lines = [{"smiles": smiles, "text": text, "model": "gpt"} for smiles, text in texts.items()]
+    path = tmp_path / "made_elsewhere.jsonl"
+    path.write_bytes((end + end.join(json.dumps(line, ensure_ascii=False) for line in lines)).encode(encoding))
+    (ledger,) = import_annotations(store, path).values()
+    assert (ledger.rows, ledger.accepted, ledger.invalid) == (2, 2, 0)
+    assert {record.smiles: record.text for _, record in store.records(choose_spec(store, None).id)} == texts
+
+
+def test_import_into_a_store_that_evicts_is_refused_before_anything_is_done(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "made_elsewhere.jsonl"
+    path.write_text(json.dumps({"smiles": "CCO", "text": "An alcohol.", "model": "gpt"}) + "\n")
+    store._redis.config_set("maxmemory", "1gb")
+    store._redis.config_set("maxmemory-policy", "allkeys-lru")
+    try:
+        with pytest.raises(StoreError, match="allkeys-lru"):
+            import_annotations(store, path)
+        assert store.specs() == {}
+    finally:
+        store._redis.config_set("maxmemory-policy", "noeviction")
+        store._redis.config_set("maxmemory", "0")
+
+
+@pytest.mark.parametrize("name", ["text", "grounding", "temperature", "text_"])
+def test_a_field_that_is_called_like_a_column_of_ours_is_written_beside_it(name: str) -> None:
+    columns = apart([name, "text"], OURS)
+    assert len({*columns, *OURS}) == len(OURS) + 2
 
 
 def test_importing_twice_changes_nothing(store: Store, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from rdkit import Chem
 from rdkit.Chem.Crippen import MolLogP
 
-from cluster.library import resolve
+from cluster.library import NoMoleculeError, resolve
 from cluster.ray_session import RaySession
 from cluster.store import Store, choose_spec
 from cluster.training import Trainers
@@ -188,6 +188,29 @@ def test_a_library_is_screened_row_by_row_in_order(
     assert table.smiles[6] == "OCC" and table.smiles.isna().sum() == 1 and np.isnan(table.logP[5])
     expected = Model(distilled.path).predict(reading.dataset.mols()[:5])[:, 0]
     assert np.allclose(table.logP[:5], expected, atol=1e-5)
+
+
+def test_a_target_called_like_another_column_is_written_beside_it(
+    distilled: Trained, ray_here: RaySession, tmp_path: Path
+) -> None:
+    shutil.copytree(distilled.path, tmp_path / "student")
+    card = tmp_path / "student" / "card.json"
+    card.write_text(card.read_text().replace('"name": "logP"', '"name": "row"'))
+    (tmp_path / "library.smi").write_text("CCO\nnonsense\n")
+    (source,) = resolve([str(tmp_path / "library.smi")])
+    out = tmp_path / "scores.csv"
+    screen([source], tmp_path / "student", out, limit=None, session=ray_here)
+    header, first, second = (line.split(",") for line in out.read_text().splitlines())
+    assert header == ["source", "row", "smiles", "row_", "error"]
+    assert (first[1], second[1]) == ("1", "2") and float(first[3]) and not second[3]
+
+
+def test_a_library_without_a_molecule_is_not_screened(distilled: Trained, ray_here: RaySession, tmp_path: Path) -> None:
+    (tmp_path / "library.smi").write_text("aspirin\n")
+    out = tmp_path / "scores.csv"
+    with pytest.raises(NoMoleculeError, match="None of the 1 row"):
+        screen(resolve([str(tmp_path / "library.smi")]), distilled.path, out, limit=None, session=ray_here)
+    assert list(tmp_path.iterdir()) == [tmp_path / "library.smi"]
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ EVIL = "\x1b]0;pwned\x07\x1b[31mcol\x9b2J\r"
         (["teach", "{folder}/labels.csv", "--target", "y", "--smiles-column", "z"], "\\x1b]0;pwned\\x07"),
         (["annotate", "{folder}/\x1b[2Jmissing.smi"], "\\x1b[2Jmissing.smi"),
         (["annotate", "{folder}/\x1b[2J"], "\\x1b[2J"),
-        (["choose", "{folder}/table.csv", "--number", "1", "--out", "{folder}/\x1b[2J.smi"], "\\x1b[2J.smi"),
+        (["choose", "{folder}/labels.csv", "--number", "1", "--out", "{folder}/\x1b[2J.smi"], "\\x1b[2J.smi"),
         (["annotate", "{folder}/labels.csv", "--config", "{folder}/evil.yaml"], "\\x1b[31m"),
         (["screen", "{folder}/labels.csv", "--student", "{folder}/\x1b[2J", "--out", "{folder}/a.csv"], "\\x1b[2J"),
     ],
