@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from itertools import islice
 
 from cluster.text_file import LINE_LIMIT, text
-from teacher.molecule import InvalidMoleculeError, read_mol
+from teacher.molecule import InvalidMoleculeError
+from teacher.parsing import read_mol_safely
 
 SEPARATORS = (",", "\t", ";", "|")
 QUOTES = ('"', "'")
@@ -167,7 +168,7 @@ def _is_row(line: bytes, separator: str, cells: int, place: int) -> bool:
     if len(found) != cells:
         return False
     try:
-        read_mol(found[place].strip())
+        read_mol_safely(found[place].strip())
     except InvalidMoleculeError:
         return False
     return True

@@ -18,7 +18,8 @@ from cluster.store import Row, Store
 from cluster.text_file import UnreadableError, find_encoding, lines, text
 from teacher.checks import RejectedError, check
 from teacher.facts import facts_of
-from teacher.molecule import InvalidMoleculeError, Molecule, parse
+from teacher.molecule import InvalidMoleculeError, Molecule
+from teacher.parsing import parse_safely
 from teacher.spec import Model, PromptRef, Spec
 
 LINES_PER_PART = 1_000
@@ -189,4 +190,4 @@ def _entry(number: int, line: Line | str) -> _Entry:
     """
     if isinstance(line, str):
         raise InvalidMoleculeError(f"is no annotation: {line}")
-    return _Entry(number, line, parse(line.smiles.encode()))
+    return _Entry(number, line, parse_safely(line.smiles.encode()))

@@ -39,7 +39,7 @@ from teacher.wording import counted
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from teacher.molecule import Notation
+    from teacher.bounds import Notation
 
 Format = Literal["smiles", "csv", "sdf", "parquet"]
 

@@ -13,7 +13,8 @@ from cluster.job import Job
 from cluster.metrics import count_rows
 from cluster.record import RAW_SHOWN, Letter
 from cluster.store import Row, Store
-from teacher.molecule import KEY_BYTES, PARSER_VERSION, InvalidMoleculeError, Molecule, parse
+from teacher.molecule import KEY_BYTES, PARSER_VERSION, InvalidMoleculeError
+from teacher.parsing import Parsed, shared_parser
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -62,37 +63,39 @@ def _plan_source(source: int, rows: Sequence[LibraryRow], job: Job) -> list[tupl
     store = shared_store(job.store_url)
     digest = _digest(rows)
     known = store.parsed(digest)
-    keys = [known[i : i + KEY_BYTES] for i in range(0, len(known), KEY_BYTES)] if known else [None] * len(rows)
-    molecules: dict[int, Molecule] = {}
+    keys = [known[i : i + KEY_BYTES] for i in range(0, len(known), KEY_BYTES)] if known else [NO_KEY] * len(rows)
+    parsed = _parse([row for row, key in zip(rows, keys, strict=True) if key == NO_KEY])
     invalid: dict[int, Letter] = {}
     valid = []
     for row, key in zip(rows, keys, strict=True):
-        if key is not None and key != NO_KEY:
-            valid.append((row, key))
-            continue
-        try:
-            molecule = molecules[row["row"]] = _parse(row)
-        except InvalidMoleculeError as error:
-            invalid[row["row"]] = _letter(job, source, row, error)
+        molecule = parsed.get(row["row"])
+        if isinstance(molecule, InvalidMoleculeError):
+            invalid[row["row"]] = _letter(job, source, row, molecule)
         else:
-            valid.append((row, molecule.key))
+            valid.append((row, molecule.key if molecule else key))
     if known is None:
-        store.keep_parsed(
-            digest, b"".join(molecules[n].key if (n := row["row"]) in molecules else NO_KEY for row in rows)
-        )
+        keys_of_rows = {row["row"]: key for row, key in valid}
+        store.keep_parsed(digest, b"".join(keys_of_rows.get(row["row"], NO_KEY) for row in rows))
     flags = store.register(job.spec.id, job.run, [Row(key, source, row["row"]) for row, key in valid])
     # Rows count as read only once their molecules stand in the ledger.
     store.note_rows(job.run, source, range(rows[0]["row"], rows[-1]["row"] + 1), invalid)
     count_rows(job.run, todo=sum(flags), skipped=len(flags) - sum(flags), invalid=len(invalid))
-    return [
-        (Row(key, source, row["row"]), (molecules.get(row["row"]) or _parse(row)).smiles)
-        for (row, key), flag in zip(valid, flags, strict=True)
-        if flag
-    ]
+    todo = [(row, key) for (row, key), flag in zip(valid, flags, strict=True) if flag]
+    parsed |= _parse([row for row, _ in todo if row["row"] not in parsed])
+    return [(Row(key, source, row["row"]), _smiles(parsed[row["row"]])) for row, key in todo]
 
 
-def _parse(row: LibraryRow) -> Molecule:
-    return parse(row["raw"], row["notation"])
+def _parse(rows: Sequence[LibraryRow]) -> dict[int, Parsed | InvalidMoleculeError]:
+    """Parse rows of one file; return what came of each, by its number."""
+    found = shared_parser().parse([(row["raw"], row["notation"]) for row in rows])
+    return {row["row"]: molecule for row, molecule in zip(rows, found, strict=True)}
+
+
+def _smiles(molecule: Parsed | InvalidMoleculeError) -> str:
+    """Return the SMILES of a row that was parsed before and held a molecule."""
+    if isinstance(molecule, InvalidMoleculeError):
+        raise molecule
+    return molecule.smiles
 
 
 def _digest(rows: Sequence[LibraryRow]) -> str:

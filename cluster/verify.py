@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import islice
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from cluster.library import Source, read_all
 from cluster.store import Store
-from teacher.molecule import KEY_BYTES, InvalidMoleculeError, parse
+from teacher.molecule import KEY_BYTES
+from teacher.parsing import Parsed, SafeParser
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -77,20 +80,23 @@ def verify(sources: Sequence[Source], *, limit: int | None, spec_id: str, store:
 def _parsed_blocks(sources: Sequence[Source], limit: int | None) -> Iterator[tuple[int, bytes]]:
     """Yield the number of rows and the joined keys of each block, parsed on all cores, a few blocks ahead."""
     blocks = read_all(sources, limit)
-    with ProcessPoolExecutor(os.cpu_count()) as processes:
+    cores = os.cpu_count() or 1
+    idle: SimpleQueue[SafeParser] = SimpleQueue()
+    with ExitStack() as parsers, ThreadPoolExecutor(cores) as threads:  # which wait for parsers, each a process
+        for _ in range(cores):
+            idle.put(parsers.enter_context(closing(SafeParser())))
         ahead: list[Future[tuple[int, bytes]]] = [
-            processes.submit(_keys, block) for block in islice(blocks, BLOCKS_AHEAD * (os.cpu_count() or 1))
+            threads.submit(_keys, block, idle) for block in islice(blocks, BLOCKS_AHEAD * cores)
         ]
         while ahead:
             yield ahead.pop(0).result()
-            ahead += [processes.submit(_keys, block) for block in islice(blocks, 1)]
+            ahead += [threads.submit(_keys, block, idle) for block in islice(blocks, 1)]
 
 
-def _keys(block: pa.Table) -> tuple[int, bytes]:
-    keys = []
-    for row in block.to_pylist():
-        try:
-            keys.append(parse(row["raw"], row["notation"]).key)
-        except InvalidMoleculeError:
-            continue
-    return block.num_rows, b"".join(keys)
+def _keys(block: pa.Table, idle: SimpleQueue[SafeParser]) -> tuple[int, bytes]:
+    parser = idle.get()
+    try:
+        found = parser.parse([(row["raw"], row["notation"]) for row in block.to_pylist()])
+    finally:
+        idle.put(parser)
+    return block.num_rows, b"".join(molecule.key for molecule in found if isinstance(molecule, Parsed))

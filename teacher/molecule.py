@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
+
+from teacher.bounds import Notation, is_long, why_too_dense
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
-
-Notation = Literal["smiles", "molblock"]  # how a library writes its molecules
 
 KEY_BYTES = 16
 PARSER_VERSION = 2  # of what `parse` makes of a text; raise it with every change of that
@@ -57,7 +57,9 @@ def parse(raw: bytes, notation: Notation = "smiles") -> Molecule:
     Raises:
         InvalidMoleculeError: as `read_mol`.
     """
-    return from_mol(read_mol(raw, notation))
+    mol = read_mol(raw, notation)
+    with _rdkits_own_errors():
+        return from_mol(mol)
 
 
 def read_mol(raw: bytes, notation: Notation = "smiles") -> Mol:
@@ -79,7 +81,11 @@ def read_mol(raw: bytes, notation: Notation = "smiles") -> Mol:
         raise InvalidMoleculeError(f"is not UTF-8 (byte {error.start})") from None
     if not text.strip():
         raise InvalidMoleculeError("is empty")
-    mol = _from_molblock(text) if notation == "molblock" else _from_smiles(text.strip())
+    text = text.strip() if notation == "smiles" else text
+    with _rdkits_own_errors():
+        if is_long(raw, notation) and (why := why_too_dense(text, notation)):
+            raise InvalidMoleculeError(why)
+        mol = _from_molblock(text) if notation == "molblock" else _from_smiles(text)
     if not 0 < mol.GetNumAtoms() <= MAX_ATOMS:
         raise InvalidMoleculeError(f"has {mol.GetNumAtoms()} atoms; 1 to {MAX_ATOMS} can be annotated")
     return mol
@@ -135,6 +141,15 @@ def _why_rejected(unsanitized: Mol | None) -> str:
     except Chem.MolSanitizeException as error:
         return f"is rejected by RDKit: {error}"
     return "is rejected by RDKit"
+
+
+@contextmanager
+def _rdkits_own_errors() -> Iterator[None]:
+    """Take a broken invariant inside RDKit for what it is: a molecule that it cannot represent."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise InvalidMoleculeError(f"breaks RDKit: {' '.join(str(error).split())[:200]}") from None
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from distill.data.cells import Kind
 from distill.data.table import Table, only_file
 from teacher.errors import UsageError
 from teacher.molecule import InvalidMoleculeError, parse
+from teacher.parsing import parse_safely
 from teacher.wording import counted
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ class _Rows:
             try:
                 if row in table.unreadable:
                     raise InvalidMoleculeError(table.unreadable[row])
-                found = parse(raw)
+                found = parse_safely(raw)
             except InvalidMoleculeError as error:
                 self.invalid.append(Invalid(row, raw.decode(errors="replace"), str(error)))
                 molecule.append(-1)

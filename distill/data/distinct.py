@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from cluster.library import Source, read_all
-from teacher.molecule import InvalidMoleculeError, Molecule, parse
+from teacher.molecule import InvalidMoleculeError, Molecule
+from teacher.parsing import parse_safely
 
 
 def distinct(
@@ -24,7 +25,7 @@ def distinct(
     for block in read_all(sources, limit):
         for row in block.to_pylist():
             try:
-                molecule = parse(row["raw"], row["notation"])
+                molecule = parse_safely(row["raw"], row["notation"])
             except InvalidMoleculeError:
                 continue
             if molecule.key not in seen:

@@ -20,8 +20,10 @@ import numpy as np
 
 from cluster.library import Source, read_all
 from distill.data.dataset import Dataset
+from teacher.bounds import Notation
 from teacher.errors import UsageError
-from teacher.molecule import InvalidMoleculeError, Molecule, Notation, parse
+from teacher.molecule import InvalidMoleculeError, Molecule
+from teacher.parsing import parse_safely
 
 
 def with_transfer_set(dataset: Dataset, sources: Sequence[Source], most: int, seed: int = 0) -> Dataset:
@@ -105,6 +107,6 @@ def _lowest(rows: Iterator[_Row], number: int) -> list[_Row]:
 
 def _molecule(row: _Row) -> Molecule | None:
     try:
-        return parse(row.raw, row.notation)
+        return parse_safely(row.raw, row.notation)
     except InvalidMoleculeError:
         return None

@@ -14,7 +14,8 @@ from cluster.library import NoMoleculeError, Source
 from cluster.table_file import WRITERS, apart, write
 from distill.learn.saved import Card, Model, read_card
 from teacher.files import check_output
-from teacher.molecule import InvalidMoleculeError, from_mol, read_mol
+from teacher.molecule import InvalidMoleculeError, from_mol
+from teacher.parsing import read_mol_safely
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -137,7 +138,7 @@ class Scorer:
         errors: list[str | None] = [None] * len(rows)
         for place, row in enumerate(rows):
             try:
-                mol = read_mol(row["raw"], row["notation"])
+                mol = read_mol_safely(row["raw"], row["notation"])
             except InvalidMoleculeError as error:
                 errors[place] = str(error)
                 continue

@@ -19,10 +19,11 @@ from hypothesis.strategies import composite
 from cluster.library import LibraryError, count, read_all, resolve
 from cluster.record import Letter, Record
 from cluster.text_file import LINE_LIMIT
+from teacher.bounds import Notation
 from teacher.catalog import load
 from teacher.checks import RejectedError, check
 from teacher.facts import Structure
-from teacher.molecule import InvalidMoleculeError, Notation, mol_of, parse
+from teacher.molecule import InvalidMoleculeError, mol_of, parse
 
 SMILES = ["CCO", "c1ccccc1O", "C[C@H](N)C(=O)O", "[Na+].[Cl-]", "O=C1CCCCC1"]
 MOL_BLOCK = """

@@ -1,0 +1,7 @@
+"""The process of `teacher.parsing` without `teacher.bounds`, so that RDKit really dies and stalls."""
+
+from teacher import bounds, parsing
+
+if __name__ == "__main__":
+    bounds.MAX_RINGS = bounds.MAX_NEIGHBOURS = 10**9
+    parsing.main()

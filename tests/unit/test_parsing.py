@@ -1,0 +1,95 @@
+"""A text that RDKit does not survive costs itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from teacher.bounds import LONG, Notation, why_too_dense
+from teacher.molecule import InvalidMoleculeError, parse
+from teacher.parsing import Parsed, SafeParser, parse_safely
+from tests.support.killers import complete_graph, graphene, v3000
+
+GOOD = [b"CCO", b"c1ccccc1O", b"[Na+].[Cl-]"]
+# C60, about the densest that chemists draw.
+FULLERENE = (
+    b"c12c3c4c5c1c1c6c7c2c2c8c3c3c9c4c4c%10c5c5c1c1c6c6c%11c7c2c2c7c8c3c3c8c9c4c4c9c%10c5c5c1c1c6c6c%11c2c2c7c3c3c8c4c4"
+    b"c9c5c1c1c6c2c3c41"
+)
+
+
+@pytest.fixture(scope="module")
+def parser() -> Iterator[SafeParser]:
+    with closing(SafeParser()) as parser:
+        yield parser
+
+
+@pytest.fixture
+def unbounded() -> Iterator[SafeParser]:
+    """A parser that hands RDKit what the bounds would refuse."""
+    with closing(SafeParser(seconds=3, module="tests.support.unbounded_parser")) as parser:
+        yield parser
+
+
+def smiles(texts: list[bytes]) -> list[tuple[bytes, Notation]]:
+    return [(text, "smiles") for text in texts]
+
+
+def test_it_finds_what_parsing_here_finds(parser: SafeParser) -> None:
+    texts = [*GOOD, b"C1CC", b"CC\xffO", b"", b"CN(C)(C)(C)C", FULLERENE] * 100  # more than are asked for at a time
+    for text, found in zip(texts, parser.parse(smiles(texts)), strict=True):
+        try:
+            molecule = parse(text)
+        except InvalidMoleculeError as error:
+            assert isinstance(found, InvalidMoleculeError)
+            assert str(found) == str(error)
+        else:
+            assert found == Parsed(molecule.smiles, molecule.key)
+
+
+def test_what_kills_rdkit_and_what_keeps_it_busy_cost_themselves(unbounded: SafeParser) -> None:
+    killer, staller = (complete_graph(100), "molblock"), (complete_graph(60), "molblock")
+    first, dead, second, stalled, third = unbounded.parse(
+        [(GOOD[0], "smiles"), killer, (GOOD[1], "smiles"), staller, (GOOD[2], "smiles")]
+    )
+    assert [found.smiles for found in (first, second, third) if isinstance(found, Parsed)] == [
+        parse(text).smiles for text in GOOD
+    ]
+    assert isinstance(dead, InvalidMoleculeError)
+    assert isinstance(stalled, InvalidMoleculeError)
+    assert str(stalled) == "keeps RDKit busy for more than 3 s"
+    # On a slow machine it may be given up before it has used up its stack.
+    assert str(dead) in {"kills RDKit (SIGSEGV)", "keeps RDKit busy for more than 3 s"}
+
+
+@pytest.mark.parametrize(
+    ("raw", "notation", "reason"),
+    [
+        (complete_graph(80), "molblock", "3,081 rings"),
+        (complete_graph(80, "C"), "molblock", "3,081 rings"),
+        (v3000(["U"] * 400, [(hub, atom) for atom in range(3, 401) for hub in (1, 2)]), "molblock", "rings"),
+        (v3000(["U"] * 102, [(hub, atom) for atom in range(3, 103) for hub in (1, 2)]), "molblock", "100 neighbours"),
+        (v3000(["C"] * 500, [(1, atom) for atom in range(2, 501)]), "molblock", "499 neighbours"),
+        (graphene(30, 40), "smiles", "rings"),
+        (v3000(["C"], []).replace(b" C 0 0 0 0", b" C 0 0 0 0 VAL=99999999"), "molblock", "breaks RDKit"),
+    ],
+)
+def test_what_rdkit_cannot_bear_is_refused_with_the_reason(raw: bytes, notation: Notation, reason: str) -> None:
+    with pytest.raises(InvalidMoleculeError, match=reason):
+        parse_safely(raw, notation)
+
+
+def test_what_chemists_draw_is_within_the_bounds() -> None:
+    assert parse_safely(FULLERENE).mol.GetNumAtoms() == 60
+    chain = b"C" * 400
+    assert len(chain) > LONG["smiles"]
+    assert parse_safely(chain).mol.GetNumAtoms() == 400
+    assert why_too_dense(graphene(16, 18).decode(), "smiles") is None
+
+
+@pytest.mark.parametrize("text", ["", "\n\n\n", "\n\n\n999999 V2000", "\n\n\n  0  0 V3000\nM  V30 1 1 x y", "C(", "\0"])
+@pytest.mark.parametrize("notation", ["smiles", "molblock"])
+def test_a_damaged_text_is_left_to_rdkit(text: str, notation: Notation) -> None:
+    assert why_too_dense(text, notation) is None
