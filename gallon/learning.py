@@ -336,6 +336,7 @@ def _learning(
     from distill.data.moleculenet import DATA_ROOT, load
     from distill.data.reading import Reading
     from distill.data.transfer import with_transfer_set
+    from distill.learn.saved import refuse_other_data
 
     dataset = load(
         data,
@@ -348,6 +349,8 @@ def _learning(
     )
     folder = learning.out or Path("gallon-models") / dataset.name
     check(folder)
+    if not learning.overwrite:
+        refuse_other_data(folder, dataset)
     splits = _splits(dataset, labels, seeds)
     recipes = _recipes(dataset, splits[0], tuning, balance=learning.balance)
 

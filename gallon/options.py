@@ -141,6 +141,9 @@ class LearningOptions:
     """How networks are trained."""
 
     out: Annotated[Path | None, typer.Option(help="Folder of the results; default: gallon-models/DATA.")] = None
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace results of other data that lie in the folder.")
+    ] = False
     workers: Annotated[int | None, typer.Option(min=1, help="Training workers; default: one a GPU or core.")] = None
     encoder: Annotated[str, typer.Option(help="Text encoder: 'minilm', a Hugging Face id, or a folder.")] = "minilm"
     balance: Annotated[

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distill.data.dataset import Target
+from distill.data.dataset import Dataset, Target
 from distill.data.features import DESCRIPTOR_SETS, DescriptorSet, Scaler
 from distill.learn.network import Network
 from distill.learn.recipes import recipe
@@ -139,6 +139,25 @@ def check_place(folder: Path) -> None:
     check_folder(folder)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / CARD).is_file():
         raise UsageError(f"{folder} holds files and no model: move them, or choose another folder for the results.")
+
+
+def refuse_other_data(folder: Path, dataset: Dataset) -> None:
+    """Check that the results in a folder, models and a comparison, come of a dataset.
+
+    Raises:
+        UsageError: some come of another one, and would be overwritten or mixed up with those to come.
+    """
+    for file in sorted([*folder.glob(f"*/{CARD}"), *folder.glob("table.json")]):
+        try:
+            other = json.loads(file.read_text(encoding="utf-8"))["dataset"]
+            name, sha256 = other["name"], other["sha256"]
+        except (OSError, ValueError, TypeError, KeyError):
+            continue  # a damaged one belongs to nobody
+        if sha256 != dataset.sha256:
+            raise UsageError(
+                f"{folder} holds results of {name} with other molecules or labels: choose another folder with --out, "
+                "or replace them with --overwrite."
+            )
 
 
 def read_card(folder: Path) -> Card:
