@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cluster.annotator import MOST_LOSSES
 from tests.chaos.faults import FAULTS
 from tests.chaos.machines import Machines
 from tests.chaos.scene import IN_FLIGHT, SOUND, Scene
@@ -22,7 +23,7 @@ from tests.support.machine import machine
 
 MOST_BETWEEN = 400  # molecules that are accepted before the next fault, at most
 DELAY_SECONDS = 0.002  # of an answer
-# Of the library's first thousand rows; each kills the engine as often as it may, which is three times.
+# Of the library's first thousand rows; each kills the engine as often as it may.
 POISON = ("O=C(O)Cc1ccc2ccccc2c1", "CC(=NO)C(C)=NNC(N)=S", "CCCCCCCCCCCCCC#N")
 
 
@@ -84,7 +85,7 @@ class Chaos:
 
     def result(self) -> dict[str, Any]:
         """Return the counts: faults by name, what is wrong after them, and requests beyond one a molecule."""
-        engines_killed = 3 * len(POISON) * len(self._redone)
+        engines_killed = MOST_LOSSES * len(POISON) * len(self._redone)
         return {
             "faults": self._done.total(),
             "faults_by_name": dict(sorted(self._done.items())),

@@ -91,6 +91,30 @@ def disk_full(scene: Scene, driver: Driver) -> None:
     scene.start_redis()
 
 
+def engine_does_not_start(scene: Scene, driver: Driver) -> None:
+    """The worker is killed, and the next engine fails at its first start."""
+    befall(scene, "start", lambda: kill([scene.annotator()]))
+
+
+def something_unforeseen(scene: Scene, driver: Driver) -> None:
+    """The engine raises what nobody foresaw over one request."""
+    befall(scene, "raise")
+
+
+def engine_hangs(scene: Scene, driver: Driver) -> None:
+    """The engine answers nothing any more."""
+    befall(scene, "hang")
+
+
+def befall(scene: Scene, trouble: str, then: Callable[[], None] = lambda: None) -> None:
+    """Let trouble of a kind come to the engine, and wait until it has, or the run is over."""
+    file = scene.trouble / trouble
+    file.touch()
+    then()
+    wait_until(lambda: not file.exists() or scene.drivers[-1].poll() is not None)
+    file.unlink(missing_ok=True)
+
+
 def second_driver(scene: Scene, driver: Driver) -> None:
     """Another run on the same library and store at the same time."""
     scene.finish(scene.start())
@@ -106,5 +130,8 @@ FAULTS = {
     "Redis frozen": Fault(redis_frozen, survived=True),
     "Redis full": Fault(redis_full, survived=False, last_words="is full: raise its maxmemory"),
     "disk full": Fault(disk_full, survived=False, last_words="cannot be reached"),
+    "engine does not start": Fault(engine_does_not_start, survived=True),
+    "something unforeseen": Fault(something_unforeseen, survived=True),
+    "engine hangs": Fault(engine_hangs, survived=True),
     "second driver": Fault(second_driver, survived=True),
 }

@@ -30,6 +30,7 @@ from tests.chaos.machines import Machines
 PATIENCE_SECONDS = 240.0
 # Molecules that an annotator of these runs may hold at a time: its calls, of 64 each.
 IN_FLIGHT = 6 * 64
+REQUEST_SECONDS = 5.0  # of a run that may have a hung engine
 # What `Scene.check` finds where nothing is wrong.
 SOUND = {"missing": 0, "pending": 0, "dead": 0, "extra": 0, "defects": 0}
 # Ray ends a driver whose cluster has lost its head after a minute; here it need not be that patient.
@@ -72,6 +73,7 @@ class Scene:
 
     def __post_init__(self) -> None:
         write_library(self.library, self.rows)
+        self.trouble.mkdir()
         with closing(socket.socket()) as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -85,6 +87,11 @@ class Scene:
     @property
     def requests(self) -> Path:
         return self.folder / "requests"
+
+    @property
+    def trouble(self) -> Path:
+        """The folder of troubles that are to befall the engine."""
+        return self.folder / "trouble"
 
     @property
     def log(self) -> Path:
@@ -118,6 +125,7 @@ class Scene:
         """Start a run; all its processes that no cluster started form a session of their own."""
         command = [sys.executable, "-m", "tests.support.drive", str(self.library), self.url]
         command += ["--delay", str(self.delay), "--requests", str(self.requests)]
+        command += ["--trouble", str(self.trouble), "--request-seconds", str(REQUEST_SECONDS)]
         command += [word for smiles in self.poison for word in ("--poison", smiles)]
         if self.machines:
             command += ["--ray", self.machines.address]

@@ -34,6 +34,8 @@ def main() -> None:
     parser.add_argument("--delay", type=float, default=0.0, help="seconds that an answer takes")
     parser.add_argument("--requests", type=Path, help="a file to which each request adds its SMILES")
     parser.add_argument("--poison", action="append", default=[], help="SMILES of a molecule that kills the engine")
+    parser.add_argument("--trouble", type=Path, help="a folder of troubles that befall the engine, see `Script`")
+    parser.add_argument("--request-seconds", type=float, default=600.0)
     parser.add_argument("--texts", type=Path, help="JSON list of what the engine writes instead of the truth")
     parser.add_argument("--concurrency", type=int, default=16)
     parser.add_argument("--stall-minutes", type=float, default=math.inf)
@@ -55,6 +57,7 @@ def _run(arguments: argparse.Namespace) -> Result:
         delay=arguments.delay,
         requests=arguments.requests,
         poison=frozenset(arguments.poison),
+        trouble=arguments.trouble,
         texts=tuple(json.loads(arguments.texts.read_text())) if arguments.texts else (),
     )
     with open_store(arguments.store) as store, ray_session(arguments.ray) as session:
@@ -68,6 +71,8 @@ def _run(arguments: argparse.Namespace) -> Result:
             engine=script,
             brakes=Brakes(max_error_rate=1.0, stall_minutes=arguments.stall_minutes),
             pool=Pool(concurrency=arguments.concurrency),
+            request_seconds=arguments.request_seconds,
+            start_waits=(0.5, 2.0),
         )
 
 
