@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 import secrets
@@ -59,6 +60,10 @@ class RaySession:
     def gpus(self) -> float:
         """GPUs of all machines."""
         return sum(node.gpus for node in self.nodes)
+
+    def room(self, cpus: float, gpus: float) -> int:
+        """Return how many workers that take so much of one machine each the machines can hold."""
+        return sum(int(min(node.cpus // cpus, node.gpus // gpus if gpus else math.inf)) for node in self.nodes)
 
 
 @contextmanager

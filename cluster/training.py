@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from cluster.causes import causes
 from cluster.periodic import every
-from teacher.errors import GallonError
+from teacher.errors import GallonError, UsageError
 from teacher.inputs import Inputs
+from teacher.wording import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -177,10 +178,22 @@ class Done:
 
 
 def plan_trainers(session: RaySession, workers: int | None) -> Trainers:
-    """Fit the workers to what the cluster has: one a GPU, or one a core, unless a number is asked for."""
+    """Fit the workers to the machines of a cluster: one a GPU, or one a core, unless a number is asked for.
+
+    Raises:
+        UsageError: the machines have no room for so many; Ray Train would wait for it for ever.
+    """
     gpus = 1 if session.gpus else 0
-    number = workers or int(session.gpus or max(1, session.cpus))
-    return Trainers(workers=number, cpus=max(1, int(session.cpus // number)), gpus=gpus)
+    most = session.room(cpus=1, gpus=gpus)
+    number = workers or max(1, most)
+    if number > most:
+        each = "a CPU and a GPU" if gpus else "a CPU"
+        raise UsageError(
+            f"The Ray cluster has room for {counted(most, 'training worker')} with {each} each, not for {number:,}: lower "
+            "--workers, or start more machines."
+        )
+    cpus = next(cpus for cpus in range(int(session.cpus // number), 0, -1) if session.room(cpus, gpus) >= number)
+    return Trainers(workers=number, cpus=cpus, gpus=gpus)
 
 
 def fit_all(

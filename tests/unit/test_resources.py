@@ -11,8 +11,9 @@ from cluster import resources
 from cluster.pool import Pool
 from cluster.ray_session import Node, RaySession
 from cluster.resources import plan_pool
+from cluster.training import Trainers, plan_trainers
 from teacher.engine import EngineSettings
-from teacher.errors import EngineStartError
+from teacher.errors import EngineStartError, UsageError
 from teacher.models import TINY, local_path
 
 CLUSTER = RaySession(local=False, dashboard=None, logs=Path(), nodes=(Node(cpus=32, gpus=4), Node(cpus=32, gpus=4)))
@@ -74,6 +75,22 @@ def test_annotators_leave_their_machine_a_cpu_to_read_and_parse():
 def test_engines_on_few_cpus_share_them(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(resources, "on_cpu", lambda: True)
     assert plan(of_nodes(Node(cpus=2)), workers=2).cpus == 0.5
+
+
+def test_training_workers_are_fitted_to_each_machine():
+    assert plan_trainers(of_nodes(Node(cpus=2), Node(cpus=2), Node(cpus=2)), 2).cpus == 2  # three fit on none
+    assert plan_trainers(of_nodes(Node(cpus=16, gpus=4), Node(cpus=2, gpus=4)), None) == Trainers(
+        workers=6, cpus=1, gpus=1
+    )
+    assert plan_trainers(of_nodes(Node(cpus=8, gpus=2)), None) == Trainers(workers=2, cpus=4, gpus=1)
+    assert plan_trainers(of_nodes(Node(cpus=2)), None) == Trainers(workers=2, cpus=1)
+
+
+def test_more_training_workers_than_the_machines_can_hold_are_refused():
+    with pytest.raises(UsageError, match="has room for 2 training workers with a CPU each, not for 3: lower --workers"):
+        plan_trainers(of_nodes(Node(cpus=2)), 3)
+    with pytest.raises(UsageError, match="room for 1 training worker with a CPU and a GPU each"):
+        plan_trainers(of_nodes(Node(cpus=8, gpus=1), Node(cpus=8)), 2)
 
 
 def test_engines_that_do_not_fit_into_memory_are_refused(monkeypatch: pytest.MonkeyPatch):
