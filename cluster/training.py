@@ -189,8 +189,8 @@ def plan_trainers(session: RaySession, workers: int | None) -> Trainers:
     if number > most:
         each = "a CPU and a GPU" if gpus else "a CPU"
         raise UsageError(
-            f"The Ray cluster has room for {counted(most, 'training worker')} with {each} each, not for {number:,}: lower "
-            "--workers, or start more machines."
+            f"The Ray cluster has room for {counted(most, 'training worker')} with {each} each, not for {number:,}: "
+            "lower --workers, or start more machines."
         )
     cpus = next(cpus for cpus in range(int(session.cpus // number), 0, -1) if session.room(cpus, gpus) >= number)
     return Trainers(workers=number, cpus=cpus, gpus=gpus)
