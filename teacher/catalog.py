@@ -1,9 +1,10 @@
 """The prompt catalog: versioned YAML files in `prompts/`, or a file of your own.
 
 A prompt file has the keys `name`, `version`, `summary`, `max_tokens`, `instructions`, then the line that introduces
-each modality (`image`, `smiles` with `{smiles}`, `graph` with `{graph}`), `closing`, and optionally a JSON `schema`
-that the answer must follow. `{task}` in the instructions is filled from `--task`; `{functional_groups}` in the text
-and `$functional_groups` in the schema stand for the vocabulary of `groups.yaml`.
+each modality (`image`, `smiles` with `{smiles}`, `graph` with `{graph}`), `closing`, and optionally a `schema` that the
+answer must follow: JSON Schema (draft 2020-12) of an object, which refers to nothing outside itself (`teacher.schema`).
+`{task}` in the instructions is filled from `--task`; `{functional_groups}` in the text and `$functional_groups` in the
+schema stand for the vocabulary of `groups.yaml`.
 """
 
 from __future__ import annotations
@@ -102,12 +103,21 @@ def _parse(path: Path) -> Prompt:
     import yaml
 
     from teacher.facts import vocabulary
+    from teacher.schema import SchemaError, check_schema
 
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return Prompt.model_validate(_with_vocabulary(raw, vocabulary()))
+        prompt = Prompt.model_validate(_with_vocabulary(raw, vocabulary()))
+        if prompt.json_schema is not None:
+            check_schema(prompt.json_schema)
+        return prompt
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"The prompt file {path} is not valid YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise UsageError(f"The prompt file {path} is not valid: it is nested too deeply.") from None
+    except SchemaError as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(f"The schema of the prompt file {path} cannot be used: {reason}.") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"

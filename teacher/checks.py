@@ -7,10 +7,10 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from teacher.facts import Structure, mentioned_groups
+from teacher.schema import validator_of
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
@@ -101,7 +101,7 @@ def check(
 
     Raises:
         RejectedError: the text is not acceptable. No text raises anything else.
-        jsonschema.SchemaError: `schema` itself is no JSON schema, whatever the text.
+        SchemaError: no text can be held to `schema`.
     """
     fields = well_formed(text, finish_reason, schema)
     if fields is None:
@@ -119,14 +119,24 @@ def well_formed(text: str, finish_reason: str | None, schema: Mapping[str, Any] 
 
     Raises:
         RejectedError: the text is not finished, or breaks the schema.
-        jsonschema.SchemaError: `schema` itself is no JSON schema, whatever the text.
+        SchemaError: no text can be held to `schema`.
     """
     if finish_reason != "stop":
         raise RejectedError("finish", UNFINISHED.get(finish_reason, f"did not finish: {finish_reason!r}"))
     if schema is None:
         _require_prose(text)
         return None
-    return _fields(text, _validator(json.dumps(schema, sort_keys=True, default=dict)))
+    fields = parsed_object(text)
+    _validate(fields, validator_of(schema))
+    return fields
+
+
+def parsed_object(text: str) -> dict[str, Any]:
+    """Parse a JSON object whose numbers and strings can be stored; every way to be wrong becomes one RejectedError."""
+    fields = _parse(text)
+    for string in _strings(fields):
+        _require_storable(string)
+    return fields
 
 
 def claimed_groups(fields: Mapping[str, Any]) -> frozenset[str]:
@@ -149,15 +159,6 @@ def _require_prose(text: str) -> None:
     _require_storable(text)
     if not text.strip():
         raise RejectedError("schema", "is blank")
-
-
-def _fields(text: str, validator: Draft202012Validator) -> dict[str, Any]:
-    """Parse and validate a JSON object; every way in which a text can be wrong becomes one RejectedError."""
-    fields = _parse(text)
-    for string in _strings(fields):
-        _require_storable(string)
-    _validate(fields, validator)
-    return fields
 
 
 def _parse(text: str) -> dict[str, Any]:
@@ -227,20 +228,13 @@ def _require_storable(text: str) -> None:
 def _validate(fields: dict[str, Any], validator: Draft202012Validator) -> None:
     from jsonschema.exceptions import best_match
 
-    error = best_match(validator.iter_errors(fields))
+    try:
+        error = best_match(validator.iter_errors(fields))
+    except RecursionError:  # a schema may refer to itself in a circle that only some objects enter
+        raise RejectedError("schema", "is nested too deeply for its schema") from None
     if error is not None:
         place = ".".join(map(str, error.absolute_path)) or "the object"
         raise RejectedError("schema", f"{place}: {error.message}")
-
-
-@cache
-def _validator(schema: str) -> Draft202012Validator:
-    """Compile a schema, given as JSON text, once per process."""
-    from jsonschema import Draft202012Validator
-
-    parsed = json.loads(schema)
-    Draft202012Validator.check_schema(parsed)
-    return Draft202012Validator(parsed)
 
 
 def _right_rings(fields: Mapping[str, Any], facts: Structure) -> float | None:

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-import jsonschema
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from teacher.checks import MAX_DEPTH, MAX_MESSAGE, Checked, Grounding, RejectedError, check
 from teacher.facts import Facts, vocabulary
+from teacher.schema import SchemaError
 
 ASPIRIN = Facts(
     ("carboxylic acid", "ester"), aromatic_rings=1, aliphatic_rings=0, polarity="medium", lipophilicity="medium"
@@ -169,7 +169,7 @@ def test_nesting_is_accepted_down_to_its_limit() -> None:
 
 
 def test_a_wrong_schema_is_the_callers_mistake() -> None:
-    with pytest.raises(jsonschema.SchemaError):
+    with pytest.raises(SchemaError):
         check("{}", "stop", {"type": "thing"}, ASPIRIN)
 
 

@@ -1,0 +1,150 @@
+"""A prompt's schema is refused before a run, in one sentence, where no answer could be held to it."""
+
+from __future__ import annotations
+
+import datetime
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from teacher.catalog import load
+from teacher.checks import RejectedError, well_formed
+from teacher.errors import UsageError
+from teacher.schema import SchemaError, check_schema, columns_of
+
+PROMPT = {
+    "name": "mine",
+    "version": 1,
+    "summary": "s",
+    "max_tokens": 50,
+    "instructions": "Look.",
+    "image": "Drawing:",
+    "smiles": "{smiles}",
+    "graph": "{graph}",
+    "closing": "JSON:",
+}
+
+
+def with_field(field: Any, **others: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": {"a": field}, **others}
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    """A server that should hear nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as heard:
+        heard.setblocking(False)
+        yield heard
+
+
+def test_every_prompt_of_the_catalog_has_a_sound_schema(describe: Any) -> None:
+    check_schema(describe.json_schema)
+
+
+@pytest.mark.parametrize(
+    ("schema", "reason"),
+    [
+        ({"type": "thing"}, "type: 'thing' is not valid"),
+        ({"type": "array"}, "its type must be 'object'"),
+        (with_field({"pattern": "("}), r"properties.a.pattern: '\(' is not a 'regex'"),
+        (with_field({"$ref": "#/$defs/nowhere"}), "refers to '/\\$defs/nowhere', which is not in it"),
+        (with_field({"$dynamicRef": "#nowhere"}), "which is not in it"),
+        (with_field({"$ref": "https://json.schemastore.org/package"}), "which is not in it"),
+        (with_field({"$ref": "#/properties/b/enum/0"}) | {"b": 1}, "which is not in it"),
+        (with_field({"$ref": "#/examples/0"}, examples=[{"type": "thing"}]), "type: 'thing' is not valid"),
+        (with_field({"$ref": "#/examples/0"}, examples=[1]), "1 is not of type"),
+        ({"$ref": "#"}, "refers to itself in a circle"),
+        (with_field({"allOf": [{"$ref": "#/properties/a"}]}), "refers to itself in a circle"),
+        (with_field({"const": float("inf")}), "what JSON cannot"),
+        (with_field({"const": datetime.date(2020, 1, 1)}), "what JSON cannot"),
+        (with_field({"const": "\ud800"}), "what JSON cannot"),
+        ({"type": "object", "properties": {1: {}}}, "a key that is no text"),
+    ],
+)
+def test_a_schema_that_no_answer_can_be_held_to_is_refused(schema: dict[str, Any], reason: str, tmp_path: Path) -> None:
+    with pytest.raises(SchemaError, match=reason):
+        check_schema(schema)
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({**PROMPT, "schema": schema}, allow_unicode=False))
+    with pytest.raises(UsageError, match="The schema of the prompt file") as caught:
+        load(str(path))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {},
+        with_field(True),
+        with_field({"type": "array", "items": True}),
+        with_field({"type": ["integer", "string"]}),
+        with_field({"$ref": "#"}),  # a tree
+        with_field({"$ref": "#/$defs/b"}, **{"$defs": {"b": {"type": "integer"}}}),
+        with_field({"$ref": "#b"}, **{"$id": "https://example.org/s", "$defs": {"b": {"$anchor": "b"}}}),
+    ],
+)
+def test_a_sound_schema_is_accepted(schema: dict[str, Any]) -> None:
+    check_schema(schema)
+    assert well_formed("{}", "stop", schema) == {}
+
+
+def test_a_prompt_that_holds_itself_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(PROMPT) + "schema: &a {properties: *a}\n")
+    with pytest.raises(UsageError, match="nested too deeply"):
+        load(str(path))
+
+
+def test_a_reference_is_never_followed_to_the_network(listener: socket.socket) -> None:
+    host, port = listener.getsockname()
+    with pytest.raises(SchemaError):
+        well_formed('{"a": 1}', "stop", with_field({"$ref": f"http://{host}:{port}/schema.json"}))
+    with pytest.raises(BlockingIOError):
+        listener.accept()
+
+
+def test_a_circle_that_only_some_objects_enter_rejects_those() -> None:
+    schema = {"dependentSchemas": {"a": {"$ref": "#"}}}
+    assert well_formed('{"b": 1}', "stop", schema) == {"b": 1}
+    with pytest.raises(RejectedError, match="nested too deeply"):
+        well_formed('{"a": 1}', "stop", schema)
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\n\t\u2003"])
+def test_a_text_that_must_have_a_length_is_not_blank(blank: str) -> None:
+    schema = with_field({"items": {"type": "string", "minLength": 1}})
+    assert well_formed('{"a": ["An ester."]}', "stop", schema)
+    with pytest.raises(RejectedError, match=r"a\.0: .* is (blank|too short)"):
+        well_formed('{"a": ["' + blank.encode("unicode_escape").decode() + '"]}', "stop", schema)
+
+
+@pytest.mark.parametrize(
+    ("field", "kind"),
+    [
+        ({"type": "integer"}, "integer"),
+        ({"type": ["null", "number"]}, "number"),
+        ({"type": "boolean"}, "boolean"),
+        ({"type": "string", "enum": ["low"]}, "string"),
+        ({"type": "array", "items": {"type": "string"}}, "strings"),
+        ({"type": "array", "items": {"type": ["string", "null"]}}, "strings"),
+        ({"type": "array", "items": True}, "json"),
+        ({"type": "array", "items": [{"type": "string"}]}, "json"),
+        ({"type": ["integer", "string"]}, "json"),
+        ({"type": []}, "json"),
+        ({"type": {}}, "json"),
+        ({}, "json"),
+        (True, "json"),
+        (None, "json"),
+    ],
+)
+def test_a_field_has_a_column_of_its_type_or_of_json(field: Any, kind: str) -> None:
+    assert columns_of({"properties": {"a": field}}) == {"a": kind}
+
+
+@pytest.mark.parametrize("schema", [None, {}, {"properties": None}, {"properties": []}])
+def test_a_schema_without_fields_gives_no_columns(schema: Any) -> None:
+    assert columns_of(schema) == {}
