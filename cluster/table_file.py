@@ -1,7 +1,12 @@
-"""Tables that are too long to gather, written part by part: Parquet, JSON lines or CSV."""
+"""Tables that are too long to gather, written part by part: Parquet, JSON lines or CSV.
+
+Parquet and JSON lines hold every value exactly. CSV is what people open in a spreadsheet, and the texts in it come from
+libraries and LLMs: one that a spreadsheet would run as a formula begins with an apostrophe.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +18,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Parts = Iterator["pa.Table"]
+
+FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")  # how one begins, the wide forms of Asian keyboards too
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")  # which may begin like a formula, and is none
 
 
 def apart(names: Iterable[str], ours: Collection[str]) -> list[str]:
@@ -68,17 +76,21 @@ def _write_csv(parts: Parts, schema: pa.Schema, out: Path) -> int:
 
     rows = 0
     with out.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, schema.names)
-        writer.writeheader()
+        writer = csv.writer(file)
+        writer.writerow(map(_cell, schema.names))
         for part in parts:
-            writer.writerows({name: _cell(value) for name, value in row.items()} for row in part.to_pylist())
+            writer.writerows(map(_cell, row.values()) for row in part.to_pylist())
             rows += part.num_rows
     return rows
 
 
 def _cell(value: Any) -> Any:
-    """Write a list into one CSV cell."""
-    return "; ".join(map(str, value)) if isinstance(value, list) else value
+    """Return what a CSV cell says of a value: a list in one text, and no text as a formula."""
+    if isinstance(value, list):
+        value = "; ".join(map(str, value))
+    if isinstance(value, str) and FORMULA.match(value) and not NUMBER.fullmatch(value):
+        return f"'{value}"
+    return value
 
 
 WRITERS: dict[str, Callable[[Parts, pa.Schema, Path], int]] = {

@@ -161,6 +161,22 @@ def test_compose_takes_every_secret_from_the_env_file() -> None:
     assert set(re.findall(r"\$\{(\w+):-", text)) <= set(example)
 
 
+def test_only_redis_and_the_maker_of_certificates_hold_keys() -> None:
+    services = yaml.safe_load((DEPLOY / "compose" / "compose.yaml").read_text())["services"]
+    holders = {name for name, service in services.items() if mounts(service, "tls")}
+    assert holders == {"certificates", "redis"}
+    for name in ("head", "worker"):
+        (volume,) = mounts(services[name], "authority")
+        (path,) = re.findall(r"ssl_ca_certs=(\S+)", services[name]["environment"]["GALLON_STORE"])
+        assert volume.split(":")[1:] == [str(Path(path).parent), "ro"]
+    (made,) = mounts(services["certificates"], "authority")
+    assert services["certificates"]["command"][-1].endswith(f"&& cp /tls/ca.pem {made.split(':')[1]}")
+
+
+def mounts(service: dict, volume: str) -> list[str]:
+    return [mount for mount in service.get("volumes", []) if mount.split(":")[0] == volume]
+
+
 def env_lines() -> list[str]:
     return [line for line in (DEPLOY / "compose" / "env.example").read_text().splitlines() if line and line[0] != "#"]
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from cluster.table_file import WRITERS, write
 from teacher.errors import UsageError
@@ -36,3 +39,31 @@ def test_a_disk_that_fills_up_leaves_the_old_table_and_nothing_else(small_disk: 
 def test_another_suffix_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="should end in one of"):
         write(parts(1), SCHEMA, tmp_path / "out.xlsx")
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ('=HYPERLINK("http://example.org")', '\'=HYPERLINK("http://example.org")'),
+        ("+cmd|' /C calc'!A0", "'+cmd|' /C calc'!A0"),
+        ("-2+3", "'-2+3"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\t=1", "'\t=1"),
+        ("\r=1", "'\r=1"),
+        ("\uff1d1", "'\uff1d1"),
+        ("-12.5e-3", "-12.5e-3"),
+        ("+4", "+4"),
+        ("[Na+].[Cl-]", "[Na+].[Cl-]"),
+        ("C=O", "C=O"),
+        ("", ""),
+    ],
+)
+def test_a_text_is_no_formula_in_csv_and_exact_elsewhere(tmp_path: Path, text: str, cell: str) -> None:
+    table = pa.table({text: [text], "list": [["=1", text]], "number": [-1.5]})
+    outs = {suffix: tmp_path / f"out{suffix}" for suffix in WRITERS}
+    for out in outs.values():
+        assert write(iter([table]), table.schema, out) == 1
+    header, row = csv.reader(outs[".csv"].open(encoding="utf-8", newline=""))
+    assert (header, row) == ([cell, "list", "number"], [cell, f"'=1; {text}", "-1.5"])
+    assert parquet.read_table(outs[".parquet"]).to_pylist() == table.to_pylist()
+    assert json.loads(outs[".jsonl"].read_bytes()) == table.to_pylist()[0]
