@@ -116,7 +116,7 @@ def annotate(
         shows.append(show)
     watching = watched(meter, partial(_expected, run, sources, limit), shows, COUNT_AFTER_SECONDS)
     try:
-        stopping = braked(Watch(brakes, store, run.id, len(sources)))
+        stopping = braked(run.check, Watch(brakes, store, run.id, len(sources)).check)
         with run.alive(), watching, stopping, AnnotatorPool(job, pool, session.logs, warn) as annotators:
             _drive(_planned(sources, limit, job, session, pool), annotators)
             while _others_left_some(run):
@@ -141,18 +141,19 @@ def _expected(run: Run, sources: Sequence[Source], limit: int | None) -> int:
 
 def _refuse_emptiness(run: Run, sources: Sequence[Source]) -> None:
     """Fail where not one row was a molecule: such a file is not what it was taken for."""
+    run.check()
     ledger = run.ledger()
     if not ledger.molecules:
         raise NoMoleculeError.of(sources, ledger.rows, "'gallon dead' says why; name another file, or its column")
 
 
 def _others_left_some(run: Run) -> bool:
-    """Wait until no molecule of this run is pending, or no other run is there to end it; return whether some is."""
-    while run.ledger().pending:
-        if not run.others():
-            return True
+    """Wait while all pending molecules of this run are in the hands of others; return whether one is in nobody's."""
+    while True:
+        free, held = run.left()
+        if free or not held:
+            return free > 0
         time.sleep(WAIT_SECONDS)
-    return False
 
 
 def _planned(

@@ -6,7 +6,7 @@ import _thread
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -105,8 +105,8 @@ def refuse_dead(dead: int, invalid: int, most: int | None) -> None:
 
 
 @contextmanager
-def braked(watch: Watch) -> Iterator[None]:
-    """Run the body, and stop it as Ctrl-C would when a brake is called for. To be used in the main thread.
+def braked(*checks: Callable[[], None]) -> Iterator[None]:
+    """Run the body, and stop it as Ctrl-C would when a check raises `BrakeError`. To be used in the main thread.
 
     A body that ends before anybody looked is judged at its end, so that what comes of a run never hangs on its speed.
 
@@ -117,10 +117,14 @@ def braked(watch: Watch) -> Iterator[None]:
     deciding = threading.Lock()  # so that the main thread is not interrupted once the body has ended
     reasons: list[BrakeError] = []
 
+    def check() -> None:
+        for each in checks:
+            each()
+
     def keep_watching() -> None:
         while not done.wait(PERIOD_SECONDS):
             try:
-                watch.check()
+                check()
             except StoreError:
                 continue  # the run itself meets the same failure and says so
             except BrakeError as reason:
@@ -139,7 +143,7 @@ def braked(watch: Watch) -> Iterator[None]:
         finally:
             with deciding:
                 done.set()
-        watch.check()
+        check()
     except KeyboardInterrupt:
         if reasons:
             raise reasons[0] from None

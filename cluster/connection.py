@@ -25,6 +25,10 @@ class StoreGoneError(StoreError):
     """Redis cannot be reached, or the connection broke and did not come back."""
 
 
+class StoreUnsettledError(StoreError):
+    """Parts of a Redis Cluster are on their way to another node, or have none."""
+
+
 class StoreFullError(StoreError):
     """Redis has reached its memory limit."""
 
@@ -106,12 +110,17 @@ def store_errors(url: str) -> Iterator[None]:
         raise StoreDeniedError(
             f"Redis at {place} does not allow a command that gallon needs: {place.hide(str(error))}."
         ) from error
-    except (
-        exceptions.ConnectionError,
-        exceptions.TimeoutError,
-        exceptions.ClusterError,
-        exceptions.RedisClusterException,
-    ) as error:
+    except (exceptions.ClusterError, exceptions.SlotNotCoveredError, exceptions.TryAgainError) as error:
+        raise StoreUnsettledError(
+            f"The Redis Cluster at {place} is not whole: slots are on their way to another node, or have none "
+            f"({place.hide(str(error))}). Run the same command again when 'redis-cli --cluster check' finds no fault."
+        ) from error
+    except exceptions.AskError as error:  # and MOVED, which a client of a cluster follows by itself
+        raise UsageError(
+            f"Redis at {place} is a node of a Redis Cluster: let the URL begin with redis+cluster:// (or "
+            "rediss+cluster://), so that the other nodes are asked too."
+        ) from error
+    except (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.RedisClusterException) as error:
         raise StoreGoneError(f"Redis at {place} cannot be reached: {_why_gone(place, error)}.") from error
     except exceptions.OutOfMemoryError as error:
         raise StoreFullError(
@@ -122,6 +131,13 @@ def store_errors(url: str) -> Iterator[None]:
         raise StoreError(f"Redis at {place} refused: {place.hide(str(error))}.") from error
     except exceptions.InvalidResponse as error:
         raise StoreError(f"What answers at {place} is no Redis: correct the address.") from error
+
+
+def is_unsettled(answer: object) -> bool:
+    """Tell whether an answer is an error that goes by itself, once a Redis Cluster has moved what it is moving."""
+    from redis.exceptions import ClusterError, TryAgainError
+
+    return isinstance(answer, ClusterError | TryAgainError)
 
 
 def _why_gone(place: Address, error: BaseException) -> str:

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cluster.library import LibraryError
 from cluster.record import RAW_SHOWN, Ledger, Letter, Record
-from cluster.run import Run
+from cluster.run import Run, bury_lost_runs
 from cluster.store import Row, Store
 from cluster.text_file import UnreadableError, find_encoding, lines, text
 from teacher.checks import RejectedError, check
+from teacher.errors import GallonError
 from teacher.facts import facts_of
 from teacher.molecule import InvalidMoleculeError, Molecule
 from teacher.parsing import parse_safely
 from teacher.spec import Model, PromptRef, Spec
 
 LINES_PER_PART = 1_000
+MOST_TOKENS = 10**9  # of one annotation: Redis and its scripts count exactly only so far
 
 
 class Line(BaseModel):
@@ -45,8 +48,8 @@ class Line(BaseModel):
     prompt: str = "imported"
     prompt_version: int = 1
     finish_reason: str | None = None
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    prompt_tokens: int = Field(default=0, ge=0, le=MOST_TOKENS)
+    completion_tokens: int = Field(default=0, ge=0, le=MOST_TOKENS)
 
     @property
     def spec(self) -> Spec:
@@ -78,33 +81,50 @@ def import_annotations(store: Store, path: Path) -> dict[str, Ledger]:
     Raises:
         LibraryError: the file cannot be read, or its first line is no annotation.
         StoreError: Redis failed, or it would throw annotations away when it is full.
+        LostRunError: part of what was imported is gone from the store.
     """
     store.check_policy()
-    started = time.time()
+    bury_lost_runs(store)
     imports: dict[str, _Import] = {}
-    current: _Import | None = None
-    for part in _parts(path):
-        for spec, group in groupby(part, key=lambda item: item[1].spec if isinstance(item[1], Line) else None):
-            lines = list(group)
-            if spec is not None:
-                current = imports.get(spec.id) or _Import(store, spec, path, started)
-                imports[spec.id] = current
-            if current is None:
-                raise LibraryError(f"{path} does not begin with an annotation: {lines[0][1]}.")
-            current.take(lines)
-    return {spec_id: done.finish() for spec_id, done in imports.items()}
+    try:
+        with ExitStack() as lives:
+            for spec, part in _parts_by_spec(path):
+                if spec.id not in imports:
+                    imports[spec.id] = _Import(store, spec, path, lives)
+                imports[spec.id].take(part)
+    except KeyboardInterrupt:
+        for begun in imports.values():
+            begun.run.end("interrupted")
+        raise
+    except GallonError as error:
+        for begun in imports.values():
+            begun.run.fail(str(error))
+        raise
+    return {spec_id: begun.finish() for spec_id, begun in imports.items()}
 
 
 class _Import:
-    """The import of the lines of one spec: a run like any other, whose answers are there already."""
+    """The import of the lines of one spec: a run like any other, whose answers are there already.
 
-    def __init__(self, store: Store, spec: Spec, path: Path, started: float) -> None:
-        self._store, self._spec, self._path, self._started = store, spec, str(path), started
+    Attributes:
+        run: what the store knows of it; it gives signs of life until `lives` is closed.
+    """
+
+    def __init__(self, store: Store, spec: Spec, path: Path, lives: ExitStack) -> None:
+        self._store, self._spec, self._path = store, spec, str(path)
         store.keep_spec(spec)
-        self._run = Run(store, spec, [self._path], None, started)
+        self.run = Run(store, spec, [self._path], None, time.time())
+        self._rows = 0
+        lives.enter_context(self.run.alive())
 
     def take(self, lines: Sequence[tuple[int, Line | str]]) -> None:
-        """Store a few consecutive lines."""
+        """Store a few consecutive lines.
+
+        Raises:
+            LostRunError: what was taken before is no more in the store.
+        """
+        self.run.check()
+        self._rows += len(lines)
         entries, invalid = [], {}
         for number, line in lines:
             try:
@@ -113,19 +133,24 @@ class _Import:
                 raw = line.smiles[:RAW_SHOWN] if isinstance(line, Line) else ""
                 invalid[number] = self._letter(number, "parse", error, raw=raw)
         rows = [Row(entry.molecule.key, 0, entry.number) for entry in entries]
-        flags = self._store.register(self._spec.id, self._run.id, rows)
-        self._store.note_rows(self._run.id, 0, range(lines[0][0], lines[-1][0] + 1), invalid)
+        flags = self._store.register(self._spec.id, self.run.id, rows)
+        self._store.note_rows(self.run.id, 0, range(lines[0][0], lines[-1][0] + 1), invalid)
         new = [entry for entry, flag in zip(entries, flags, strict=True) if flag]
         self._store.commit(
             self._spec.id,
-            self._run.id,
+            self.run.id,
             [(entry.molecule.key, self._outcome(entry)) for entry in new],
             [(entry.line.prompt_tokens, entry.line.completion_tokens) for entry in new],
         )
 
     def finish(self) -> Ledger:
-        """Write down how the import ended."""
-        return self._run.end("finished")
+        """Write down how the import ended.
+
+        Raises:
+            LostRunError: not all that was taken is in the store.
+        """
+        self.run.expect(self._rows)
+        return self.run.end("finished")
 
     def _outcome(self, entry: _Entry) -> Record | Letter:
         line = entry.line
@@ -145,9 +170,9 @@ class _Import:
             temperature=0.0,
             max_tokens=0,
             seconds=0.0,
-            run=self._run.id,
+            run=self.run.id,
             software="imported",
-            time=round(self._started, 3),
+            time=round(self.run.started, 3),
         )
 
     def _letter(self, row: int, stage: Any, error: Exception, **molecule: str) -> Letter:
@@ -157,10 +182,24 @@ class _Import:
             message=str(error),
             source=self._path,
             row=row,
-            run=self._run.id,
-            time=round(self._started, 3),
+            run=self.run.id,
+            time=round(self.run.started, 3),
             **molecule,  # type: ignore[arg-type]
         )
+
+
+def _parts_by_spec(path: Path) -> Iterator[tuple[Spec, list[tuple[int, Line | str]]]]:
+    """Yield the numbered rows of a file, a few consecutive ones of a spec at a time.
+
+    What is no annotation belongs to the spec of what stands before it.
+    """
+    current: Spec | None = None
+    for part in _parts(path):
+        for spec, group in groupby(part, key=lambda item: item[1].spec if isinstance(item[1], Line) else None):
+            lines, current = list(group), spec or current
+            if current is None:
+                raise LibraryError(f"{path} does not begin with an annotation: {lines[0][1]}.")
+            yield current, lines
 
 
 def _parts(path: Path) -> Iterator[list[tuple[int, Line | str]]]:

@@ -37,29 +37,38 @@ def status(store: Store) -> dict[str, Any]:
 
 
 def _run(store: Store, run: str, facts: dict[str, Any], alive: bool) -> dict[str, Any]:
-    counted = store.progress(run)
-    rows, invalid = store.rows_read(run, len(facts["sources"]))
-    lost = facts["state"] == "running" and not alive
+    state = _state(facts["state"], alive)
+    counted = facts["ledger"] if "ledger" in facts and state != "running" else _counted(store, run, facts)
     seconds = facts.get("finished", time.time()) - facts["started"]
-    finished = counted["accepted"] + counted["dead"]
-    rate = finished / seconds if seconds else 0.0
-    left = counted["todo"] - finished
+    rate = max(0.0, (counted["new"] + counted["new_dead"]) / seconds if seconds else 0.0)
     return {
         "run": run,
         "spec": facts["spec"],
-        "state": "lost" if lost else facts["state"],
+        "state": state,
         "started": datetime.fromtimestamp(facts["started"], UTC).isoformat(timespec="seconds"),
         "host": facts["host"],
-        "rows": rows,
         "total_rows": facts.get("total_rows"),
-        "invalid": invalid,
-        "new": counted["accepted"],
-        "new_dead": counted["dead"],
-        "pending": left,
+        **{name: counted[name] for name in ("rows", "invalid", "new", "new_dead", "pending")},
         "molecules_per_second": round(rate, 2),
-        "eta_seconds": round(left / rate) if rate and alive else None,
+        "eta_seconds": round(counted["pending"] / rate) if rate and alive else None,
         "workers": [asdict(sign) for sign in signs(store, run)] if alive else [],
     }
+
+
+def _counted(store: Store, run: str, facts: dict[str, Any]) -> dict[str, int]:
+    """Count how a run stands that has not ended; what is pending is what it found to do, not what others do for it."""
+    moved = store.progress(run)
+    rows, invalid = store.rows_read(run, len(facts["sources"]))
+    new, new_dead = moved["accepted"], moved["dead"]
+    pending = moved["todo"] - new - new_dead
+    return {"rows": rows, "invalid": invalid, "new": new, "new_dead": new_dead, "pending": pending}
+
+
+def _state(noted: str, alive: bool) -> str:
+    """Tell how a run stands: one that gives signs of life is not lost, whatever another run took it for."""
+    if noted in {"running", "lost"}:
+        return "running" if alive else "lost"
+    return noted
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,40 +8,57 @@ Keys (`b` is the bucket, the first byte of the molecule's key in hexadecimal; in
     gallon:{b}:<spec>:pending    hash: molecule key -> how often an engine was lost with it, and who holds it now
     gallon:{b}:<spec>:accepted   hash: molecule key -> packed `Record`
     gallon:{b}:<spec>:dead       hash: molecule key -> packed `Letter`
-    gallon:{b}:run:<run>         hash: molecule key -> the row that brought it first (while the run lasts)
+    gallon:{b}:run:<run>         hash: molecule key -> the row that brought it first
     gallon:{b}:run:<run>:counts  hash: what the run moved and spent
-    gallon:{<run>}:rows:<i>      bitmap of the rows of source i that were read; invalid:<i> of those that are invalid
-    gallon:{<run>}:invalid       hash: "i:row" -> packed `Letter`
+    gallon:{<run>}:rows:<i>      bitmap of the rows of source i that were read; invalid:<i> of those that are invalid,
+                                 repeats:<i> of those whose molecule another row had brought
+    gallon:{<run>}:workers       hash: worker -> JSON of its last `Sign` and its time
+    gallon:{<run>}:whole         string: there as long as everything above is
+    gallon:{<run>}:invalid       hash: "i:row" -> packed `Letter` (for `LETTERS_SECONDS` after the run)
     gallon:specs, gallon:prompts, gallon:software, gallon:runs    hash: id -> JSON
     gallon:parsed:<digest>       string: the molecule keys of a stretch of library rows (for a while)
     gallon:alive                 hash: run -> JSON of its last `Heartbeat`
-    gallon:{<run>}:workers       hash: worker -> JSON of its last `Sign` and its time (while the run lasts)
+    gallon:id                    string: a random name of this store, by which a run knows it again
+
+What only a run in progress needs is dropped at its end. A run that was lost has no end: its keys expire by themselves,
+`RUN_SECONDS` after it, or whoever found it lost, last renewed them; so a run that only seemed dead loses nothing.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import secrets
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
-from itertools import chain
+from itertools import chain, compress
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from cluster.connection import StoreError, connect, is_cluster, store_errors
+from cluster.connection import StoreError, connect, is_cluster, is_unsettled, store_errors
+from cluster.process import Process
 from cluster.record import Counts, Ledger, Letter, Record
 from teacher.catalog import Prompt
 from teacher.errors import UsageError
 from teacher.spec import Spec
 
 if TYPE_CHECKING:
-    from redis import Redis
     from redis.client import Pipeline
 
 PLACES = ("accepted", "dead", "pending")
 BUCKETS = [f"{number:02x}" for number in range(256)]
+SCRIPTS = ("register", "claim", "hand", "commit", "rows", "tally", "retry", "change")
 LETTERS_PER_CALL = 1_000
-PARSED_SECONDS = 60 * 24 * 3600
+DAY_SECONDS = 24 * 3600
+PARSED_SECONDS = 60 * DAY_SECONDS
+LETTERS_SECONDS = 30 * DAY_SECONDS
+RUN_SECONDS = DAY_SECONDS
+SOONER_SECONDS = 600  # that the sign of a run's wholeness expires before anything else of it
+IDENTITY = "gallon:id"
+UNSETTLED_SECONDS, UNSETTLED_PAUSE = 60.0, 0.5  # how long a step waits for slots of a cluster that are being moved
 FINISHED, HELD = -1, -2  # answers of `Store.claim`
 
 Outcome = tuple[bytes, Record | Letter]
@@ -57,9 +74,20 @@ class Heartbeat:
     """
 
     spec: str
-    host: str
-    process: int
+    process: Process
     until: float
+
+    def pack(self) -> str:
+        """Return it as it is stored."""
+        process = {"machine": self.process.machine, "process": self.process.number, "began": self.process.began}
+        return json.dumps({"spec": self.spec, **process, "until": self.until})
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> Heartbeat:
+        """Read a stored one; where it was written by an older gallon, nothing is known of its machine."""
+        fields = json.loads(packed)
+        process = Process(fields.get("machine", ""), fields["process"], fields.get("began", 0))
+        return cls(fields["spec"], process, fields["until"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +113,7 @@ class Store:
     def __init__(self, url: str) -> None:
         self.url = url
         self._redis = connect(url)
-        self._scripts = {
-            name: self._redis.register_script(_lua("prelude") + _lua(name))
-            for name in ("register", "claim", "hand", "commit", "rows", "tally", "retry")
-        }
+        self._scripts = {name: _lua("prelude") + _lua(name) for name in SCRIPTS}
         self._on_cluster = is_cluster(url)
 
     def close(self) -> None:
@@ -109,10 +134,35 @@ class Store:
         with store_errors(self.url):
             self._redis.hsetnx("gallon:software", software_id, json.dumps(versions, sort_keys=True))
 
+    def identity(self) -> str:
+        """Return the random name of this store, which it is given the first time that anybody asks."""
+        with store_errors(self.url):
+            self._redis.set(IDENTITY, secrets.token_hex(16), nx=True)
+            return cast("bytes", self._redis.get(IDENTITY)).decode()
+
+    def begin_run(self, run: str, facts: dict[str, Any]) -> bool:
+        """Keep what is known of a run that begins; False where there is a run of this id."""
+        with store_errors(self.url):
+            if not self._redis.hsetnx("gallon:runs", run, _facts(facts)):
+                return False
+            self._redis.set(_whole(run), 1, ex=RUN_SECONDS)
+            return True
+
     def keep_run(self, run: str, facts: dict[str, Any]) -> None:
         """Keep what is known of a run; a later call for the same run replaces it."""
         with store_errors(self.url):
-            self._redis.hset("gallon:runs", run, json.dumps(facts, sort_keys=True))
+            self._redis.hset("gallon:runs", run, _facts(facts))
+
+    def change_run(self, run: str, before: dict[str, Any], after: dict[str, Any]) -> bool:
+        """Replace what is known of a run, unless it is no more what it was; return whether it was replaced."""
+        with store_errors(self.url):
+            return bool(self._run_script("change", ["gallon:runs"], [run, _facts(before), _facts(after)]))
+
+    def facts(self, run: str) -> dict[str, Any]:
+        """Return what is known of a run; empty where there is none."""
+        with store_errors(self.url):
+            text = self._redis.hget("gallon:runs", run)
+        return json.loads(text) if text else {}
 
     def specs(self) -> dict[str, Spec]:
         """Return all specs that the store knows, by id."""
@@ -161,22 +211,42 @@ class Store:
 
     # Which runs are alive
 
-    def beat(self, run: str, spec_id: str, host: str, process: int, seconds: float) -> None:
+    def beat(self, run: str, spec_id: str, process: Process, seconds: float) -> None:
         """Give a sign of life of a run, which counts for so many seconds."""
         with store_errors(self.url):
-            heartbeat = Heartbeat(spec_id, host, process, self._now() + seconds)
-            self._redis.hset("gallon:alive", run, json.dumps(asdict(heartbeat)))
+            heartbeat = Heartbeat(spec_id, process, self._now() + seconds)
+            self._redis.hset("gallon:alive", run, heartbeat.pack())
 
     def stop_beating(self, *runs: str) -> None:
         """Take runs for ended: what they had claimed may be claimed by others."""
         with store_errors(self.url):
             self._redis.hdel("gallon:alive", *runs)
 
+    def heartbeats(self) -> dict[str, Heartbeat]:
+        """Return the last sign of life of every run that has not stopped giving them, however old it is."""
+        return {run: Heartbeat.unpack(packed) for run, packed in self._hash("gallon:alive").items()}
+
     def alive(self, spec_id: str | None = None) -> dict[str, Heartbeat]:
         """Return the runs that are alive, those of one spec or all, with their last signs of life."""
-        beats = {run: Heartbeat(**json.loads(text)) for run, text in self._hash("gallon:alive").items()}
+        beats = self.heartbeats()
         now = self._now() if beats else 0.0
         return {run: beat for run, beat in beats.items() if beat.until > now and spec_id in {None, beat.spec}}
+
+    def renew(self, run: str, sources: int) -> None:
+        """Let what a run has counted stay for another day. Whoever does so only ever makes it stay longer."""
+        keys = _while_running(run, sources)
+        with store_errors(self.url):
+            self._pipeline(lambda pipe: [pipe.expire(key, RUN_SECONDS) for key in keys])
+            self._redis.expire(_letters(run), LETTERS_SECONDS)
+            self._redis.expire(_whole(run), RUN_SECONDS - SOONER_SECONDS)
+
+    def is_whole(self, run: str, identity: str) -> bool:
+        """Tell whether this is still the store of this identity, with everything that a run has counted in it.
+
+        It is not after the store was emptied or exchanged, or when nobody has renewed the run for a day.
+        """
+        found, whole = self._pipeline(lambda pipe: [pipe.get(IDENTITY), pipe.get(_whole(run))])
+        return bool(found == identity.encode() and whole)
 
     def sign(self, run: str, worker: str, facts: dict[str, Any]) -> None:
         """Note what a worker of a run says of itself, and when."""
@@ -212,6 +282,7 @@ class Store:
         Returns:
             For each row whether it is the one by which its molecule is to be annotated now: not a duplicate of
             another row of the run, and neither accepted nor dead. The same row gets the same answer again.
+            Duplicates are noted as such.
         """
         calls = self._by_bucket(rows, key=lambda row: row.key, arguments=lambda row: [row.key, row.owner])
         answers = self._call(
@@ -222,16 +293,23 @@ class Store:
             },
         )
         flags = {bucket: iter(answer) for bucket, answer in answers.items()}
-        return [next(flags[_bucket(row.key)]) == ord("1") for row in rows]
+        found = [next(flags[_bucket(row.key)]) for row in rows]
+        repeats = [row for row, flag in zip(rows, found, strict=True) if flag == ord("2")]
+        self._pipeline(lambda pipe: [pipe.setbit(_rows(run, "repeats", row.source), row.row, 1) for row in repeats])
+        return [flag == ord("1") for flag in found]
 
     def note_rows(self, run: str, source: int, rows: range, invalid: dict[int, Letter]) -> None:
-        """Note consecutive rows of a source as read, and those that are no molecule with their letters."""
-        keys = [f"gallon:{{{run}}}:rows:{source}", f"gallon:{{{run}}}:invalid:{source}", f"gallon:{{{run}}}:invalid"]
+        """Note consecutive rows of a source as read, and those that are no molecule with their letters.
+
+        The last word counts: a row that took too long to parse on a busy machine may hold a molecule the next time.
+        """
+        keys = [_rows(run, "rows", source), _rows(run, "invalid", source), _letters(run)]
         letters = [(row, f"{source}:{row}", letter.pack()) for row, letter in invalid.items()]
         with store_errors(self.url):
             for start in range(0, max(len(letters), 1), LETTERS_PER_CALL):
                 part = [argument for letter in letters[start : start + LETTERS_PER_CALL] for argument in letter]
-                self._run_script("rows", keys, [rows.start, rows.stop - 1, *part], self._redis)
+                noted = [source, rows.start, rows.stop - 1] if start == 0 else [source, 0, -1]
+                self._run_script("rows", keys, [*noted, *part])
 
     def claim(
         self, spec_id: str, run: str, keys: Sequence[bytes], claim: str, ended_well: Sequence[str] = ()
@@ -328,26 +406,26 @@ class Store:
 
     def rows_read(self, run: str, sources: int) -> tuple[int, int]:
         """Return how many rows a run has read, and how many of them are invalid."""
-        counted = self._pipeline(
-            lambda pipe: [
-                pipe.bitcount(f"gallon:{{{run}}}:{kind}:{source}")
-                for kind in ("rows", "invalid")
-                for source in range(sources)
-            ]
-        )
-        return sum(counted[:sources]), sum(counted[sources:])
+        rows, invalid = (self._count_rows(run, kind, sources) for kind in ("rows", "invalid"))
+        return rows, invalid
+
+    def _count_rows(self, run: str, kind: str, sources: int) -> int:
+        return sum(self._pipeline(lambda pipe: [pipe.bitcount(_rows(run, kind, source)) for source in range(sources)]))
 
     def ledger(self, spec_id: str, run: str, sources: int, seconds: float) -> Ledger:
-        """Count how the rows of a run stand now, molecule by molecule."""
+        """Count how the rows of a run stand now, molecule by molecule.
+
+        Rows, duplicates and invalid rows are each counted for themselves, so that something is lost, or still on its
+        way, where they do not add up.
+        """
         rows, invalid = self.rows_read(run, sources)
-        keys = {b: [*_of_spec(b, spec_id, "accepted", "dead"), _members(b, run)] for b in BUCKETS}
-        tallies = self._call_apart("tally", keys)
-        molecules, accepted, dead = (sum(tally[i] for tally in tallies) for i in range(3))
+        duplicates = self._count_rows(run, "repeats", sources)
+        molecules, accepted, dead, _ = self._tally(spec_id, run)
         moved = self.progress(run)
         return Ledger(
             rows=rows,
             molecules=molecules,
-            duplicates=rows - invalid - molecules,
+            duplicates=duplicates,
             invalid=invalid,
             accepted=accepted,
             dead=dead,
@@ -359,10 +437,23 @@ class Store:
             seconds=seconds,
         )
 
-    def forget_members(self, run: str) -> None:
-        """Drop what only a run in progress needs."""
-        names = [*(_members(b, run) for b in BUCKETS), f"gallon:{{{run}}}:workers"]
-        self._pipeline(lambda pipe: [pipe.unlink(name) for name in names])
+    def left(self, spec_id: str, run: str) -> tuple[int, int]:
+        """Count the molecules of a run that are pending: those that are free, and those that other living runs hold."""
+        others = [other for other in self.alive(spec_id) if other != run]
+        molecules, accepted, dead, held = self._tally(spec_id, run, others)
+        return molecules - accepted - dead - held, held
+
+    def _tally(self, spec_id: str, run: str, others: Sequence[str] = ()) -> list[int]:
+        """Count the molecules of a run: all, accepted, dead, and pending in the hands of these other runs."""
+        keys = {b: [*_of_spec(b, spec_id, *PLACES), _members(b, run)] for b in BUCKETS}
+        return [sum(counts) for counts in zip(*self._call_apart("tally", keys, others), strict=True)]
+
+    def forget_run(self, run: str, sources: int) -> None:
+        """Drop what only a run in progress needs, and let the letters of its invalid rows expire."""
+        keys = [*_while_running(run, sources), _whole(run)]
+        self._pipeline(lambda pipe: [pipe.unlink(key) for key in keys])
+        with store_errors(self.url):
+            self._redis.expire(_letters(run), LETTERS_SECONDS)
 
     # Reading back
 
@@ -383,7 +474,7 @@ class Store:
     def invalid_letters(self, run: str) -> Iterator[Letter]:
         """Yield the letters of the rows of a run that are no molecule."""
         with store_errors(self.url):
-            for _, packed in self._redis.hscan_iter(f"gallon:{{{run}}}:invalid", count=500):
+            for _, packed in self._redis.hscan_iter(_letters(run), count=500):
                 yield Letter.unpack(packed)
 
     def fetch(self, spec_id: str, keys: Sequence[bytes]) -> list[Record | None]:
@@ -426,29 +517,46 @@ class Store:
             return dict(zip(calls, chain.from_iterable(answers), strict=True))
         keys, arguments = _joined(calls.values())
         with store_errors(self.url):
-            return dict(zip(calls, self._scripts[script](keys, [*common, *arguments]), strict=True))
+            return dict(zip(calls, self._run_script(script, keys, [*common, *arguments]), strict=True))
 
-    def _call_apart(self, script: str, keys: dict[str, list[str]]) -> list[Any]:
+    def _call_apart(self, script: str, keys: dict[str, list[str]], common: Sequence[Any] = ()) -> list[Any]:
         """Run a script that takes its time once for each bucket, so that Redis can serve others in between."""
-        return self._pipeline_of(script, [(each, []) for each in keys.values()])
+        return self._pipeline_of(script, [(each, []) for each in keys.values()], common)
 
     def _pipeline_of(self, script: str, calls: Iterable[Call], common: Sequence[Any] = ()) -> list[Any]:
-        def fill(pipe: Pipeline) -> None:
-            for keys, arguments in calls:
-                self._run_script(script, keys, [*common, *arguments], pipe)
+        """Run a script several times. It is sent whole: what a server has forgotten cannot be loaded on the way."""
+        text = self._scripts[script]
+        commands = [("EVAL", text, len(keys), *keys, *common, *arguments) for keys, arguments in calls]
+        with store_errors(self.url):
+            answers = self._try(commands)
+            until = time.monotonic() + UNSETTLED_SECONDS
+            while any(unsettled := [*map(is_unsettled, answers)]) and time.monotonic() < until:
+                time.sleep(UNSETTLED_PAUSE)
+                again = iter(self._try(compress(commands, unsettled)))
+                answers = [next(again) if so else answer for answer, so in zip(answers, unsettled, strict=True)]
+            for answer in answers:
+                if isinstance(answer, Exception):
+                    raise answer
+        return answers
 
-        return self._pipeline(fill)
+    def _try(self, commands: Iterable[tuple[Any, ...]]) -> list[Any]:
+        """Send commands, and return for each its answer or its error."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            for command in commands:
+                pipe.execute_command(*command)  # type: ignore[no-untyped-call]
+            answers: list[Any] = pipe.execute(raise_on_error=False)
+            return answers
 
-    def _run_script(self, script: str, keys: list[str], arguments: list[Any], client: Redis | Pipeline) -> None:
-        """Run a script, or queue it in a pipeline.
+    def _run_script(self, script: str, keys: list[str], arguments: list[Any]) -> Any:
+        """Run a script by its digest, or whole where the server does not know it (any more)."""
+        from redis.exceptions import NoScriptError
 
-        On a cluster it is sent whole and by hand, since the pipelines of redis-py know scripts on a single server only.
-        """
-        if self._on_cluster:
-            command = ("EVAL", self._scripts[script].script, len(keys), *keys, *arguments)
-            client.execute_command(*command)  # type: ignore[no-untyped-call]
-        else:
-            self._scripts[script](keys, arguments, client=client)
+        text = self._scripts[script]
+        arguments = [len(keys), *keys, *arguments]
+        try:
+            return self._redis.execute_command("EVALSHA", _sha(text), *arguments)  # type: ignore[no-untyped-call]
+        except NoScriptError:
+            return self._redis.execute_command("EVAL", text, *arguments)  # type: ignore[no-untyped-call]
 
     def _pipeline(self, fill: Callable[[Pipeline], object]) -> list[Any]:
         with store_errors(self.url), self._redis.pipeline(transaction=False) as pipe:
@@ -494,6 +602,15 @@ def _joined(calls: Iterable[Call]) -> Call:
     return keys, arguments
 
 
+def _facts(facts: dict[str, Any]) -> str:
+    return json.dumps(facts, sort_keys=True)
+
+
+@cache
+def _sha(script: str) -> str:
+    return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
+
+
 def _lua(name: str) -> str:
     return files("cluster").joinpath(f"lua/{name}.lua").read_text()
 
@@ -512,6 +629,24 @@ def _members(bucket: str, run: str) -> str:
 
 def _counts(bucket: str, run: str) -> str:
     return f"gallon:{{{bucket}}}:run:{run}:counts"
+
+
+def _rows(run: str, kind: str, source: int) -> str:
+    return f"gallon:{{{run}}}:{kind}:{source}"
+
+
+def _letters(run: str) -> str:
+    return f"gallon:{{{run}}}:invalid"
+
+
+def _whole(run: str) -> str:
+    return f"gallon:{{{run}}}:whole"
+
+
+def _while_running(run: str, sources: int) -> list[str]:
+    """Return the keys of what only a run in progress needs, but for the sign that all of it is there."""
+    kept = [_rows(run, kind, source) for kind in ("rows", "invalid", "repeats") for source in range(sources)]
+    return [*(key(b, run) for b in BUCKETS for key in (_members, _counts)), f"gallon:{{{run}}}:workers", *kept]
 
 
 def _place(outcome: Record | Letter) -> str:

@@ -2,8 +2,8 @@
 -- KEYS, for each bucket: accepted, dead, pending, members of the run, counters of the run
 -- ARGV, for each bucket: key, owner, key, owner, ...   (an owner is the row that brought the molecule)
 -- What the run counts goes to the counters of the first bucket.
--- Returns, for each bucket, a string with one character a molecule: '1' to be annotated, '0' not (a duplicate, or already
--- done). Registering the same row again gives the same answer, so a task that is run again loses nothing.
+-- Returns, for each bucket, a string with one character a molecule: '1' to be annotated, '0' already done, '2' a duplicate
+-- of another row. Registering the same row again gives the same answer, so a task that is run again loses nothing.
 local new = 0
 local answers = each_bucket(1, function(keys, arguments)
   local answer = {}
@@ -15,7 +15,7 @@ local answers = each_bucket(1, function(keys, arguments)
     local todo = mine and redis.call('HEXISTS', keys[1], key) == 0 and redis.call('HEXISTS', keys[2], key) == 0
     if todo then redis.call('HSETNX', keys[3], key, 0) end
     if todo and entered == 1 then new = new + 1 end
-    answer[#answer + 1] = todo and '1' or '0'
+    answer[#answer + 1] = todo and '1' or mine and '0' or '2'
   end
   return table.concat(answer)
 end)

@@ -1,11 +1,17 @@
--- Note rows of one source as read, and some of them as invalid. Noting a row twice counts it once.
+-- Note rows of one source as read, and some of them as invalid. Noting a row twice counts it once; the last word on whether
+-- it is valid counts.
 -- KEYS: bitmap of rows, bitmap of invalid rows, letters of the run
--- ARGV: first row, last row, then row, field, letter for each invalid row
-for row = ARGV[1], ARGV[2] do
+-- ARGV: number of the source, first row, last row, then row, field, letter for each invalid row
+local invalid_before = redis.call('EXISTS', KEYS[2]) == 1
+for row = ARGV[2], ARGV[3] do
   local noted = redis.pcall('SETBIT', KEYS[1], row, 1)
   if type(noted) == 'table' then return failed(noted) end
+  if invalid_before and redis.call('GETBIT', KEYS[2], row) == 1 then
+    redis.call('SETBIT', KEYS[2], row, 0)
+    redis.call('HDEL', KEYS[3], ARGV[1] .. ':' .. row)
+  end
 end
-for i = 3, #ARGV, 3 do
+for i = 4, #ARGV, 3 do
   redis.call('SETBIT', KEYS[2], ARGV[i], 1)
   redis.call('HSET', KEYS[3], ARGV[i + 1], ARGV[i + 2])
 end

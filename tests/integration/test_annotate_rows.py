@@ -24,6 +24,7 @@ from cluster.verify import verify
 from teacher.errors import EngineStartError
 from teacher.molecule import key_of
 from teacher.spec import Spec
+from tests.support.records import ELSEWHERE
 from tests.support.scripted import Script
 
 
@@ -296,12 +297,13 @@ def test_a_run_in_which_nothing_happens_is_stopped(store: Store, library: Path) 
 
 
 def test_two_runs_at_the_same_time_share_the_work(run, tmp_path: Path, store: Store, spec: Spec) -> None:
-    """The other run is stood in for by what it leaves in the store: a heartbeat and claims."""
+    """The other run is stood in for by what it leaves in the store, a heartbeat and claims; a third one lives on."""
     path = tmp_path / "alkanes.smi"
     path.write_text("".join(f"{'C' * number}\n" for number in range(1, 101)))
     rows = [Row(key_of("C" * number), 0, number) for number in range(1, 51)]
     store.register(spec.id, "other", rows)
-    store.beat("other", spec.id, "elsewhere", 1, 600)
+    for alive in ("other", "third"):
+        store.beat(alive, spec.id, ELSEWHERE, 600)
     store.claim(spec.id, "other", [row.key for row in rows], "claim")
     requests = tmp_path / "requests"
 

