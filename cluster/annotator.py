@@ -72,6 +72,10 @@ class Task:
     started: float = field(default_factory=time.monotonic)
 
 
+class StoppedError(Exception):
+    """The run has ended; nobody waits for this any more."""
+
+
 class Annotator:
     """Annotates batches of molecules; called from several threads of one actor at the same time.
 
@@ -84,6 +88,8 @@ class Annotator:
         self._job = job
         self._log_path = Path(log_folder) / f"vllm-{socket.gethostname()}-{os.getpid()}.log"
         self._gate = Gate()  # to the engine
+        self._store_gate = Gate()
+        self._stopped = False
         self._pulse = Pulse()
 
     def start(self) -> str:
@@ -105,6 +111,11 @@ class Annotator:
         self._software = software_id(versions)
         self._store.keep_software(self._software, versions)
         return place()
+
+    def stop(self) -> None:
+        """Store nothing from now on, so that what is counted after this stays true."""
+        with self._store_gate.alone():
+            self._stopped = True
 
     def close(self) -> None:
         """Stop the engine in good order."""
@@ -336,10 +347,13 @@ class Annotator:
         if not outcomes:
             return
         tokens = [task.spent for task, _ in outcomes]
-        with self._metrics.committing([outcome for _, outcome in outcomes], tokens):
-            self._store.commit(
-                self._job.spec.id, self._job.run, [(task.key, outcome) for task, outcome in outcomes], tokens
-            )
+        with self._store_gate.together():
+            if self._stopped:
+                raise StoppedError("this annotator was stopped")
+            with self._metrics.committing([outcome for _, outcome in outcomes], tokens):
+                self._store.commit(
+                    self._job.spec.id, self._job.run, [(task.key, outcome) for task, outcome in outcomes], tokens
+                )
 
 
 def next_group(tasks: Iterable[Task]) -> list[Task]:

@@ -32,6 +32,7 @@ CALLS = 6
 PLACE_SECONDS = 30.0  # in which an annotator finds a place on a cluster that has one
 EARLY_DEATHS = 5  # annotators that may die in a row before they are ready
 QUEUED = 2  # calls that wait at an annotator for one of its threads
+CONTROL = "control"  # the group of calls that need not wait for a thread that annotates
 LEAST_BATCH = 64
 SMALL_BATCH = 16  # of a library that has fewer rows than its annotators could hold
 
@@ -108,7 +109,7 @@ class AnnotatorPool:
         if kind is None:
             self.close()
         else:
-            self.kill()
+            self.abandon()
 
     def annotate(self, blocks: Iterable[tuple[ObjectRef, int]]) -> None:
         """Have every row annotated; the next block is asked for when an annotator has room for more.
@@ -134,24 +135,30 @@ class AnnotatorPool:
 
     def close(self) -> None:
         """Stop the engines in good order, and the annotators."""
+        self._tell("close")
+        self._kill()
+
+    def abandon(self) -> None:
+        """Stop the annotators where they are; nothing is stored after that."""
+        self._tell("stop")
+        self._kill()
+
+    def _tell(self, what: str) -> None:
+        """Have every annotator do something beside its work, and wait for it a while."""
         import ray
 
-        closing = [member.actor.close.remote() for member in self._members if member.is_ready]
-        if closing:
-            ray.wait(closing, num_returns=len(closing), timeout=CLOSE_SECONDS)
-        self.kill()
+        ready = [member.actor for member in self._members if member.is_ready]
+        calls = [getattr(actor, what).options(concurrency_group=CONTROL).remote() for actor in ready]
+        if calls:
+            ray.wait(calls, num_returns=len(calls), timeout=CLOSE_SECONDS)
 
-    def kill(self) -> None:
-        """Stop the annotators where they are, and see them end, so that nothing is stored after that."""
+    def _kill(self) -> None:
         import ray
 
-        calls = [call for member in self._members for call in member.batches]
         for member in self._members:
             ray.kill(member.actor)
         self._members.clear()
         self._release_places()
-        if calls:
-            ray.wait(calls, num_returns=len(calls), timeout=CLOSE_SECONDS)
 
     def _batches(self, blocks: Iterable[tuple[ObjectRef, int]]) -> Iterator[_Batch]:
         for block, rows in blocks:
@@ -167,7 +174,7 @@ class AnnotatorPool:
         self._started += 1
         self._last_added = time.monotonic()
         actor = (
-            ray.remote(Annotator)
+            ray.remote(concurrency_groups={CONTROL: 1})(Annotator)
             .options(
                 name=f"annotator {self._started} of {self._job.run}",
                 num_cpus=self._pool.cpus,

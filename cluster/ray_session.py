@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -122,32 +123,38 @@ def _start(quiet: dict[str, Any]) -> Any:
     Raises:
         GallonError: Ray does not start.
     """
-    import ray
-
     folder = private_folder(LEAST_FREE_BYTES)
     _provide_token(folder / "ray-token")
     os.environ.setdefault("RAY_OBJECT_STORE_ALLOW_SLOW_STORAGE", "1")  # or else a small /dev/shm ends the run
     # Two logical cores at the least: reading, parsing and annotating each need a share to run side by side.
     cores = max(2, os.cpu_count() or 2)
     others = os.umask(0o077)
+    settings = {"num_cpus": cores, "object_store_memory": _store_bytes(), "_temp_dir": str(folder / "ray"), **quiet}
     try:
         with _short_temporary_folder(folder):
-            return ray.init(
-                address="local",
-                num_cpus=cores,
-                object_store_memory=_store_bytes(),
-                include_dashboard=True,
-                namespace="gallon",
-                _temp_dir=str(folder / "ray"),
-                **quiet,
-            )
-    except (OSError, RuntimeError, ValueError) as error:
+            return _start_patiently(settings)
+    # Among what Ray raises where it does not start is a plain Exception.
+    except Exception as error:
         reason = str(error).strip().split("\n", maxsplit=1)[0].rstrip(".")
         raise GallonError(
             f"Ray does not start on this machine ({reason}): its logs are in {folder}/ray/session_latest/logs."
         ) from error
     finally:
         os.umask(others)
+
+
+def _start_patiently(settings: dict[str, Any]) -> Any:
+    """Start Ray; on a busy machine, where it gives itself up after 30 s, once more."""
+    import ray
+
+    start = partial(ray.init, address="local", include_dashboard=True, namespace="gallon", **settings)
+    try:
+        return start()
+    except Exception as error:
+        if type(error) is not Exception:  # all but its own patience has a type
+            raise
+        ray.shutdown()
+        return start()
 
 
 @contextmanager
