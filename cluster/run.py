@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import secrets
+import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -24,6 +26,20 @@ STOPPED = frozenset({"interrupted", "failed"})
 RUNS_PARDONED = 100
 ALIVE_SECONDS = 60.0  # how long a sign of life counts: a driver may be busy, or Redis frozen for a while
 RENEW_SECONDS = RUN_SECONDS / 24
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let no second Ctrl-C or SIGTERM keep the end of a run from being written down: schedulers send several."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
 
 class LostRunError(BrakeError):
@@ -115,6 +131,7 @@ class Run:
         """Count how the rows of this run stand now."""
         return self._store.ledger(self._spec.id, self.id, self._sources, round(self._seconds, 3))
 
+    @_undisturbed()
     def end(self, state: Literal["finished", "interrupted"]) -> Ledger:
         """Write down how the run ended, drop what only a run in progress needs, and return the ledger of its rows.
 
@@ -132,6 +149,7 @@ class Run:
         self._close(state, ledger)
         return ledger
 
+    @_undisturbed()
     def fail(self, reason: str) -> None:
         """Write down why the run failed, as far as the store still takes it."""
         with suppress(StoreError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import signal
 import subprocess
 import sys
 import threading
@@ -220,6 +221,42 @@ def test_the_end_of_a_run_is_not_before_its_beginning_when_the_clock_was_set_bac
     facts = store.facts(run.id)
     assert ledger.seconds >= 0 and facts["finished"] >= facts["started"]
     assert status(store)["runs"][0]["molecules_per_second"] == 0
+
+
+ENDING = """
+import signal, sys, time
+from cluster.run import Run
+from cluster.store import Store
+from gallon.app import interrupt
+from teacher.spec import Spec
+
+store = Store(sys.argv[1])
+run = Run(store, Spec.model_validate_json(sys.argv[2]), ["f.smi"], None, time.time())
+signal.signal(signal.SIGTERM, interrupt)
+try:
+    print("running", flush=True)
+    time.sleep(60)
+except KeyboardInterrupt:
+    print("ending", flush=True)
+    run.end("interrupted")
+"""
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_does_not_keep_the_end_from_being_written_down(
+    store: Store, spec: Spec, second: signal.Signals
+) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", ENDING, store.url, spec.model_dump_json()], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout and process.stdout.readline() == "running\n"
+        store._redis.client_pause(1_500)
+        process.terminate()
+        assert process.stdout.readline() == "ending\n"
+        time.sleep(0.3)
+        process.send_signal(second)
+    assert process.returncode == 0
+    assert shown(store) == "interrupted"
 
 
 # What it leaves to others
