@@ -20,8 +20,8 @@ Keys (`b` is the bucket, the first byte of the molecule's key in hexadecimal; in
     gallon:alive                 hash: run -> JSON of its last `Heartbeat`
     gallon:id                    string: a random name of this store, by which a run knows it again
 
-What only a run in progress needs is dropped at its end. A run that was lost has no end: its keys expire by themselves,
-`RUN_SECONDS` after it, or whoever found it lost, last renewed them; so a run that only seemed dead loses nothing.
+What only a run in progress needs is dropped at its end. A run that was lost has no end: its keys expire `RUN_SECONDS`
+after they were made, or were last renewed by it or by whoever found it lost. A run that only seemed dead loses nothing.
 """
 
 from __future__ import annotations
@@ -113,7 +113,8 @@ class Store:
     def __init__(self, url: str) -> None:
         self.url = url
         self._redis = connect(url)
-        self._scripts = {name: _lua("prelude") + _lua(name) for name in SCRIPTS}
+        prelude = f"local run_seconds = {RUN_SECONDS}\n{_lua('prelude')}"
+        self._scripts = {name: prelude + _lua(name) for name in SCRIPTS}
         self._on_cluster = is_cluster(url)
 
     def close(self) -> None:
@@ -251,7 +252,9 @@ class Store:
     def sign(self, run: str, worker: str, facts: dict[str, Any]) -> None:
         """Note what a worker of a run says of itself, and when."""
         with store_errors(self.url):
-            self._redis.hset(f"gallon:{{{run}}}:workers", worker, json.dumps({**facts, "time": self._now()}))
+            said = json.dumps({**facts, "time": self._now()})
+        key = f"gallon:{{{run}}}:workers"
+        self._pipeline(lambda pipe: [pipe.hset(key, worker, said), pipe.expire(key, RUN_SECONDS)])
 
     def signs(self, run: str) -> dict[str, dict[str, Any]]:
         """Return what each worker of a run has said last, and as `age` how many seconds ago."""
@@ -295,8 +298,17 @@ class Store:
         flags = {bucket: iter(answer) for bucket, answer in answers.items()}
         found = [next(flags[_bucket(row.key)]) for row in rows]
         repeats = [row for row, flag in zip(rows, found, strict=True) if flag == ord("2")]
-        self._pipeline(lambda pipe: [pipe.setbit(_rows(run, "repeats", row.source), row.row, 1) for row in repeats])
+        self._note_repeats(run, repeats)
         return [flag == ord("1") for flag in found]
+
+    def _note_repeats(self, run: str, repeats: Sequence[Row]) -> None:
+        def fill(pipe: Pipeline) -> None:
+            for row in repeats:
+                pipe.setbit(_rows(run, "repeats", row.source), row.row, 1)
+            for source in {row.source for row in repeats}:
+                pipe.expire(_rows(run, "repeats", source), RUN_SECONDS)
+
+        self._pipeline(fill)
 
     def note_rows(self, run: str, source: int, rows: range, invalid: dict[int, Letter]) -> None:
         """Note consecutive rows of a source as read, and those that are no molecule with their letters.

@@ -26,7 +26,5 @@ local answers = each_bucket(1, function(keys, arguments)
   return moved
 end)
 if answers.err then return answers end
-for name, count in pairs(counted) do
-  if count > 0 then redis.call('HINCRBY', KEYS[4], name, count) end
-end
+count(KEYS[4], counted)
 return answers

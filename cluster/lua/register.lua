@@ -6,7 +6,7 @@
 -- of another row. Registering the same row again gives the same answer, so a task that is run again loses nothing.
 local new = 0
 local answers = each_bucket(1, function(keys, arguments)
-  local answer = {}
+  local answer, is_new = {}, redis.call('EXISTS', keys[4]) == 0
   for i = 1, #arguments, 2 do
     local key, owner = arguments[i], arguments[i + 1]
     local entered = redis.pcall('HSETNX', keys[4], key, owner)
@@ -17,8 +17,9 @@ local answers = each_bucket(1, function(keys, arguments)
     if todo and entered == 1 then new = new + 1 end
     answer[#answer + 1] = todo and '1' or mine and '0' or '2'
   end
+  if is_new then redis.call('EXPIRE', keys[4], run_seconds) end
   return table.concat(answer)
 end)
 if answers.err then return answers end
-if new > 0 then redis.call('HINCRBY', KEYS[5], 'todo', new) end
+if new > 0 then count(KEYS[5], {todo = new}) end
 return answers

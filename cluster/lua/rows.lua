@@ -2,11 +2,12 @@
 -- it is valid counts.
 -- KEYS: bitmap of rows, bitmap of invalid rows, letters of the run
 -- ARGV: number of the source, first row, last row, then row, field, letter for each invalid row
-local invalid_before = redis.call('EXISTS', KEYS[2]) == 1
+local is_new = {}
+for number, key in ipairs(KEYS) do is_new[number] = redis.call('EXISTS', key) == 0 end
 for row = ARGV[2], ARGV[3] do
   local noted = redis.pcall('SETBIT', KEYS[1], row, 1)
   if type(noted) == 'table' then return failed(noted) end
-  if invalid_before and redis.call('GETBIT', KEYS[2], row) == 1 then
+  if not is_new[2] and redis.call('GETBIT', KEYS[2], row) == 1 then
     redis.call('SETBIT', KEYS[2], row, 0)
     redis.call('HDEL', KEYS[3], ARGV[1] .. ':' .. row)
   end
@@ -14,5 +15,8 @@ end
 for i = 4, #ARGV, 3 do
   redis.call('SETBIT', KEYS[2], ARGV[i], 1)
   redis.call('HSET', KEYS[3], ARGV[i + 1], ARGV[i + 2])
+end
+for number, key in ipairs(KEYS) do
+  if is_new[number] then redis.call('EXPIRE', key, run_seconds) end
 end
 return redis.status_reply('OK')

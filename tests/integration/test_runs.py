@@ -290,6 +290,30 @@ def test_an_ended_run_leaves_its_facts_and_for_a_month_the_letters_of_its_rows(
     assert [facts[name] for name in ("rows", "invalid", "new", "new_dead", "pending")] == [51, 1, 50, 0, 0]
 
 
+def test_what_comes_late_after_the_end_of_a_run_does_not_stay_for_ever(store: Store, spec: Spec, begun: Run) -> None:
+    begun.end("interrupted")
+    store.register(spec.id, begun.id, [*ROWS, Row(KEYS[0], 0, 51)])
+    store.note_rows(begun.id, 0, range(1, 53), {52: letter()})
+    annotate_all(store, spec, begun)
+    store.sign(begun.id, "worker", {})
+    assert min(lifetimes(store, begun)) > 0
+
+
+def test_a_living_run_renews_what_it_has_counted(
+    store: Store, spec: Spec, begun: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cluster.run.BEAT_SECONDS", 0.02)
+    monkeypatch.setattr("cluster.run.RENEW_SECONDS", 0.0)
+    keys = keys_of(store, begun)
+    with begun.alive():
+        for _ in range(2):  # not at the first beat only
+            for key in keys:
+                store._redis.expire(key, 100)
+            while min(map(store._redis.ttl, keys)) <= 100:
+                time.sleep(0.02)
+    begun.check()
+
+
 def test_a_failed_run_leaves_its_ledger(store: Store, spec: Spec, begun: Run) -> None:
     begun.fail("for a reason")
     facts = store.facts(begun.id)
