@@ -78,7 +78,8 @@ class SpecOptions:
     seed: Annotated[int, typer.Option(help="Seed of the sampling.")] = 0
     structured: Annotated[bool, typer.Option(help="Hold the answer to the prompt's schema while it is written.")] = True
     min_grounding: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Refuse answers that agree less than this with RDKit.")
+        float,
+        typer.Option(min=0.0, max=1.0, help="Refuse answers whose groups and rings agree less than this with RDKit."),
     ] = 0.0
 
 

@@ -7,7 +7,9 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
 
 from teacher.facts import Structure, mentioned_groups
 from teacher.schema import validator_of
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
 
 Stage = Literal["finish", "schema", "grounding"]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 MAX_MESSAGE = 200  # characters of a rejection: enough for the place and the reason, too few for a whole text
 MAX_DEPTH = 32  # of nested JSON: beyond it is an engine that does not stop opening brackets
@@ -50,6 +53,10 @@ class RejectedError(ValueError):
 class Grounding:
     """How well the claims of an annotation agree with the facts of its molecule; all values are 0 to 1.
 
+    Functional groups and ring counts are claims that RDKit decides. Nothing else counts: the bands of polarity and
+    lipophilicity hang on the model that one computes them by, and what a description says, even if it contradicts the
+    fields beside it, no program can judge.
+
     With C the set of claimed groups and T the set of those that are there:
 
     Attributes:
@@ -57,15 +64,15 @@ class Grounding:
         recall: |C ∩ T| / |T|; 1 when nothing is there, since nothing is missed.
         f1: their harmonic mean, 2 |C ∩ T| / (|C| + |T|); 1 when nothing is claimed and nothing is there.
         rings: share of the claimed ring counts that are right: 0, 0.5 or 1; None when no count is claimed, as in free
-            text.
+            text. Where RDKit and chemists count differently (azulene), both are right.
         score: the mean of `f1` and `rings`, or `f1` alone when `rings` is None.
     """
 
-    precision: float
-    recall: float
-    f1: float
-    rings: float | None
-    score: float
+    precision: Share
+    recall: Share
+    f1: Share
+    rings: Share | None
+    score: Share
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +154,11 @@ def claimed_groups(fields: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(
         group for claim in claims if isinstance(claim, str) for group in mentioned_groups(claim) or (claim,)
     )
+
+
+def right_ring_counts(fields: Mapping[str, Any], facts: Structure) -> dict[str, int]:
+    """Return the right ring counts by field; where chemists and RDKit count differently, those nearer to the claims."""
+    return max(facts.ring_counts(), key=lambda counts: sum(_agreement(fields, counts)))
 
 
 def _shortened(message: str) -> str:
@@ -239,9 +251,12 @@ def _validate(fields: dict[str, Any], validator: Draft202012Validator) -> None:
 
 def _right_rings(fields: Mapping[str, Any], facts: Structure) -> float | None:
     """Return the share of the claimed ring counts that are right; None when no count is claimed."""
-    counts = {"aromatic_rings": facts.aromatic_rings, "aliphatic_rings": facts.aliphatic_rings}
-    right = [fields[name] == count for name, count in counts.items() if _is_number(fields.get(name))]
+    right = _agreement(fields, right_ring_counts(fields, facts))
     return sum(right) / len(right) if right else None
+
+
+def _agreement(fields: Mapping[str, Any], counts: Mapping[str, int]) -> list[bool]:
+    return [fields[name] == count for name, count in counts.items() if _is_number(fields.get(name))]
 
 
 def _is_number(value: object) -> bool:

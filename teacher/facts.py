@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Literal
@@ -30,11 +30,21 @@ class Structure:
         aromatic_rings: rings of the symmetrised SSSR whose bonds are all aromatic (`CalcNumAromaticRings`).
         aliphatic_rings: rings with at least one bond that is not aromatic (`CalcNumAliphaticRings`); with the
             aromatic rings they are all the rings.
+        perimeter_rings: those of the aliphatic rings of which only a bond that they share is not aromatic. In azulene
+            and its kin RDKit takes the perimeter for aromatic, and so neither ring; a chemist calls both aromatic.
     """
 
     functional_groups: tuple[str, ...]
     aromatic_rings: int
     aliphatic_rings: int
+    perimeter_rings: int = field(default=0, kw_only=True)
+
+    def ring_counts(self) -> list[dict[str, int]]:
+        """Return the counts of aromatic and aliphatic rings that may be called right: one pair, or two."""
+        return [
+            {"aromatic_rings": self.aromatic_rings + moved, "aliphatic_rings": self.aliphatic_rings - moved}
+            for moved in sorted({0, self.perimeter_rings})
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +77,7 @@ def structure_of(mol: Mol) -> Structure:
         functional_groups=_groups_in(mol),
         aromatic_rings=rdMolDescriptors.CalcNumAromaticRings(mol),
         aliphatic_rings=rdMolDescriptors.CalcNumAliphaticRings(mol),
+        perimeter_rings=_perimeter_rings(mol) if mol.HasSubstructMatch(_inner_bond()) else 0,
     )
 
 
@@ -80,6 +91,7 @@ def facts_of(mol: Mol) -> Facts:
         functional_groups=structure.functional_groups,
         aromatic_rings=structure.aromatic_rings,
         aliphatic_rings=structure.aliphatic_rings,
+        perimeter_rings=structure.perimeter_rings,
         polarity=_band(rdMolDescriptors.CalcTPSA(mol), TPSA_MEDIUM),
         lipophilicity=_band(log_p, LOGP_MEDIUM),
     )
@@ -137,6 +149,29 @@ def _catalog() -> FilterCatalog:
         for smarts in group.smarts:
             catalog.AddEntry(FilterCatalogEntry(group.name, SmartsMatcher(group.name, smarts, 1)))
     return catalog
+
+
+def _perimeter_rings(mol: Mol) -> int:
+    """Count the rings that are aromatic but for bonds that they share with other rings."""
+    rings = mol.GetRingInfo()
+
+    def aromatic(bond: int) -> bool:
+        return bool(mol.GetBondWithIdx(bond).GetIsAromatic())
+
+    return sum(
+        not all(map(aromatic, bonds))
+        and all(mol.GetAtomWithIdx(atom).GetIsAromatic() for atom in atoms)
+        and all(aromatic(bond) or rings.NumBondRings(bond) > 1 for bond in bonds)
+        for atoms, bonds in zip(rings.AtomRings(), rings.BondRings(), strict=True)
+    )
+
+
+@cache
+def _inner_bond() -> Mol:
+    """Compile the bond without which no ring needs a second look; few molecules have one."""
+    from rdkit import Chem
+
+    return Chem.MolFromSmarts("a-,=;@a")
 
 
 def _band(value: float, medium: tuple[float, float]) -> Band:

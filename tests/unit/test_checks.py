@@ -6,6 +6,7 @@ import json
 import pickle
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -215,6 +216,22 @@ def test_claimed_groups_are_scored(groups: list[str], facts: Facts, precision: f
 )
 def test_claimed_ring_counts_are_scored(claims: dict[str, Any], rings: float | None) -> None:
     assert check_fields(**claims).grounding.rings == rings
+
+
+@pytest.mark.parametrize(
+    ("aromatic", "aliphatic", "rings"), [(2, 0, 1.0), (0, 2, 1.0), (2, 2, 0.5), (1, 1, 0.0), (3, 0, 0.5)]
+)
+def test_rings_that_are_counted_in_two_ways_are_right_in_both_but_not_in_a_mixture(
+    aromatic: int, aliphatic: int, rings: float
+) -> None:
+    azulene = replace(METHANE, aliphatic_rings=2, perimeter_rings=2)
+    grounding = check_fields(facts=azulene, aromatic_rings=aromatic, aliphatic_rings=aliphatic).grounding
+    assert grounding.rings == rings
+
+
+def test_the_score_counts_groups_and_rings_and_nothing_else() -> None:
+    said = {"polarity": "high", "lipophilicity": "high", "description": "No ester: a ketone of five rings."}
+    assert check_fields(SCHEMA, **(TRUE_FIELDS | said)).grounding.score == 1.0
 
 
 def test_the_score_is_the_mean_of_groups_and_rings() -> None:

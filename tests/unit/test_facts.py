@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from rdkit import RDConfig
 from rdkit.Chem import Fragments, Mol, MolFromSmarts
 
-from teacher.facts import LOGP_MEDIUM, TPSA_MEDIUM, _band, facts_of, mentioned_groups, vocabulary
+from teacher.facts import LOGP_MEDIUM, TPSA_MEDIUM, _band, facts_of, mentioned_groups, structure_of, vocabulary
 from teacher.molecule import InvalidMoleculeError, parse
 
 # Of each group: molecules that have it, and molecules that only seem to.
@@ -266,6 +266,26 @@ def test_groups_are_listed_once_in_the_order_of_the_vocabulary() -> None:
 def test_rings_are_counted(smiles: str, aromatic: int, aliphatic: int) -> None:
     facts = facts_of(mol_of(smiles))
     assert (facts.aromatic_rings, facts.aliphatic_rings) == (aromatic, aliphatic)
+
+
+@pytest.mark.parametrize(
+    ("smiles", "counts"),
+    [
+        pytest.param("c1ccc2cccc2cc1", [(0, 2), (2, 0)], id="azulene"),
+        pytest.param("Cc1ccc2c(C)ccc2c(C(C)C)c1", [(0, 2), (2, 0)], id="guaiazulene"),
+        pytest.param("c1ccc2cccc2cc1.C1CCCCC1.c1ccccc1", [(1, 3), (3, 1)], id="azulene beside others"),
+        pytest.param("c1ccc2ccccc2c1", [(2, 0)], id="naphthalene"),
+        pytest.param("c1ccc2c(c1)c1ccccc12", [(2, 1)], id="biphenylene: the square is not aromatic"),
+        pytest.param("c1ccc2c(c1)-c1cccc3cccc-2c13", [(3, 1)], id="fluoranthene: nor the ring of five"),
+        pytest.param("C1=CC2=CC=CC2=C1", [(0, 2)], id="pentalene: nor what is antiaromatic"),
+    ],
+)
+def test_rings_that_are_aromatic_by_their_perimeter_may_be_counted_either_way(
+    smiles: str, counts: list[tuple[int, int]]
+) -> None:
+    found = structure_of(mol_of(smiles)).ring_counts()
+    assert [(each["aromatic_rings"], each["aliphatic_rings"]) for each in found] == counts
+    assert facts_of(mol_of(smiles)).ring_counts() == found
 
 
 @pytest.mark.parametrize("medium", [TPSA_MEDIUM, LOGP_MEDIUM])
