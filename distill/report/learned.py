@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from distill.evaluate.report import PAGE
 from distill.learn.metrics import main_metric
 from distill.learn.saved import Card, read_card
-from distill.report.svg import BLUE, GREY, ORANGE, figure, with_ids_of_its_own
+from distill.report.svg import BLUE, GREY, ORANGE, figure
 from teacher.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 CURVE = (3.0, 2.0)  # inches
+
+ELEMENTS = (
+    "html head meta title style body main h1 h2 p br dl dt dd code time div span small figure figcaption "
+    "table caption thead tbody tr th td svg defs g use clipPath path rect circle ellipse line polygon polyline text "
+    "tspan"
+)  # of `comparison.html.j2` and of the drawings in it
+FOREIGN = re.compile(rf"<(?!/?(?:{'|'.join(ELEMENTS.split())})[\s/>]|!doctype html>)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -33,24 +40,26 @@ class TrainedModel:
 
 @dataclass(frozen=True)
 class Learned:
-    """A folder that `gallon teach`, `distill` and `evaluate` have written to."""
+    """A folder that `gallon teach`, `distill` and `evaluate` have written to.
+
+    Attributes:
+        comparison: the HTML of its page, to be shown in a frame where nothing of it runs or leads elsewhere.
+    """
 
     folder: Path
     models: Sequence[TrainedModel]
-    comparison: Markup | None
+    comparison: str | None
 
 
 def learned(folder: Path) -> Learned:
-    """Read what a folder holds.
+    """Read what a folder holds; of a comparison only its text, since anybody may have written it.
 
     Raises:
         UsageError: it holds neither a model nor a comparison, or a model in it is damaged.
     """
-    from markupsafe import Markup
-
     models = [_model(card.parent) for card in sorted(folder.glob("*/card.json"))]
     page = folder / PAGE
-    comparison = Markup(_main(page.read_text(encoding="utf-8"), _key(folder.name))) if page.is_file() else None
+    comparison = _of_our_elements(page.read_text(encoding="utf-8", errors="replace")) if page.is_file() else None
     if not models and comparison is None:
         raise UsageError(f"{folder} holds neither a model nor a comparison: name a folder as 'gallon teach' writes it.")
     return Learned(folder, models, comparison)
@@ -65,15 +74,14 @@ def _model(folder: Path) -> TrainedModel:
     return TrainedModel(folder.name, card, curve, main_metric(card.targets[0].kind))
 
 
+def _of_our_elements(page: str) -> str:
+    """Turn what is no element of a comparison into text: a sandbox stops what it loads, but no early connections."""
+    return FOREIGN.sub("&lt;", page)
+
+
 def _key(name: str) -> str:
     """Make a word for ids out of the name of a folder, which may hold anything."""
     return "learned-" + "".join(char if char.isalnum() else "-" for char in name)
-
-
-def _main(page: str, key: str) -> str:
-    """Return the main part of a page, its headings and ids fit to stand inside another; no script of it would run."""
-    inside = page.partition("<main>")[2].partition("</main>")[0]
-    return with_ids_of_its_own(re.sub(r"(</?h)([12])", lambda match: f"{match[1]}{int(match[2]) + 2}", inside), key)
 
 
 def _curve(card: Card, key: str) -> str:

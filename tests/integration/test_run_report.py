@@ -24,7 +24,7 @@ from teacher.errors import UsageError
 from teacher.facts import structure_of
 from teacher.molecule import key_of, mol_of, parse
 from teacher.spec import Spec
-from tests.support.browser import expected, opened
+from tests.support.browser import expected, listening, load, opened
 from tests.support.records import record
 
 MOLECULES = 60
@@ -160,6 +160,30 @@ def test_no_run_at_all_is_one_sentence(store: Store):
 def test_a_folder_with_nothing_learnt_is_one_sentence(told: Run, store: Store, tmp_path: Path):
     with pytest.raises(UsageError, match="neither a model nor a comparison"):
         write(store, None, tmp_path / "x.html", most=1, folders=[tmp_path])
+
+
+def evil_comparison(url: str) -> str:
+    return f"""<!doctype html><html><head><meta http-equiv="refresh" content="0;url={url}/head"></head><body><main>
+    <meta http-equiv="refresh" content="0;url={url}/main"><script>top.location = "{url}/script"</script>
+    <img src="{url}/img" onerror="top.location='{url}/handler'"><iframe src="{url}/frame"></iframe>
+    <LINK rel="stylesheet" href="{url}/style"><link rel="preconnect" href="{url}"><base href="{url}">
+    <style>@import "{url}/import"; p {{ background: url({url}/background) }}</style><p>Compared</p>
+    <form action="{url}/form"><button autofocus>Go</button></form><object data="{url}/object"></object>
+    <svg><use href="{url}/use#a"/><image href="{url}/image"/></svg><iframe/src="{url}/slash"></iframe>
+    </main></body></html>"""
+
+
+def test_what_others_wrote_into_a_comparison_stays_in_a_sandbox(told: Run, store: Store, tmp_path: Path):
+    with listening() as (url, heard):
+        evil = tmp_path / "evil" / "comparison.html"
+        evil.parent.mkdir()
+        evil.write_text(evil_comparison(url))
+        written = write(store, told.id, tmp_path / "run.html", most=1, folders=[evil.parent])
+        html = written.path.read_text()
+        assert re.search(r'<iframe class="comparison" title="[^"<>]*" sandbox srcdoc="[^"<>]*"></iframe>', html)
+        assert (html.count("refresh"), html.count('http-equiv="refresh"')) == (2, 0)
+        load(written.path, tmp_path / "profile")
+        assert heard == []
 
 
 def test_the_gallery_finds_orders_and_turns_pages(page: Written):

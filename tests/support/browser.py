@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import socket
+import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,9 +25,7 @@ def opened(page: Path, **options: Any) -> Iterator[Any]:
         options: of Playwright's `new_context`: the size of the window, the colour scheme.
     """
     playwright = pytest.importorskip("playwright.sync_api", reason="needs 'pip install playwright'")
-    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
-    if program is None:
-        pytest.skip("needs Chromium (Debian's package chromium)")
+    program = _program()
     complaints: list[str] = []
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
@@ -43,3 +44,39 @@ def expected(place: Any) -> Any:
     from playwright.sync_api import expect
 
     return expect(place)
+
+
+@contextmanager
+def listening() -> Iterator[tuple[str, list[bytes]]]:
+    """Yield the URL of a server on loopback, and what has been sent to it: an empty text for a bare connection."""
+    heard: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def listen() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                with connection:
+                    heard.append(b"")
+                    heard[-1] = connection.recv(200)
+
+        threading.Thread(target=listen, daemon=True).start()
+        host, port = server.getsockname()
+        yield f"http://{host}:{port}", heard
+        server.shutdown(socket.SHUT_RDWR)
+
+
+def load(page: Path, profile: Path) -> None:
+    """Let Chromium load a file, and wait until nothing of it is left to be done."""
+    headless = ("--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=3000", "--dump-dom")
+    command = [_program(), *headless, f"--user-data-dir={profile}", page.as_uri()]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+
+
+def _program() -> str:
+    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    if program is None:
+        pytest.skip("needs Chromium (Debian's package chromium)")
+    return program
