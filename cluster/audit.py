@@ -10,6 +10,7 @@ from cluster.record import Record
 from cluster.store import Store
 from teacher.checks import RejectedError, well_formed
 from teacher.molecule import key_of
+from teacher.schema import SchemaError, check_schema
 from teacher.spec import Spec
 
 
@@ -34,19 +35,27 @@ def audit(store: Store, spec_id: str) -> Iterator[Defect]:
     Raises:
         StoreError: Redis failed.
     """
-    spec = store.specs()[spec_id]
+    spec = store.specs().get(spec_id)
+    if spec is None:
+        yield Defect(None, f"the store knows no spec {spec_id}")
+        return
     if spec.id != spec_id:
         yield Defect(None, f"the spec that is kept under {spec_id} hashes to {spec.id}")
     prompt = store.prompt(spec)
     if prompt is not None and prompt.digest != spec.prompt.digest:
         yield Defect(None, f"the prompt that is kept under {spec.prompt.digest} hashes to {prompt.digest}")
     schema = prompt.json_schema if prompt else None
+    try:
+        check_schema(schema or {})
+    except SchemaError as error:
+        yield Defect(None, f"the schema of the prompt that is kept under {spec.prompt.digest} {error}")
+        schema = {}  # by which every object is valid
     runs = {run for run, facts in store.runs().items() if facts["spec"] == spec_id}
     software: dict[str, bool] = {}
     for key, packed in store.packed_records(spec_id):
         try:
             record = Record.unpack(packed)
-        except (ValueError, TypeError, KeyError) as error:
+        except ValueError as error:
             yield Defect(key, f"cannot be read: {error}")
             continue
         if record.software not in software:

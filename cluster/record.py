@@ -8,8 +8,11 @@ from __future__ import annotations
 import json
 import threading
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from pydantic import Field
+
+from teacher import strict_json
 from teacher.checks import Grounding
 
 # On a record of 1.36 kB level 3 takes 10 µs to 499 bytes, level 9 19 µs to 497, level 19 147 µs to 493.
@@ -18,6 +21,8 @@ LONGEST = 1 << 26  # bytes of an unpacked record: more is a damaged header, whic
 
 RAW_SHOWN = 200  # of a row that is no molecule, in its letter
 
+Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]  # what tables hold
+Moment = Annotated[float, Field(ge=0, lt=253402300800)]  # seconds since 1970, up to the year 9999 that dates end with
 Stage = Literal["parse", "prompt", "engine", "finish", "schema", "grounding"]
 
 
@@ -41,17 +46,17 @@ class Record:
     smiles: str
     text: str
     finish_reason: str
-    prompt_tokens: int
-    completion_tokens: int
+    prompt_tokens: Whole
+    completion_tokens: Whole
     grounding: Grounding
-    attempts: int
-    seed: int
+    attempts: Whole
+    seed: Whole
     temperature: float
-    max_tokens: int
+    max_tokens: Whole
     seconds: float
     run: str
     software: str
-    time: float
+    time: Moment
 
     def pack(self) -> bytes:
         """Return the record as it is stored."""
@@ -62,10 +67,9 @@ class Record:
         """Read a stored record.
 
         Raises:
-            ValueError: these bytes are no packed JSON.
+            ValueError: these bytes are no packed record.
         """
-        fields = _unpack(packed)
-        return cls(**{**fields, "grounding": Grounding(**fields["grounding"])})
+        return strict_json.read(cls, _unpack(packed))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,13 +93,13 @@ class Letter:
     error: str
     message: str
     source: str
-    row: int
+    row: Whole
     smiles: str | None = None
     raw: str | None = None
     text: str | None = None
-    attempts: int = 0
+    attempts: Whole = 0
     run: str
-    time: float
+    time: Moment
 
     def pack(self) -> bytes:
         """Return the letter as it is stored."""
@@ -103,8 +107,12 @@ class Letter:
 
     @classmethod
     def unpack(cls, packed: bytes) -> Letter:
-        """Read a stored letter."""
-        return cls(**_unpack(packed))
+        """Read a stored letter.
+
+        Raises:
+            ValueError: these bytes are no packed letter.
+        """
+        return strict_json.read(cls, _unpack(packed))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,16 +173,16 @@ def _pack(fields: dict[str, Any]) -> bytes:
     return packed
 
 
-def _unpack(packed: bytes) -> dict[str, Any]:
+def _unpack(packed: bytes) -> bytes:
     import zstandard
 
     try:
         if (length := zstandard.frame_content_size(packed)) > LONGEST:
-            raise ValueError(f"no record: it says that it is {length:,} bytes long")
-        fields: dict[str, Any] = json.loads(_codec().decompress(packed))
+            raise ValueError(f"says that it is {length:,} bytes long")
+        unpacked: bytes = _codec().decompress(packed)
     except zstandard.ZstdError as error:
         raise ValueError(f"no Zstandard frame: {error}") from None
-    return fields
+    return unpacked
 
 
 def _codec() -> _Packer:

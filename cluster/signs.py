@@ -16,6 +16,8 @@ from cluster.connection import StoreError
 from cluster.periodic import every
 from cluster.record import Letter, Record
 from cluster.store import Store
+from cluster.stored import damaged
+from teacher import strict_json
 
 SIGN_SECONDS = 3.0
 SILENT_SECONDS = 30.0  # without a sign, after which a worker is taken to be gone
@@ -115,4 +117,8 @@ def signs(store: Store, run: str) -> list[Sign]:
     Raises:
         StoreError: Redis failed.
     """
-    return [Sign(worker=worker, **facts) for worker, facts in sorted(store.signs(run).items())]
+    found = []
+    for worker, facts in sorted(store.signs(run).items()):
+        with damaged(f"a sign, of the worker {worker},"):
+            found.append(strict_json.read(Sign, strict_json.dumps({"worker": worker, **facts})))
+    return found

@@ -11,6 +11,7 @@ from cluster.progress import Progress, ProgressMeter
 from cluster.record import Counts
 from cluster.signs import Sign, signs
 from cluster.store import Store
+from cluster.stored import damaged, ledger_of
 from teacher.spec import Spec
 
 RUNS_SHOWN = 5
@@ -38,7 +39,7 @@ def status(store: Store) -> dict[str, Any]:
 
 def _run(store: Store, run: str, facts: dict[str, Any], alive: bool) -> dict[str, Any]:
     state = _state(facts["state"], alive)
-    counted = facts["ledger"] if "ledger" in facts and state != "running" else _counted(store, run, facts)
+    counted = asdict(ledger_of(facts)) if "ledger" in facts and state != "running" else _counted(store, run, facts)
     seconds = facts.get("finished", time.time()) - facts["started"]
     rate = max(0.0, (counted["new"] + counted["new_dead"]) / seconds if seconds else 0.0)
     return {
@@ -114,7 +115,8 @@ class Follower:
             run: self._meters.get(run) or ProgressMeter(self._store, run, len(facts["sources"]))
             for run, facts in runs.items()
         }
-        return [self._followed(run, facts, specs[facts["spec"]]) for run, facts in runs.items()]
+        with damaged("a run of an unknown spec,"):
+            return [self._followed(run, facts, specs[facts["spec"]]) for run, facts in runs.items()]
 
     def _followed(self, run: str, facts: dict[str, Any], spec: Spec) -> Followed:
         meter = self._meters[run]

@@ -41,6 +41,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from cluster.connection import StoreError, connect, is_cluster, is_unsettled, store_errors
 from cluster.process import Process
 from cluster.record import Counts, Ledger, Letter, Record
+from cluster.stored import damaged, run_facts
+from teacher import strict_json
 from teacher.catalog import Prompt
 from teacher.errors import UsageError
 from teacher.spec import Spec
@@ -64,6 +66,7 @@ FINISHED, HELD = -1, -2  # answers of `Store.claim`
 Outcome = tuple[bytes, Record | Letter]
 Call = tuple[list[str], list[Any]]  # the keys and the arguments of a script
 T = TypeVar("T")
+Kept = TypeVar("Kept", Record, Letter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +87,14 @@ class Heartbeat:
 
     @classmethod
     def unpack(cls, packed: bytes) -> Heartbeat:
-        """Read a stored one; where it was written by an older gallon, nothing is known of its machine."""
-        fields = json.loads(packed)
-        process = Process(fields.get("machine", ""), fields["process"], fields.get("began", 0))
-        return cls(fields["spec"], process, fields["until"])
+        """Read a stored one; where it was written by an older gallon, nothing is known of its machine.
+
+        Raises:
+            ValueError, KeyError: it is none.
+        """
+        fields = strict_json.read(dict[str, Any], packed)
+        process = {"machine": fields.get("machine", ""), "number": fields["process"], "began": fields.get("began", 0)}
+        return strict_json.read(cls, json.dumps({**fields, "process": process}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,28 +170,34 @@ class Store:
         """Return what is known of a run; empty where there is none."""
         with store_errors(self.url):
             text = self._redis.hget("gallon:runs", run)
-        return json.loads(text) if text else {}
+        return run_facts(run, text) if text else {}
 
     def specs(self) -> dict[str, Spec]:
         """Return all specs that the store knows, by id."""
-        return {spec_id: Spec.model_validate_json(text) for spec_id, text in self._hash("gallon:specs").items()}
+        specs = {}
+        for spec_id, text in self._hash("gallon:specs").items():
+            with damaged(f"a spec, {spec_id},"):
+                specs[spec_id] = strict_json.read(Spec, text)
+        return specs
 
     def prompt(self, spec: Spec) -> Prompt | None:
         """Return the prompt of a spec, or None where only its name is known (imported annotations)."""
         with store_errors(self.url):
             text = self._redis.hget("gallon:prompts", spec.prompt.digest)
-        return Prompt.model_validate_json(text) if text else None
+        with damaged(f"a prompt, {spec.prompt.digest[:16]},"):
+            return strict_json.read(Prompt, text) if text else None
 
     def runs(self) -> dict[str, dict[str, Any]]:
         """Return what is known of all runs, by id, the oldest first."""
-        runs = {run: json.loads(text) for run, text in self._hash("gallon:runs").items()}
+        runs = {run: run_facts(run, text) for run, text in self._hash("gallon:runs").items()}
         return dict(sorted(runs.items(), key=lambda item: item[1]["started"]))
 
     def software(self, software_id: str) -> dict[str, str]:
         """Return the versions behind a software id; empty when it is unknown."""
         with store_errors(self.url):
             text = self._redis.hget("gallon:software", software_id)
-        return json.loads(text) if text else {}
+        with damaged(f"the versions of a software, {software_id},"):
+            return strict_json.read(dict[str, str], text) if text else {}
 
     def check_policy(self) -> None:
         """Refuse a Redis that would throw records away when it is full.
@@ -225,7 +238,11 @@ class Store:
 
     def heartbeats(self) -> dict[str, Heartbeat]:
         """Return the last sign of life of every run that has not stopped giving them, however old it is."""
-        return {run: Heartbeat.unpack(packed) for run, packed in self._hash("gallon:alive").items()}
+        beats: dict[str, Heartbeat] = {}
+        for run, packed in self._hash("gallon:alive").items():
+            with damaged(f"a sign of life, of the run {run},"):
+                beats[run] = Heartbeat.unpack(packed)
+        return beats
 
     def alive(self, spec_id: str | None = None) -> dict[str, Heartbeat]:
         """Return the runs that are alive, those of one spec or all, with their last signs of life."""
@@ -258,10 +275,15 @@ class Store:
 
     def signs(self, run: str) -> dict[str, dict[str, Any]]:
         """Return what each worker of a run has said last, and as `age` how many seconds ago."""
-        said = {worker: json.loads(text) for worker, text in self._hash(f"gallon:{{{run}}}:workers").items()}
+        told = self._hash(f"gallon:{{{run}}}:workers")
         with store_errors(self.url):
-            now = self._now() if said else 0.0
-        return {worker: {"age": max(0.0, now - facts.pop("time")), **facts} for worker, facts in said.items()}
+            now = self._now() if told else 0.0
+        said: dict[str, dict[str, Any]] = {}
+        for worker, text in told.items():
+            with damaged(f"a sign, of the worker {worker},"):
+                facts = strict_json.read(dict[str, Any], text)
+                said[worker] = {"age": max(0.0, now - facts.pop("time")), **facts}
+        return said
 
     def _now(self) -> float:
         seconds, microseconds = self._redis.time()
@@ -411,9 +433,10 @@ class Store:
     def progress(self, run: str) -> dict[str, int]:
         """Sum what a run has counted so far: todo, accepted, dead, prompt_tokens, completion_tokens. Cheap."""
         total: dict[str, int] = defaultdict(int)
-        for counted in self._pipeline(lambda pipe: [pipe.hgetall(_counts(b, run)) for b in BUCKETS]):
-            for name, value in counted.items():
-                total[name.decode()] += int(value)
+        with damaged(f"counts, of the run {run},"):
+            for counted in self._pipeline(lambda pipe: [pipe.hgetall(_counts(b, run)) for b in BUCKETS]):
+                for name, value in counted.items():
+                    total[name.decode()] += int(value)
         return total
 
     def rows_read(self, run: str, sources: int) -> tuple[int, int]:
@@ -472,7 +495,7 @@ class Store:
     def records(self, spec_id: str) -> Iterator[tuple[bytes, Record]]:
         """Yield all accepted records of a spec with their keys, bucket by bucket."""
         for key, packed in self.packed_records(spec_id):
-            yield key, Record.unpack(packed)
+            yield key, _unpacked(Record, key, packed)
 
     def packed_records(self, spec_id: str) -> Iterator[tuple[bytes, bytes]]:
         """Yield all accepted records of a spec as they are stored."""
@@ -481,20 +504,20 @@ class Store:
     def dead_letters(self, spec_id: str) -> Iterator[tuple[bytes, Letter]]:
         """Yield the dead letters of a spec's molecules with their keys, bucket by bucket."""
         for key, packed in self._scan(spec_id, "dead"):
-            yield key, Letter.unpack(packed)
+            yield key, _unpacked(Letter, key, packed)
 
     def invalid_letters(self, run: str) -> Iterator[Letter]:
         """Yield the letters of the rows of a run that are no molecule."""
         with store_errors(self.url):
-            for _, packed in self._redis.hscan_iter(_letters(run), count=500):
-                yield Letter.unpack(packed)
+            for row, packed in self._redis.hscan_iter(_letters(run), count=500):
+                yield _unpacked(Letter, row, packed)
 
     def fetch(self, spec_id: str, keys: Sequence[bytes]) -> list[Record | None]:
         """Return the accepted record of each key, or None."""
         found = self._pipeline(
             lambda pipe: [pipe.hget(_of_spec(_bucket(key), spec_id, "accepted")[0], key) for key in keys]
         )
-        return [Record.unpack(packed) if packed else None for packed in found]
+        return [_unpacked(Record, key, packed) if packed else None for key, packed in zip(keys, found, strict=True)]
 
     def standing(self, spec_id: str, keys: Sequence[bytes]) -> list[str]:
         """Tell for each key where it stands: `accepted`, `dead`, `pending` or `missing`."""
@@ -510,7 +533,8 @@ class Store:
 
     def _hash(self, name: str) -> dict[str, bytes]:
         (found,) = self._pipeline(lambda pipe: [pipe.hgetall(name)])
-        return {field.decode(): value for field, value in found.items()}
+        with damaged(f"a name in {name}"):
+            return {field.decode(): value for field, value in found.items()}
 
     def _scan(self, spec_id: str, place: str) -> Iterator[tuple[bytes, bytes]]:
         with store_errors(self.url):
@@ -587,21 +611,37 @@ class Store:
         return calls
 
 
+def _unpacked(kind: type[Kept], key: bytes, packed: bytes) -> Kept:
+    try:
+        return kind.unpack(packed)
+    except ValueError:
+        with damaged(f"a {kind.__name__.lower()}, under {key.hex()},"):
+            raise
+
+
 def choose_spec(store: Store, spec_id: str | None) -> Spec:
     """Return the spec that a user means: by the beginning of its id, or the only one there is.
 
     Raises:
         UsageError: there is none, or more than one.
+        DamagedError: it is another spec than its id says.
     """
     specs = store.specs()
-    fitting = [spec for known, spec in specs.items() if known.startswith(spec_id or "")]
+    fitting = [known for known in specs if known.startswith(spec_id or "")]
     if len(fitting) == 1:
-        return fitting[0]
+        with damaged(f"a spec, {fitting[0]},"):
+            return _under(fitting[0], specs[fitting[0]])
     if not specs:
         raise UsageError("The store is empty: run 'gallon annotate' first, or name another with --store.")
     known = ", ".join(f"{spec.id} ({spec.model.name}, {spec.prompt.name})" for spec in specs.values())
     what = "There are several specs" if fitting else f"There is no spec '{spec_id}'"
     raise UsageError(f"{what}: choose one with --spec out of {known}.")
+
+
+def _under(spec_id: str, spec: Spec) -> Spec:
+    if spec.id != spec_id:
+        raise ValueError(f"it hashes to {spec.id}")
+    return spec
 
 
 def _joined(calls: Iterable[Call]) -> Call:

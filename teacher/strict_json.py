@@ -1,11 +1,20 @@
-"""JSON that every reader takes: Python writes NaN and infinities as words that are none of JSON's."""
+"""JSON that every reader takes, and that is what it is said to be.
+
+Python writes NaN and infinities as words that are none of JSON's, and reads any JSON where one kind is meant.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+T = TypeVar("T")
 
 
 def dumps(value: Any, **options: Any) -> str:
@@ -19,6 +28,30 @@ def dumps(value: Any, **options: Any) -> str:
         return json.dumps(value, allow_nan=False, **options)
     except ValueError:
         return json.dumps(_finite(value), allow_nan=False, **options)
+
+
+def read(kind: type[T], text: bytes | str) -> T:
+    """Read JSON as a value of a kind that pydantic knows, such as a dataclass.
+
+    Raises:
+        ValueError: it is none; the message says in one line where and why.
+    """
+    from pydantic import ValidationError
+
+    try:
+        value: T = _adapter(kind).validate_json(text, strict=True)  # type: ignore[arg-type] # any type has a hash
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{where}: {first['msg']}" if where else first["msg"]) from None
+    return value
+
+
+@cache
+def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
 
 
 def _finite(value: Any) -> Any:

@@ -7,7 +7,6 @@ or searches: 100,000 records are a page of some tens of megabytes that opens at 
 from __future__ import annotations
 
 import base64
-import json
 import multiprocessing
 import os
 import zlib
@@ -20,9 +19,10 @@ from itertools import islice
 from typing import Any
 
 from cluster.record import Record
+from cluster.stored import damaged
 from distill.report.sketch import sketch
 from teacher import strict_json
-from teacher.checks import claimed_groups
+from teacher.checks import claimed_groups, parsed_object, right_ring_counts
 from teacher.facts import Facts, facts_of, matches_of_groups, mentioned_groups
 from teacher.molecule import mol_of
 
@@ -109,10 +109,11 @@ def _piece(records: Sequence[Keyed], run: str, *, structured: bool) -> Gallery:
     groups: Counter[str] = Counter()
     entries = []
     for key, record in records:
-        fields = json.loads(record.text) if structured else None
-        claimed = claimed_groups(fields) if fields is not None else mentioned_groups(record.text)
-        groups.update(claimed)
-        entries.append(_entry(key, record, fields, claimed))
+        with damaged(f"a record, under {key.hex()},"):  # which the checks of a run would not have accepted
+            fields = parsed_object(record.text) if structured else None
+            claimed = claimed_groups(fields) if fields is not None else mentioned_groups(record.text)
+            groups.update(claimed)
+            entries.append(_entry(key, record, fields, claimed))
     text = strict_json.dumps(entries, ensure_ascii=False, separators=(",", ":"))
     return Gallery(
         pieces=[base64.b64encode(zlib.compress(text.encode(), LEVEL)).decode()],
@@ -165,6 +166,6 @@ def _marked(
 
 def _judged(fields: Mapping[str, Any], facts: Facts) -> Iterator[tuple[str, Any, Any]]:
     """Yield each field that RDKit knows as well: its name, what was claimed, and what is true."""
-    for name, true in asdict(facts).items():
-        if name != "functional_groups" and isinstance(fields.get(name), str | int | float):
+    for name, true in {**asdict(facts), **right_ring_counts(fields, facts)}.items():
+        if name not in ("functional_groups", "perimeter_rings") and isinstance(fields.get(name), str | int | float):
             yield name, fields[name], true

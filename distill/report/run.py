@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cluster.dead import dead_letters
-from cluster.store import Store
+from cluster.store import Store, choose_spec
+from cluster.stored import ledger_of
 from distill.report.deaths import reasons
 from distill.report.gallery import gallery
 from distill.report.html import data, environment, script
@@ -79,12 +80,12 @@ def write(
         show: called with the number of records laid out so far.
 
     Raises:
-        UsageError: there is no such run, or a folder holds nothing to show.
+        UsageError: there is no such run, or its spec, or a folder holds nothing to show.
         OutputError: the page cannot be written.
         StoreError: Redis failed.
     """
     run, facts = choose_run(store, run)
-    spec = store.specs()[facts["spec"]]
+    spec = choose_spec(store, facts["spec"])
     shown_too = [learned(folder) for folder in folders]
     prompt = store.prompt(spec)
     tallies = Tallies(run, facts)
@@ -132,7 +133,7 @@ def write(
 def _ledger(store: Store, run: str, facts: dict[str, Any]) -> dict[str, Any]:
     """Return the ledger that the run ended with, or how it stands while it has not ended."""
     if "ledger" in facts:
-        return dict(facts["ledger"])
+        return asdict(ledger_of(facts))
     seconds = round(facts.get("finished", time.time()) - facts["started"], 3)
     return asdict(store.ledger(facts["spec"], run, len(facts["sources"]), seconds))
 

@@ -197,5 +197,5 @@ packed_values = (
 @example(packed=b"\x28\xb5\x2f\xfd\xc0" + b"\xa5" * 100)  # says that it is 12 exabytes long
 @pytest.mark.parametrize("kind", [Record, Letter])
 def test_what_is_no_record_is_told_as_the_audit_expects(kind: type[Record] | type[Letter], packed: bytes) -> None:
-    with pytest.raises((ValueError, TypeError, KeyError)):
+    with pytest.raises(ValueError):
         kind.unpack(packed)
