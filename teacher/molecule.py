@@ -50,6 +50,9 @@ def key_of(smiles: str) -> bytes:
 def parse(raw: bytes, notation: Notation = "smiles") -> Molecule:
     """Parse one molecule out of a library row.
 
+    What RDKit keeps apart is another molecule: isotopes, charges, salts, and the numbers of atoms that a reaction maps
+    (`[CH3:1][OH:2]` is not `CO`). Take such numbers out of a library whose molecules are meant without them.
+
     Args:
         raw: the bytes of the row's molecule: a SMILES, or a whole MDL mol block.
         notation: how `raw` is written.

@@ -87,3 +87,9 @@ def test_a_drawing_is_an_rgb_image_of_the_size_asked_for_and_not_blank() -> None
 def test_graph_text_names_every_bond_once_and_lone_atoms() -> None:
     assert graph_text(parse(b"CC(=O)[O-].[Na+]").mol) == "C0-C1 C1=O2 C1-O-3 Na+4"
     assert graph_text(parse(b"c1ccccc1C#N").mol).count(" ") == 7
+
+
+def test_atoms_that_are_mapped_make_another_molecule() -> None:
+    mapped = parse(b"[CH3:1][OH:2]")
+    assert mapped.smiles == "[CH3:1][OH:2]"
+    assert mapped.key != parse(b"CO").key
