@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import Future
+from threading import Thread, Timer
 
 import pytest
 
 from cluster.in_flight import InFlight, Pulse, RequestTimeoutError
-from teacher.engine import Completion, Request
+from teacher.engine import Completion, PromptRejectedError, Request
 from teacher.errors import EngineDeadError
 from teacher.spec import Sampling
 
@@ -54,36 +55,70 @@ def test_what_an_engine_raises_when_it_is_asked_is_the_answer() -> None:
     assert item == "a" and "no room" in str(answer.exception())
 
 
-def test_a_request_that_takes_too_long_is_given_up_while_the_engine_answers_others() -> None:
-    engine, pulse = Engine(), Pulse()
-    asked = InFlight[str](engine, 0.2, pulse)
-    asked.submit("slow", REQUEST)
-    asked.submit("quick", REQUEST)
-    time.sleep(0.01)
+def test_a_request_is_given_up_that_the_engine_has_left_behind() -> None:
+    engine = Engine()
+    asked = InFlight[str](engine, 0.2, Pulse())
+    for item in ("left behind", "quick", "quick too"):
+        asked.submit(item, REQUEST)
     engine.asked[1].set_result(COMPLETION)
     assert [item for item, _ in asked.answered()] == ["quick"]
+    Timer(0.15, engine.asked[2].set_result, [COMPLETION]).start()  # so that the engine does not fall silent
+    assert [item for item, _ in asked.answered()] == ["quick too"]
     ((item, answer),) = asked.answered()
-    assert item == "slow" and isinstance(answer.exception(), RequestTimeoutError)
+    assert item == "left behind" and isinstance(answer.exception(), RequestTimeoutError)
     assert engine.asked[0].cancelled()
     asked.submit("next", REQUEST)
-    engine.asked[2].set_result(COMPLETION)
+    engine.asked[3].set_result(COMPLETION)
     assert [item for item, _ in asked.answered()] == ["next"]  # and nothing more of the one that was given up
 
 
-def test_an_engine_that_answers_nobody_is_dead() -> None:
+def test_a_refusal_out_of_turn_leaves_nobody_behind() -> None:
+    engine = Engine()
+    asked = InFlight[str](engine, 0.2, Pulse())
+    for item in ("first", "refused", "last"):
+        asked.submit(item, REQUEST)
+    engine.asked[1].set_exception(PromptRejectedError("too long"))
+    assert [item for item, _ in asked.answered()] == ["refused"]
+    Thread(target=answer_one_by_one, args=(engine.asked[::2], 0.15)).start()
+    assert [asked.answered()[0][0] for _ in range(2)] == ["first", "last"]
+
+
+def test_however_long_a_request_waits_for_its_turn_it_is_not_given_up() -> None:
+    """A slow engine that answers one after the other: the last one waits for many times the limit."""
+    engine = Engine()
+    asked = InFlight[int](engine, 0.3, Pulse())
+    for number in range(12):
+        asked.submit(number, REQUEST)
+    answering = Thread(target=answer_one_by_one, args=(engine.asked, 0.1))
+    answering.start()
+    found = [pair for _ in range(12) for pair in asked.answered()]
+    answering.join()
+    assert [(number, answer.result()) for number, answer in found] == [(number, COMPLETION) for number in range(12)]
+
+
+def answer_one_by_one(answers: list[Future[Completion]], seconds: float) -> None:
+    for answer in answers:
+        time.sleep(seconds)
+        answer.set_result(COMPLETION)
+
+
+def test_an_engine_that_answers_nobody_any_more_is_dead() -> None:
     engine, pulse = Engine(), Pulse()
     asked, elsewhere = InFlight[str](engine, 0.2, pulse), InFlight[str](engine, 60, pulse)
     asked.submit("a", REQUEST)
-    elsewhere.submit("b", REQUEST)
+    asked.submit("b", REQUEST)
+    elsewhere.submit("c", REQUEST)
+    engine.asked[0].set_result(COMPLETION)
+    assert [item for item, _ in asked.answered()] == ["a"]
     with pytest.raises(EngineDeadError, match=r"answered nothing for 0\.2 s"):
         asked.answered()
 
 
 def test_an_answer_to_another_thread_is_a_sign_of_life() -> None:
     engine, pulse = Engine(), Pulse()
-    asked, elsewhere = InFlight[str](engine, 0.2, pulse), InFlight[str](engine, 60, pulse)
+    asked, elsewhere = InFlight[str](engine, 0.4, pulse), InFlight[str](engine, 60, pulse)
     asked.submit("a", REQUEST)
     elsewhere.submit("b", REQUEST)
-    engine.asked[1].set_result(COMPLETION)
-    ((item, answer),) = asked.answered()
-    assert item == "a" and isinstance(answer.exception(), RequestTimeoutError)
+    Timer(0.3, engine.asked[1].set_result, [COMPLETION]).start()
+    Timer(0.6, engine.asked[0].set_result, [COMPLETION]).start()
+    assert [item for item, _ in asked.answered()] == ["a"]
