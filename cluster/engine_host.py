@@ -49,7 +49,7 @@ class EngineHost:
     def discard(self, engine: Engine, error: EngineDeadError) -> None:
         """Forget a dead engine, once, whichever thread notices first; the next to ask gets a new one."""
         with self._lock:
-            if self._engine is not None and self._engine.done() and self._engine.result() is engine:
+            if self._ready() is engine:
                 self._engine = None
                 self._died(str(error))
                 engine.close()
@@ -57,8 +57,14 @@ class EngineHost:
     def close(self) -> None:
         """Stop the engine, if one is ready."""
         with self._lock:
-            if self._engine is not None and self._engine.done() and self._engine.exception() is None:
-                self._engine.result().close()
+            if engine := self._ready():
+                engine.close()
+
+    def _ready(self) -> Engine | None:
+        """Return the engine that has started, if one has: the next one may still start, or have failed to."""
+        if self._engine is None or not self._engine.done() or self._engine.exception() is not None:
+            return None
+        return self._engine.result()
 
     def _starting(self) -> Future[Engine]:
         with self._lock:
