@@ -142,9 +142,9 @@ def _expected(run: Run, sources: Sequence[Source], limit: int | None) -> int:
 def _refuse_emptiness(run: Run, sources: Sequence[Source]) -> None:
     """Fail where not one row was a molecule: such a file is not what it was taken for."""
     run.check()
-    ledger = run.ledger()
-    if not ledger.molecules:
-        raise NoMoleculeError.of(sources, ledger.rows, "'gallon dead' says why; name another file, or its column")
+    rows, invalid = run.rows_read()  # the ledger goes through every molecule, and is made once more at the end
+    if rows == invalid:
+        raise NoMoleculeError.of(sources, rows, "'gallon dead' says why; name another file, or its column")
 
 
 def _others_left_some(run: Run) -> bool:

@@ -127,6 +127,10 @@ class Run:
         """Count the pending molecules of this run: those in nobody's hands, and those in the hands of other runs."""
         return self._store.left(self._spec.id, self.id)
 
+    def rows_read(self) -> tuple[int, int]:
+        """Return how many rows this run has read, and how many of them hold no molecule."""
+        return self._store.rows_read(self.id, self._sources)
+
     def ledger(self) -> Ledger:
         """Count how the rows of this run stand now."""
         return self._store.ledger(self._spec.id, self.id, self._sources, round(self._seconds, 3))
