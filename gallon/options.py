@@ -207,8 +207,10 @@ def _read_config(context: typer.Context, path: Path | None) -> Path | None:
         return None
     import yaml
 
+    from teacher.plain_yaml import read_yaml
+
     try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+        settings = read_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UsageError(f"The configuration {path} cannot be read: {' '.join(str(error).split())}.") from None
     if not isinstance(settings, dict):

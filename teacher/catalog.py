@@ -103,10 +103,11 @@ def _parse(path: Path) -> Prompt:
     import yaml
 
     from teacher.facts import vocabulary
+    from teacher.plain_yaml import read_yaml
     from teacher.schema import SchemaError, check_schema
 
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = read_yaml(path.read_text(encoding="utf-8"))
         prompt = Prompt.model_validate(_with_vocabulary(raw, vocabulary()))
         if prompt.json_schema is not None:
             check_schema(prompt.json_schema)

@@ -128,9 +128,9 @@ class _Group:
 
 @cache
 def _groups() -> tuple[_Group, ...]:
-    import yaml
+    from teacher.plain_yaml import read_yaml
 
-    entries = yaml.safe_load(files("teacher").joinpath("groups.yaml").read_text(encoding="utf-8"))
+    entries = read_yaml(files("teacher").joinpath("groups.yaml").read_text(encoding="utf-8"))
     return tuple(_Group(entry["name"], tuple(entry["smarts"]), tuple(entry["aliases"])) for entry in entries)
 
 

@@ -53,11 +53,11 @@ def wait_for(found: Callable[[Samples], object], run: str | None = None) -> Samp
 @pytest.fixture
 def watched_run(run, store, tmp_path: Path) -> Iterator[tuple[Samples, Samples]]:
     """Metrics in the middle of a run of 83 rows, and as they stood when last seen."""
-    # What is to be seen happens early: what a worker counts in its last seconds may be lost.
+    # What a worker counts in its last seconds may be lost, and those who stand beside what kills are tried last.
     good = ["C" * number for number in range(1, 80)]
     path = tmp_path / "alkanes.smi"
     path.write_text("\n".join(["CCO", *good, "C", "OCC", "nothing"]) + "\n")
-    script = Script(delay=0.1, nonsense=frozenset({"CCO"}), cut_off={"CCCC": 1}, poison=frozenset({"CC"}))
+    script = Script(delay=0.1, nonsense=frozenset({good[30]}), cut_off={good[40]: 1}, poison=frozenset({"CC"}))
     seen: list[Samples] = []
 
     def look() -> None:

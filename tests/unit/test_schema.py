@@ -14,6 +14,7 @@ import yaml
 from teacher.catalog import load
 from teacher.checks import RejectedError, well_formed
 from teacher.errors import UsageError
+from teacher.plain_yaml import TIMESTAMP
 from teacher.schema import SchemaError, check_schema, columns_of
 
 PROMPT = {
@@ -27,6 +28,13 @@ PROMPT = {
     "graph": "{graph}",
     "closing": "JSON:",
 }
+
+
+def written(folder: Path, schema: Any) -> str:
+    """Write a prompt file with a schema; return where."""
+    path = folder / "mine.yaml"
+    path.write_text(yaml.safe_dump({**PROMPT, "schema": schema}, allow_unicode=False))
+    return str(path)
 
 
 def with_field(field: Any, **others: Any) -> dict[str, Any]:
@@ -60,7 +68,6 @@ def test_every_prompt_of_the_catalog_has_a_sound_schema(describe: Any) -> None:
         ({"$ref": "#"}, "refers to itself in a circle"),
         (with_field({"allOf": [{"$ref": "#/properties/a"}]}), "refers to itself in a circle"),
         (with_field({"const": float("inf")}), "what JSON cannot"),
-        (with_field({"const": datetime.date(2020, 1, 1)}), "what JSON cannot"),
         (with_field({"const": "\ud800"}), "what JSON cannot"),
         ({"type": "object", "properties": {1: {}}}, "a key that is no text"),
     ],
@@ -68,11 +75,28 @@ def test_every_prompt_of_the_catalog_has_a_sound_schema(describe: Any) -> None:
 def test_a_schema_that_no_answer_can_be_held_to_is_refused(schema: dict[str, Any], reason: str, tmp_path: Path) -> None:
     with pytest.raises(SchemaError, match=reason):
         check_schema(schema)
-    path = tmp_path / "mine.yaml"
-    path.write_text(yaml.safe_dump({**PROMPT, "schema": schema}, allow_unicode=False))
     with pytest.raises(UsageError, match="The schema of the prompt file") as caught:
-        load(str(path))
+        load(written(tmp_path, schema))
     assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def another_reading_of_dates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What importing vLLM does to PyYAML."""
+    constructors = yaml.SafeLoader.yaml_constructors
+    monkeypatch.setitem(constructors, TIMESTAMP, constructors["tag:yaml.org,2002:str"])
+
+
+def test_a_date_in_a_schema_is_text_whoever_reads_it(tmp_path: Path) -> None:
+    prompt = load(written(tmp_path, with_field({"const": datetime.date(2020, 1, 1)})))
+    assert prompt.json_schema == with_field({"const": "2020-01-01"})
+
+
+def test_a_date_that_says_so_is_refused_whoever_reads_it(another_reading_of_dates: None, tmp_path: Path) -> None:
+    path = Path(written(tmp_path, {}))
+    path.write_text(path.read_text() + "task: !!timestamp 2020-01-01\n")
+    with pytest.raises(UsageError, match=r"not valid YAML.*timestamp"):
+        load(str(path))
 
 
 @pytest.mark.parametrize(
