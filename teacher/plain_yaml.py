@@ -21,7 +21,7 @@ class _PlainLoader(yaml.SafeLoader):
 
 
 def _refuse(loader: _PlainLoader, node: yaml.Node) -> None:
-    loader.construct_undefined(node)  # type: ignore[no-untyped-call]
+    loader.construct_undefined(node)
 
 
 _PlainLoader.add_constructor(TIMESTAMP, _refuse)
