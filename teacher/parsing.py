@@ -1,7 +1,8 @@
 """Parsing in a process of its own: a text that kills RDKit, or keeps it busy for ever, costs itself and nothing else.
 
 `teacher.bounds` refuses what is known to do so. What is not known yet ends the process that parses, which is then
-started again; the texts that it held are tried one by one, and the one that ends it alone is no molecule.
+started again; the texts that it held are tried one by one, and the one that ends it alone is no molecule. It has to do
+so twice, since a process may also be killed for what others did (by the kernel, where memory is short).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ Text = tuple[bytes, Notation]
 TEXTS_AT_A_TIME = 200  # parsed in a twentieth of a second; asking costs a hundredth of that
 SECONDS = 60.0  # for so many, or for one: the slowest molecule within the bounds takes about two
 MEMORY_BYTES = 8 << 30
+TRIES = 2  # of a text alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +71,15 @@ class SafeParser:
                 self._process.communicate()
                 self._process = None
 
-    def _parse(self, texts: Sequence[Text]) -> list[Parsed | InvalidMoleculeError]:
+    def _parse(self, texts: Sequence[Text], tries: int = TRIES) -> list[Parsed | InvalidMoleculeError]:
         try:
             return self._ask(texts)
         except _ParserEndedError as error:
             if len(texts) > 1:
                 return [found for text in texts for found in self._parse([text])]
-            return [InvalidMoleculeError(error.reason(self._seconds))]
+            if error.is_about_time or tries == 1:
+                return [InvalidMoleculeError(error.reason(self._seconds))]
+            return self._parse(texts, tries - 1)
 
     def _ask(self, texts: Sequence[Text]) -> list[Parsed | InvalidMoleculeError]:
         """Have texts parsed, all of them or none.
@@ -143,9 +147,14 @@ class _ParserEndedError(Exception):
         super().__init__(status)
         self._signal = signal.Signals(-status).name if status < 0 else f"exit status {status}"
 
+    @property
+    def is_about_time(self) -> bool:
+        """Whether its time was over: it would be again."""
+        return self._signal == signal.SIGALRM.name
+
     def reason(self, seconds: float) -> str:
         """Say what a text did."""
-        if self._signal == signal.SIGALRM.name:
+        if self.is_about_time:
             return f"keeps RDKit busy for more than {seconds:g} s"
         return f"kills RDKit ({self._signal})"
 

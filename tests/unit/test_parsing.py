@@ -64,6 +64,15 @@ def test_what_kills_rdkit_and_what_keeps_it_busy_cost_themselves(unbounded: Safe
     assert str(dead) in {"kills RDKit (SIGSEGV)", "keeps RDKit busy for more than 3 s"}
 
 
+def test_a_text_is_not_blamed_for_the_death_of_a_process_that_others_kill(parser: SafeParser) -> None:
+    for _ in range(2):
+        (found,) = parser.parse(smiles(GOOD[:1]))
+        assert isinstance(found, Parsed)
+        assert parser._process is not None
+        parser._process.kill()
+        parser._process.wait()
+
+
 @pytest.mark.parametrize(
     ("raw", "notation", "reason"),
     [
