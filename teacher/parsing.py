@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from threading import Lock
@@ -98,7 +99,7 @@ class SafeParser:
             answer = b""
         if not answer.endswith(b"\n"):
             self._process = None
-            with process:
+            with process, suppress(BrokenPipeError):  # over what it did not read
                 process.stdin.close()
             raise _ParserEndedError(process.returncode)
         return [
