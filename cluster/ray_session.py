@@ -210,11 +210,14 @@ def _join(address: str, quiet: dict[str, Any]) -> Any:
             if not _lets_us_in(address):
                 raise denied
             return ray.init(address=address, namespace="gallon", **quiet)
-    except (ConnectionError, AuthenticationError) as error:
+    except AuthenticationError as error:
         raise denied from error
     except (OSError, RuntimeError, ValueError) as error:
-        reason = str(error).strip().split("\n", maxsplit=1)[0].rstrip(".")
-        raise GallonError(f"The Ray cluster at {address} cannot be joined from this machine ({reason}).") from error
+        reason = str(error.__cause__ or error).strip().split("\n", maxsplit=1)[0].rstrip(".")
+        raise GallonError(
+            f"The Ray cluster at {address} cannot be joined from here ({reason}): a driver wants a node of its cluster "
+            f"on its machine, and in its container; 'ray start --address={address}' starts one."
+        ) from error
 
 
 def _head_of(address: str) -> str:

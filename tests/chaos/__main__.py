@@ -101,15 +101,17 @@ class Chaos:
         """Start a run and let faults happen to it; return whether it came to the end of the library."""
         driver = scene.start()
         self._starts += 1
-        while self.goes_on and scene.wait_for_progress(driver, self._chance.randint(1, MOST_BETWEEN)):
+        survives = True
+        while survives and self.goes_on and scene.wait_for_progress(driver, self._chance.randint(1, MOST_BETWEEN)):
             name = self._chance.choice(list(FAULTS))
+            scene.look()
             FAULTS[name].strike(scene, driver)
             self._done[name] += 1
             _tell(f"{self._done.total():4} of {self._faults}  {scene.accepted():7,} accepted  {name}")
-            if not FAULTS[name].survived:
-                break
+            survives = FAULTS[name].survived
         ended = scene.finish(driver)
         if ended["status"] != 0:
+            scene.witness.failures += survives
             _tell(f"ended with {ended['status']}: {scene.last_words()[-200:].strip()}")
         return ended["status"] == 0 and not ended["interrupted"]
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import psutil
 
+from cluster.run import ALIVE_SECONDS
 from tests.chaos.scene import Driver, Scene, kill, wait_until
 
 FROZEN_SECONDS = 30.0
+SUSPENDED_SECONDS = 70.0
+IMPORTED = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,21 +123,78 @@ def befall(scene: Scene, trouble: str, then: Callable[[], None] = lambda: None) 
 
 def second_driver(scene: Scene, driver: Driver) -> None:
     """Another run on the same library and store at the same time."""
-    scene.finish(scene.start())
+    scene.finish_well(scene.start())
+
+
+def second_driver_apart(scene: Scene, driver: Driver) -> None:
+    """Another run as in another container: the number of the first one's process means nothing to it."""
+    scene.finish_well(scene.start(apart=True))
+
+
+def second_driver_while_redis_is_frozen(scene: Scene, driver: Driver) -> None:
+    """SIGSTOP of Redis, and another run that starts meanwhile."""
+    scene.redis.send_signal(signal.SIGSTOP)
+    other = scene.start()
+    time.sleep(FROZEN_SECONDS)
+    scene.redis.send_signal(signal.SIGCONT)
+    scene.finish_well(other)
+
+
+def driver_suspended(scene: Scene, driver: Driver) -> None:
+    """SIGSTOP of the driver, so long that another run takes it for lost; then it goes on."""
+    driver.send_signal(signal.SIGSTOP)
+    time.sleep(SUSPENDED_SECONDS)
+    if SUSPENDED_SECONDS < ALIVE_SECONDS:
+        scene.store.stop_beating(*scene.store.alive())
+    scene.finish_well(scene.start())
+    driver.send_signal(signal.SIGCONT)
+
+
+def parser_killed(scene: Scene, driver: Driver) -> None:
+    """SIGKILL of the processes that parse rows, while another run reads the library."""
+    other = scene.start()
+    wait_until(lambda: other.poll() is not None or scene.parsers() != [])
+    kill(scene.parsers())
+    scene.finish_well(other)
+
+
+def redis_emptied(scene: Scene, driver: Driver) -> None:
+    """SIGKILL of Redis, which comes back without its file: what is acknowledged is gone, and no run may hide it."""
+    scene.empty_redis()
+    driver.wait()
+    scene.forget()
+
+
+def import_beside(scene: Scene, driver: Driver) -> None:
+    """`gallon import` of what another LLM wrote about a part of the library, into the same store."""
+    path = scene.folder / "import.jsonl"
+    smiles = scene.library.read_text().splitlines()[:IMPORTED]
+    path.write_text("".join(json.dumps({"smiles": one, "text": "Made.", "model": "other"}) + "\n" for one in smiles))
+    command = [sys.executable, "-m", "gallon", "import", str(path), "--store", scene.url, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    ledger = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else {}
+    if not ledger or not (ledger["rows"] == ledger["molecules"] == ledger["accepted"] == IMPORTED):
+        scene.witness.failures += 1
 
 
 FAULTS = {
     "driver killed": Fault(driver_killed, survived=False),
     "driver terminated": Fault(driver_terminated, survived=False),
+    "driver suspended": Fault(driver_suspended, survived=True),
     "annotator killed": Fault(annotator_killed, survived=True),
     "raylet killed": Fault(raylet_killed, survived=True),
     "head killed": Fault(head_killed, survived=False, last_words="is gone: start it again"),
     "Redis killed": Fault(redis_killed, survived=True),
     "Redis frozen": Fault(redis_frozen, survived=True),
     "Redis full": Fault(redis_full, survived=False, last_words="is full: raise its maxmemory"),
+    "Redis emptied": Fault(redis_emptied, survived=False, last_words="came back empty"),
     "disk full": Fault(disk_full, survived=False, last_words="cannot be reached"),
     "engine does not start": Fault(engine_does_not_start, survived=True),
     "something unforeseen": Fault(something_unforeseen, survived=True),
     "engine hangs": Fault(engine_hangs, survived=True),
+    "parser killed": Fault(parser_killed, survived=True),
     "second driver": Fault(second_driver, survived=True),
+    "second driver in another namespace": Fault(second_driver_apart, survived=True),
+    "second driver while Redis is frozen": Fault(second_driver_while_redis_is_frozen, survived=True),
+    "import beside the run": Fault(import_beside, survived=True),
 }

@@ -26,13 +26,28 @@ from cluster.record import Letter
 from cluster.store import Store
 from cluster.verify import verify
 from tests.chaos.machines import Machines
+from tests.chaos.witness import Witness
+from tests.support.drive import MODEL
+from tests.support.killers import graphene
 
 PATIENCE_SECONDS = 240.0
 # Molecules that an annotator of these runs may hold at a time: its calls, of 64 each.
 IN_FLIGHT = 6 * 64
 REQUEST_SECONDS = 5.0  # of a run that may have a hung engine
 # What `Scene.check` finds where nothing is wrong.
-SOUND = {"missing": 0, "pending": 0, "dead": 0, "extra": 0, "defects": 0}
+SOUND = {
+    "missing": 0,
+    "pending": 0,
+    "dead": 0,
+    "extra": 0,
+    "defects": 0,
+    "acknowledged_lost": 0,
+    "false_ledgers": 0,
+    "unexpected_failures": 0,
+}
+# Rows that would keep RDKit busy for minutes, by their place in the library.
+KILLERS = {700: graphene(30, 40), 1_300: graphene(24, 34)}
+APART = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 # Ray ends a driver whose cluster has lost its head after a minute; here it need not be that patient.
 RAY_SETTINGS = {"RAY_gcs_rpc_server_reconnect_timeout_s": "10"}
 
@@ -40,13 +55,14 @@ Driver = subprocess.Popen[str]
 
 
 def write_library(path: Path, rows: int) -> None:
-    """Write so many distinct molecules: RDKit's NCI compounds, alone and beside an alkane."""
+    """Write so many rows: RDKit's NCI compounds, alone and beside an alkane, and what kills parsers."""
     lines = (Path(RDConfig.RDDataDir) / "NCI" / "first_5K.smi").read_text().splitlines()
     smiles = [line.split()[0] for line in lines]
     with path.open("w") as library:
         for number in range(rows):
             extra = number // len(smiles)
-            library.write(smiles[number % len(smiles)] + (f".{'C' * extra}" if extra else "") + "\n")
+            text = smiles[number % len(smiles)] + (f".{'C' * extra}" if extra else "")
+            library.write(KILLERS.get(number, text.encode()).decode() + "\n")
 
 
 @dataclass
@@ -70,6 +86,7 @@ class Scene:
     redis: subprocess.Popen[bytes] = field(init=False)
     store: Store = field(init=False)
     drivers: list[Driver] = field(init=False, default_factory=list)
+    witness: Witness = field(init=False, default_factory=Witness)
 
     def __post_init__(self) -> None:
         write_library(self.library, self.rows)
@@ -121,15 +138,31 @@ class Scene:
 
         wait_until(answers)
 
-    def start(self) -> Driver:
-        """Start a run; all its processes that no cluster started form a session of their own."""
-        command = [sys.executable, "-m", "tests.support.drive", str(self.library), self.url]
+    def empty_redis(self) -> None:
+        """Let Redis die, and come back without anything that it had stored."""
+        self.redis.kill()
+        self.redis.wait()
+        (self.folder / "appendonly.aof").unlink()
+        self.start_redis()
+
+    def forget(self) -> None:
+        """Expect nothing of what was stored before."""
+        self.witness.forget()
+        self.requests.write_text("")
+
+    def start(self, *, apart: bool = False) -> Driver:
+        """Start a run, with a Ray of its own in a namespace of processes of its own if it is to be `apart`.
+
+        All its processes that no cluster started form a session of their own.
+        """
+        machines = None if apart else self.machines
+        command = [*(APART if apart else ()), sys.executable, "-m", "tests.support.drive", str(self.library), self.url]
         command += ["--delay", str(self.delay), "--requests", str(self.requests)]
         command += ["--trouble", str(self.trouble), "--request-seconds", str(REQUEST_SECONDS)]
         command += [word for smiles in self.poison for word in ("--poison", smiles)]
-        if self.machines:
-            command += ["--ray", self.machines.address]
-        environment = {**os.environ, **RAY_SETTINGS, **(self.machines.environment if self.machines else {})}
+        if machines:
+            command += ["--ray", machines.address]
+        environment = {**os.environ, **RAY_SETTINGS, **(machines.environment if machines else {})}
         with self.log.open("a") as log:
             driver = subprocess.Popen(
                 command,
@@ -142,9 +175,20 @@ class Scene:
         self.drivers.append(driver)
         return driver
 
+    @property
+    def spec_id(self) -> str | None:
+        """The spec of the runs, once one has begun; annotations that are imported have others."""
+        return next((spec_id for spec_id, spec in self.store.specs().items() if spec.model.name == MODEL), None)
+
     def accepted(self) -> int:
         """Count the accepted records."""
-        return sum(self.store.counts(spec_id).accepted for spec_id in self.store.specs())
+        spec_id = self.spec_id
+        return self.store.counts(spec_id).accepted if spec_id else 0
+
+    def look(self) -> None:
+        """Take note of what is acknowledged by now."""
+        if spec_id := self.spec_id:
+            self.witness.look(self.store, spec_id)
 
     def wait_for_progress(self, driver: Driver, least: int) -> bool:
         """Wait until so many more records are accepted; return False if the run ended before."""
@@ -158,7 +202,14 @@ class Scene:
             pass
         output, _ = driver.communicate()
         ledger: dict[str, Any] = json.loads(output.splitlines()[-1]) if driver.returncode == 0 else {}
+        if ledger and not ledger["interrupted"]:
+            self.witness.hear(ledger)
         return {"status": driver.returncode, **ledger}
+
+    def finish_well(self, driver: Driver) -> None:
+        """Wait for the end of a run that nothing happened to."""
+        if self.finish(driver)["status"] != 0:
+            self.witness.failures += 1
 
     def last_words(self) -> str:
         """Return the end of what the runs have said."""
@@ -166,7 +217,8 @@ class Scene:
 
     def check(self) -> dict[str, int]:
         """Recount everything and return what is wrong: nothing, if all numbers are zero."""
-        (spec_id,) = self.store.specs()
+        spec_id = self.spec_id
+        assert spec_id is not None, "a run has begun"
         verdict = verify(resolve([str(self.library)]), limit=None, spec_id=spec_id, store=self.store)
         counts = self.store.counts(spec_id)
         defects = sum(1 for _ in audit(self.store, spec_id))
@@ -176,11 +228,15 @@ class Scene:
             "dead": counts.dead - len(self.poison),
             "extra": counts.molecules - verdict.molecules,
             "defects": defects,
+            "acknowledged_lost": self.witness.lost(self.store, spec_id),
+            "false_ledgers": self.witness.lies(verdict),
+            "unexpected_failures": self.witness.failures,
         }
 
     def blamed(self) -> list[Letter]:
         """Return the letters of molecules that are dead, though none of those that kill."""
-        (spec_id,) = self.store.specs()
+        spec_id = self.spec_id
+        assert spec_id is not None, "a run has begun"
         return [letter for _, letter in self.store.dead_letters(spec_id) if letter.smiles not in self.poison]
 
     def redone(self) -> int:
@@ -208,6 +264,10 @@ class Scene:
 
         wait_until(is_there)
         return found[0]
+
+    def parsers(self) -> list[psutil.Process]:
+        """Return the processes in which rows are parsed."""
+        return _called("teacher.parsing", self.raylet().children(recursive=True))
 
     def close(self) -> None:
         """Stop what runs."""

@@ -10,7 +10,7 @@ import pytest
 from tests.chaos import faults
 from tests.chaos.faults import FAULTS
 from tests.chaos.machines import Machines
-from tests.chaos.scene import IN_FLIGHT, SOUND, Scene
+from tests.chaos.scene import IN_FLIGHT, KILLERS, SOUND, Scene
 
 ROWS = 1_500
 POISON = "Cc1cc(C)c(N)c(C)c1"  # of the library's first rows
@@ -26,6 +26,7 @@ def machines() -> Iterator[Machines]:
 @pytest.fixture
 def scene(tmp_path: Path, machines: Machines, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
     monkeypatch.setattr(faults, "FROZEN_SECONDS", 5.0)
+    monkeypatch.setattr(faults, "SUSPENDED_SECONDS", 5.0)
     scene = Scene(tmp_path, ROWS, machines, delay=0.002)
     yield scene
     scene.close()
@@ -62,6 +63,7 @@ def fault_strikes(scene: Scene, name: str) -> None:
     driver = scene.start()
     scene.delay = quick
     assert scene.wait_for_progress(driver, 200), scene.last_words()
+    scene.look()
     fault.strike(scene, driver)
     ended = scene.finish(driver)
     assert ended["status"] == 0 or not (fault.survived and scene.machines), scene.last_words()
@@ -72,6 +74,7 @@ def the_same_command_ends_well(scene: Scene) -> None:
     again = scene.finish(scene.start())
     assert again["status"] == 0, scene.last_words()
     assert again["rows"] == again["molecules"] + again["duplicates"] + again["invalid"] == ROWS
+    assert again["invalid"] == len(KILLERS)
     assert again["molecules"] == again["accepted"] + again["dead"]
     assert again["dead"] == len(scene.poison)
     assert scene.check() == SOUND

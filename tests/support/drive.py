@@ -25,6 +25,8 @@ from teacher.errors import GallonError
 from teacher.spec import Model, PromptRef, Sampling, Spec
 from tests.support.scripted import Script
 
+MODEL = "scripted"
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -50,9 +52,7 @@ def main() -> None:
 
 def _run(arguments: argparse.Namespace) -> Result:
     prompt = load("describe")
-    spec = Spec(
-        model=Model(name="scripted", revision="1"), prompt=PromptRef.of(prompt), sampling=Sampling(max_tokens=9)
-    )
+    spec = Spec(model=Model(name=MODEL, revision="1"), prompt=PromptRef.of(prompt), sampling=Sampling(max_tokens=9))
     script = Script(
         delay=arguments.delay,
         requests=arguments.requests,
