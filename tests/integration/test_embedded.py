@@ -32,6 +32,12 @@ def test_what_was_acknowledged_survives_a_killed_redis(tmp_path: Path) -> None:
     assert (counts.accepted, counts.pending) == (20, 30)
 
 
+def test_an_embedded_redis_is_on_the_disk_before_it_answers(tmp_path: Path) -> None:
+    with open_store(str(tmp_path / "store")) as store:
+        kept = {name: store._redis.config_get(name)[name] for name in ("appendonly", "appendfsync")}
+    assert kept == {"appendonly": "yes", "appendfsync": "always"}
+
+
 def test_the_last_user_of_an_embedded_redis_stops_it(tmp_path: Path) -> None:
     folder = tmp_path / "store"
     with embedded_redis(folder) as url:

@@ -314,6 +314,18 @@ def test_a_living_run_renews_what_it_has_counted(
     begun.check()
 
 
+def test_a_living_run_gives_signs_of_life_again_and_again(
+    store: Store, spec: Spec, begun: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cluster.run.BEAT_SECONDS", 0.02)
+    with begun.alive():
+        store.stop_beating(begun.id)
+        deadline = time.monotonic() + 30
+        while begun.id not in store.alive():
+            assert time.monotonic() < deadline, "there is no second sign of life"
+            time.sleep(0.02)
+
+
 def test_a_failed_run_leaves_its_ledger(store: Store, spec: Spec, begun: Run) -> None:
     begun.fail("for a reason")
     facts = store.facts(begun.id)

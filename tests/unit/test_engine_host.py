@@ -30,6 +30,21 @@ def test_a_start_that_fails_is_tried_again_unless_the_engine_refuses(error: type
     assert len(tried) == tries
 
 
+def test_a_dead_engine_is_closed_for_it_may_still_hold_its_gpu() -> None:
+    class Closing(ScriptedEngine):
+        closed = 0
+
+        def close(self) -> None:
+            self.closed += 1
+            super().close()
+
+    engine = Closing(Script())
+    hosted = host(lambda: engine)
+    assert hosted.engine() is engine
+    hosted.discard(engine, EngineDeadError("dead"))
+    assert engine.closed == 1
+
+
 def test_whoever_comes_late_with_a_dead_engine_changes_nothing() -> None:
     """Two threads held it; until the second one says so, the next engine has failed to start."""
     engines: list[Engine] = [ScriptedEngine(Script())]

@@ -19,7 +19,7 @@ from cluster.connection import StoreError
 from cluster.dead import dead_letters
 from cluster.export import export
 from cluster.process import Process
-from cluster.record import Letter
+from cluster.record import LONGEST, Letter, Record
 from cluster.run import Run
 from cluster.signs import signs
 from cluster.status import Follower, status
@@ -105,6 +105,12 @@ def look_at_everything(store: Store, spec: Spec, folder: Path, *, page: bool = T
 
 def test_nothing_is_wrong_with_what_gallon_wrote(told: Store, spec: Spec, tmp_path: Path) -> None:
     assert look_at_everything(told, spec, tmp_path) == []
+
+
+def test_a_record_that_says_it_is_longer_than_memory_is_not_unpacked() -> None:
+    bomb = zstandard.ZstdCompressor().compress(bytes(LONGEST + 1))
+    with pytest.raises(ValueError, match="bytes long"):
+        Record.unpack(bomb)
 
 
 def place(spec: Spec, key: bytes, of: str) -> tuple[str, bytes]:

@@ -26,6 +26,7 @@ from distill.evaluate.report import write
 from distill.evaluate.standings import standings
 from distill.learn.metrics import main_metric, score
 from distill.learn.saved import FORMAT, Card
+from distill.report import html
 from distill.report.learned import learned
 from tests.support.browser import opened
 
@@ -143,6 +144,19 @@ def test_the_page_is_whole_and_needs_nothing_else(tmp_path: Path, numbers: Datas
         assert "@import" not in page
         assert set(re.findall(r'(?:href|src)="(.)', page)) <= {"#"}
         assert "nan" not in page.lower().replace("name", "")
+
+
+def test_json_inside_a_page_cannot_end_its_script() -> None:
+    value = {"name": "</script><script>alert(1)</script><!--"}
+    text = str(html.data(value))
+    assert "<" not in text
+    assert json.loads(text) == value
+
+
+@pytest.mark.parametrize("page", ["distill/evaluate/comparison.html.j2", "distill/report/run.html.j2"])
+def test_a_page_loads_nothing_by_default(page: str) -> None:
+    text = Path(page).read_text()
+    assert "Content-Security-Policy\" content=\"default-src 'none'; " in text
 
 
 def test_what_comes_from_the_data_is_escaped(tmp_path: Path, numbers: Dataset):

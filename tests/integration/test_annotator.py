@@ -1,0 +1,102 @@
+"""An annotator whose engine dies: what is taken up again is what it still holds, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from cluster.annotator import Annotator
+from cluster.job import Job
+from cluster.ray_session import RaySession
+from cluster.store import Row, Store
+from teacher.catalog import Prompt
+from teacher.engine import Completion, Engine, Request
+from teacher.errors import EngineDeadError
+from teacher.molecule import key_of
+from teacher.spec import Spec
+from tests.support.records import ELSEWHERE, record
+from tests.support.scripted import SMILES_LINE, Script, ScriptedEngine
+
+MOLECULES = ("C", "CC", "CCC", "CCCC")
+FINISHED_BY_OTHERS, HELD_BY_OTHERS = MOLECULES[:2]
+KEYS = {smiles: key_of(smiles) for smiles in MOLECULES}
+
+
+class DyingEngine:
+    """An engine that dies with all that it is asked, while another run finishes one of them and claims another."""
+
+    def __init__(self, store: Store, spec: Spec) -> None:
+        self._store, self._spec = store, spec
+
+    def submit(self, request: Request) -> Future[Completion]:
+        del request
+        self._store.beat("other", self._spec.id, ELSEWHERE, 60)
+        self._store.claim(self._spec.id, "other", [KEYS[HELD_BY_OTHERS]], "claim")
+        outcome = record(FINISHED_BY_OTHERS, run="other")
+        self._store.commit(self._spec.id, "other", [(KEYS[FINISHED_BY_OTHERS], outcome)], [(1, 1)])
+        answer: Future[Completion] = Future()
+        answer.set_exception(EngineDeadError("it died"))
+        return answer
+
+    def close(self) -> None:
+        """Nothing is left of it."""
+
+
+class NotingEngine(ScriptedEngine):
+    """The scripted engine, which notes whom it is asked about."""
+
+    def __init__(self) -> None:
+        super().__init__(Script())
+        self.asked: list[str] = []
+
+    def submit(self, request: Request) -> Future[Completion]:
+        (text,) = request.content
+        found = SMILES_LINE.search(str(text))
+        assert found is not None
+        self.asked.append(found[1])
+        return super().submit(request)
+
+
+@pytest.fixture
+def second_engine() -> Iterator[NotingEngine]:
+    engine = NotingEngine()
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def here(ray_here: RaySession, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let an annotator be in this process, which is none of Ray's workers."""
+    monkeypatch.setattr("cluster.annotator.gpus_held", lambda: 0.0)
+    monkeypatch.setattr("cluster.annotator.place", lambda: "here")
+
+
+def test_molecules_that_others_have_meanwhile_are_left_to_them(
+    here: None, store: Store, spec: Spec, describe: Prompt, second_engine: NotingEngine, tmp_path: Path
+) -> None:
+    engines: list[Engine] = [second_engine, DyingEngine(store, spec)]
+    job = Job(
+        run="ours",
+        store_url=store.url,
+        spec=spec,
+        prompt=describe,
+        sources=("f",),
+        max_attempts=3,
+        engine=lambda log: engines.pop(),
+    )
+    store.register(spec.id, "ours", [Row(key, 0, row) for row, key in enumerate(KEYS.values(), 1)])
+    rows = [
+        {"key": key, "smiles": smiles, "source": 0, "row": row} for row, (smiles, key) in enumerate(KEYS.items(), 1)
+    ]
+    annotator = Annotator(job, str(tmp_path))
+    annotator.start()
+    annotator.annotate(pa.Table.from_pylist(rows), 0, len(rows))
+    assert sorted(second_engine.asked) == sorted(set(MOLECULES) - {FINISHED_BY_OTHERS, HELD_BY_OTHERS})
+    assert store.standing(spec.id, list(KEYS.values())) == ["accepted", "pending", "accepted", "accepted"]
+    (finished,) = store.fetch(spec.id, [KEYS[FINISHED_BY_OTHERS]])
+    assert finished is not None
+    assert finished.run == "other"

@@ -1,0 +1,67 @@
+"""What is noted of rows, and when: a driver may be killed between any two steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from cluster.connection import StoreError
+from cluster.job import Job
+from cluster.plan import plan
+from cluster.store import Store
+from teacher.catalog import Prompt
+from teacher.molecule import key_of
+from teacher.spec import Spec
+from tests.support.scripted import Script
+
+
+@pytest.fixture
+def job(store: Store, spec: Spec, describe: Prompt) -> Job:
+    return Job(
+        run="run", store_url=store.url, spec=spec, prompt=describe, sources=("f",), max_attempts=3, engine=Script()
+    )
+
+
+def block(*texts: str) -> pa.Table:
+    rows = [{"source": 0, "row": row, "raw": raw.encode(), "notation": "smiles"} for row, raw in enumerate(texts, 1)]
+    return pa.Table.from_pylist(rows)
+
+
+def planned(table: pa.Table, job: Job) -> list[bytes]:
+    keys: list[bytes] = plan(table, job)["key"].to_pylist()
+    return keys
+
+
+def test_rows_count_as_read_only_once_their_molecules_are_registered(
+    store: Store, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: Any) -> None:
+        raise StoreError("the driver was killed here")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "register", die)
+        with pytest.raises(StoreError):
+            plan(block("CCO", "CCN"), job)
+    assert store.rows_read(job.run, 1) == (0, 0)
+    assert planned(block("CCO", "CCN"), job) == [key_of("CCO"), key_of("CCN")]
+    assert store.rows_read(job.run, 1) == (2, 0)
+
+
+def test_rows_that_only_together_are_the_same_text_are_other_molecules(store: Store, job: Job) -> None:
+    """What rows parse to is remembered by their text."""
+    assert planned(block("CC", "O"), job) == [key_of("CC"), key_of("O")]
+    assert planned(block("C", "CO"), job) == [key_of("C"), key_of("CO")]
+
+
+@pytest.mark.parametrize("version", ["cluster.plan.PARSER_VERSION", "rdkit.__version__"])
+def test_what_another_parser_made_of_rows_is_not_remembered(
+    store: Store, job: Job, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digests: list[str] = []
+    monkeypatch.setattr(Store, "keep_parsed", lambda self, digest, keys: digests.append(digest))
+    plan(block("CCO"), job)
+    monkeypatch.setattr(version, "another")
+    plan(block("CCO"), job)
+    assert len(set(digests)) == 2
