@@ -29,7 +29,7 @@ POISON = ("O=C(O)Cc1ccc2ccccc2c1", "CC(=NO)C(C)=NNC(N)=S", "CCCCCCCCCCCCCC#N")
 
 def main(
     faults: Annotated[int, typer.Option(min=1, help="How many.")] = 100,
-    rows: Annotated[int, typer.Option(min=1, help="Rows of the library.")] = 20_000,
+    rows: Annotated[int, typer.Option(min=1, help="Rows of the library.")] = 6_000,
     minutes: Annotated[float, typer.Option(help="Let no more faults happen after so long.")] = float("inf"),
     seed: Annotated[int, typer.Option(help="Decides which faults come when.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
