@@ -20,7 +20,7 @@ check: $(READY)
 
 install: $(READY)
 
-$(READY): pyproject.toml deploy/install.sh
+$(READY): pyproject.toml deploy/install.sh $(wildcard deploy/requirements-*.txt)
 	PYTHON=$(PYTHON) deploy/install.sh $(VENV) $(EXTRA)
 	touch $@
 

