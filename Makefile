@@ -4,13 +4,17 @@ EXTRA ?= cpu
 VENV := .venv
 READY := $(VENV)/ready-$(EXTRA)
 
-.PHONY: demo test check install clean
+.PHONY: demo test tools check install clean
 
 demo: $(READY)
 	$(VENV)/bin/gallon demo
 
 test: check
 	$(VENV)/bin/python -m pytest
+
+# What some tests want besides Python packages (a Redis with TLS, Slurm, promtool, a browser); without it they are skipped.
+tools:
+	tests/tools.sh
 
 check: $(READY)
 	$(VENV)/bin/ruff check .
