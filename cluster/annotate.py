@@ -96,7 +96,7 @@ def annotate(
     store.check_policy()
     store.keep_spec(spec, prompt)
     bury_lost_runs(store)
-    paths = tuple(source.path for source in sources)
+    paths = tuple(source.shown for source in sources)
     run = Run(store, spec, paths, limit, started=time.time())
     job = Job(
         run=run.id,

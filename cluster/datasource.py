@@ -70,6 +70,6 @@ class LibraryDatasource(Datasource):  # type: ignore[misc]  # Ray comes without 
 
 
 def _task(stream: Callable[[], Iterator[pa.Table]], sources: Sequence[Source], row_limit: int | None) -> ReadTask:
-    files = tuple(source.path for source in sources)
+    files = tuple(source.shown for source in sources)
     metadata = BlockMetadata(num_rows=None, size_bytes=None, exec_stats=None, input_files=files)
     return ReadTask(stream, metadata, per_task_row_limit=row_limit)

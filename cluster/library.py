@@ -32,6 +32,7 @@ from cluster.text_file import (
     lines,
     reason,
     suffixes,
+    without_login,
 )
 from teacher.errors import UsageError
 from teacher.wording import counted
@@ -64,6 +65,9 @@ RAW_LIMIT = 2**18  # bytes of a molecule that travel; parsing refuses less than 
 class LibraryError(UsageError):
     """A library, or a file of it, cannot be read; the message says which, why, and what to do."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(without_login(message))
+
 
 class NoMoleculeError(LibraryError):
     """No row of a library holds a molecule, so nothing can come of it. Exit status 1."""
@@ -74,7 +78,7 @@ class NoMoleculeError(LibraryError):
     def of(cls, sources: Sequence[Source], rows: int, then: str) -> NoMoleculeError:
         """Say it of some files, with what to do then."""
         more = f" and {counted(len(sources) - 1, 'more file')}" if len(sources) > 1 else ""
-        files = f"{sources[0].path}{more}"
+        files = f"{sources[0].shown}{more}"
         if rows == 0:
             return cls(f"There is no row in {files}: {then}.")
         return cls(f"None of the {counted(rows, 'row')} of {files} holds a molecule: {then}.")
@@ -97,6 +101,11 @@ class Source:
     smiles_column: str | None = None
     encoding: str | None = None
     dialect: Dialect = COMMAS
+
+    @property
+    def shown(self) -> str:
+        """The path as it may be shown and kept: without the password that a URL may hold."""
+        return without_login(self.path)
 
 
 def resolve(

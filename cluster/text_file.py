@@ -8,6 +8,7 @@ those that the user names.
 from __future__ import annotations
 
 import codecs
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -35,6 +36,8 @@ SIGNATURES = {
     b"\x28\xb5\x2f\xfd": "compressed by Zstandard: let its name end in .zst",
     b"PAR1": "Parquet: let its name end in .parquet",
 }
+
+LOGIN = re.compile(r"(?<=://)[^/\s]*@")  # user name and password of a URL
 
 Part = TypeVar("Part", bytes, list[bytes])
 
@@ -142,6 +145,11 @@ def damage_told(*kinds: type[Exception]) -> Iterator[None]:
         yield
     except damage as error:
         raise UnreadableError(reason(error)) from error
+
+
+def without_login(text: str) -> str:
+    """Return a text in which the user names and passwords of URLs are hidden."""
+    return LOGIN.sub("***@", text)
 
 
 def reason(error: Exception) -> str:

@@ -46,7 +46,7 @@ class Table:
             UsageError: the file cannot be read, or it lacks a column, or has it twice, or the SMILES are to be labels.
         """
         names = column_names(source)
-        self.path = source.path
+        self.path = source.shown
         self.smiles_column = str(source.smiles_column)
         self.columns = told(names)
         self.targets = tuple(dict.fromkeys(self._find(names, target) for target in targets))
@@ -162,5 +162,5 @@ def _read_parquet(source: Source, wanted: Sequence[str]) -> pa.Table:
             table = file.read(columns=list(wanted))
         cells = [pc.fill_null(table[name].cast(pa.string()), "") for name in wanted]
     except (OSError, pa.ArrowException) as error:
-        raise UsageError(f"{source.path} cannot be read ({error}); check the file.") from error
+        raise UsageError(f"{source.shown} cannot be read ({error}); check the file.") from error
     return pa.table({name: column.cast(kind) for name, column, kind in zip(wanted, cells, kinds, strict=True)})

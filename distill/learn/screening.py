@@ -86,7 +86,7 @@ def screen(
             counted["invalid"] += block.num_rows - block["error"].null_count
             if show:
                 show(counted["rows"])
-            files = pa.array([sources[number].path for number in block["source"].to_pylist()], text)
+            files = pa.array([sources[number].shown for number in block["source"].to_pylist()], text)
             yield block.set_column(0, "source", files).cast(schema)
         if counted["rows"] == counted["invalid"]:
             raise NoMoleculeError.of(sources, counted["rows"], "name another file, or the column with the SMILES")

@@ -7,7 +7,10 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -254,6 +257,26 @@ def test_too_great_a_share_of_dead_letters_stops_the_run(run, tmp_path: Path) ->
     script = Script(nonsense=frozenset("C" * number for number in range(1, 401)), delay=0.04)
     with pytest.raises(BrakeError, match=r"more than --max-error-rate 0\.5 allows"):
         run(path, script=script, max_attempts=1, brakes=Brakes(max_error_rate=0.5))
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[str]:
+    """A web server with the files of `tmp_path`; its URL holds a password."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(tmp_path))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://somebody:Sekret@127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_the_password_of_a_librarys_url_is_kept_nowhere(run, served: str, tmp_path: Path, store: Store) -> None:
+    (tmp_path / "library.smi").write_text("CCO\nnothing\nCCN\n")
+    ledger = run(f"{served}/library.smi").ledger
+    assert (ledger.accepted, ledger.invalid) == (2, 1)
+    (facts,) = store.runs().values()
+    assert [source.startswith("http://***@127.0.0.1:") for source in facts["sources"]] == [True]
+    kept = [store._redis.dump(key) for key in store._redis.scan_iter(count=1000)]
+    assert not any(b"Sekret" in value for value in kept)
+    assert [letter.source for letter in store.invalid_letters(next(iter(store.runs())))] == facts["sources"]
 
 
 def test_rows_without_a_molecule_count_as_dead_letters(run, tmp_path: Path, store: Store) -> None:

@@ -104,6 +104,13 @@ def test_a_process_is_dead_when_its_number_belongs_to_another_or_to_nobody() -> 
     assert not Process("", NOBODY, 0).has_died
 
 
+def test_a_run_whose_process_has_died_is_buried_at_once(store: Store, spec: Spec) -> None:
+    run = Run(store, spec, ["f.smi"], None, time.time())
+    store.beat(run.id, spec.id, replace(Process.own(), number=NOBODY), 60)
+    bury_lost_runs(store)
+    assert shown(store) == "lost"
+
+
 def test_a_run_in_another_namespace_of_processes_is_not_taken_for_dead(store: Store, spec: Spec) -> None:
     """As in another container of the same machine, which may have the same host name."""
     say = "from cluster.process import Process; print(Process.own().machine)"

@@ -110,7 +110,7 @@ MUTANTS = (
         "cluster/run.py",
         "        if beat.process.has_died:\n            store.stop_beating(run)\n",
         "        pass\n",
-        ("tests/integration/test_annotate_rows.py", "tests/integration/test_command_line.py"),
+        (f"{RUNS}::test_a_run_whose_process_has_died_is_buried_at_once",),
     ),
     Mutant(
         "a ledger that does not add up finishes",

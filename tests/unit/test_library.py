@@ -321,6 +321,14 @@ def test_urls_are_read_and_globbed(memory: fsspec.AbstractFileSystem) -> None:
     assert raws("simplecache::memory://lib/b.smi.gz") == [b"N"]
 
 
+def test_the_password_of_a_url_is_not_shown() -> None:
+    with pytest.raises(LibraryError, match=r"https://\*\*\*@127\.0\.0\.1:1/a\.csv") as caught:
+        resolve(["https://somebody:Se@kret@127.0.0.1:1/a.csv"])
+    assert "kret" not in str(caught.value)
+    assert Source("s3://key:Sekret@bucket/a@b.smi", "smiles").shown == "s3://***@bucket/a@b.smi"
+    assert Source("/data/a@b.smi", "smiles").shown == "/data/a@b.smi"
+
+
 @pytest.mark.parametrize("pattern", ["missing.smi", "missing*.smi", "memory://missing.smi", "memory://missing/*.smi"])
 def test_missing_file_is_refused(pattern: str) -> None:
     with pytest.raises(LibraryError, match=r"No file matches .*missing"):
