@@ -67,6 +67,16 @@ def test_registering_rows_again_gives_the_same_answers_and_counts_nothing_twice(
     assert (ledger.rows, ledger.molecules, ledger.duplicates, ledger.invalid) == (52, 50, 1, 1)
 
 
+def test_what_is_finished_is_left_as_it_is_by_every_later_run(store: Store) -> None:
+    store.register("spec", "first", ROWS[:3])
+    store.commit("spec", "first", [(KEYS[0], record()), (KEYS[1], letter())], [(1, 1)] * 2)
+    for run in ("first", "second"):
+        assert store.register("spec", run, ROWS[:3]) == [False, False, True]
+        assert store.standing("spec", KEYS[:3]) == ["accepted", "dead", "pending"]
+        counts = store.counts("spec")
+        assert (counts.accepted, counts.dead, counts.pending) == (1, 1, 1)
+
+
 def test_claims_count_nothing_and_skip_what_is_finished(store: Store) -> None:
     store.register("spec", "run", ROWS[:3])
     store.commit("spec", "run", [(KEYS[1], record())], [(1, 1)])

@@ -405,6 +405,13 @@ MUTANTS = (
     ),
     # What goes out
     Mutant(
+        "the password of a library's URL is shown",
+        "cluster/text_file.py",
+        '    return LOGIN.sub("***@", text)',
+        "    return text",
+        ("tests/unit/test_library.py::test_the_password_of_a_url_is_not_shown",),
+    ),
+    Mutant(
         "JSON in a page is not escaped",
         "distill/report/html.py",
         'text.replace("<", "\\\\u003c")',
