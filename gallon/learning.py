@@ -267,13 +267,13 @@ def screen(
     from cluster.library import resolve
     from cluster.ray_session import ray_session
     from cluster.table_file import WRITERS
-    from distill.learn.saved import read_card
+    from distill.learn.saved import usable_card
     from distill.learn.screening import screen as score
     from teacher.files import check_output
 
     sources = resolve(library, smiles_column, separator, encoding)
     check_output(out, suffixes=WRITERS, inputs=[source.path for source in sources], overwrite=overwrite)
-    read_card(student)  # a mistake need not wait for a cluster to start
+    usable_card(student)  # a mistake need not wait for a cluster to start
     console = stderr()
     with ray_session(ray) as session, counter(console, "screening") as show:
         screened = score(sources, student, out, limit=limit, session=session, show=show)

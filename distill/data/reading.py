@@ -14,6 +14,7 @@ import numpy as np
 from distill.data.annotations import Annotations
 from distill.data.dataset import Dataset
 from distill.data.features import DescriptorSet, Scaler, fingerprint_features, student_features
+from distill.data.features_id import features_id
 from distill.data.kept import kept
 from distill.data.neighbours import borrowed, fingerprints_of
 from teacher.errors import UsageError
@@ -134,7 +135,7 @@ class Reading:
                 "on some of them first, or leave this teacher out."
             )
         around = self._kept(
-            f"borrowed-{self._read_by}-{split.sha256[:16]}-{self.dataset.sha256[:16]}",
+            f"borrowed-{self._read_by}-{split.sha256[:16]}-{self._featured}",
             lambda: borrowed(
                 fingerprints_of(self.dataset.mols()), lenders, self.embeddings.values[lenders], NEIGHBOURS
             ),
@@ -146,6 +147,11 @@ class Reading:
     def _read_by(self) -> str:
         """Digest of the texts and of who reads them."""
         return hashlib.sha256(f"{self.encoder} {self._annotated.sha256}".encode()).hexdigest()[:16]
+
+    @property
+    def _featured(self) -> str:
+        """The molecules, and who made numbers of them."""
+        return f"{self.dataset.sha256[:16]}-{features_id()}"
 
     @property
     def _texts(self) -> list[str]:
@@ -165,7 +171,7 @@ class Reading:
         self, name: str, describe: Callable[..., NDArray[np.float32]], descriptors: DescriptorSet
     ) -> NDArray[np.float32]:
         return self._kept(
-            f"{name}-{descriptors}-{self.dataset.sha256[:16]}",
+            f"{name}-{descriptors}-{self._featured}",
             lambda: describe(self.dataset.mols(), descriptors, workers=self.processes),
         )
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill.data.features import fingerprint_features
+from distill.data.features_id import features_id
 from distill.data.kept import kept
 from distill.evaluate.baselines import BASELINES, Baseline, Examples
 
@@ -54,5 +55,5 @@ class Kept:
     def _id(self, split: Split, seed: int, settings: Mapping[str, Any] | None) -> str:
         name = next(name for name, known in BASELINES.items() if known is self.baseline)
         chosen = {**self.baseline.defaults, **(settings or {})}
-        facts = [name, chosen, self.reading.dataset.sha256, split.sha256, seed]
+        facts = [name, chosen, self.reading.dataset.sha256, split.sha256, seed, features_id()]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cluster.training import Done, fit_all
+from distill.data.features_id import features_id
 from distill.data.reading import Reading
 from distill.evaluate.baselines import baseline
 from distill.evaluate.comparison import DEFAULT_GRAPH_TEACHER, Case, Settings
@@ -229,6 +230,7 @@ class _Bench:
         annotations = self.reading.annotations
         facts = {
             "format": FORMAT,
+            "features": features_id(),
             "method": one.name,
             "defaults": _facts(one),
             "space": one.space(),

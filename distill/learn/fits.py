@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cluster.training import Campaign, Fit
+from distill.data.features_id import features_id
 from distill.data.reading import Reading
 from distill.data.splits import Split
 from distill.learn.metrics import main_metric, score
@@ -115,6 +116,7 @@ class Batch:
         widths["student"] = recipe.settings.get("width", 0)
         facts = {
             "format": FORMAT,
+            "features": features_id(),
             "dataset": dataset.sha256,
             "recipe": [recipe.name, dict(recipe.settings), asdict(recipe.schedule)],
             "objective": [dict(objective.soft), dict(objective.hidden), objective.temperature],

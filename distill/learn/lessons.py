@@ -22,7 +22,7 @@ from distill.data.splits import PARTS, Split, folds
 from distill.learn.fits import Batch
 from distill.learn.network import Network, settings_for
 from distill.learn.recipes import Recipe, recipe
-from distill.learn.saved import LESSON, WEIGHTS, Card, read_card
+from distill.learn.saved import LESSON, WEIGHTS, Card, usable_card
 from teacher.errors import UsageError
 from teacher.files import replacing
 
@@ -218,7 +218,7 @@ def _read(folder: Path, dataset: Dataset, split: Split) -> tuple[Lesson, Card]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    card = read_card(folder)
+    card = usable_card(folder)
     if card.dataset["sha256"] != dataset.sha256:
         raise UsageError(
             f"The teacher in {folder} has learnt from {card.dataset['name']} with other molecules or labels."

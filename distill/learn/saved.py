@@ -16,6 +16,7 @@ import numpy as np
 
 from distill.data.dataset import Dataset, Target
 from distill.data.features import DESCRIPTOR_SETS, DescriptorSet, Scaler
+from distill.data.features_id import features_id
 from distill.learn.network import Network
 from distill.learn.recipes import recipe
 from teacher import strict_json
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from distill.data.splits import Split
     from distill.learn.recipes import Recipe
 
-FORMAT = "gallon model 1"
+FORMAT = "gallon model 2"
 CARD, WEIGHTS, SCALER, LESSON = "card.json", "weights.safetensors", "scaler.safetensors", "lesson.parquet"
 PACKAGES = ("gallon", "torch", "torch-geometric", "rdkit", "numpy")
 
@@ -45,6 +46,7 @@ class Card:
         schedule: how long and how fast it was trained.
         balance: whether both classes weighed the same.
         descriptors: that it reads beside a fingerprint.
+        features: id of the features that it was trained on (`distill.data.features_id`).
         targets: what it predicts.
         dataset: name and sha256 of what it learnt from.
         split: kind, sha256 and description of the split.
@@ -63,6 +65,7 @@ class Card:
     recipe: str
     settings: Mapping[str, Any]
     descriptors: DescriptorSet
+    features: str
     targets: tuple[Target, ...]
     dataset: Mapping[str, str]
     split: Mapping[str, str]
@@ -107,6 +110,7 @@ def save(
         schedule=asdict(recipe.schedule),
         balance=recipe.balance,
         descriptors=recipe.descriptors,
+        features=features_id(),
         targets=dataset.targets,
         dataset={"name": dataset.name, "sha256": dataset.sha256},
         split={"kind": split.kind, "sha256": split.sha256, "description": split.describe()},
@@ -177,18 +181,34 @@ def read_card(folder: Path) -> Card:
         raise UsageError(f"The model in {folder} is damaged: its card.json is not a card. Train it again.") from None
 
 
+def usable_card(folder: Path) -> Card:
+    """Read what a model is that is to be asked.
+
+    Raises:
+        UsageError: the folder holds no model of ours, or one that was trained on features of another version.
+    """
+    card = read_card(folder)
+    if card.features != (here := features_id()):
+        software = " and ".join(f"{name} {card.versions.get(name, '?')}" for name in ("gallon", "rdkit"))
+        raise UsageError(
+            f"The model in {folder} was trained on features of version {card.features}, and here they are of version "
+            f"{here}: train it again, or use it with what it was made by ({software})."
+        )
+    return card
+
+
 class Model:
     """A saved student or graph teacher that predicts molecules.
 
     Raises:
-        UsageError: the folder holds no whole model, or one that needs texts.
+        UsageError: the folder holds no whole model, or one that needs texts, or features of another version.
     """
 
     def __init__(self, folder: Path) -> None:
         from safetensors import SafetensorError
         from safetensors.numpy import load_file as load_arrays
 
-        self.card = read_card(folder)
+        self.card = usable_card(folder)
         self._recipe = recipe(self.card.recipe)
         if self._recipe.role == "lm":
             raise UsageError(f"The model in {folder} reads annotations; a library is scored by a student.")

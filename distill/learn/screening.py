@@ -12,7 +12,7 @@ import numpy as np
 
 from cluster.library import NoMoleculeError, Source
 from cluster.table_file import WRITERS, apart, write
-from distill.learn.saved import Card, Model, read_card
+from distill.learn.saved import Card, Model, usable_card
 from teacher.files import check_output
 from teacher.molecule import InvalidMoleculeError, from_mol
 from teacher.parsing import read_mol_safely
@@ -76,7 +76,7 @@ def screen(
     Model(student)  # a damaged one is found out here, not in a worker
     text = pa.string()
     columns = [("source", text), ("row", pa.int64()), ("smiles", text)]
-    columns += [(name, pa.float32()) for name in _predicted(read_card(student))]
+    columns += [(name, pa.float32()) for name in _predicted(usable_card(student))]
     schema = pa.schema([*columns, ("error", text)])
     counted = {"rows": 0, "invalid": 0}
 

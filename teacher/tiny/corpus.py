@@ -1,42 +1,34 @@
-"""The text that the tokenizer learns its words from: the prompts, answers to them, and the words of the vocabulary."""
+"""The text that the tokenizer learns its words from: the prompts, answers to them, and the words of the vocabulary.
+
+Of prompts and groups it is what they were when the shipped weights began to be trained, which is kept in `corpus.json`:
+another prompt, another group, or another comment there, and the tokenizer would not fit the weights any more.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from teacher.tiny import answers
 
-if TYPE_CHECKING:
-    from teacher.catalog import Prompt
-
-TEACHER = Path(__file__).parents[1]
+KEPT = Path(__file__).parent / "corpus.json"
 GROUPS_PER_ANSWER = 3
 HEAVY_ATOMS = (10, 20, 40)  # one of each size that a description tells apart
 
 
 def texts() -> Iterator[str]:
-    """Yield the prompts and an answer once for every functional group, then the prompt files and `groups.yaml`.
+    """Yield the prompts and an answer once for every functional group, then the files of prompts and groups.
 
     So the words that every conversation holds come first, and those of comments and aliases fill what room is left.
     There are no SMILES: they are spelt (see `tokenizer`).
     """
-    from teacher import catalog, facts
-
-    prompts = [_message(catalog.load(name)) for name in catalog.names()]
-    groups = facts.vocabulary()
+    kept = json.loads(KEPT.read_text(encoding="utf-8"))
+    groups: list[str] = kept["groups"]
     for number in range(len(groups)):
-        yield from prompts
+        yield from kept["prompts"]
         yield _answer(number, tuple(groups[(number + step) % len(groups)] for step in range(GROUPS_PER_ANSWER)))
-    for file in (*sorted((TEACHER / "prompts").glob("*.yaml")), TEACHER / "groups.yaml"):
-        yield file.read_text(encoding="utf-8")
-
-
-def _message(prompt: Prompt) -> str:
-    parts = prompt.fill(task="", smiles="", graph="")
-    return "\n".join(part for part in parts if isinstance(part, str))
+    yield from kept["files"]
 
 
 def _answer(number: int, groups: tuple[str, ...]) -> str:

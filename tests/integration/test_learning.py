@@ -142,7 +142,7 @@ def test_a_kept_model_predicts_what_it_predicted(
         ("card.json", None, "There is no model in"),
         ("card.json", b"{", "is damaged"),
         ("card.json", b'{"format": "gallon model 0"}', "another version of gallon"),
-        ("card.json", b'{"format": "gallon model 1", "recipe": "gin"}', "is damaged"),
+        ("card.json", b'{"format": "gallon model 2", "recipe": "gin"}', "is damaged"),
         ("weights.safetensors", None, "is damaged"),
         ("weights.safetensors", b"\x80\x04pickle", "is damaged"),
     ],
@@ -162,6 +162,15 @@ def test_a_model_with_descriptors_of_another_version_is_refused(taught: list[Tra
     card.write_text(card.read_text().replace('"descriptors": "lean"', '"descriptors": "fast"'))
     with pytest.raises(UsageError, match="another version of gallon"):
         Model(tmp_path / "model")
+
+
+def test_a_model_is_not_asked_about_features_of_another_version(
+    taught: list[Trained], reading: Reading, parts: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("distill.learn.saved.features_id", lambda: "2-rdkit-2030.3.1")
+    for use in (lambda: Model(taught[0].path), lambda: lessons.read_all([taught[0].path], reading, parts)):
+        with pytest.raises(UsageError, match=r"of version 1-rdkit-[\d.]+, and here they are of version 2-rdkit-2030"):
+            use()
 
 
 def test_a_teacher_of_something_else_is_refused(taught: list[Trained], reading: Reading, parts: Split) -> None:

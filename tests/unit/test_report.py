@@ -17,6 +17,7 @@ from rdkit import RDConfig
 from rdkit.Chem import Descriptors, MolFromSmiles
 
 from distill.data.dataset import Dataset, Target, read
+from distill.data.features_id import features_id
 from distill.data.reading import Reading
 from distill.data.splits import split
 from distill.evaluate.comparison import Case, Run
@@ -278,6 +279,7 @@ def put_model(folder: Path, of: Dataset, history: Sequence[dict[str, float]] = (
         recipe="gcn",
         settings={},
         descriptors="none",
+        features=features_id(),
         targets=of.targets,
         dataset={"name": of.name, "sha256": of.sha256},
         split={"kind": "random", "sha256": "0", "description": "random"},

@@ -22,7 +22,7 @@ from teacher.depiction import draw, draw_and_locate
 from teacher.errors import UsageError
 from teacher.facts import Facts, facts_of, mentioned_groups
 from teacher.molecule import key_of, parse
-from teacher.tiny import CHECKPOINT, answers, evaluate, examples, library, model, patches, readings
+from teacher.tiny import CHECKPOINT, answers, corpus, evaluate, examples, library, model, patches, readings, tokenizer
 from teacher.tiny.examples import Batch, Examples
 
 ASPIRIN = "CC(=O)Oc1ccccc1C(=O)O"
@@ -55,6 +55,21 @@ def test_checkpoint_is_whole_and_small() -> None:
         "tokenizer_config.json",
     }
     assert sum(file.stat().st_size for file in CHECKPOINT.iterdir()) < 10_000_000
+
+
+def test_more_prompts_and_groups_make_no_other_tokenizer(
+    words: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or else nobody could train the shipped weights on."""
+    for file in catalog.PROMPTS.glob("*.yaml"):
+        (tmp_path / file.name).write_text(f"# Another comment\n{file.read_text()}")
+    (tmp_path / "another.yaml").write_text((tmp_path / "describe.yaml").read_text().replace("describe", "another"))
+    monkeypatch.setattr(catalog, "PROMPTS", tmp_path)
+    monkeypatch.setattr("teacher.facts.vocabulary", lambda: ("unheard-of group",))
+    assert "another" in catalog.names()
+    trained = json.loads(tokenizer.train(corpus.texts()).to_str())["model"]
+    shipped = json.loads(words.to_str())["model"]
+    assert (trained["vocab"], trained["merges"]) == (shipped["vocab"], shipped["merges"])
 
 
 @given(text=st.text())
