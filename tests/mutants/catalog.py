@@ -170,11 +170,11 @@ MUTANTS = (
         (f"{EMBEDDED}::test_an_embedded_redis_is_on_the_disk_before_it_answers",),
     ),
     Mutant(
-        "the lock of a folder's server binds nobody, and no answer is taken for no server",
+        "a server is started though another one holds the folder's lock",
         "cluster/embedded.py",
         "            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)\n        except BlockingIOError:",
         "            pass\n        except BlockingIOError:",
-        (f"{EMBEDDED}::test_a_server_that_does_not_answer_is_waited_for_and_never_doubled",),
+        (f"{EMBEDDED}::test_a_server_on_another_machine_is_named",),
     ),
     Mutant(
         "a store's folder stays open to others",

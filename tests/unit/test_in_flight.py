@@ -9,6 +9,7 @@ from threading import Thread, Timer
 import pytest
 
 from cluster.in_flight import InFlight, Pulse, RequestTimeoutError
+from cluster.periodic import every
 from teacher.engine import Completion, PromptRejectedError, Request
 from teacher.errors import EngineDeadError
 from teacher.spec import Sampling
@@ -94,6 +95,19 @@ def test_however_long_a_request_waits_for_its_turn_it_is_not_given_up() -> None:
     found = [pair for _ in range(12) for pair in asked.answered()]
     answering.join()
     assert [(number, answer.result()) for number, answer in found] == [(number, COMPLETION) for number in range(12)]
+
+
+def test_who_still_waits_for_its_turn_is_not_given_up_with_one_that_is() -> None:
+    engine, pulse = Engine(), Pulse()
+    asked = InFlight[str](engine, 0.4, pulse)
+    for item in ("left behind", "quick", "waiting"):
+        asked.submit(item, REQUEST)
+    engine.asked[1].set_result(COMPLETION)
+    assert [item for item, _ in asked.answered()] == ["quick"]
+    with every(0.05, pulse.beat, "an engine that is busy with others"):
+        assert [item for item, _ in asked.answered()] == ["left behind"]
+    engine.asked[2].set_result(COMPLETION)
+    assert [item for item, _ in asked.answered()] == ["waiting"]
 
 
 def answer_one_by_one(answers: list[Future[Completion]], seconds: float) -> None:
