@@ -42,13 +42,13 @@ from teacher.wording import counted, plain
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from cluster.annotate import Result
-    from cluster.library import Source
-    from cluster.ray_session import RaySession
-    from cluster.store import Store
-    from teacher.catalog import Prompt
-    from teacher.engine import EngineSettings
-    from teacher.spec import Spec
+    from cluster.annotation.annotate import Result
+    from cluster.library.source import Source
+    from cluster.runtime.session import RaySession
+    from cluster.store.store import Store
+    from teacher.llm.catalog import Prompt
+    from teacher.llm.engine import EngineSettings
+    from teacher.llm.spec import Spec
 
 
 INTERRUPTED = 130  # the exit status of a program that Ctrl-C ended
@@ -85,8 +85,8 @@ def annotate(
 
     Example: `gallon annotate molecules.csv --smiles-column smiles --model Qwen/Qwen2.5-VL-7B-Instruct`
     """
-    from cluster.brakes import refuse_dead
-    from cluster.library import resolve
+    from cluster.library.source import resolve
+    from cluster.runs.limits import refuse_dead
 
     console, sources, order = stderr(), resolve(library, smiles_column, separator, encoding), ordered(spec)
     with annotating(store, engine) as (opened, session):
@@ -125,11 +125,10 @@ def verify(
 
     Example: `gallon verify molecules.csv --smiles-column smiles --spec 3f2a`
     """
-    from cluster.audit import audit
-    from cluster.embedded import open_store
-    from cluster.library import resolve
-    from cluster.store import choose_spec
-    from cluster.verify import verify as recount
+    from cluster.library.source import resolve
+    from cluster.records.completeness import verify as recount
+    from cluster.records.integrity import audit
+    from cluster.store.open import choose_spec, open_store
 
     sources = resolve(library, smiles_column, separator, encoding)
     with open_store(store, create=False) as opened:
@@ -167,9 +166,8 @@ def dead(
 
     Example: `gallon dead --out dead.jsonl`
     """
-    from cluster.dead import dead_letters, write_jsonl
-    from cluster.embedded import open_store
-    from cluster.store import choose_spec
+    from cluster.records.dead_letters import dead_letters, write_jsonl
+    from cluster.store.open import choose_spec, open_store
     from teacher.files import check_output
 
     if out is not None:
@@ -206,9 +204,8 @@ def export(
 
     Example: `gallon export annotations.parquet --spec 3f2a`
     """
-    from cluster.embedded import open_store
-    from cluster.export import export as write
-    from cluster.store import choose_spec
+    from cluster.records.export import export as write
+    from cluster.store.open import choose_spec, open_store
     from cluster.table_file import WRITERS
     from teacher.files import check_output
 
@@ -234,8 +231,8 @@ def import_(
 
     Example: `gallon import gpt_descriptions.jsonl`
     """
-    from cluster.embedded import open_store
-    from cluster.importer import import_annotations
+    from cluster.records.importer import import_annotations
+    from cluster.store.open import open_store
 
     with open_store(store) as opened:
         ledgers = import_annotations(opened, file)
@@ -251,9 +248,9 @@ def import_(
 @contextmanager
 def annotating(where: str, engine: EngineOptions) -> Iterator[tuple[Store, RaySession]]:
     """Open the store and connect to Ray; every node must reach the store."""
-    from cluster.embedded import open_store
-    from cluster.ray_session import ray_session
-    from cluster.resources import check_reachable
+    from cluster.annotation.resources import check_reachable
+    from cluster.runtime.session import ray_session
+    from cluster.store.open import open_store
 
     with open_store(where) as store:
         store.check_policy()
@@ -268,7 +265,7 @@ def ordered(options: SpecOptions) -> Order:
     Raises:
         UsageError: the options contradict one another, or name what does not exist.
     """
-    from teacher.models import local_path
+    from teacher.llm.models import local_path
 
     spec, prompt = _spec(options)
     return Order(spec, prompt, local_path(options.model))
@@ -285,12 +282,12 @@ def run_annotation(
     console: Console,
 ) -> Result:
     """Annotate a library as it was ordered."""
-    from cluster.annotate import annotate as run
-    from cluster.brakes import Brakes
-    from cluster.metrics import serve_measured
-    from cluster.ray_session import token_place
-    from cluster.resources import plan_pool
-    from teacher.models import TINY
+    from cluster.annotation.annotate import annotate as run
+    from cluster.annotation.metrics import serve_measured
+    from cluster.annotation.resources import plan_pool
+    from cluster.runs.limits import Brakes
+    from cluster.runtime.session import token_place
+    from teacher.llm.models import TINY
 
     if order.spec.model.name == TINY:
         console.print("The tiny model knows what RDKit taught it: good to try the system, no source of new chemistry.")
@@ -333,9 +330,9 @@ def _spec(options: SpecOptions) -> tuple[Spec, Prompt]:
     """
     from pydantic import ValidationError
 
-    from teacher.catalog import load
-    from teacher.models import TINY, identify
-    from teacher.spec import Model, PromptRef, Sampling, Spec
+    from teacher.llm.catalog import load
+    from teacher.llm.models import TINY, identify
+    from teacher.llm.spec import Model, PromptRef, Sampling, Spec
 
     prompt = load(options.prompt)
     if prompt.needs_task != (options.task is not None):
@@ -371,8 +368,8 @@ def _spec(options: SpecOptions) -> tuple[Spec, Prompt]:
 
 
 def _engine_settings(options: EngineOptions, *, images: bool) -> EngineSettings:
-    from cluster.resources import cpu_threads, default_concurrency
-    from teacher.engine import EngineSettings
+    from cluster.annotation.resources import cpu_threads, default_concurrency
+    from teacher.llm.engine import EngineSettings
 
     return EngineSettings(
         max_model_len=options.max_model_len,

@@ -31,7 +31,7 @@ def choose(
 
     Example: `gallon choose library.smi.zst --number 10000 --out chosen.csv`
     """
-    from cluster.library import resolve
+    from cluster.library.source import resolve
     from cluster.table_file import WRITERS
     from distill.data import choice
     from teacher.files import check_output

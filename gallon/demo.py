@@ -57,12 +57,12 @@ def demo(
     """
     from rdkit import RDConfig
 
-    from cluster.library import resolve
-    from cluster.training import plan_trainers
+    from cluster.library.source import resolve
+    from cluster.training.driver import plan_trainers
     from distill.data import annotations, inhibitors
     from distill.data.moleculenet import load
-    from distill.data.reading import Reading
     from distill.data.splits import split
+    from distill.learn.inputs import Reading
     from distill.learn.saved import check_place
     from distill.learn.screening import screen as score
     from distill.report.run import write as write_page

@@ -11,9 +11,9 @@ from teacher.wording import counted, plain
 if TYPE_CHECKING:
     from rich.console import Console, Group, RenderableType
 
-    from cluster.signs import Sign
-    from cluster.status import Followed
-    from cluster.store import Store
+    from cluster.runs.status import Followed
+    from cluster.runs.workers import Sign
+    from cluster.store.store import Store
 
 PERIOD_SECONDS = 1.0
 WORKERS_SHOWN, ERRORS_SHOWN = 16, 5
@@ -25,8 +25,8 @@ def follow(store: Store, console: Console) -> None:
     from rich.live import Live
     from rich.text import Text
 
-    from cluster.connection import StoreError
-    from cluster.status import Follower
+    from cluster.runs.status import Follower
+    from cluster.store.connection import StoreError
 
     follower = Follower(store)
     with Live(console=console, auto_refresh=False, screen=True) as live:
@@ -42,7 +42,7 @@ def view(runs: list[Followed], now: float) -> Group:
     """Return what is drawn of the runs that are alive.
 
     Args:
-        runs: as `cluster.status.Follower` sees them.
+        runs: as `cluster.runs.status.Follower` sees them.
         now: seconds since 1970.
     """
     from rich.console import Group

@@ -50,13 +50,13 @@ from teacher.wording import counted, plain
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from cluster.training import Trainers
+    from cluster.training.driver import Trainers
     from distill.data.annotations import Annotations
     from distill.data.dataset import Dataset
     from distill.data.features import DescriptorSet
-    from distill.data.reading import Reading
     from distill.data.splits import Split
     from distill.learn.distillation import Weights
+    from distill.learn.inputs import Reading
     from distill.learn.recipes import Recipe
     from distill.learn.teach import Trained
 
@@ -209,9 +209,9 @@ def evaluate(
     from distill.evaluate import comparison, tuning
     from distill.evaluate.methods import AS_RELEASED, REFERENCE, defaults, method
     from distill.evaluate.provenance import provenance
-    from distill.evaluate.report import check_place
-    from distill.evaluate.report import write as write_report
     from distill.evaluate.standings import standings
+    from distill.report.comparison import check_place
+    from distill.report.comparison import write as write_report
 
     console = stderr()
     chosen = [method(name) for name in methods.split(",")] if methods else []
@@ -264,8 +264,8 @@ def screen(
 
     Example: `gallon screen library.smi.zst --student gallon-models/esol/student --out scores.parquet`
     """
-    from cluster.library import resolve
-    from cluster.ray_session import ray_session
+    from cluster.library.source import resolve
+    from cluster.runtime.session import ray_session
     from cluster.table_file import WRITERS
     from distill.learn.saved import usable_card
     from distill.learn.screening import screen as score
@@ -330,12 +330,12 @@ def _learning(
     results can be written to the folder. Where nothing reads texts no store is given, so that nobody has to choose a
     spec, or to reach a store, for nothing.
     """
-    from cluster.library import resolve
-    from cluster.ray_session import ray_session
-    from cluster.training import plan_trainers
+    from cluster.library.source import resolve
+    from cluster.runtime.session import ray_session
+    from cluster.training.driver import plan_trainers
     from distill.data.moleculenet import DATA_ROOT, load
-    from distill.data.reading import Reading
     from distill.data.transfer import with_transfer_set
+    from distill.learn.inputs import Reading
     from distill.learn.saved import refuse_other_data
 
     dataset = load(
@@ -451,8 +451,7 @@ def run_distillation(
 
 def _annotations(where: str, spec_id: str | None, keys: Sequence[bytes]) -> Annotations | None:
     """Fetch what was written about molecules; None where the store holds nothing and no spec was asked for."""
-    from cluster.embedded import has_store, open_store
-    from cluster.store import choose_spec
+    from cluster.store.open import choose_spec, has_store, open_store
     from distill.data.annotations import fetch
 
     if spec_id is None and where == DEFAULT_STORE and not has_store(where):

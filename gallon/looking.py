@@ -29,8 +29,8 @@ def status(
 
     Example: `gallon status --follow --store redis://10.0.0.5`
     """
-    from cluster.embedded import open_store
-    from cluster.status import status as look
+    from cluster.runs.status import status as look
+    from cluster.store.open import open_store
 
     if watch:
         _follow(store, as_json=as_json)
@@ -51,7 +51,7 @@ def status(
 def _follow(where: str, *, as_json: bool) -> None:
     from rich.console import Console
 
-    from cluster.embedded import open_store
+    from cluster.store.open import open_store
     from gallon.follow import follow
 
     console = Console()
@@ -80,7 +80,7 @@ def report(
 
     Example: `gallon report --learned gallon-models/esol`
     """
-    from cluster.embedded import open_store
+    from cluster.store.open import open_store
     from distill.report.run import write
     from teacher.files import check_folder, check_output
 

@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Live
     from rich.progress import ProgressColumn
 
-    from cluster.annotate import Result
-    from cluster.library import Source
-    from cluster.progress import Progress
-    from cluster.record import Ledger, Record
-    from cluster.store import Store
-    from cluster.training import Done
-    from distill.data.reading import Reading
+    from cluster.annotation.annotate import Result
+    from cluster.library.source import Source
+    from cluster.runs.progress import Progress
+    from cluster.store.record import Ledger, Record
+    from cluster.store.store import Store
+    from cluster.training.driver import Done
     from distill.evaluate.comparison import Case
     from distill.evaluate.standings import Standing
+    from distill.learn.inputs import Reading
     from distill.learn.screening import Screened
     from distill.learn.teach import Trained
-    from teacher.spec import Spec
+    from teacher.llm.spec import Spec
 
 
 EXAMPLES = 3
@@ -146,7 +146,7 @@ def _told(ledger: Ledger) -> dict[str, Any]:
 
 def _examples(store: Store, spec: Spec, sources: Sequence[Source], limit: int | None) -> list[Record]:
     """Return the first few records about the beginning of a library."""
-    from distill.data.distinct import distinct
+    from cluster.library.molecules import distinct
 
     molecules = islice(distinct(sources, limit), EXAMPLES_AMONG)
     records = store.fetch(spec.id, [molecule.key for molecule in molecules])

@@ -11,16 +11,16 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from cluster.annotate import Result, annotate
-from cluster.embedded import embedded_redis
-from cluster.library import Source, resolve
-from cluster.pool import Pool
-from cluster.ray_session import RaySession, ray_session
-from cluster.store import Store
-from teacher.catalog import Prompt, load
-from teacher.engine import EngineSettings, VllmEngine
-from teacher.models import identify, local_path
-from teacher.spec import Model, PromptRef, Sampling, Spec
+from cluster.annotation.annotate import Result, annotate
+from cluster.annotation.pool import Pool
+from cluster.library.source import Source, resolve
+from cluster.runtime.session import RaySession, ray_session
+from cluster.store.embedded import embedded_redis
+from cluster.store.store import Store
+from teacher.llm.catalog import Prompt, load
+from teacher.llm.engine import EngineSettings, VllmEngine
+from teacher.llm.models import identify, local_path
+from teacher.llm.spec import Model, PromptRef, Sampling, Spec
 from tests.support.scripted import Script
 
 hypothesis.settings.register_profile("patient", deadline=None)  # no test asserts a time

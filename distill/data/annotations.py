@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from cluster.store import Store
-from teacher.spec import Spec
+from cluster.store.store import Store
+from teacher.llm.spec import Spec
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cluster import table_file
-from cluster.library import NoMoleculeError, Source
-from cluster.training import Done
-from distill.data.distinct import distinct
+from cluster.library.molecules import distinct
+from cluster.library.source import NoMoleculeError, Source
+from cluster.training.driver import Done
 from distill.data.neighbours import fingerprints_of, likeness
 from teacher.errors import UsageError
 from teacher.wording import counted

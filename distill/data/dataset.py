@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cluster.library import NoMoleculeError, data_name
+from cluster.library.source import NoMoleculeError, data_name
 from distill.data.cells import Kind
 from distill.data.table import Table, only_file
+from teacher.chemistry.molecule import InvalidMoleculeError, parse
+from teacher.chemistry.parsing import parse_safely
 from teacher.errors import UsageError
-from teacher.molecule import InvalidMoleculeError, parse
-from teacher.parsing import parse_safely
 from teacher.wording import counted
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def read(
         targets: the columns with the labels. Their kind is found from their values: 0 and 1, -1 and 1, true and false,
             or yes and no are classes; anything else is numbers. Empty cells, NA and NaN are missing labels.
         split_column: a column that says which part of a published split a molecule belongs to.
-        separator: of a table as text, where it would be found wrongly (`cluster.library.resolve`).
+        separator: of a table as text, where it would be found wrongly (`cluster.library.source.resolve`).
         encoding: likewise.
 
     Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 # Raise it whenever the same molecule comes out as other numbers: fingerprints, descriptors, surroundings of atoms, the
-# estimate of Crippen's values (`distill.data`), or graphs (`teacher.graphs`).
+# estimate of Crippen's values (`distill.data`), or graphs (`teacher.nn.graphs`).
 VERSION = 1
 
 

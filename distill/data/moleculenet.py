@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cluster.library import column_names
+from cluster.library.rows import column_names
 from distill.data.dataset import Dataset, read
 from distill.data.table import only_file
 from teacher.errors import UsageError

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cluster.columns import matching, told
-from cluster.library import Source, column_names, read_records, resolve
-from cluster.text_file import text
+from cluster.library.columns import matching, told
+from cluster.library.rows import column_names, read_records
+from cluster.library.source import Source, resolve
+from cluster.library.streams import text
 from distill.data.cells import Kind, kind_of, read_labels
 from teacher.errors import UsageError
 from teacher.wording import counted
@@ -38,7 +39,7 @@ class Table:
         """Read the columns of a local file.
 
         Args:
-            source: the file, as `cluster.library.resolve` found it.
+            source: the file, as `cluster.library.source.resolve` found it.
             targets: the columns with labels.
             split_column: the column that says which part of a split a row belongs to.
 
@@ -137,7 +138,7 @@ class Table:
 def only_file(
     path: str | Path, smiles_column: str | None, separator: str | None = None, encoding: str | None = None
 ) -> Source:
-    """Find the one table that a path stands for; what else may be said of it is as for `cluster.library.resolve`.
+    """Find the one table that a path stands for; what else may be said of it is as for `library.source.resolve`.
 
     Raises:
         UsageError: it stands for several files, or for one without columns; or as `resolve`.

@@ -18,12 +18,13 @@ from itertools import count
 
 import numpy as np
 
-from cluster.library import Source, read_all
+from cluster.library.rows import read_all
+from cluster.library.source import Source
 from distill.data.dataset import Dataset
-from teacher.bounds import Notation
+from teacher.chemistry.bounds import Notation
+from teacher.chemistry.molecule import InvalidMoleculeError, Molecule
+from teacher.chemistry.parsing import parse_safely
 from teacher.errors import UsageError
-from teacher.molecule import InvalidMoleculeError, Molecule
-from teacher.parsing import parse_safely
 
 
 def with_transfer_set(dataset: Dataset, sources: Sequence[Source], most: int, seed: int = 0) -> Dataset:
@@ -35,8 +36,8 @@ def with_transfer_set(dataset: Dataset, sources: Sequence[Source], most: int, se
 
     Args:
         dataset: N molecules, which keep their places.
-        sources: the files of the library, as `cluster.library.resolve` found them; all of it is read, but only what is
-            sampled is parsed.
+        sources: the files of the library, as `resolve` found them; all of it is read, but only what is sampled is
+            parsed.
         most: how many molecules to take.
         seed: of the sample.
 

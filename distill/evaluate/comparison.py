@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cluster.training import Done, Trainers, fit_all
-from distill.data.reading import Reading
+from cluster.training.driver import Done, Trainers, fit_all
 from distill.data.splits import Split
 from distill.evaluate import baselines, predictions
 from distill.evaluate.methods import AS_RELEASED, LISTENED, Method, method
@@ -29,6 +28,7 @@ from distill.learn.distillation import (
     taught_by,
 )
 from distill.learn.fits import NOTHING, Batch, Taught
+from distill.learn.inputs import Reading
 from distill.learn.lessons import Lesson, LessonPlan, logits, with_transfer_set
 from distill.learn.metrics import main_metric, score
 from distill.learn.recipes import Recipe, recipe
@@ -39,7 +39,7 @@ from teacher.errors import UsageError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cluster.training import Outcome
+    from cluster.training.fit import Outcome
     from distill.data.cells import Kind
 
 GALLON_TEACHER = "gcn"

@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from distill.data.cache import kept
 from distill.data.features import fingerprint_features
 from distill.data.features_id import features_id
-from distill.data.kept import kept
-from distill.evaluate.baselines import BASELINES, Baseline, Examples
+from distill.evaluate.baseline import Baseline, Examples
+from distill.evaluate.baselines import BASELINES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from distill.data.reading import Reading
     from distill.data.splits import Split
+    from distill.learn.inputs import Reading
 
 
 @dataclass(frozen=True, eq=False)

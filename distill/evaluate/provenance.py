@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distill.data.reading import Reading
 from distill.data.splits import PARTS
 from distill.evaluate.comparison import Case
+from distill.learn.inputs import Reading
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -18,15 +18,15 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cluster.training import Done, fit_all
+from cluster.training.driver import Done, fit_all
 from distill.data.features_id import features_id
-from distill.data.reading import Reading
 from distill.evaluate.baselines import baseline
 from distill.evaluate.comparison import DEFAULT_GRAPH_TEACHER, Case, Settings
 from distill.evaluate.methods import method
 from distill.evaluate.predictions import Kept
 from distill.evaluate.search import AT_A_TIME, Candidate, Found, Search, search
 from distill.learn.fits import FORMAT, Batch
+from distill.learn.inputs import Reading
 from distill.learn.metrics import main_metric, score
 from distill.learn.recipes import RECIPES, Recipe, recipe
 from distill.learn.student import INPUTS

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cluster.training import Done, Trainers, fit_all
-from distill.data.reading import Reading
+from cluster.training.driver import Done, Trainers, fit_all
 from distill.data.splits import Split
 from distill.learn import saved
 from distill.learn.fits import Batch, Taught
+from distill.learn.inputs import Reading
 from distill.learn.lessons import Lesson, logits
 from distill.learn.objective import whiten
 from distill.learn.recipes import Recipe, recipe
@@ -22,7 +22,7 @@ from distill.learn.teach import Trained, judged
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cluster.training import Outcome
+    from cluster.training.fit import Outcome
     from distill.data.cells import Kind
     from distill.learn.saved import Card
 

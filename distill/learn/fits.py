@@ -1,4 +1,4 @@
-"""From a recipe, a split and what is to be learnt to a fit that `cluster.training` can do."""
+"""From a recipe, a split and what is to be learnt to a fit that `cluster.training.driver` can do."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cluster.training import Campaign, Fit
+from cluster.training.fit import Campaign, Fit
 from distill.data.features_id import features_id
-from distill.data.reading import Reading
 from distill.data.splits import Split
+from distill.learn.inputs import Reading
 from distill.learn.metrics import main_metric, score
 from distill.learn.network import settings_for
 from distill.learn.objective import Objective, Scale, learner
@@ -26,9 +26,9 @@ from teacher.wording import counted
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cluster.training import Learner
+    from cluster.training.fit import Learner
     from distill.data.cells import Kind
-    from teacher.inputs import Inputs
+    from teacher.nn.inputs import Inputs
 
 LEAST_MOLECULES = 2  # that a network can be trained on: BatchNorm needs them
 FORMAT = 4  # of what a fit is; raise it when the same recipe comes to train otherwise
@@ -63,7 +63,7 @@ class Batch:
 
     @property
     def campaign(self) -> Campaign:
-        """What `cluster.training.fit_all` takes; outcomes come in the order of `add`."""
+        """What `cluster.training.driver.fit_all` takes; outcomes come in the order of `add`."""
         return Campaign(fits=self._fits, inputs=self._inputs, columns=self._columns)
 
     def add(

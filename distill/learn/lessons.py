@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill.data.dataset import Dataset
-from distill.data.reading import Reading
 from distill.data.splits import PARTS, Split, folds
 from distill.learn.fits import Batch
+from distill.learn.inputs import Reading
 from distill.learn.network import Network, settings_for
 from distill.learn.recipes import Recipe, recipe
 from distill.learn.saved import LESSON, WEIGHTS, Card, usable_card
@@ -29,7 +29,7 @@ from teacher.files import replacing
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cluster.training import Outcome
+    from cluster.training.fit import Outcome
 
 LEAST_PROBABILITY = 1e-6  # a logit of 14
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill.learn.recipes import Recipe
-from teacher.inputs import Inputs, Matrix, Paired
+from teacher.nn.graphs import Paired
+from teacher.nn.inputs import Inputs, Matrix
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

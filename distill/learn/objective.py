@@ -92,7 +92,7 @@ class Scale:
 
 
 def learner(network: Callable[[], nn.Module], scale: Scale, objective: Objective, widths: Mapping[str, int]) -> Any:
-    """Return what `cluster.training` trains: a network with the terms of its loss.
+    """Return what `cluster.training.driver` trains: a network with the terms of its loss.
 
     Targets that it is called with: `labels`, and for each teacher of the objective `soft.NAME` (in the units of the
     labels, or logits) and `hidden.NAME` (whitened). What is NaN in them is not learnt.

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
-from cluster.training import Schedule
+from cluster.training.fit import Schedule
 from distill.data.features import DescriptorSet
 from distill.learn.student import INPUTS, student
 from teacher.errors import UsageError
-from teacher.fusion import mmf
-from teacher.gnn import ARCHITECTURES
-from teacher.language import fine_tuned, frozen
-from teacher.perceptron import perceptron
+from teacher.nn.fusion import mmf
+from teacher.nn.gnn import ARCHITECTURES
+from teacher.nn.mlp import perceptron
+from teacher.nn.text_encoder import fine_tuned, frozen
 
 if TYPE_CHECKING:
     from optuna import Trial

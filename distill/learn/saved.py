@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rdkit.Chem import Mol
 
-    from cluster.training import Outcome
-    from distill.data.reading import Reading
+    from cluster.training.fit import Outcome
     from distill.data.splits import Split
+    from distill.learn.inputs import Reading
     from distill.learn.recipes import Recipe
 
 FORMAT = "gallon model 2"
@@ -228,8 +228,8 @@ class Model:
         from scipy.special import expit
 
         from distill.data.features import student_features
-        from teacher.graphs import Graphs
-        from teacher.inputs import Inputs, Matrix
+        from teacher.nn.graphs import Graphs
+        from teacher.nn.inputs import Inputs, Matrix
 
         inputs: Inputs
         if self._scaler:

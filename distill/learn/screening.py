@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cluster.library import NoMoleculeError, Source
+from cluster.library.source import NoMoleculeError, Source
 from cluster.table_file import WRITERS, apart, write
 from distill.learn.saved import Card, Model, usable_card
+from teacher.chemistry.molecule import InvalidMoleculeError, from_mol
+from teacher.chemistry.parsing import read_mol_safely
 from teacher.files import check_output
-from teacher.molecule import InvalidMoleculeError, from_mol
-from teacher.parsing import read_mol_safely
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from rdkit.Chem import Mol
 
-    from cluster.ray_session import RaySession
+    from cluster.runtime.session import RaySession
 
 ROWS_AT_A_TIME = 2_048
 OURS = ("source", "row", "smiles", "error")  # columns beside the predictions
@@ -105,7 +105,7 @@ def _scored(sources: Sequence[Source], limit: int | None, student: Path, session
     """Yield the rows with their predictions, in order."""
     import ray.data
 
-    from cluster.datasource import read_library
+    from cluster.library.datasource import read_library
 
     scored = read_library(sources, limit, in_order=True, cpus=0.1).map_batches(
         Scorer,

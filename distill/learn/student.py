@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from teacher.graphs import atom_categories, bond_categories
-from teacher.perceptron import hidden_layers, perceptron
+from teacher.nn.graphs import atom_categories, bond_categories
+from teacher.nn.mlp import hidden_layers, perceptron
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from teacher.graphs import GraphBatch
+    from teacher.nn.graphs import GraphBatch
 
 Input = Literal["atoms", "atoms-1hop", "fingerprint"]
 INPUTS: tuple[Input, ...] = ("atoms", "atoms-1hop", "fingerprint")

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cluster.training import Done, Trainers, fit_all
-from distill.data.reading import Reading
+from cluster.training.driver import Done, Trainers, fit_all
 from distill.data.splits import PARTS, Split
 from distill.learn import lessons, saved
 from distill.learn.fits import Batch
+from distill.learn.inputs import Reading
 from distill.learn.lessons import Lesson, LessonPlan
 from distill.learn.metrics import score
 from distill.learn.recipes import Recipe
@@ -22,7 +22,7 @@ from teacher.errors import UsageError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cluster.training import Outcome
+    from cluster.training.fit import Outcome
 
 
 @dataclass(frozen=True, kw_only=True)

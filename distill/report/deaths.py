@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from cluster.record import Letter
+from cluster.store.record import Letter
 
 EXAMPLES = 5
 

@@ -18,13 +18,13 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from cluster.record import Record
-from cluster.stored import damaged
+from cluster.store.record import Record
+from cluster.store.stored import damaged
 from distill.report.sketch import sketch
 from teacher import strict_json
-from teacher.checks import claimed_groups, parsed_object, right_ring_counts
-from teacher.facts import Facts, facts_of, matches_of_groups, mentioned_groups
-from teacher.molecule import read_mol
+from teacher.chemistry.facts import Facts, facts_of, matches_of_groups, mentioned_groups
+from teacher.chemistry.molecule import read_mol
+from teacher.llm.checks import claimed_groups, parsed_object, right_ring_counts
 
 PER_PIECE = 500
 LEVEL = 6  # of compression: level 9 takes twice as long for two hundredths

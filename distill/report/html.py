@@ -19,13 +19,16 @@ if TYPE_CHECKING:
 
 @cache
 def environment() -> Environment:
-    """Return the templates of all pages: those of this package and of `distill.evaluate`."""
-    from jinja2 import Environment, PackageLoader, PrefixLoader, StrictUndefined
+    """Return the templates of all pages: those of this package."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
-    pages = {"report": PackageLoader("distill", "report"), "evaluate": PackageLoader("distill", "evaluate")}
     made = Environment(
-        loader=PrefixLoader(pages), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("distill", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     made.filters |= {"number": number, "signed": signed, "count": "{:,}".format, "counted": counted}
     made.globals["style"] = Markup(_text("style.css"))

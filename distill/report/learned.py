@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distill.evaluate.report import PAGE
 from distill.learn.metrics import main_metric
 from distill.learn.saved import Card, read_card
+from distill.report.comparison import PAGE
 from distill.report.svg import BLUE, GREY, ORANGE, figure
 from teacher.errors import UsageError
 

@@ -11,9 +11,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cluster.dead import dead_letters
-from cluster.store import Store, choose_spec
-from cluster.stored import ledger_of
+from cluster.records.dead_letters import dead_letters
+from cluster.store.open import choose_spec
+from cluster.store.store import Store
+from cluster.store.stored import ledger_of
 from distill.report.deaths import reasons
 from distill.report.gallery import gallery
 from distill.report.html import data, environment, script
@@ -23,9 +24,9 @@ from teacher.errors import UsageError
 from teacher.files import write_text
 
 if TYPE_CHECKING:
-    from teacher.spec import Spec
+    from teacher.llm.spec import Spec
 
-TEMPLATE = "report/run.html.j2"
+TEMPLATE = "run.html.j2"
 
 
 @dataclass(frozen=True, kw_only=True)

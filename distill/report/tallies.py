@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cluster.record import Record
+from cluster.store.record import Record
 from distill.report.svg import BLUE, GREY, ORANGE, WIDE, figure
 
 if TYPE_CHECKING:

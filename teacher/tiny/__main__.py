@@ -16,7 +16,7 @@ from rich.table import Table
 
 from teacher import strict_json
 from teacher.errors import GallonError, UsageError
-from teacher.models import TINY
+from teacher.llm.models import TINY
 
 if TYPE_CHECKING:
     from teacher.tiny.evaluate import Scores
@@ -65,9 +65,9 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
 ) -> None:
     """Ask about molecules that were never trained on, through vLLM, and compare the answers with RDKit."""
-    from teacher import catalog
-    from teacher.engine import EngineSettings, VllmEngine
-    from teacher.models import TINY_DTYPE, identify, local_path
+    from teacher.llm import catalog
+    from teacher.llm.engine import EngineSettings, VllmEngine
+    from teacher.llm.models import TINY_DTYPE, identify, local_path
     from teacher.tiny import evaluate as evaluation
     from teacher.tiny.library import read
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import TYPE_CHECKING
 
-from teacher.facts import Facts
+from teacher.chemistry.facts import Facts
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol

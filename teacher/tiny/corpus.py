@@ -33,7 +33,7 @@ def texts() -> Iterator[str]:
 
 def _answer(number: int, groups: tuple[str, ...]) -> str:
     """Write an answer that names `groups`; the `number` varies the rest of it."""
-    from teacher.facts import Facts
+    from teacher.chemistry.facts import Facts
 
     facts = Facts(groups, number % 7, number % 5, ("low", "medium", "high")[number % 3], "high")
     sentence = answers.SENTENCES[number % len(answers.SENTENCES)]

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from teacher.catalog import Content, Picture, Prompt
-from teacher.checks import RejectedError, check, claimed_groups
-from teacher.depiction import draw
-from teacher.engine import Completion, Engine, Request
-from teacher.facts import Facts, facts_of
-from teacher.graph import graph_text
-from teacher.molecule import InvalidMoleculeError, Molecule, parse
-from teacher.spec import Sampling
+from teacher.chemistry.depiction import draw
+from teacher.chemistry.facts import Facts, facts_of
+from teacher.chemistry.graph_text import graph_text
+from teacher.chemistry.molecule import InvalidMoleculeError, Molecule, parse
+from teacher.llm.catalog import Content, Picture, Prompt
+from teacher.llm.checks import RejectedError, check, claimed_groups
+from teacher.llm.engine import Completion, Engine, Request
+from teacher.llm.spec import Sampling
 from teacher.tiny.examples import held_out
 from teacher.tiny.model import IMAGE_SIZE
 

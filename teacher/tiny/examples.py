@@ -13,11 +13,11 @@ from itertools import takewhile
 from random import Random
 from typing import TYPE_CHECKING
 
-from teacher.catalog import Picture, Prompt
-from teacher.depiction import draw_and_locate
-from teacher.facts import facts_of
-from teacher.graph import graph_text
-from teacher.molecule import InvalidMoleculeError, Molecule, parse
+from teacher.chemistry.depiction import draw_and_locate
+from teacher.chemistry.facts import facts_of
+from teacher.chemistry.graph_text import graph_text
+from teacher.chemistry.molecule import InvalidMoleculeError, Molecule, parse
+from teacher.llm.catalog import Picture, Prompt
 from teacher.tiny import answers, conversation, patches, readings
 from teacher.tiny.model import IMAGE_SIZE, IMAGE_TOKENS
 from teacher.tiny.tokenizer import IMAGE, PAD, id_of

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from teacher.facts import matches_of_groups, vocabulary
+from teacher.chemistry.facts import matches_of_groups, vocabulary
 from teacher.tiny.model import PATCH_SIZE, PATCHES
 
 if TYPE_CHECKING:

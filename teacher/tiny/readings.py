@@ -11,8 +11,8 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from teacher.facts import matches_of_groups, vocabulary
-from teacher.molecule import Molecule
+from teacher.chemistry.facts import matches_of_groups, vocabulary
+from teacher.chemistry.molecule import Molecule
 from teacher.tiny.model import IMAGE_SIZE, IMAGE_TOKENS
 
 if TYPE_CHECKING:

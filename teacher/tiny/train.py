@@ -12,9 +12,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from teacher import catalog, strict_json
+from teacher import strict_json
 from teacher.errors import UsageError
 from teacher.files import replacing
+from teacher.llm import catalog
 from teacher.tiny import checkpoint, corpus, model, patches, readings, tokenizer
 from teacher.tiny.examples import IGNORED, Batch, Examples
 

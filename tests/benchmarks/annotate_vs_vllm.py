@@ -24,23 +24,25 @@ from typing import Any
 
 from rdkit import RDConfig
 
-from cluster.annotate import annotate
-from cluster.embedded import open_store
-from cluster.library import read_all, resolve
-from cluster.pool import Pool
-from cluster.ray_session import RaySession, ray_session
-from cluster.record import Record
-from cluster.resources import cpu_threads
-from cluster.store import Row, Store
-from teacher.catalog import Picture, Prompt, load
-from teacher.checks import check
-from teacher.depiction import draw
-from teacher.engine import Engine, EngineSettings, Request, chat_message, launch, sampling_params, serve
-from teacher.facts import facts_of
-from teacher.graph import graph_text
-from teacher.models import identify, local_path
-from teacher.molecule import InvalidMoleculeError, Molecule, parse
-from teacher.spec import PromptRef, Sampling, Spec
+from cluster.annotation.annotate import annotate
+from cluster.annotation.metrics import serve_measured
+from cluster.annotation.pool import Pool
+from cluster.annotation.resources import cpu_threads
+from cluster.library.rows import read_all
+from cluster.library.source import resolve
+from cluster.runtime.session import RaySession, ray_session
+from cluster.store.open import open_store
+from cluster.store.record import Record
+from cluster.store.store import Row, Store
+from teacher.chemistry.depiction import draw
+from teacher.chemistry.facts import facts_of
+from teacher.chemistry.graph_text import graph_text
+from teacher.chemistry.molecule import InvalidMoleculeError, Molecule, parse
+from teacher.llm.catalog import Picture, Prompt, load
+from teacher.llm.checks import check
+from teacher.llm.engine import Engine, EngineSettings, Request, chat_message, launch, sampling_params
+from teacher.llm.models import identify, local_path
+from teacher.llm.spec import PromptRef, Sampling, Spec
 from tests.support.machine import machine
 from tests.support.scripted import true_answer
 
@@ -58,7 +60,7 @@ class TimedServe:
     ready: Path
 
     def __call__(self, log_path: Path) -> Engine:
-        engine = serve(self.spec.model, self.settings, log_path)
+        engine = serve_measured(self.spec.model, local_path("tiny"), self.settings, log_path)
         warm_up = _requests([parse(b"C" * length) for length in range(1, WARM_UP + 1)], self.spec, self.prompt)
         for answer in [engine.submit(request) for request in warm_up]:
             answer.result()

@@ -17,11 +17,11 @@ import time
 from itertools import cycle, islice
 from pathlib import Path
 
-from cluster.embedded import open_store
-from cluster.record import Record
-from cluster.store import Row, Store
-from teacher.checks import Grounding
-from teacher.molecule import key_of
+from cluster.store.open import open_store
+from cluster.store.record import Record
+from cluster.store.store import Row, Store
+from teacher.chemistry.molecule import key_of
+from teacher.llm.checks import Grounding
 from tests.conftest import SHARED_DATA
 from tests.support.machine import machine
 

@@ -28,11 +28,12 @@ from typing import Any
 import psutil
 import zstandard
 
-from cluster.embedded import open_store
-from cluster.library import read_all, resolve
-from cluster.periodic import every
-from cluster.store import Store
-from cluster.verify import verify
+from cluster.library.rows import read_all
+from cluster.library.source import resolve
+from cluster.records.completeness import verify
+from cluster.runtime.periodic import every
+from cluster.store.open import open_store
+from cluster.store.store import Store
 from tests.conftest import SHARED_DATA
 from tests.support.machine import machine
 

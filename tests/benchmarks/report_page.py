@@ -18,16 +18,16 @@ from itertools import islice
 from pathlib import Path
 from random import Random
 
-from cluster.embedded import open_store
-from cluster.record import Record
-from cluster.run import Run
-from cluster.store import Row, Store
+from cluster.runs.run import Run
+from cluster.store.open import open_store
+from cluster.store.record import Record
+from cluster.store.store import Row, Store
 from distill.report.run import write
-from teacher.catalog import load
-from teacher.checks import RejectedError, check
-from teacher.facts import facts_of
-from teacher.molecule import InvalidMoleculeError, parse
-from teacher.spec import Model, PromptRef, Sampling, Spec
+from teacher.chemistry.facts import facts_of
+from teacher.chemistry.molecule import InvalidMoleculeError, parse
+from teacher.llm.catalog import load
+from teacher.llm.checks import RejectedError, check
+from teacher.llm.spec import Model, PromptRef, Sampling, Spec
 from teacher.tiny import answers
 from teacher.tiny.library import read
 from tests.conftest import SHARED_DATA

@@ -27,18 +27,19 @@ from pathlib import Path
 import numpy as np
 from rdkit import Chem, RDConfig
 
-from cluster.library import Source, read_all, resolve
-from cluster.ray_session import RaySession, ray_session
-from cluster.training import Trainers
+from cluster.library.rows import read_all
+from cluster.library.source import Source, resolve
+from cluster.runtime.session import RaySession, ray_session
+from cluster.training.driver import Trainers
 from distill.data import inhibitors
 from distill.data.dataset import Dataset
 from distill.data.features import DescriptorSet
 from distill.data.moleculenet import load
-from distill.data.reading import Reading
 from distill.data.splits import split
-from distill.evaluate.baselines import Examples
+from distill.evaluate.baseline import Examples
 from distill.evaluate.chemprop_cli import COMMAND, chemprop_fit, chemprop_inputs
 from distill.learn.distillation import Weights, distil
+from distill.learn.inputs import Reading
 from distill.learn.recipes import recipe
 from distill.learn.screening import screen
 from tests.conftest import SHARED_DATA

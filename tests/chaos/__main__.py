@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cluster.annotator import MOST_LOSSES
+from cluster.annotation.annotator import MOST_LOSSES
 from tests.chaos.faults import FAULTS
 from tests.chaos.machines import Machines
 from tests.chaos.scene import IN_FLIGHT, SOUND, Scene

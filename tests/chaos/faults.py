@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from cluster.run import ALIVE_SECONDS
+from cluster.runs.run import ALIVE_SECONDS
 from tests.chaos.scene import Driver, Scene, kill, wait_until
 
 FROZEN_SECONDS = 30.0

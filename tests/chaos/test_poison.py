@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cluster.store import Store
-from teacher.spec import Spec
+from cluster.store.store import Store
+from teacher.llm.spec import Spec
 from tests.support.scripted import Script
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cluster.audit import audit
-from cluster.embedded import open_store
-from cluster.library import resolve
-from cluster.store import Store
-from cluster.verify import verify
+from cluster.library.source import resolve
+from cluster.records.completeness import verify
+from cluster.records.integrity import audit
+from cluster.store.open import open_store
+from cluster.store.store import Store
 from tests.chaos.scene import wait_until, write_library
 
 ROWS = 120

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from cluster.store import Store
-from cluster.verify import Verdict
+from cluster.records.completeness import Verdict
+from cluster.store.store import Store
 
 
 class Witness:

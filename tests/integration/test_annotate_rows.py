@@ -15,18 +15,18 @@ from pathlib import Path
 
 import pytest
 
-from cluster.audit import audit
-from cluster.brakes import BrakeError, Brakes, TooManyDeadError
-from cluster.connection import StoreError
-from cluster.dead import dead_letters
-from cluster.library import NoMoleculeError, resolve
-from cluster.pool import Pool
-from cluster.run import Run
-from cluster.store import Row, Store
-from cluster.verify import verify
+from cluster.annotation.pool import Pool
+from cluster.library.source import NoMoleculeError, resolve
+from cluster.records.completeness import verify
+from cluster.records.dead_letters import dead_letters
+from cluster.records.integrity import audit
+from cluster.runs.limits import BrakeError, Brakes, TooManyDeadError
+from cluster.runs.run import Run
+from cluster.store.connection import StoreError
+from cluster.store.store import Row, Store
+from teacher.chemistry.molecule import key_of
 from teacher.errors import EngineStartError
-from teacher.molecule import key_of
-from teacher.spec import Spec
+from teacher.llm.spec import Spec
 from tests.support.records import ELSEWHERE
 from tests.support.scripted import Script
 

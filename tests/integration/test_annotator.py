@@ -9,15 +9,15 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from cluster.annotator import Annotator
-from cluster.job import Job
-from cluster.ray_session import RaySession
-from cluster.store import Row, Store
-from teacher.catalog import Prompt
-from teacher.engine import Completion, Engine, Request
+from cluster.annotation.annotator import Annotator
+from cluster.annotation.job import Job
+from cluster.runtime.session import RaySession
+from cluster.store.store import Row, Store
+from teacher.chemistry.molecule import key_of
 from teacher.errors import EngineDeadError
-from teacher.molecule import key_of
-from teacher.spec import Spec
+from teacher.llm.catalog import Prompt
+from teacher.llm.engine import Completion, Engine, Request
+from teacher.llm.spec import Spec
 from tests.support.records import ELSEWHERE, record
 from tests.support.scripted import SMILES_LINE, Script, ScriptedEngine
 
@@ -71,8 +71,8 @@ def second_engine() -> Iterator[NotingEngine]:
 @pytest.fixture
 def here(ray_here: RaySession, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let an annotator be in this process, which is none of Ray's workers."""
-    monkeypatch.setattr("cluster.annotator.gpus_held", lambda: 0.0)
-    monkeypatch.setattr("cluster.annotator.place", lambda: "here")
+    monkeypatch.setattr("cluster.annotation.annotator.gpus_held", lambda: 0.0)
+    monkeypatch.setattr("cluster.annotation.annotator.place", lambda: "here")
 
 
 def test_molecules_that_others_have_meanwhile_are_left_to_them(

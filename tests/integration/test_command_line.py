@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.embedded import open_store
+from cluster.store.open import open_store
 from gallon.app import app
 from tests.integration.test_vllm import SMILES
 

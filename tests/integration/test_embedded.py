@@ -14,9 +14,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cluster.connection import StoreError, StoreGoneError
-from cluster.embedded import SETTINGS, embedded_redis, open_store
-from cluster.store import Store
+from cluster.store.connection import StoreError, StoreGoneError
+from cluster.store.embedded import SETTINGS, embedded_redis
+from cluster.store.open import open_store
+from cluster.store.store import Store
 from teacher.errors import UsageError
 from tests.integration.test_store import KEYS, ROWS
 from tests.support.records import record
@@ -91,8 +92,8 @@ def test_a_server_that_does_not_answer_is_waited_for_and_never_doubled(
         (server,) = servers(folder)
         os.kill(server, signal.SIGSTOP)
         with monkeypatch.context() as impatient:
-            impatient.setattr("cluster.connection.CONNECT_SECONDS", 0.3)
-            impatient.setattr("cluster.embedded.PATIENCE_SECONDS", 1.0)
+            impatient.setattr("cluster.store.connection.CONNECT_SECONDS", 0.3)
+            impatient.setattr("cluster.store.embedded.PATIENCE_SECONDS", 1.0)
             with pytest.raises(StoreGoneError, match=f"does not answer .process {server} on"), open_store(str(folder)):
                 pass
         assert servers(folder) == [server]
@@ -111,7 +112,7 @@ def test_a_server_that_reads_its_data_back_is_waited_for(tmp_path: Path, monkeyp
         for number in range(5_000):
             pipeline.set(f"key{number}", "value")
         pipeline.execute()
-    monkeypatch.setattr("cluster.embedded.PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr("cluster.store.embedded.PATIENCE_SECONDS", 1.0)
     monkeypatch.setitem(SETTINGS, "key-load-delay", "500")  # microseconds: Redis answers after each 1,000 keys
     with open_store(str(folder)) as store:
         assert store._redis.dbsize() == 5_000

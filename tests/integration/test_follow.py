@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from cluster.status import Followed, Follower, status
-from cluster.store import Store
+from cluster.runs.status import Followed, Follower, status
+from cluster.store.store import Store
 from gallon.follow import view
 
 POISON = "CCCCCCCCCCCC"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from cluster.pool import Pool
-from cluster.store import Store
+from cluster.annotation.pool import Pool
+from cluster.store.store import Store
 from teacher.errors import EngineStartError
-from teacher.spec import Spec
+from teacher.llm.spec import Spec
 from tests.conftest import FAKE_GPUS
 from tests.support.scripted import Script
 

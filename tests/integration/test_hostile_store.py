@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from cluster.process import Process
-from cluster.record import Letter
-from cluster.run import Run
-from cluster.store import Row, Store
+from cluster.runs.run import Run
+from cluster.runtime.process import Process
+from cluster.store.record import Letter
+from cluster.store.store import Row, Store
 from distill.report.run import write
 from gallon.app import main
-from teacher.catalog import Prompt
-from teacher.molecule import key_of
-from teacher.spec import Spec
+from teacher.chemistry.molecule import key_of
+from teacher.llm.catalog import Prompt
+from teacher.llm.spec import Spec
 from tests.support.browser import listening, load
 from tests.support.records import record
 

@@ -7,14 +7,15 @@ from pathlib import Path
 import pytest
 from pyarrow import parquet
 
-from cluster.connection import StoreError
-from cluster.export import OURS, export
-from cluster.importer import import_annotations
-from cluster.library import LibraryError
-from cluster.store import Store, choose_spec
+from cluster.library.errors import LibraryError
+from cluster.records.export import OURS, export
+from cluster.records.importer import import_annotations
+from cluster.store.connection import StoreError
+from cluster.store.open import choose_spec
+from cluster.store.store import Store
 from cluster.table_file import apart
 from teacher.errors import UsageError
-from teacher.spec import Spec
+from teacher.llm.spec import Spec
 
 
 @pytest.fixture

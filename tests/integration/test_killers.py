@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from rdkit import Chem
 
-from cluster.dead import dead_letters
-from cluster.library import resolve
-from cluster.store import Store
-from cluster.verify import verify
-from distill.data.distinct import distinct
-from teacher.spec import Spec
+from cluster.library.molecules import distinct
+from cluster.library.source import resolve
+from cluster.records.completeness import verify
+from cluster.records.dead_letters import dead_letters
+from cluster.store.store import Store
+from teacher.llm.spec import Spec
 from tests.support.killers import complete_graph, graphene, v3000
 
 GOOD = 50  # in each of two files

@@ -14,27 +14,28 @@ import pytest
 from rdkit import Chem
 from rdkit.Chem.Crippen import MolLogP
 
-from cluster.library import NoMoleculeError, resolve
-from cluster.ray_session import RaySession
-from cluster.store import Store, choose_spec
-from cluster.training import Trainers
+from cluster.library.source import NoMoleculeError, resolve
+from cluster.runtime.session import RaySession
+from cluster.store.open import choose_spec
+from cluster.store.store import Store
+from cluster.training.driver import Trainers
 from distill.data.annotations import Annotations, fetch
 from distill.data.dataset import read
-from distill.data.reading import Reading
 from distill.data.splits import Split, split
 from distill.data.transfer import with_transfer_set
 from distill.evaluate.comparison import Case, Settings, compare
-from distill.evaluate.report import write
 from distill.evaluate.standings import standings
 from distill.learn import lessons, recipes, saved
 from distill.learn.distillation import Weights, distil
+from distill.learn.inputs import Reading
 from distill.learn.recipes import recipe
 from distill.learn.saved import Model, read_card
 from distill.learn.screening import screen
 from distill.learn.student import INPUTS
 from distill.learn.teach import Trained, teach
+from distill.report.comparison import write
+from teacher.chemistry.facts import facts_of
 from teacher.errors import UsageError
-from teacher.facts import facts_of
 from teacher.tiny import library
 
 MOLECULES = 80
@@ -369,7 +370,7 @@ def test_a_comparison_has_every_method_under_every_seed_and_is_resumed(
 
 
 def test_annotations_come_out_of_the_store_by_molecule(store: Store, reading: Reading, tmp_path: Path) -> None:
-    from cluster.importer import import_annotations
+    from cluster.records.importer import import_annotations
 
     lines = [{"smiles": smiles, "text": f"about {smiles}", "model": "gpt"} for smiles in reading.dataset.smiles[:3]]
     (tmp_path / "texts.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")

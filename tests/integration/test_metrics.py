@@ -14,10 +14,11 @@ import pytest
 import ray
 
 from cluster import metrics
-from cluster.instruments import Count, Level, Spread
-from cluster.metrics import AnnotatorMetrics, TrainingMetrics
-from cluster.signs import Signer
-from cluster.store import Store
+from cluster.annotation.metrics import AnnotatorMetrics
+from cluster.runs.workers import Signer
+from cluster.runtime.instruments import Count, Level, Spread
+from cluster.store.store import Store
+from cluster.training.metrics import TrainingMetrics
 from tests.support.scripted import Script
 
 SAMPLE = re.compile(r"^ray_(gallon_\w+)\{(.*)\} (\S+)$", re.MULTILINE)

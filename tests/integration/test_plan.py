@@ -7,13 +7,13 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from cluster.connection import StoreError
-from cluster.job import Job
-from cluster.plan import plan
-from cluster.store import Store
-from teacher.catalog import Prompt
-from teacher.molecule import key_of
-from teacher.spec import Spec
+from cluster.annotation.job import Job
+from cluster.annotation.plan import plan
+from cluster.store.connection import StoreError
+from cluster.store.store import Store
+from teacher.chemistry.molecule import key_of
+from teacher.llm.catalog import Prompt
+from teacher.llm.spec import Spec
 from tests.support.scripted import Script
 
 
@@ -55,7 +55,7 @@ def test_rows_that_only_together_are_the_same_text_are_other_molecules(store: St
     assert planned(block("C", "CO"), job) == [key_of("C"), key_of("CO")]
 
 
-@pytest.mark.parametrize("version", ["cluster.plan.PARSER_VERSION", "rdkit.__version__"])
+@pytest.mark.parametrize("version", ["cluster.annotation.plan.PARSER_VERSION", "rdkit.__version__"])
 def test_what_another_parser_made_of_rows_is_not_remembered(
     store: Store, job: Job, version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 import ray
 
-from cluster.private import LONGEST_PATH, private_folder
-from cluster.ray_session import RaySession, ray_session
+from cluster.runtime.private import LONGEST_PATH, private_folder
+from cluster.runtime.session import RaySession, ray_session
 from teacher.errors import GallonError, UsageError
 from tests.integration.test_store_servers import start_redis
 
 LOOK = """
 import json, os, ray
-from cluster.ray_session import ray_session
+from cluster.runtime.session import ray_session
 with ray_session(None) as session:
     jobs = ray._private.worker.global_worker.gcs_client.get_all_job_info().values()
     facts = {"logs": str(session.logs), "token": os.environ["RAY_AUTH_TOKEN_PATH"], "local": session.local}
@@ -81,7 +81,7 @@ def test_a_driver_without_a_node_on_its_machine_is_told_to_start_one(ray_here: R
     if subprocess.run([*apart, "true"], capture_output=True, check=False).returncode:
         pytest.skip("no namespace of processes may be made here")
     address = ray.get_runtime_context().gcs_address
-    join = f"from cluster.ray_session import ray_session\nwith ray_session({address!r}):\n    pass"
+    join = f"from cluster.runtime.session import ray_session\nwith ray_session({address!r}):\n    pass"
     done = subprocess.run(
         [*apart, sys.executable, "-c", join], capture_output=True, text=True, check=False, timeout=240
     )
@@ -93,11 +93,11 @@ def test_the_private_folder_is_short_and_never_somebody_elses(tmp_path: Path, mo
     monkeypatch.delenv("RAY_TMPDIR", raising=False)
     monkeypatch.setenv("TMPDIR", str(tmp_path / ("far" * 20)))
     assert len(os.fsencode(private_folder())) <= LONGEST_PATH
-    monkeypatch.setattr("cluster.private.BASES", ())
+    monkeypatch.setattr("cluster.runtime.private.BASES", ())
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     with pytest.raises(GallonError, match="TMPDIR"):
         private_folder()
-    monkeypatch.setattr("cluster.private.LONGEST_PATH", 1_000)
+    monkeypatch.setattr("cluster.runtime.private.LONGEST_PATH", 1_000)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     (tmp_path / "trap").mkdir()
     (tmp_path / f"gallon-{os.getuid()}").symlink_to(tmp_path / "trap")

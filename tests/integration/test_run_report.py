@@ -13,17 +13,17 @@ from typing import Any
 import pytest
 from rdkit import RDConfig
 
-from cluster.record import Letter, Record
-from cluster.run import Run
-from cluster.store import Row, Store
+from cluster.runs.run import Run
+from cluster.store.record import Letter, Record
+from cluster.store.store import Row, Store
 from distill.report import gallery as galleries
 from distill.report.run import Written, choose_run, write
-from teacher.catalog import Prompt
-from teacher.checks import check
+from teacher.chemistry.facts import structure_of
+from teacher.chemistry.molecule import key_of, mol_of, parse
 from teacher.errors import UsageError
-from teacher.facts import structure_of
-from teacher.molecule import key_of, mol_of, parse
-from teacher.spec import Spec
+from teacher.llm.catalog import Prompt
+from teacher.llm.checks import check
+from teacher.llm.spec import Spec
 from tests.support.browser import expected, listening, load, opened
 from tests.support.records import record
 

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from cluster import importer
-from cluster.connection import StoreError
-from cluster.importer import MOST_TOKENS, import_annotations
-from cluster.process import Process
-from cluster.run import LostRunError, Run, bury_lost_runs
-from cluster.status import status
-from cluster.store import LETTERS_SECONDS, RUN_SECONDS, Row, Store
-from teacher.spec import Spec
+from cluster.records import importer
+from cluster.records.importer import MOST_TOKENS, import_annotations
+from cluster.runs.run import LostRunError, Run, bury_lost_runs
+from cluster.runs.status import status
+from cluster.runtime.process import Process
+from cluster.store.connection import StoreError
+from cluster.store.store import LETTERS_SECONDS, RUN_SECONDS, Row, Store
+from teacher.llm.spec import Spec
 from tests.integration.test_store import KEYS, ROWS, letter
 from tests.support.records import ELSEWHERE, record
 from tests.support.scripted import Script
@@ -113,7 +113,7 @@ def test_a_run_whose_process_has_died_is_buried_at_once(store: Store, spec: Spec
 
 def test_a_run_in_another_namespace_of_processes_is_not_taken_for_dead(store: Store, spec: Spec) -> None:
     """As in another container of the same machine, which may have the same host name."""
-    say = "from cluster.process import Process; print(Process.own().machine)"
+    say = "from cluster.runtime.process import Process; print(Process.own().machine)"
     apart = ["unshare", "--pid", "--fork", "--mount-proc"]
     if subprocess.run([*apart, "true"], capture_output=True, check=False).returncode:
         pytest.skip("no namespace of processes may be made here")
@@ -130,7 +130,7 @@ def test_runs_that_begin_in_the_same_second_have_ids_of_their_own(
     store: Store, spec: Spec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn = iter(["aaaa", "aaaa", "bbbb"])
-    monkeypatch.setattr("cluster.run.secrets.token_hex", lambda size: next(drawn) if size < 16 else "ab" * size)
+    monkeypatch.setattr("cluster.runs.run.secrets.token_hex", lambda size: next(drawn) if size < 16 else "ab" * size)
     runs = [Run(store, spec, [file], None, 0.0) for file in ("one.smi", "two.smi")]
     assert runs[0].id != runs[1].id
     assert [store.runs()[run.id]["sources"] for run in runs] == [["one.smi"], ["two.smi"]]
@@ -232,10 +232,10 @@ def test_the_end_of_a_run_is_not_before_its_beginning_when_the_clock_was_set_bac
 
 ENDING = """
 import signal, sys, time
-from cluster.run import Run
-from cluster.store import Store
+from cluster.runs.run import Run
+from cluster.store.store import Store
 from gallon.app import interrupt
-from teacher.spec import Spec
+from teacher.llm.spec import Spec
 
 store = Store(sys.argv[1])
 run = Run(store, Spec.model_validate_json(sys.argv[2]), ["f.smi"], None, time.time())
@@ -309,8 +309,8 @@ def test_what_comes_late_after_the_end_of_a_run_does_not_stay_for_ever(store: St
 def test_a_living_run_renews_what_it_has_counted(
     store: Store, spec: Spec, begun: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cluster.run.BEAT_SECONDS", 0.02)
-    monkeypatch.setattr("cluster.run.RENEW_SECONDS", 0.0)
+    monkeypatch.setattr("cluster.runs.run.BEAT_SECONDS", 0.02)
+    monkeypatch.setattr("cluster.runs.run.RENEW_SECONDS", 0.0)
     keys = keys_of(store, begun)
     with begun.alive():
         for _ in range(2):  # not at the first beat only
@@ -324,7 +324,7 @@ def test_a_living_run_renews_what_it_has_counted(
 def test_a_living_run_gives_signs_of_life_again_and_again(
     store: Store, spec: Spec, begun: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cluster.run.BEAT_SECONDS", 0.02)
+    monkeypatch.setattr("cluster.runs.run.BEAT_SECONDS", 0.02)
     with begun.alive():
         store.stop_beating(begun.id)
         deadline = time.monotonic() + 30

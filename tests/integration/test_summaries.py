@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from cluster.library import resolve
-from cluster.store import Store
+from cluster.library.source import resolve
+from cluster.store.store import Store
 from gallon.show import print_summary
-from teacher.spec import Spec
+from teacher.llm.spec import Spec
 from tests.integration.test_command_line import call
 
 

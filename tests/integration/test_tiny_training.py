@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from rich.progress import Progress
 
-from teacher.catalog import load
 from teacher.errors import UsageError
-from teacher.tiny import CHECKPOINT, library
+from teacher.llm.catalog import load
+from teacher.llm.models import CHECKPOINT
+from teacher.tiny import library
 from teacher.tiny.examples import Examples
 from teacher.tiny.train import Learner, Plan, train
 

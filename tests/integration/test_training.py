@@ -14,14 +14,16 @@ import torch
 from rdkit import Chem
 from rdkit.Chem.Crippen import MolLogP
 
-from cluster.ray_session import RaySession
-from cluster.training import Campaign, Fit, Schedule, Trainers, TrainingError, fit_all
+from cluster.runtime.session import RaySession
+from cluster.training.driver import Trainers, fit_all
+from cluster.training.fit import Campaign, Fit, Schedule
+from cluster.training.results import TrainingError
 from distill.data.dataset import Target
 from distill.learn.objective import Objective, Scale, learner
 from distill.learn.recipes import RECIPES, Recipe
-from teacher.gnn import gin
-from teacher.graphs import Graphs
-from teacher.inputs import Matrix
+from teacher.nn.gnn import gin
+from teacher.nn.graphs import Graphs
+from teacher.nn.inputs import Matrix
 from teacher.tiny import library
 
 MOLECULES = 120

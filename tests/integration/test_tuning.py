@@ -11,13 +11,13 @@ import pytest
 from rdkit import RDConfig
 from rdkit.Chem import Descriptors, MolFromSmiles
 
-from cluster.ray_session import RaySession
-from cluster.training import Done, Trainers
+from cluster.runtime.session import RaySession
+from cluster.training.driver import Done, Trainers
 from distill.data.dataset import read
-from distill.data.reading import Reading
 from distill.data.splits import split
 from distill.evaluate.comparison import Case, Settings
 from distill.evaluate.tuning import FILE, found_in, tuned
+from distill.learn.inputs import Reading
 from distill.learn.recipes import recipe
 from distill.learn.student import INPUTS
 

@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from cluster.ray_session import RaySession
-from cluster.training import Trainers
+from cluster.runtime.session import RaySession
+from cluster.training.driver import Trainers
 from distill.data.dataset import read
-from distill.data.reading import Reading
 from distill.data.splits import split
 from distill.evaluate.comparison import Case, Settings, compare
-from distill.evaluate.report import write
 from distill.evaluate.standings import standings
+from distill.learn.inputs import Reading
 from distill.learn.recipes import recipe
 from distill.learn.saved import read_card
 from distill.learn.student import INPUTS
 from distill.learn.teach import teach
+from distill.report.comparison import write
 from gallon.show import print_json, print_standings, print_trained
 from teacher.strict_json import dumps
 

@@ -11,10 +11,14 @@ import pytest
 from rich.progress import Progress
 from tokenizers import Tokenizer
 
-from teacher.catalog import Picture, Prompt
-from teacher.checks import check
-from teacher.depiction import draw
-from teacher.engine import (
+from teacher.chemistry.depiction import draw
+from teacher.chemistry.facts import facts_of
+from teacher.chemistry.graph_text import graph_text
+from teacher.chemistry.molecule import parse
+from teacher.errors import EngineDeadError, EngineRefusedError, EngineStartError
+from teacher.llm.catalog import Picture, Prompt
+from teacher.llm.checks import check
+from teacher.llm.engine import (
     EngineSettings,
     PromptRejectedError,
     Request,
@@ -23,13 +27,9 @@ from teacher.engine import (
     chat_params,
     sampling_params,
 )
-from teacher.errors import EngineDeadError, EngineRefusedError, EngineStartError
-from teacher.facts import facts_of
-from teacher.graph import graph_text
-from teacher.models import identify, local_path
-from teacher.molecule import parse
-from teacher.spec import Sampling
-from teacher.tiny import CHECKPOINT, conversation, evaluate, library
+from teacher.llm.models import CHECKPOINT, identify, local_path
+from teacher.llm.spec import Sampling
+from teacher.tiny import conversation, evaluate, library
 
 SMILES = ["CCO", "c1ccccc1O", "CC(=O)Nc1ccc(O)cc1", "O=C(O)c1ccccc1", "CCN(CC)CC", "C1CCCCC1"]
 

@@ -13,16 +13,16 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from cluster.annotate import Result, annotate
-from cluster.brakes import Brakes
-from cluster.embedded import open_store
-from cluster.library import resolve
-from cluster.pool import Pool
-from cluster.ray_session import ray_session
+from cluster.annotation.annotate import Result, annotate
+from cluster.annotation.pool import Pool
+from cluster.library.source import resolve
+from cluster.runs.limits import Brakes
+from cluster.runtime.session import ray_session
+from cluster.store.open import open_store
 from gallon.app import interrupt
-from teacher.catalog import load
 from teacher.errors import GallonError
-from teacher.spec import Model, PromptRef, Sampling, Spec
+from teacher.llm.catalog import load
+from teacher.llm.spec import Model, PromptRef, Sampling, Spec
 from tests.support.scripted import Script
 
 MODEL = "scripted"

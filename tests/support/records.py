@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from cluster.process import Process
-from cluster.record import Record
-from teacher.checks import Grounding
+from cluster.runtime.process import Process
+from cluster.store.record import Record
+from teacher.llm.checks import Grounding
 
 ELSEWHERE = Process("elsewhere", 1, 0)
 TRUE = Grounding(precision=1.0, recall=1.0, f1=1.0, rings=None, score=1.0)

@@ -16,10 +16,10 @@ from pathlib import Path
 from threading import Lock
 from zlib import crc32
 
-from teacher.engine import Completion, PromptRejectedError, Request
+from teacher.chemistry.facts import facts_of
+from teacher.chemistry.molecule import parse
 from teacher.errors import EngineDeadError, EngineStartError
-from teacher.facts import facts_of
-from teacher.molecule import parse
+from teacher.llm.engine import Completion, PromptRejectedError, Request
 
 SMILES_LINE = re.compile(r"^SMILES: (.+)$", re.MULTILINE)
 

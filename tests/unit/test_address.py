@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.connection import parse_url
 
-from cluster.address import Address, is_url, parse, unix_url
+from cluster.store.address import Address, is_url, parse, unix_url
 from teacher.errors import UsageError
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cluster.annotator import MOST_LOSSES, Task, next_group
+from cluster.annotation.annotator import MOST_LOSSES, Task, next_group
 
 
 def tasks(*losses: int) -> list[Task]:

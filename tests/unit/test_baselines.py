@@ -9,7 +9,8 @@ import optuna
 import pytest
 from rdkit.Chem import MolFromSmiles
 
-from distill.evaluate.baselines import BASELINES, Baseline, Examples, baseline
+from distill.evaluate.baseline import Baseline, Examples
+from distill.evaluate.baselines import BASELINES, baseline
 from teacher.errors import GallonError, UsageError
 
 MOLS = [MolFromSmiles(f"{'C' * length}{head}") for length in range(1, 16) for head in ("O", "N", "c1ccccc1", "Cl")]

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from teacher.checks import MAX_DEPTH, MAX_MESSAGE, Checked, Grounding, RejectedError, check
-from teacher.facts import Facts, vocabulary
-from teacher.schema import SchemaError
+from teacher.chemistry.facts import Facts, vocabulary
+from teacher.llm.checks import MAX_DEPTH, MAX_MESSAGE, Checked, Grounding, RejectedError, check
+from teacher.llm.schema import SchemaError
 
 ASPIRIN = Facts(
     ("carboxylic acid", "ester"), aromatic_rings=1, aliphatic_rings=0, polarity="medium", lipophilicity="medium"

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from cluster import metrics
-from cluster.instruments import Count, Level, Spread
+from cluster.runtime.instruments import Count, Level, Spread
 from tests.support.panels import DASHBOARD, queries
 
 PROMETHEUS = Path(__file__).parents[2] / "deploy" / "prometheus"

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from teacher.dropout import dropout, dropout_layer
+from teacher.nn.dropout import dropout, dropout_layer
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5])

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from cluster.engine_host import EngineHost
-from cluster.job import START_WAITS
-from teacher.engine import Engine
+from cluster.annotation.engine_host import EngineHost
+from cluster.annotation.job import START_WAITS
 from teacher.errors import EngineDeadError, EngineRefusedError, EngineStartError
+from teacher.llm.engine import Engine
 from tests.support.scripted import Script, ScriptedEngine
 
 

@@ -14,14 +14,17 @@ import torch
 from rdkit import Chem
 from torch import nn
 
-from cluster.epochs import DivergenceError, Training, batches, deal, most_workers, steps
-from cluster.fitting import Group, part_of
-from cluster.training import Fit, Outcome, Schedule, Trainers, arranged, read_outcome
+from cluster.training.driver import Trainers, arranged
+from cluster.training.fit import Fit, Outcome, Schedule
+from cluster.training.group import Group, part_of
+from cluster.training.loop import DivergenceError, Training
+from cluster.training.results import read_outcome
+from cluster.training.shards import batches, deal, most_workers, steps
 from distill.data.dataset import Target
 from distill.learn.objective import Objective, Scale, learner
 from distill.learn.recipes import RECIPES
-from teacher.graphs import Graphs
-from teacher.inputs import Inputs, Matrix, Paired
+from teacher.nn.graphs import Graphs, Paired
+from teacher.nn.inputs import Inputs, Matrix
 from teacher.tiny import library
 
 FEATURES = 12

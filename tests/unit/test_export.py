@@ -12,14 +12,14 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from cluster.export import OURS, export
-from cluster.store import Row, Store
-from teacher.catalog import Prompt
-from teacher.checks import RejectedError, check
-from teacher.facts import Structure
-from teacher.molecule import key_of
-from teacher.schema import check_schema
-from teacher.spec import Model, PromptRef, Sampling, Spec
+from cluster.records.export import OURS, export
+from cluster.store.store import Row, Store
+from teacher.chemistry.facts import Structure
+from teacher.chemistry.molecule import key_of
+from teacher.llm.catalog import Prompt
+from teacher.llm.checks import RejectedError, check
+from teacher.llm.schema import check_schema
+from teacher.llm.spec import Model, PromptRef, Sampling, Spec
 from tests.support.records import record
 from tests.unit.test_schema import PROMPT
 

@@ -16,8 +16,16 @@ from hypothesis import strategies as st
 from rdkit import RDConfig
 from rdkit.Chem import Fragments, Mol, MolFromSmarts
 
-from teacher.facts import LOGP_MEDIUM, TPSA_MEDIUM, _band, facts_of, mentioned_groups, structure_of, vocabulary
-from teacher.molecule import InvalidMoleculeError, parse
+from teacher.chemistry.facts import (
+    LOGP_MEDIUM,
+    TPSA_MEDIUM,
+    _band,
+    facts_of,
+    mentioned_groups,
+    structure_of,
+    vocabulary,
+)
+from teacher.chemistry.molecule import InvalidMoleculeError, parse
 
 # Of each group: molecules that have it, and molecules that only seem to.
 GROUPS: dict[str, tuple[list[str], list[str]]] = {
@@ -188,7 +196,7 @@ def nci() -> list[tuple[Mol, frozenset[str]]]:
 
 @pytest.fixture(scope="module")
 def entries() -> list[dict[str, Any]]:
-    return yaml.safe_load(files("teacher").joinpath("groups.yaml").read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+    return yaml.safe_load(files("teacher.chemistry").joinpath("groups.yaml").read_text(encoding="utf-8"))  # type: ignore[no-any-return]
 
 
 def test_every_group_has_its_molecules() -> None:

@@ -9,7 +9,7 @@ from rdkit.Chem.Descriptors import CalcMolDescriptors
 from rdkit.Chem.rdMolDescriptors import CalcCrippenDescriptors
 from safetensors.numpy import load, save
 
-from distill.data import crippen
+from distill.data import fit_crippen
 from distill.data.features import (
     CLIP,
     DESCRIPTOR_SETS,
@@ -72,7 +72,7 @@ def test_what_is_estimated_is_close_to_what_it_stands_for():
 def test_the_regression_is_learnt_from_what_it_reads(mols: list[Mol]):
     features = counts_and_properties(mols)
     wanted = np.stack([features[:, -1], features.sum(axis=1)], axis=1).astype(np.float64)
-    learnt = crippen.fit(features, wanted)
+    learnt = fit_crippen.fit(features, wanted)
     guessed = features @ learnt["weights"] + learnt["bias"]
     assert learnt["weights"].shape == (features.shape[1], 2)
     assert np.corrcoef(wanted[:, 1], guessed[:, 1])[0, 1] > 0.95

@@ -13,8 +13,8 @@ from safetensors.numpy import save_file
 from distill.data.dataset import read
 from distill.data.features import DESCRIPTOR_SETS, student_features
 from distill.data.features_id import features_id
-from distill.data.reading import Reading
-from teacher.graphs import Graphs
+from distill.learn.inputs import Reading
+from teacher.nn.graphs import Graphs
 
 KNOWN = Path(__file__).with_name("features.json")
 SMILES = ("CC(=O)Oc1ccccc1C(=O)O", "C[C@H](N)C(=O)O", "O=C1CCCCC1", "[Na+].[Cl-]", "FC(F)(F)c1ccc(Cl)nc1")
@@ -57,7 +57,7 @@ def test_what_others_computed_is_not_read(tmp_path: Path, monkeypatch: pytest.Mo
     (file,) = (tmp_path / "kept").iterdir()
     save_file({"values": np.zeros_like(before)}, file)
     assert not Reading(dataset, None, tmp_path / "kept").features("lean").any()
-    monkeypatch.setattr("distill.data.reading.features_id", lambda: "another")
+    monkeypatch.setattr("distill.learn.inputs.features_id", lambda: "another")
     assert Reading(dataset, None, tmp_path / "kept").features("lean") == pytest.approx(before, nan_ok=True)
 
 

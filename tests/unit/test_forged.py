@@ -14,22 +14,23 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import composite
 
-from cluster.audit import audit
-from cluster.connection import StoreError
-from cluster.dead import dead_letters
-from cluster.export import export
-from cluster.process import Process
-from cluster.record import LONGEST, Letter, Record
-from cluster.run import Run
-from cluster.signs import signs
-from cluster.status import Follower, status
-from cluster.store import Row, Store, choose_spec
+from cluster.records.dead_letters import dead_letters
+from cluster.records.export import export
+from cluster.records.integrity import audit
+from cluster.runs.run import Run
+from cluster.runs.status import Follower, status
+from cluster.runs.workers import signs
+from cluster.runtime.process import Process
+from cluster.store.connection import StoreError
+from cluster.store.open import choose_spec
+from cluster.store.record import LONGEST, Letter, Record
+from cluster.store.store import Row, Store
 from distill.report.run import write as write_report
-from teacher.catalog import Prompt
-from teacher.checks import Grounding
+from teacher.chemistry.molecule import key_of
 from teacher.errors import GallonError
-from teacher.molecule import key_of
-from teacher.spec import Spec
+from teacher.llm.catalog import Prompt
+from teacher.llm.checks import Grounding
+from teacher.llm.spec import Spec
 from tests.support.browser import listening
 from tests.support.records import record
 

@@ -9,8 +9,8 @@ from rdkit import Chem
 from torch import nn
 
 from distill.learn.recipes import recipe
-from teacher.graphs import Graphs
-from teacher.inputs import Matrix, Paired
+from teacher.nn.graphs import Graphs, Paired
+from teacher.nn.inputs import Matrix
 from teacher.tiny import library
 
 FEATURES = 12

@@ -16,14 +16,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.strategies import composite
 
-from cluster.library import LibraryError, count, read_all, resolve
-from cluster.record import Letter, Record
-from cluster.text_file import LINE_LIMIT
-from teacher.bounds import Notation
-from teacher.catalog import load
-from teacher.checks import RejectedError, check
-from teacher.facts import Structure
-from teacher.molecule import InvalidMoleculeError, mol_of, parse
+from cluster.library.errors import LibraryError
+from cluster.library.rows import count, read_all
+from cluster.library.source import resolve
+from cluster.library.streams import LINE_LIMIT
+from cluster.store.record import Letter, Record
+from teacher.chemistry.bounds import Notation
+from teacher.chemistry.facts import Structure
+from teacher.chemistry.molecule import InvalidMoleculeError, mol_of, parse
+from teacher.llm.catalog import load
+from teacher.llm.checks import RejectedError, check
 
 SMILES = ["CCO", "c1ccccc1O", "C[C@H](N)C(=O)O", "[Na+].[Cl-]", "O=C1CCCCC1"]
 MOL_BLOCK = """

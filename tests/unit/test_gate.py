@@ -6,7 +6,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from cluster.gate import Gate
+from cluster.annotation.shared_lock import Gate
 
 VISITS = 40
 

@@ -5,9 +5,9 @@ from rdkit import Chem
 from torch_geometric.nn import GCNConv, global_mean_pool
 from torch_geometric.utils import from_rdmol
 
-from teacher.gnn import ARCHITECTURES
-from teacher.graphs import Graphs
-from teacher.inputs import Matrix, Tokens
+from teacher.nn.gnn import ARCHITECTURES
+from teacher.nn.graphs import Graphs
+from teacher.nn.inputs import Matrix, Tokens
 from teacher.tiny import library
 
 

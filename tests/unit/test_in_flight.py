@@ -8,11 +8,11 @@ from threading import Thread, Timer
 
 import pytest
 
-from cluster.in_flight import InFlight, Pulse, RequestTimeoutError
-from cluster.periodic import every
-from teacher.engine import Completion, PromptRejectedError, Request
+from cluster.annotation.in_flight import InFlight, Pulse, RequestTimeoutError
+from cluster.runtime.periodic import every
 from teacher.errors import EngineDeadError
-from teacher.spec import Sampling
+from teacher.llm.engine import Completion, PromptRejectedError, Request
+from teacher.llm.spec import Sampling
 
 REQUEST = Request(["SMILES: C"], Sampling(max_tokens=1))
 COMPLETION = Completion(text="text", finish_reason="stop", prompt_tokens=1, completion_tokens=1)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from distill.data.dataset import Dataset, Target, read
-from distill.data.reading import Reading
 from distill.data.splits import split
 from distill.learn.fits import Batch
+from distill.learn.inputs import Reading
 from distill.learn.labels import check
 from distill.learn.lessons import LessonPlan
 from distill.learn.metrics import score

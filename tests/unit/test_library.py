@@ -16,17 +16,10 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.library import (
-    RAW_LIMIT,
-    ROWS_PER_BLOCK,
-    LibraryError,
-    Source,
-    count,
-    read,
-    read_all,
-    resolve,
-)
-from cluster.text_file import LINE_LIMIT
+from cluster.library.errors import LibraryError
+from cluster.library.rows import RAW_LIMIT, ROWS_PER_BLOCK, count, read, read_all
+from cluster.library.source import Source, resolve
+from cluster.library.streams import LINE_LIMIT
 
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {
     "": bytes,
@@ -481,7 +474,7 @@ def test_file_that_loses_its_column_is_told_when_it_is_read(write: Callable[[str
 
 
 def test_datasource_reads_each_file_in_its_own_task(write: Callable[[str, bytes], str]) -> None:
-    from cluster.datasource import LibraryDatasource
+    from cluster.library.datasource import LibraryDatasource
 
     datasource = LibraryDatasource(resolve([write("a.smi", b"C\nCC\n"), write("b.smi", b"N\n")]))
     assert datasource.get_name() == "Library"
@@ -491,7 +484,7 @@ def test_datasource_reads_each_file_in_its_own_task(write: Callable[[str, bytes]
 
 
 def test_datasource_with_a_limit_reads_the_first_rows_in_one_task(write: Callable[[str, bytes], str]) -> None:
-    from cluster.datasource import LibraryDatasource
+    from cluster.library.datasource import LibraryDatasource
 
     sources = resolve([write("a.smi", b"C\nCC\n"), write("b.smi", b"N\nNN\n")])
     (task,) = LibraryDatasource(sources, limit=3).get_read_tasks(8)

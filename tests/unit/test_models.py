@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from teacher.catalog import load
-from teacher.models import identify, local_path
-from teacher.spec import PromptRef, Sampling, Spec
+from teacher.llm.catalog import load
+from teacher.llm.models import identify, local_path
+from teacher.llm.spec import PromptRef, Sampling, Spec
 
 
 def spec_of(folder: Path) -> Spec:
@@ -70,9 +70,9 @@ def watch(name, *rest, **more):
         raise SystemExit
     return imported(name, *rest, **more)
 builtins.__import__ = watch
-from cluster.metrics import serve_measured
-from teacher.engine import EngineSettings
-from teacher.models import identify, local_path
+from cluster.annotation.metrics import serve_measured
+from teacher.llm.engine import EngineSettings
+from teacher.llm.models import identify, local_path
 serve_measured(identify("tiny"), local_path("tiny"), EngineSettings(cpu_threads=3), Path("vllm.log"))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

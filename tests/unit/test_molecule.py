@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teacher.depiction import draw
-from teacher.graph import graph_text
-from teacher.molecule import InvalidMoleculeError, parse
+from teacher.chemistry.depiction import draw
+from teacher.chemistry.graph_text import graph_text
+from teacher.chemistry.molecule import InvalidMoleculeError, parse
 
 MOL_BLOCK = b"""
   ethanol

@@ -9,7 +9,7 @@ import pytest
 from rdkit.Chem import MolFromSmiles
 from rdkit.DataStructs import ExplicitBitVect
 
-from cluster.library import resolve
+from cluster.library.source import resolve
 from distill.data.choice import Pool, choose, read_pool, write
 from distill.data.neighbours import borrowed, fingerprints_of, likeness
 from teacher.errors import UsageError

@@ -7,9 +7,9 @@ from contextlib import closing
 
 import pytest
 
-from teacher.bounds import LONG, Notation, why_too_dense
-from teacher.molecule import InvalidMoleculeError, parse
-from teacher.parsing import Parsed, SafeParser, parse_safely
+from teacher.chemistry.bounds import LONG, Notation, why_too_dense
+from teacher.chemistry.molecule import InvalidMoleculeError, parse
+from teacher.chemistry.parsing import Parsed, SafeParser, parse_safely
 from tests.support.killers import complete_graph, graphene, v3000
 
 GOOD = [b"CCO", b"c1ccccc1O", b"[Na+].[Cl-]"]

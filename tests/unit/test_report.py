@@ -18,17 +18,17 @@ from rdkit.Chem import Descriptors, MolFromSmiles
 
 from distill.data.dataset import Dataset, Target, read
 from distill.data.features_id import features_id
-from distill.data.reading import Reading
 from distill.data.splits import split
 from distill.evaluate.comparison import Case, Run
 from distill.evaluate.methods import REFERENCE
-from distill.evaluate.plots import MOST_POINTS, limits_of, parity
-from distill.evaluate.report import write
 from distill.evaluate.standings import standings
+from distill.learn.inputs import Reading
 from distill.learn.metrics import main_metric, score
 from distill.learn.saved import FORMAT, Card
 from distill.report import html
+from distill.report.comparison import write
 from distill.report.learned import learned
+from distill.report.plots import MOST_POINTS, limits_of, parity
 from tests.support.browser import opened
 
 MOLECULES = 120
@@ -154,7 +154,7 @@ def test_json_inside_a_page_cannot_end_its_script() -> None:
     assert json.loads(text) == value
 
 
-@pytest.mark.parametrize("page", ["distill/evaluate/comparison.html.j2", "distill/report/run.html.j2"])
+@pytest.mark.parametrize("page", ["distill/report/comparison.html.j2", "distill/report/run.html.j2"])
 def test_a_page_loads_nothing_by_default(page: str) -> None:
     text = Path(page).read_text()
     assert "Content-Security-Policy\" content=\"default-src 'none'; " in text

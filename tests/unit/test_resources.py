@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from cluster import resources
-from cluster.pool import Pool
-from cluster.ray_session import Node, RaySession
-from cluster.resources import plan_pool
-from cluster.training import Trainers, plan_trainers
-from teacher.engine import EngineSettings
+from cluster.annotation import resources
+from cluster.annotation.pool import Pool
+from cluster.annotation.resources import plan_pool
+from cluster.runtime.session import Node, RaySession
+from cluster.training.driver import Trainers, plan_trainers
 from teacher.errors import EngineStartError, UsageError
-from teacher.models import TINY, local_path
+from teacher.llm.engine import EngineSettings
+from teacher.llm.models import TINY, local_path
 
 CLUSTER = RaySession(local=False, dashboard=None, logs=Path(), nodes=(Node(cpus=32, gpus=4), Node(cpus=32, gpus=4)))
 SETTINGS = EngineSettings(max_num_seqs=16)

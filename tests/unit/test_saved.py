@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from distill.evaluate.report import check_place as check_comparison
 from distill.learn.saved import CARD, check_place
+from distill.report.comparison import check_place as check_comparison
 from teacher.errors import UsageError
 
 

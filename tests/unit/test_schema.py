@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import yaml
 
-from teacher.catalog import load
-from teacher.checks import RejectedError, well_formed
 from teacher.errors import UsageError
+from teacher.llm.catalog import load
+from teacher.llm.checks import RejectedError, well_formed
+from teacher.llm.schema import SchemaError, check_schema, columns_of
 from teacher.plain_yaml import TIMESTAMP
-from teacher.schema import SchemaError, check_schema, columns_of
 
 PROMPT = {
     "name": "mine",

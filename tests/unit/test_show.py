@@ -10,9 +10,9 @@ from functools import partial
 import pytest
 from rich.console import Console
 
-from cluster.progress import Progress
-from cluster.ray_session import token_place
-from cluster.training import Done
+from cluster.runs.progress import Progress
+from cluster.runtime.session import token_place
+from cluster.training.driver import Done
 from gallon import show
 from gallon.show import bar, columns, counter, live_line, print_table
 from teacher.wording import plain

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from teacher.catalog import Picture, load, names
+from teacher.chemistry.facts import vocabulary
 from teacher.errors import UsageError
-from teacher.facts import vocabulary
-from teacher.spec import Model, PromptRef, Sampling, Spec
+from teacher.llm.catalog import Picture, load, names
+from teacher.llm.spec import Model, PromptRef, Sampling, Spec
 
 
 def make_spec(**changes) -> Spec:

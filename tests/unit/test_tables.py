@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.library import LibraryError, data_name, read_all, read_records, resolve
+from cluster.library.errors import LibraryError
+from cluster.library.rows import read_all, read_records
+from cluster.library.source import data_name, resolve
 from distill.data.dataset import Dataset, read
 from distill.data.moleculenet import load
 from teacher.errors import UsageError

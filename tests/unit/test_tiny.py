@@ -15,14 +15,15 @@ from hypothesis import strategies as st
 from rdkit import Chem
 from tokenizers import Tokenizer
 
-from teacher import catalog
-from teacher.catalog import Prompt
-from teacher.checks import check
-from teacher.depiction import draw, draw_and_locate
+from teacher.chemistry.depiction import draw, draw_and_locate
+from teacher.chemistry.facts import Facts, facts_of, mentioned_groups
+from teacher.chemistry.molecule import key_of, parse
 from teacher.errors import UsageError
-from teacher.facts import Facts, facts_of, mentioned_groups
-from teacher.molecule import key_of, parse
-from teacher.tiny import CHECKPOINT, answers, corpus, evaluate, examples, library, model, patches, readings, tokenizer
+from teacher.llm import catalog
+from teacher.llm.catalog import Prompt
+from teacher.llm.checks import check
+from teacher.llm.models import CHECKPOINT
+from teacher.tiny import answers, corpus, evaluate, examples, library, model, patches, readings, tokenizer
 from teacher.tiny.examples import Batch, Examples
 
 ASPIRIN = "CC(=O)Oc1ccccc1C(=O)O"
@@ -65,7 +66,7 @@ def test_more_prompts_and_groups_make_no_other_tokenizer(
         (tmp_path / file.name).write_text(f"# Another comment\n{file.read_text()}")
     (tmp_path / "another.yaml").write_text((tmp_path / "describe.yaml").read_text().replace("describe", "another"))
     monkeypatch.setattr(catalog, "PROMPTS", tmp_path)
-    monkeypatch.setattr("teacher.facts.vocabulary", lambda: ("unheard-of group",))
+    monkeypatch.setattr("teacher.chemistry.facts.vocabulary", lambda: ("unheard-of group",))
     assert "another" in catalog.names()
     trained = json.loads(tokenizer.train(corpus.texts()).to_str())["model"]
     shipped = json.loads(words.to_str())["model"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cluster.library import Source, resolve
+from cluster.library.source import Source, resolve
 from distill.data.dataset import Dataset, read
 from distill.data.transfer import with_transfer_set
 from teacher.errors import UsageError

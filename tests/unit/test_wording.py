@@ -17,13 +17,13 @@ PACKAGES = ("teacher", "cluster", "distill", "gallon")
 NOUN = re.compile(r" (?!allows\b)[a-z]+s\b(?!/)")
 # Where the number is more than one, or the noun belongs to several numbers.
 ALWAYS_MANY = {
-    ("teacher/molecule.py", "bytes"),
-    ("teacher/bounds.py", "rings"),
-    ("teacher/bounds.py", "neighbours"),
-    ("cluster/record.py", "bytes"),
-    ("cluster/annotator.py", "times"),
+    ("teacher/chemistry/molecule.py", "bytes"),
+    ("teacher/chemistry/bounds.py", "rings"),
+    ("teacher/chemistry/bounds.py", "neighbours"),
+    ("cluster/store/record.py", "bytes"),
+    ("cluster/annotation/annotator.py", "times"),
     ("distill/data/splits.py", "molecules"),
-    ("distill/data/crippen.py", "molecules"),
+    ("distill/data/fit_crippen.py", "molecules"),
 }
 PLURAL_ON_A_PAGE = re.compile(r"\}\}\s+(?!is\b|was\b|leaves\b)([a-z]+s)\b")
 ALWAYS_MANY_ON_A_PAGE = {"targets"}  # the first 20 of so many targets

@@ -1,0 +1,194 @@
+"""The annotation run: library rows stream through Ray Data to a pool of `Annotator` actors and end in Redis."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from cluster.annotation.job import REQUEST_SECONDS, START_WAITS, EngineFactory, Job
+from cluster.annotation.metrics import publish
+from cluster.annotation.plan import plan
+from cluster.annotation.pool import AnnotatorPool, Pool
+from cluster.library.rows import count
+from cluster.library.source import NoMoleculeError, Source
+from cluster.runs.limits import Brakes, Watch, braked
+from cluster.runs.progress import Progress, ProgressMeter, watched
+from cluster.runs.run import Run, bury_lost_runs
+from cluster.runtime.errors import first_of_ours
+from cluster.store.connection import StoreGoneError
+from cluster.store.record import Ledger
+from cluster.store.store import Store
+from teacher.errors import GallonError
+from teacher.llm.catalog import Prompt
+from teacher.llm.spec import Spec
+
+if TYPE_CHECKING:
+    import ray.data
+    from ray import ObjectRef
+
+    from cluster.runtime.session import RaySession
+
+NO_BRAKES = Brakes(max_error_rate=1.0, stall_minutes=float("inf"))
+COUNT_AFTER_SECONDS = 20.0  # a run that has ended by then needs no estimate, which takes reading the library once more
+WAIT_SECONDS = 5.0  # between looks at what another run has left to do
+STEPS_CPUS = 1.0  # reading and parsing need so many at least
+PLANNED_BYTES = 2**28  # of planned rows that wait for annotators: some millions
+
+
+def _ignore(sentence: str) -> None:
+    """Show nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What a run came to: its id, the ledger of its rows, and whether it was stopped before its end."""
+
+    run: str
+    ledger: Ledger
+    interrupted: bool = False
+
+
+def annotate(
+    sources: Sequence[Source],
+    *,
+    limit: int | None,
+    spec: Spec,
+    prompt: Prompt,
+    store: Store,
+    session: RaySession,
+    engine: EngineFactory,
+    pool: Pool,
+    max_attempts: int = 3,
+    request_seconds: float = REQUEST_SECONDS,
+    start_waits: tuple[float, ...] = START_WAITS,
+    brakes: Brakes = NO_BRAKES,
+    warn: Callable[[str], None] = _ignore,
+    show: Callable[[Progress], None] | None = None,
+) -> Result:
+    """Annotate every molecule of a library once and return the ledger of its rows.
+
+    Molecules that the store has accepted for this spec, or that are dead, are left as they are; those that another
+    run holds are waited for, and taken over if it ends without them. An interrupt (Ctrl-C) ends the run in good
+    order; whatever ends it, the same call resumes where it stopped. To be called in the main thread.
+
+    Args:
+        sources: the files of the library.
+        limit: read only so many rows, over the files in order.
+        spec: what decides the annotations.
+        prompt: the prompt that the spec refers to.
+        store: where they go; its URL must be reachable for every node of the cluster.
+        session: the Ray cluster to run on.
+        engine: starts an engine inside an annotator.
+        pool: how many annotators there are and what each takes.
+        max_attempts: how many answers about a molecule may be refused before it is a dead letter.
+        request_seconds: how long an engine may take over one request.
+        start_waits: seconds before each further try to start an engine that failed to.
+        brakes: when the run stops by itself.
+        warn: called with a sentence when the run goes on with fewer engines.
+        show: called about once a second with the progress.
+
+    Raises:
+        GallonError: what ended the run, in one sentence.
+    """
+    store.check_policy()
+    store.keep_spec(spec, prompt)
+    bury_lost_runs(store)
+    paths = tuple(source.shown for source in sources)
+    run = Run(store, spec, paths, limit, started=time.time())
+    job = Job(
+        run=run.id,
+        store_url=store.url,
+        spec=spec,
+        prompt=prompt,
+        sources=paths,
+        max_attempts=max_attempts,
+        engine=engine,
+        request_seconds=request_seconds,
+        start_waits=start_waits,
+    )
+    meter = ProgressMeter(store, run.id, len(sources))
+    interrupted = False
+    shows: list[Callable[[Progress], None]] = [partial(publish, store=store, run=run.id)]
+    if show:
+        shows.append(show)
+    watching = watched(meter, partial(_expected, run, sources, limit), shows, COUNT_AFTER_SECONDS)
+    try:
+        stopping = braked(run.check, Watch(brakes, store, run.id, len(sources)).check)
+        with run.alive(), watching, stopping, AnnotatorPool(job, pool, session.logs, warn) as annotators:
+            _drive(_planned(sources, limit, job, session, pool), annotators)
+            while _others_left_some(run):
+                _drive(_planned(sources, limit, job, session, pool), annotators)
+            _refuse_emptiness(run, sources)
+    except KeyboardInterrupt:
+        interrupted = True
+    except GallonError as error:
+        if not isinstance(error, StoreGoneError):
+            run.fail(str(error))
+        raise
+    ledger = run.end("interrupted" if interrupted else "finished")
+    return Result(run=run.id, ledger=ledger, interrupted=interrupted)
+
+
+def _expected(run: Run, sources: Sequence[Source], limit: int | None) -> int:
+    """Count the rows of the library, and note their number with the run."""
+    rows = count(sources, limit)
+    run.expect(rows)
+    return rows
+
+
+def _refuse_emptiness(run: Run, sources: Sequence[Source]) -> None:
+    """Fail where not one row was a molecule: such a file is not what it was taken for."""
+    run.check()
+    rows, invalid = run.rows_read()  # the ledger goes through every molecule, and is made once more at the end
+    if rows == invalid:
+        raise NoMoleculeError.of(sources, rows, "'gallon dead' says why; name another file, or its column")
+
+
+def _others_left_some(run: Run) -> bool:
+    """Wait while all pending molecules of this run are in the hands of others; return whether one is in nobody's."""
+    while True:
+        free, held = run.left()
+        if free or not held:
+            return free > 0
+        time.sleep(WAIT_SECONDS)
+
+
+def _planned(
+    sources: Sequence[Source], limit: int | None, job: Job, session: RaySession, pool: Pool
+) -> ray.data.Dataset:
+    """Lay out the walk of the rows up to the annotators: read and plan."""
+    from ray.data import ExecutionResources
+
+    from cluster.library.datasource import read_library
+
+    dataset = read_library(sources, limit, in_order=False, cpus=0.25)
+    # The annotators are not Ray Data's: it must leave them their CPUs, and not plan a whole library ahead of them.
+    left = max(STEPS_CPUS, session.cpus - pool.workers * pool.cpus)
+    dataset.context.execution_options.resource_limits = ExecutionResources.for_limits(
+        cpu=left, object_store_memory=PLANNED_BYTES
+    )
+    dataset = dataset.map_batches(plan, fn_kwargs={"job": job}, batch_size=None, batch_format="pyarrow", num_cpus=0.5)
+    dataset.set_name("plan")  # what the dashboard calls it
+    return dataset
+
+
+def _drive(dataset: ray.data.Dataset, annotators: AnnotatorPool) -> None:
+    """Give the rows of a dataset to the annotators as they become ready, until all are finished."""
+    from ray.exceptions import RayError
+
+    with closing(_blocks(dataset)) as blocks:
+        try:
+            annotators.annotate(blocks)
+        except RayError as error:
+            raise first_of_ours(error) from error
+
+
+def _blocks(dataset: ray.data.Dataset) -> Generator[tuple[ObjectRef, int], None, None]:
+    """Yield references to blocks, each with its number of rows; Ray Data ends when this generator is closed."""
+    for bundle in dataset.iter_internal_ref_bundles():
+        for entry in bundle.blocks:
+            yield entry.ref, entry.metadata.num_rows

@@ -1,0 +1,121 @@
+"""The first steps of a row: parse it, enter its molecule into the run, and pass on what is to be annotated."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import cache
+from hashlib import blake2b
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from cluster.annotation.job import Job
+from cluster.annotation.metrics import count_rows
+from cluster.store.record import RAW_SHOWN, Letter
+from cluster.store.store import Row, Store
+from teacher.chemistry.molecule import KEY_BYTES, PARSER_VERSION, InvalidMoleculeError
+from teacher.chemistry.parsing import Parsed, shared_parser
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+LibraryRow = dict[str, Any]  # a row as `cluster.library.rows.read` yields it
+NO_KEY = bytes(KEY_BYTES)  # stands for a row that is no molecule
+
+
+@cache
+def shared_store(url: str) -> Store:
+    """Return this process's store: one connection for all tasks that the process runs."""
+    return Store(url)
+
+
+def plan(block: pa.Table, job: Job) -> pa.Table:
+    """Parse the rows of a library and register their molecules.
+
+    What a stretch of rows parses to is kept in the store under a digest of the rows, since parsing takes nine tenths of
+    the time of a run that finds nothing to do.
+
+    Args:
+        block: rows as `cluster.library.rows.read` yields them.
+        job: the run.
+
+    Returns:
+        A table with the columns `key` (16 bytes), `smiles`, `source` and `row`, of the molecules that are to be
+        annotated now.
+    """
+    import pyarrow as pa
+
+    todo: list[tuple[Row, str]] = []
+    for source, group in groupby(block.to_pylist(), key=lambda row: int(row["source"])):
+        todo += _plan_source(source, list(group), job)
+    return pa.table(
+        {
+            "key": pa.array([row.key for row, _ in todo], pa.binary(KEY_BYTES)),
+            "smiles": pa.array([smiles for _, smiles in todo], pa.string()),
+            "source": pa.array([row.source for row, _ in todo], pa.int32()),
+            "row": pa.array([row.row for row, _ in todo], pa.int64()),
+        }
+    )
+
+
+def _plan_source(source: int, rows: Sequence[LibraryRow], job: Job) -> list[tuple[Row, str]]:
+    """Plan consecutive rows of one file; return those to be annotated, with their SMILES."""
+    store = shared_store(job.store_url)
+    digest = _digest(rows)
+    known = store.parsed(digest)
+    keys = [known[i : i + KEY_BYTES] for i in range(0, len(known), KEY_BYTES)] if known else [NO_KEY] * len(rows)
+    parsed = _parse([row for row, key in zip(rows, keys, strict=True) if key == NO_KEY])
+    invalid: dict[int, Letter] = {}
+    valid = []
+    for row, key in zip(rows, keys, strict=True):
+        molecule = parsed.get(row["row"])
+        if isinstance(molecule, InvalidMoleculeError):
+            invalid[row["row"]] = _letter(job, source, row, molecule)
+        else:
+            valid.append((row, molecule.key if molecule else key))
+    if known is None:
+        keys_of_rows = {row["row"]: key for row, key in valid}
+        store.keep_parsed(digest, b"".join(keys_of_rows.get(row["row"], NO_KEY) for row in rows))
+    flags = store.register(job.spec.id, job.run, [Row(key, source, row["row"]) for row, key in valid])
+    # Rows count as read only once their molecules stand in the ledger.
+    store.note_rows(job.run, source, range(rows[0]["row"], rows[-1]["row"] + 1), invalid)
+    count_rows(job.run, todo=sum(flags), skipped=len(flags) - sum(flags), invalid=len(invalid))
+    todo = [(row, key) for (row, key), flag in zip(valid, flags, strict=True) if flag]
+    parsed |= _parse([row for row, _ in todo if row["row"] not in parsed])
+    return [(Row(key, source, row["row"]), _smiles(parsed[row["row"]])) for row, key in todo]
+
+
+def _parse(rows: Sequence[LibraryRow]) -> dict[int, Parsed | InvalidMoleculeError]:
+    """Parse rows of one file; return what came of each, by its number."""
+    found = shared_parser().parse([(row["raw"], row["notation"]) for row in rows])
+    return {row["row"]: molecule for row, molecule in zip(rows, found, strict=True)}
+
+
+def _smiles(molecule: Parsed | InvalidMoleculeError) -> str:
+    """Return the SMILES of a row that was parsed before and held a molecule."""
+    if isinstance(molecule, InvalidMoleculeError):
+        raise molecule
+    return molecule.smiles
+
+
+def _digest(rows: Sequence[LibraryRow]) -> str:
+    """Digest what decides the molecules of rows: their text, how it is written, and the parser."""
+    import rdkit
+
+    digest = blake2b(f"{PARSER_VERSION} {rdkit.__version__} {rows[0]['notation']} ".encode(), digest_size=16)
+    digest.update(b"".join(len(row["raw"]).to_bytes(4, "big") for row in rows))
+    digest.update(b"".join(row["raw"] for row in rows))
+    return digest.hexdigest()
+
+
+def _letter(job: Job, source: int, row: LibraryRow, error: InvalidMoleculeError) -> Letter:
+    return Letter(
+        stage="parse",
+        error=type(error).__name__,
+        message=f"The row {error}.",
+        source=job.sources[source],
+        row=row["row"],
+        raw=row["raw"][:RAW_SHOWN].decode(errors="backslashreplace"),
+        run=job.run,
+        time=time.time(),
+    )

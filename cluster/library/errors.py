@@ -1,0 +1,13 @@
+"""What is said of a library that cannot be read."""
+
+from __future__ import annotations
+
+from cluster.library.streams import without_login
+from teacher.errors import UsageError
+
+
+class LibraryError(UsageError):
+    """A library, or a file of it, cannot be read; the message says which, why, and what to do."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(without_login(message))

@@ -1,0 +1,247 @@
+"""From the files of a molecule library to a stream of numbered rows.
+
+Nothing is parsed here, so nothing is refused here: whatever stands where a molecule should be travels on as bytes,
+with its file and its row number, and is judged once, in `teacher.chemistry.molecule`. What counts as a row:
+
+- SMILES file: every line, empty ones and headers too; the molecule is what stands before the first white space.
+- Tables as text: every record below the header, except blank lines. How they are written is found in the file: the
+  separator (a comma, semicolon, tab or `|`), the quotes, the encoding, and lines above the header.
+- SDF: every record, as `$$$$` separates them; the molecule is its mol block.
+- Parquet: every row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
+from typing import TYPE_CHECKING
+
+from cluster.library.delimited import records
+from cluster.library.errors import LibraryError
+from cluster.library.parquet import opened
+from cluster.library.source import Source
+from cluster.library.streams import UnreadableError, lines
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from teacher.chemistry.bounds import Notation
+
+ROWS_PER_BLOCK = 4096
+RAW_LIMIT = 2**18  # bytes of a molecule that travel; parsing refuses less than that as too long
+
+
+def read(source: Source, index: int, limit: int | None = None) -> Iterator[pa.Table]:
+    """Stream the rows of one file.
+
+    Args:
+        source: the file, as `resolve` found it.
+        index: the number that its rows carry as their source.
+        limit: read this many rows at most.
+
+    Yields:
+        Tables of 1 to `ROWS_PER_BLOCK` rows with the columns `source` (int32: `index`), `row` (int64: 1, 2, 3, ...
+        over the file), `raw` (binary: the bytes of the molecule as they stand in the file, at most `RAW_LIMIT` of
+        them) and `notation` (string: "smiles" or "molblock").
+
+    Raises:
+        LibraryError: the file ends too early, is corrupt, or cannot be read any further; every whole row before that
+            place has been yielded, and the message counts them.
+    """
+    row = 1
+    for raws in _blocks(source, limit):
+        yield _table(raws, index, row, "molblock" if source.format == "sdf" else "smiles")
+        row += len(raws)
+
+
+def read_all(sources: Sequence[Source], limit: int | None = None) -> Iterator[pa.Table]:
+    """Stream the rows of a whole library, file after file, or its first `limit` rows.
+
+    A limit is a matter of order: how many rows of a file are among the first N is known only after the files before
+    it. So whoever reads files side by side takes them whole, and whoever has a limit reads in this one stream.
+
+    Yields:
+        Tables as `read` does; `source` is the place of the file in `sources`.
+
+    Raises:
+        LibraryError: as `read` does.
+    """
+    for index, source in enumerate(sources):
+        for table in read(source, index, limit):
+            yield table
+            if limit is not None:
+                limit -= table.num_rows
+
+
+def count(sources: Sequence[Source], limit: int | None = None) -> int:
+    """Count the rows that `read_all` yields, without making tables of them.
+
+    Raises:
+        LibraryError: as `read` does; of Parquet, only the file's own count is read.
+    """
+    total = 0
+    for source in sources:
+        total += _count(source, None if limit is None else limit - total)
+    return total
+
+
+def column_names(source: Source) -> list[str]:
+    """Return the names of all columns of a table.
+
+    Raises:
+        LibraryError: as `read` does.
+    """
+    if source.format == "csv":
+        return next(read_records(source), [])
+    try:
+        with opened(source.path) as file:
+            names: list[str] = file.schema_arrow.names
+            return names
+    except UnreadableError as error:
+        raise _no_further(source, 0, error) from error
+
+
+def read_records(source: Source) -> Iterator[list[str]]:
+    """Stream the records of a table as text, the names of its columns first.
+
+    Yields:
+        Lists of cells, in which bytes that are not UTF-8 are surrogates; without any where quotes make no sense.
+
+    Raises:
+        LibraryError: as `read` does.
+    """
+    row = 0
+    try:
+        for row, record in enumerate(_records(source)):  # noqa: B007  the header is number 0
+            yield record
+    except UnreadableError as error:
+        raise _no_further(source, row, error) from error
+
+
+# Rows
+
+
+def _blocks(source: Source, limit: int | None) -> Iterator[list[bytes]]:
+    """Yield the molecules of a file in lists of 1 to `ROWS_PER_BLOCK`; what was read before damage comes first."""
+    molecules = islice(_molecules(source), limit)
+    rows = 0
+    while True:
+        block: list[bytes] = []
+        try:
+            block.extend(islice(molecules, ROWS_PER_BLOCK))  # keeps what came before an error
+        except UnreadableError as error:
+            rows += len(block)
+            if block:
+                yield block
+            raise _no_further(source, rows, error) from error
+        if not block:
+            return
+        yield block
+        rows += len(block)
+
+
+def _no_further(source: Source, rows: int, error: UnreadableError) -> LibraryError:
+    return LibraryError(f"{source.path} can be read no further than row {rows:,}: {error}; replace it by a whole copy")
+
+
+def _molecules(source: Source) -> Iterator[bytes]:
+    if source.format == "smiles":
+        return _smiles(source)
+    if source.format == "sdf":
+        return _mol_blocks(source)
+    return (_text_cells if source.format == "csv" else _parquet_cells)(source, _column(source))
+
+
+def _column(source: Source) -> str:
+    if source.smiles_column is None:
+        raise ValueError(f"{source} needs a smiles_column")
+    return source.smiles_column
+
+
+def _count(source: Source, limit: int | None) -> int:
+    if source.format != "parquet":
+        return sum(map(len, _blocks(source, limit)))
+    rows = _parquet_rows(source.path)
+    return rows if limit is None else min(rows, limit)
+
+
+def _table(raws: list[bytes], index: int, row: int, notation: Notation) -> pa.Table:
+    import pyarrow as pa
+
+    return pa.table(
+        {
+            "source": pa.repeat(pa.scalar(index, pa.int32()), len(raws)),
+            "row": pa.array(range(row, row + len(raws)), pa.int64()),
+            "raw": pa.array(raws, pa.binary()),
+            "notation": pa.repeat(pa.scalar(notation, pa.string()), len(raws)),
+        }
+    )
+
+
+# Formats
+
+
+def _smiles(source: Source) -> Iterator[bytes]:
+    """Return the first word of every line, empty if it has none."""
+    empty = [b""]
+    return chain.from_iterable(
+        [(line.split(None, 1) or empty)[0][:RAW_LIMIT] for line in some] for some in lines(source.path, source.encoding)
+    )
+
+
+def _text_cells(source: Source, column: str) -> Iterator[bytes]:
+    """Yield the cells of one column, empty where a record is too short to have it or cannot be read."""
+    found = _records(source)
+    names = next(found, [])
+    if column not in names:
+        raise UnreadableError(f"it has no column {column!r}")
+    place = names.index(column)
+    for record in found:
+        cell = record[place] if place < len(record) else ""
+        yield cell.encode(errors="surrogateescape")[:RAW_LIMIT]
+
+
+def _records(source: Source) -> Iterator[list[str]]:
+    every_line = chain.from_iterable(lines(source.path, source.encoding))
+    return records(every_line, source.dialect, source.smiles_column)
+
+
+def _mol_blocks(source: Source) -> Iterator[bytes]:
+    """Yield each record up to its line "M  END", or whole if it has none."""
+    block: list[bytes] = []
+    size = 0
+    ended = False
+    for line in chain.from_iterable(lines(source.path, source.encoding)):
+        if line.startswith(b"$$$$"):
+            yield b"".join(block)[:RAW_LIMIT]
+            block, size, ended = [], 0, False
+        elif not ended:
+            block.append(line)
+            size += len(line)
+            ended = line.startswith(b"M  END") or size > RAW_LIMIT
+    last = b"".join(block)
+    if last.strip():
+        yield last[:RAW_LIMIT]
+
+
+def _parquet_cells(source: Source, column: str) -> Iterator[bytes]:
+    import pyarrow as pa
+
+    with opened(source.path) as file:
+        if column not in file.schema_arrow.names:
+            raise UnreadableError(f"it has no column {column!r}")
+        for batch in file.iter_batches(ROWS_PER_BLOCK, columns=[column]):
+            cells = batch.column(0)
+            if pa.types.is_dictionary(cells.type):
+                cells = cells.dictionary_decode()
+            for cell in cells.cast(pa.large_binary()).fill_null(b"").to_pylist():
+                yield cell[:RAW_LIMIT]
+
+
+def _parquet_rows(path: str) -> int:
+    try:
+        with opened(path) as file:
+            rows: int = file.metadata.num_rows
+            return rows
+    except UnreadableError as error:
+        raise LibraryError(f"{path} cannot be read: {error}; check the file") from error

@@ -1,0 +1,36 @@
+"""Dead letters of a spec: list them, write them to a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from cluster.store.record import Letter
+from cluster.store.store import Store
+from teacher import strict_json
+from teacher.files import replacing
+from teacher.llm.spec import Spec
+
+
+def dead_letters(store: Store, spec: Spec, run: str | None = None) -> Iterator[Letter]:
+    """Yield the letters of a spec's dead molecules, then of the rows of a run, or its latest, that are no molecule."""
+    for _, letter in store.dead_letters(spec.id):
+        yield letter
+    runs = [run] if run else [known for known, facts in store.runs().items() if facts["spec"] == spec.id]
+    if runs:
+        yield from store.invalid_letters(runs[-1])
+
+
+def write_jsonl(letters: Iterable[Letter], out: Path) -> int:
+    """Write letters to a file of JSON lines and return how many.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    written = 0
+    with replacing(out) as aside, aside.open("w", encoding="utf-8") as file:
+        for letter in letters:
+            file.write(strict_json.dumps(asdict(letter), ensure_ascii=False) + "\n")
+            written += 1
+    return written

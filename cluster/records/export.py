@@ -1,0 +1,137 @@
+"""Annotations out of the store, as a table: Parquet, JSON lines or CSV."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cluster.store.record import Record
+from cluster.store.store import Store
+from cluster.table_file import Parts, apart, write
+from teacher import strict_json
+from teacher.llm.checks import RejectedError, parsed_object
+from teacher.llm.schema import Kind, columns_of
+from teacher.llm.spec import Spec
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ROWS_PER_PART = 2_000
+BEFORE = ("key", "smiles", "text")  # and then the fields of the prompt's schema
+GROUNDING = ("grounding", "groups_precision", "groups_recall", "rings_right")
+MADE_BY = ("spec", "model", "revision", "prompt", "finish_reason")
+COUNTS = ("prompt_tokens", "completion_tokens", "attempts", "seed")
+OURS = frozenset({*BEFORE, *GROUNDING, *MADE_BY, *COUNTS, "temperature", "run", "software", "time"})
+
+
+def export(store: Store, spec: Spec, out: Path) -> int:
+    """Write all accepted annotations of a spec, one row each, and return how many.
+
+    The file stands under its name only when it is complete. Columns: `key` (hexadecimal) and `smiles` of the molecule,
+    `text`, one column for each field of the prompt's schema (`schema.columns_of`; a field that is called like one of
+    our columns has an underscore more), the grounding, and the provenance. `text` is exact; a field is null
+    where the text has none, or one that its column cannot hold, such as an integer of more than 64 bits. In CSV a text
+    that a spreadsheet would run as a formula begins with an apostrophe (`cluster.table_file`).
+
+    Raises:
+        OutputError: the file cannot be written.
+        StoreError: Redis failed.
+    """
+    prompt = store.prompt(spec)
+    kinds = columns_of(prompt.json_schema if prompt else None)
+    return write(_parts(store, spec, kinds), _schema(kinds), out)
+
+
+def _parts(store: Store, spec: Spec, kinds: dict[str, Kind]) -> Parts:
+    import pyarrow as pa
+
+    software: dict[str, str] = {}
+    rows = (
+        _row(key, record, spec, kinds, _versions(store, record, software)) for key, record in store.records(spec.id)
+    )
+    while part := list(islice(rows, ROWS_PER_PART)):
+        yield pa.Table.from_pylist(part, schema=_schema(kinds))
+
+
+def _row(key: bytes, record: Record, spec: Spec, kinds: dict[str, Kind], software: str) -> dict[str, Any]:
+    fields = _fields(record.text) if kinds else {}
+    values = [_value(fields.get(name), kind) for name, kind in kinds.items()]
+    grounding = record.grounding
+    return {
+        "key": key.hex(),
+        "smiles": record.smiles,
+        "text": record.text,
+        **dict(zip(apart(kinds, OURS), values, strict=True)),
+        "grounding": grounding.score,
+        "groups_precision": grounding.precision,
+        "groups_recall": grounding.recall,
+        "rings_right": grounding.rings,
+        "spec": spec.id,
+        "model": spec.model.name,
+        "revision": spec.model.revision,
+        "prompt": f"{spec.prompt.name} v{spec.prompt.version}",
+        "finish_reason": record.finish_reason,
+        "prompt_tokens": record.prompt_tokens,
+        "completion_tokens": record.completion_tokens,
+        "attempts": record.attempts,
+        "seed": record.seed,
+        "temperature": record.temperature,
+        "run": record.run,
+        "software": software,
+        "time": datetime.fromtimestamp(record.time, UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _versions(store: Store, record: Record, known: dict[str, str]) -> str:
+    if record.software not in known:
+        known[record.software] = json.dumps(store.software(record.software), sort_keys=True)
+    return known[record.software]
+
+
+def _schema(kinds: dict[str, Kind]) -> pa.Schema:
+    import pyarrow as pa
+
+    text, whole, real = pa.string(), pa.int64(), pa.float64()
+    types = {"integer": whole, "number": real, "boolean": pa.bool_(), "strings": pa.list_(text)}
+    return pa.schema(
+        [
+            *[(name, text) for name in BEFORE],
+            *zip(apart(kinds, OURS), [types.get(kind, text) for kind in kinds.values()], strict=True),
+            *[(name, real) for name in GROUNDING],
+            *[(name, text) for name in MADE_BY],
+            *[(name, whole) for name in COUNTS],
+            *[("temperature", real), ("run", text), ("software", text), ("time", text)],
+        ]
+    )
+
+
+def _fields(text: str) -> dict[str, Any]:
+    """Return the fields of an answer; none where it is no sound object, which `records.integrity` calls a defect."""
+    try:
+        return parsed_object(text)
+    except RejectedError:
+        return {}
+
+
+def _value(value: Any, kind: Kind) -> Any:
+    """Return a value as its column holds it, or None where the column cannot."""
+    match kind:
+        case "json":
+            return None if value is None else strict_json.dumps(value, ensure_ascii=False)
+        case "integer":
+            return int(value) if _is_number(value) and float(value).is_integer() and abs(value) < 2**63 else None
+        case "number":
+            return float(value) if _is_number(value) else None
+        case "boolean":
+            return value if isinstance(value, bool) else None
+        case "string":
+            return value if isinstance(value, str) else None
+        case "strings":
+            return value if isinstance(value, list) and all(isinstance(each, str) for each in value) else None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,1 @@
+"""How a run is going: its entry in the store, progress, workers, limits."""

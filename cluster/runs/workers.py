@@ -1,0 +1,124 @@
+"""What each annotator says of itself in the store, so that whoever reaches the store can follow a run."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from cluster.runtime.periodic import every
+from cluster.store.connection import StoreError
+from cluster.store.record import Letter, Record
+from cluster.store.store import Store
+from cluster.store.stored import damaged
+from teacher import strict_json
+
+SIGN_SECONDS = 3.0
+SILENT_SECONDS = 30.0  # without a sign, after which a worker is taken to be gone
+ERRORS_KEPT = 5
+MESSAGE_SHOWN = 300  # characters
+
+EngineState = Literal["none", "starting", "ready", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sign:
+    """What a worker said last.
+
+    Attributes:
+        worker: its host and process.
+        gpus: that it holds.
+        engine: whether its engine has been started, and is ready.
+        in_flight: molecules in the engine's hands.
+        accepted, dead: molecules that it brought to an end.
+        deaths: of its engines.
+        errors: time (seconds since 1970, UTC) and message of its last dead letters and engine deaths.
+        age: seconds since it said so.
+    """
+
+    worker: str
+    gpus: float
+    engine: EngineState
+    in_flight: int
+    accepted: int
+    dead: int
+    deaths: int
+    errors: list[tuple[float, str]]
+    age: float
+
+    @property
+    def silent(self) -> bool:
+        """Whether the worker is taken to be gone."""
+        return self.age > SILENT_SECONDS
+
+
+class Signer:
+    """Says every few seconds, for as long as the process lives, how its annotator is.
+
+    Attributes:
+        in_flight: molecules in the engine's hands.
+    """
+
+    def __init__(self, store: Store, run: str, gpus: float) -> None:
+        self._store, self._run, self._gpus = store, run, gpus
+        self._worker = f"{socket.gethostname()} {os.getpid()}"
+        self._lock = threading.Lock()
+        self._engine: EngineState = "none"
+        self.in_flight = self._accepted = self._dead = self._deaths = 0
+        self._errors: deque[tuple[float, str]] = deque(maxlen=ERRORS_KEPT)
+        self._signing = ExitStack()
+        self._signing.enter_context(every(SIGN_SECONDS, self._sign, "signs"))
+
+    def engine(self, state: EngineState) -> None:
+        """Note how the engine is."""
+        self._engine = state
+
+    def engine_died(self, message: str) -> None:
+        """Note the death of the engine."""
+        with self._lock:
+            self._engine = "none"
+            self._deaths += 1
+            self._errors.append((time.time(), message[:MESSAGE_SHOWN]))
+
+    def ended(self, outcomes: Iterable[Record | Letter]) -> None:
+        """Note what became of molecules."""
+        with self._lock:
+            for outcome in outcomes:
+                if isinstance(outcome, Record):
+                    self._accepted += 1
+                else:
+                    self._dead += 1
+                    self._errors.append((outcome.time, f"{outcome.smiles}: {outcome.message}"[:MESSAGE_SHOWN]))
+
+    def _sign(self) -> None:
+        with self._lock:
+            facts: dict[str, Any] = {
+                "gpus": self._gpus,
+                "engine": self._engine,
+                "in_flight": self.in_flight,
+                "accepted": self._accepted,
+                "dead": self._dead,
+                "deaths": self._deaths,
+                "errors": list(self._errors),
+            }
+        with suppress(StoreError):  # the annotator itself meets the same failure and says so
+            self._store.sign(self._run, self._worker, facts)
+
+
+def signs(store: Store, run: str) -> list[Sign]:
+    """Return what the workers of a run have said last; those of a run that has ended are forgotten.
+
+    Raises:
+        StoreError: Redis failed.
+    """
+    found = []
+    for worker, facts in sorted(store.signs(run).items()):
+        with damaged(f"a sign, of the worker {worker},"):
+            found.append(strict_json.read(Sign, strict_json.dumps({"worker": worker, **facts})))
+    return found

@@ -1,0 +1,1 @@
+"""What everything stands on: a Ray cluster, metrics, processes, and folders of this machine."""

@@ -1,0 +1,320 @@
+"""A Ray cluster to run on: the one that the user names, or a local one for the time of the run."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import re
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from cluster.runtime.head import head_watched
+from cluster.runtime.private import private_folder
+from teacher.errors import GallonError, UsageError
+
+CONNECT_SECONDS = 5.0
+LEAST_FREE_BYTES = 1 << 26  # for Ray's logs and sockets
+LONGEST_TEMPORARY = 60  # bytes of TMPDIR: to a socket's path, of 107 at most, Python adds 32 and vLLM 37
+TOKEN_VARIABLES = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+HOST_AND_PORT = re.compile(r"(?P<host>[^\s:/@\[\]]+|\[[0-9A-Fa-f:.%\w]+\]):(?P<port>[0-9]{1,5})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """What a machine of the cluster has."""
+
+    cpus: float
+    gpus: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RaySession:
+    """A connection to Ray.
+
+    Attributes:
+        local: whether the cluster is this machine alone, started for this run.
+        dashboard: URL of the dashboard, or None.
+        logs: folder of Ray's logs on each node.
+        nodes: the machines that the cluster has now.
+    """
+
+    local: bool
+    dashboard: str | None
+    logs: Path
+    nodes: tuple[Node, ...]
+
+    @property
+    def cpus(self) -> float:
+        """CPUs of all machines."""
+        return sum(node.cpus for node in self.nodes)
+
+    @property
+    def gpus(self) -> float:
+        """GPUs of all machines."""
+        return sum(node.gpus for node in self.nodes)
+
+    def room(self, cpus: float, gpus: float) -> int:
+        """Return how many workers that take so much of one machine each the machines can hold."""
+        return sum(int(min(node.cpus // cpus, node.gpus // gpus if gpus else math.inf)) for node in self.nodes)
+
+
+@contextmanager
+def ray_session(address: str | None) -> Iterator[RaySession]:
+    """Connect to the Ray cluster at `address` or in RAY_ADDRESS, or start a local one; disconnect at the end.
+
+    Raises:
+        UsageError: the address is none that a cluster can be joined by.
+        GallonError: no cluster answers at the address, it does not let us in, or none can be started here.
+    """
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+    import ray
+
+    address = address or os.environ.get("RAY_ADDRESS")
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    local = not address or address == "local"
+    with _unnamed_passwords():
+        context = _start(quiet) if local else _join(str(address), quiet)
+    signal.signal(signal.SIGTERM, on_sigterm)  # Ray puts a handler of its own in its place, which ends the run at once
+    logs = Path(ray._private.worker._global_node.get_logs_dir_path())
+    head = ray.get_runtime_context().gcs_address
+    with _chatter_to(logs / "gallon-driver.log") as screen:
+        try:
+            with head_watched(head, screen):
+                yield RaySession(
+                    local=local,
+                    dashboard=context.dashboard_url and f"http://{context.dashboard_url}",
+                    logs=logs,
+                    nodes=tuple(_node(known["Resources"]) for known in ray.nodes() if known["Alive"]),
+                )
+        finally:
+            ray.shutdown()
+
+
+def token_place() -> str | None:
+    """Say where the token lies that Ray and its dashboard ask this process for; None where they ask for none.
+
+    Ray looks for it in this order, and says in RAY_AUTH_MODE whether it is asked for.
+    """
+    if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
+        return None
+    if os.environ.get("RAY_AUTH_TOKEN"):
+        return "the environment variable RAY_AUTH_TOKEN"
+    return os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token"
+
+
+def _node(resources: dict[str, float]) -> Node:
+    return Node(cpus=resources.get("CPU", 0.0), gpus=resources.get("GPU", 0.0))
+
+
+def _start(quiet: dict[str, Any]) -> Any:
+    """Start a cluster on this machine, with its files where only this user reads them, and on short paths.
+
+    Raises:
+        GallonError: Ray does not start.
+    """
+    folder = private_folder(LEAST_FREE_BYTES)
+    _provide_token(folder / "ray-token")
+    os.environ.setdefault("RAY_OBJECT_STORE_ALLOW_SLOW_STORAGE", "1")  # or else a small /dev/shm ends the run
+    # Two logical cores at the least: reading, parsing and annotating each need a share to run side by side.
+    cores = max(2, os.cpu_count() or 2)
+    others = os.umask(0o077)
+    settings = {"num_cpus": cores, "object_store_memory": _store_bytes(), "_temp_dir": str(folder / "ray"), **quiet}
+    try:
+        with _short_temporary_folder(folder):
+            return _start_patiently(settings)
+    # Among what Ray raises where it does not start is a plain Exception.
+    except Exception as error:
+        reason = str(error).strip().split("\n", maxsplit=1)[0].rstrip(".")
+        raise GallonError(
+            f"Ray does not start on this machine ({reason}): its logs are in {folder}/ray/session_latest/logs."
+        ) from error
+    finally:
+        os.umask(others)
+
+
+def _start_patiently(settings: dict[str, Any]) -> Any:
+    """Start Ray; on a busy machine, where it gives itself up after 30 s, once more."""
+    import ray
+
+    start = partial(ray.init, address="local", include_dashboard=True, namespace="gallon", **settings)
+    try:
+        return start()
+    except Exception as error:
+        if type(error) is not Exception:  # all but its own patience has a type
+            raise
+        ray.shutdown()
+        return start()
+
+
+@contextmanager
+def _short_temporary_folder(folder: Path) -> Iterator[None]:
+    """Let what is started meanwhile put its sockets elsewhere where the path of the usual folder is too long."""
+    usual = os.environ.get("TMPDIR")
+    if usual is None or len(os.fsencode(usual)) <= LONGEST_TEMPORARY:
+        yield
+        return
+    os.environ["TMPDIR"] = str(folder)
+    try:
+        yield
+    finally:
+        os.environ["TMPDIR"] = usual
+
+
+def _provide_token(file: Path) -> None:
+    """Give Ray a token in a place of ours, unless the user names one: its own place is a readable file in the home."""
+    if any(os.environ.get(name) for name in TOKEN_VARIABLES):
+        return
+    if not file.is_file():
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as opened:
+            opened.write(secrets.token_hex(32))
+    os.environ["RAY_AUTH_TOKEN_PATH"] = str(file)
+
+
+def _store_bytes() -> int:
+    """Return what Ray would give its object store, but never less than it starts with: memory may be short just now."""
+    from ray._private import ray_constants, utils
+
+    usual = utils.resolve_object_store_memory(utils.estimate_available_memory())
+    least: int = ray_constants.OBJECT_STORE_MINIMUM_MEMORY_BYTES
+    return max(int(usual), least)
+
+
+def _join(address: str, quiet: dict[str, Any]) -> Any:
+    """Connect to a running cluster.
+
+    Raises:
+        UsageError: the address is none that a cluster can be joined by.
+        GallonError: nobody answers there, or not to us.
+    """
+    import ray
+    from ray.exceptions import AuthenticationError
+
+    address = _head_of(address)
+    denied = GallonError(
+        f"The Ray cluster at {address} does not let us in: put its token into RAY_AUTH_TOKEN, or the path of the "
+        "token's file into RAY_AUTH_TOKEN_PATH, or correct the address."
+    )
+    try:
+        with _chatter_to(Path(os.devnull)):  # with a wrong token each of many tries is a warning
+            if not _lets_us_in(address):
+                raise denied
+            return ray.init(address=address, namespace="gallon", **quiet)
+    except AuthenticationError as error:
+        raise denied from error
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = str(error.__cause__ or error).strip().split("\n", maxsplit=1)[0].rstrip(".")
+        raise GallonError(
+            f"The Ray cluster at {address} cannot be joined from here ({reason}): a driver wants a node of its cluster "
+            f"on its machine, and in its container; 'ray start --address={address}' starts one."
+        ) from error
+
+
+def _head_of(address: str) -> str:
+    """Return host and port of the head of the cluster that a user names.
+
+    Raises:
+        UsageError: the address is none that a cluster can be joined by.
+        GallonError: `auto` finds no cluster on this machine.
+    """
+    from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
+    from ray._private.services import canonicalize_bootstrap_address
+
+    if address == "auto":
+        maybe_enable_token_auth_if_token_available(warn_if_disabled=False)  # as Ray itself does for this word alone
+        try:
+            found = canonicalize_bootstrap_address("auto")
+        except ConnectionError:
+            found = None
+        if not found:
+            raise GallonError(
+                "No Ray cluster runs on this machine: start one, name its head by --ray HOST:PORT, or leave out --ray "
+                "and RAY_ADDRESS to have one started."
+            )
+        return str(found)
+    if not HOST_AND_PORT.fullmatch(address):
+        shown = "This" if "@" in address else f"'{address}'"
+        raise UsageError(
+            f"{shown} is no address by which a Ray cluster can be joined: --ray or RAY_ADDRESS should be HOST:PORT of "
+            "its head, whose port is 6379 unless it was chosen (http:// is that of the dashboard, ray:// that of "
+            "Ray Client)."
+        )
+    return address
+
+
+def _lets_us_in(address: str) -> bool:
+    """Knock at the head of a cluster and return whether it lets us in: Ray itself would try for minutes.
+
+    Raises:
+        GallonError: no head of a cluster answers there.
+    """
+    import grpc
+    from ray._private.grpc_utils import init_grpc_channel
+    from ray.core.generated.gcs_service_pb2 import CheckAliveRequest
+    from ray.core.generated.gcs_service_pb2_grpc import NodeInfoGcsServiceStub
+
+    host, _, port = address.rpartition(":")
+    channel = None
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
+        channel = init_grpc_channel(address, options=[("grpc.enable_http_proxy", 0)])
+        NodeInfoGcsServiceStub(channel).CheckAlive(CheckAliveRequest(), timeout=CONNECT_SECONDS)
+    except grpc.RpcError as error:
+        if error.code() in {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}:
+            return False
+        raise _nobody(address, "what listens there is no head of a Ray cluster") from None
+    except (OSError, OverflowError, UnicodeError) as error:
+        raise _nobody(address, getattr(error, "strerror", None) or str(error)) from None
+    finally:
+        if channel is not None:
+            channel.close()
+    return True
+
+
+def _nobody(address: str, reason: str) -> GallonError:
+    return GallonError(
+        f"No Ray cluster answers at {address} ({reason}): start one, correct the address, or leave out --ray and "
+        "RAY_ADDRESS to use this machine."
+    )
+
+
+@contextmanager
+def _unnamed_passwords() -> Iterator[None]:
+    """Hide passwords in the command line, which Ray notes with the job for whoever sees its dashboard."""
+    from ray._private import utils
+
+    command_line = utils.get_entrypoint_name
+    utils.get_entrypoint_name = lambda: re.sub(r"://.*@", "://***@", command_line(), flags=re.DOTALL)
+    try:
+        yield
+    finally:
+        utils.get_entrypoint_name = command_line
+
+
+@contextmanager
+def _chatter_to(log: Path) -> Iterator[int]:
+    """Send what Ray's libraries write to standard error, in Python and in C++, to a log file.
+
+    Yields:
+        The file descriptor of what standard error was before.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), 2)
+    try:
+        yield kept
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)

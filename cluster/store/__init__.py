@@ -1,0 +1,1 @@
+"""The store: records, dead letters and ledgers in Redis."""

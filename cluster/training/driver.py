@@ -1,0 +1,171 @@
+"""Training on Ray Train: any number of fits, spread over workers, each written down when it is done.
+
+A fit that has its result in the folder is not done again, and one that was interrupted goes on from its last
+checkpoint there, so the same call resumes after a killed worker, driver or cluster. Workers on several machines need
+a folder that all of them reach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cluster.runtime.errors import causes
+from cluster.runtime.periodic import every
+from cluster.training.fit import Campaign, Fit, Outcome
+from cluster.training.results import TrainingError, failure_of, is_done, read_outcome
+from cluster.training.shards import most_workers
+from teacher.errors import GallonError, UsageError
+from teacher.wording import counted
+
+if TYPE_CHECKING:
+    from cluster.runtime.session import RaySession
+
+MAX_FAILURES = 3  # times that the group of workers is started again
+LOOK_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trainers:
+    """The workers that train.
+
+    Attributes:
+        workers: how many.
+        cpus: threads of each.
+        gpus: of each.
+        together: whether all share every fit, each with its part of the molecules, or each takes fits of its own. None
+            shares when there are fewer fits than workers that can. More workers than can share a fit stay idle.
+    """
+
+    workers: int = 1
+    cpus: int = 1
+    gpus: int = 0
+    together: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How many fits are done, out of how many."""
+
+    done: int
+    all: int
+
+
+def plan_trainers(session: RaySession, workers: int | None) -> Trainers:
+    """Fit the workers to the machines of a cluster: one a GPU, or one a core, unless a number is asked for.
+
+    Raises:
+        UsageError: the machines have no room for so many; Ray Train would wait for it for ever.
+    """
+    gpus = 1 if session.gpus else 0
+    most = session.room(cpus=1, gpus=gpus)
+    number = workers or max(1, most)
+    if number > most:
+        each = "a CPU and a GPU" if gpus else "a CPU"
+        raise UsageError(
+            f"The Ray cluster has room for {counted(most, 'training worker')} with {each} each, not for {number:,}: "
+            "lower --workers, or start more machines."
+        )
+    cpus = next(cpus for cpus in range(int(session.cpus // number), 0, -1) if session.room(cpus, gpus) >= number)
+    return Trainers(workers=number, cpus=cpus, gpus=gpus)
+
+
+def fit_all(
+    campaign: Campaign, folder: Path, trainers: Trainers, show: Callable[[Done], None] | None = None
+) -> list[Outcome]:
+    """Do all fits that are not done yet, and return the outcome of each.
+
+    Args:
+        campaign: the fits.
+        folder: where results and checkpoints lie; is made where it is missing.
+        trainers: the workers.
+        show: called about once a second with the progress.
+
+    Raises:
+        TrainingError: the workers kept dying (what was done is kept, and the same call goes on), or a network diverged.
+    """
+    folder = folder.expanduser().resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    left = list({fit.id: fit for fit in campaign.fits if not is_done(folder, fit.id)}.values())
+    if left:
+        for fit in left:
+            failure_of(folder, fit.id).unlink(missing_ok=True)
+        with _watched(folder, [fit.id for fit in campaign.fits], show):
+            _train(left, campaign, folder, trainers)
+    for fit in left:
+        if (failure := failure_of(folder, fit.id)).is_file():
+            raise TrainingError(failure.read_text(encoding="utf-8"))
+    return [read_outcome(folder, fit.id) for fit in campaign.fits]
+
+
+def _train(fits: Sequence[Fit], campaign: Campaign, folder: Path, trainers: Trainers) -> None:
+    import ray
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+    from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
+
+    from cluster.training.group import Group, part_of
+    from cluster.training.worker import Work, work
+
+    workers, together = arranged(fits, trainers)
+    groups = [Group(number, workers, "cpu") for number in range(workers)] if together else [Group(0, 1, "cpu")]
+    order = Work(
+        fits=ray.put(list(fits)),
+        parts=[ray.put(part_of(fits, campaign.inputs, campaign.columns, group)) for group in groups],
+        folder=folder,
+        together=together,
+        threads=trainers.cpus,
+    )
+    resources = {"CPU": float(trainers.cpus), **({"GPU": float(trainers.gpus)} if trainers.gpus else {})}
+    trainer = TorchTrainer(
+        work,
+        train_loop_config={"work": order},
+        scaling_config=ScalingConfig(num_workers=workers, use_gpu=bool(trainers.gpus), resources_per_worker=resources),
+        run_config=RunConfig(
+            name=f"training-{fits[0].id[:12]}",
+            storage_path=str(folder / "ray"),
+            failure_config=FailureConfig(max_failures=MAX_FAILURES),
+        ),
+    )
+    try:
+        trainer.fit()
+    except WorkerGroupError as error:
+        first = next(iter(error.worker_failures.values()), error)
+        if isinstance(cause := _root(first), GallonError):
+            raise cause from error
+        reason = str(cause).strip().split("\n", maxsplit=1)[0]
+        raise TrainingError(
+            f"Training failed {MAX_FAILURES + 1} times, the last time with: {reason} Fits that were done are kept in "
+            f"{folder}; the same command goes on."
+        ) from error
+    except ControllerError as error:
+        raise TrainingError(f"Ray Train could not start or hold its workers: {_root(error)}.") from error
+
+
+def arranged(fits: Sequence[Fit], trainers: Trainers) -> tuple[int, bool]:
+    """Return how many workers to start, and whether they share every fit."""
+    sharing = min(trainers.workers, *map(most_workers, fits))
+    together = len(fits) < sharing if trainers.together is None else trainers.together
+    return (sharing if together else min(trainers.workers, len(fits))), together
+
+
+@contextmanager
+def _watched(folder: Path, fits: Sequence[str], show: Callable[[Done], None] | None) -> Iterator[None]:
+    if show is None:
+        yield
+        return
+
+    def show_now() -> None:
+        show(Done(sum(is_done(folder, fit) for fit in fits), len(fits)))
+
+    with every(LOOK_SECONDS, show_now, "training-progress"):
+        yield
+
+
+def _root(error: BaseException) -> BaseException:
+    """Return the error at the bottom of those that Ray has wrapped around it."""
+    *_, bottom = causes(error)
+    return bottom

@@ -1,0 +1,240 @@
+"""The one training loop, for graph teachers, language teachers and students."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cluster.training.fit import Fit
+from cluster.training.metrics import TrainingMetrics
+from cluster.training.results import TrainingError
+from cluster.training.shards import batches, steps
+from teacher import strict_json
+from teacher.files import replacing, replacing_folder
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from cluster.training.group import Group, Part
+
+CHECKPOINT_SECONDS = 30.0
+PREDICT_ROWS = 512
+RUN_DIGITS = 12  # of a fit's id, on the dashboard
+
+
+@dataclass
+class Best:
+    """The best epoch so far, its validation score, and the weights at its end."""
+
+    score: float = -math.inf
+    epoch: int = 0
+    weights: dict[str, Tensor] = field(default_factory=dict)
+
+
+class DivergenceError(TrainingError):
+    """A network came to nothing before it had learnt anything; another try would end the same."""
+
+
+class Training:
+    """One fit in training on one worker."""
+
+    def __init__(self, fit: Fit, part: Part, group: Group, folder: Path) -> None:
+        import torch
+
+        torch.manual_seed(fit.seed)
+        self._fit, self._part, self._group, self._folder = fit, part, group, folder
+        self._learner = fit.build().to(group.device)
+        if group.size > 1:
+            from cluster.training.batch_norm import with_shared_statistics
+
+            self._learner = with_shared_statistics(self._learner)
+        self._optimizer = torch.optim.AdamW(
+            self._learner.parameters(),
+            lr=fit.schedule.learning_rate,
+            weight_decay=fit.schedule.weight_decay,
+            fused=True,  # one pass over each parameter: a step of a student on fingerprints takes a third less
+        )
+        self._called = torch.nn.parallel.DistributedDataParallel(self._learner) if group.size > 1 else self._learner
+        self._inputs = part.inputs[fit.inputs]
+        self._columns = {target: part.columns[name] for target, name in fit.targets.items()}
+        self._steps = steps(fit)
+        self._epoch = 0
+        self._seconds = 0.0
+        self._best = Best()
+        self._history: list[dict[str, float]] = []
+        self._metrics = TrainingMetrics(fit.id[:RUN_DIGITS], fit.name)
+
+    def run(self) -> None:
+        """Train to the end, from where it was interrupted, and write the result down."""
+        self._restore()
+        begun = saved = time.monotonic()
+        earlier = self._seconds
+        while self._epoch < self._fit.schedule.epochs:
+            if not self._judge(self._train_epoch()):
+                break
+            self._seconds = earlier + time.monotonic() - begun
+            if self._group.agreed(time.monotonic() - saved > CHECKPOINT_SECONDS):
+                self._save()
+                saved = time.monotonic()
+        if not self._best.epoch:
+            raise DivergenceError(
+                f"The loss of '{self._fit.name}' is no finite number from its first epoch on: look for values among "
+                "the labels that are far from all others."
+            )
+        self._finish()
+
+    # An epoch
+
+    def _train_epoch(self) -> dict[str, float]:
+        """Go once through the molecules; return the mean of each term of the loss."""
+        import torch
+
+        self._learner.train()
+        sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros(2))
+        for step, (rows, shards) in enumerate(batches(self._fit, self._epoch)):
+            mine = rows[shards % self._group.size == self._group.number]
+            terms = self._called(*self._batch(self._part.places(mine)))
+            self._descend(terms, self._epoch * self._steps + step)
+            for name, (total, count) in terms.items():
+                sums[name] += torch.stack([total.detach(), count]).float().cpu()
+        self._epoch += 1
+        whole = {name: self._group.total(both.to(self._group.device)) for name, both in sums.items()}
+        return {name: float(total / count.clamp(min=1)) for name, (total, count) in whole.items()}
+
+    def _batch(self, places: np.ndarray) -> tuple[Any, dict[str, Tensor]]:
+        """Return what the learner is called with."""
+        import torch
+
+        device = self._group.device
+        targets = {name: torch.from_numpy(column[places]).to(device) for name, column in self._columns.items()}
+        return self._inputs.batch(places).to(device), targets
+
+    def _descend(self, terms: dict[str, tuple[Tensor, Tensor]], step: int) -> None:
+        """Take one step down the loss: the sum of the terms' means over the whole group's molecules."""
+        import torch
+
+        counts = self._group.total(torch.stack([count for _, count in terms.values()]).float())
+        means = [total / count.clamp(min=1) for (total, _), count in zip(terms.values(), counts, strict=True)]
+        self._optimizer.zero_grad(set_to_none=True)
+        loss = torch.stack(means).sum() * self._group.size  # since the group's gradients are averaged
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self._fit.schedule.gradient_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self._learner.parameters(), self._fit.schedule.gradient_norm)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._fit.schedule.rate(step, self._steps * self._fit.schedule.epochs)
+        self._optimizer.step()
+
+    # Asking and judging
+
+    def _ask(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return predictions and representations of those rows that this worker looks after."""
+        import numpy as np
+        import torch
+
+        places = self._part.places(self._group.mine(rows))
+        asked = places if len(places) else np.zeros(1, dtype=np.int64)
+        self._learner.eval()
+        with torch.inference_mode():
+            answers = [
+                self._learner.predict(self._inputs.batch(asked[first : first + PREDICT_ROWS]).to(self._group.device))
+                for first in range(0, len(asked), PREDICT_ROWS)
+            ]
+        prediction, representation = (
+            np.concatenate([part.float().cpu().numpy() for part in column])[: len(places)]
+            for column in zip(*answers, strict=True)
+        )
+        return prediction, representation
+
+    def _judge(self, terms: dict[str, float]) -> bool:
+        """Score an epoch on the validation molecules, and keep the weights if it is the best.
+
+        Returns:
+            Whether the fit can go on: one whose loss or predictions are no longer finite has nothing more to learn.
+        """
+        import numpy as np
+
+        valid = self._fit.valid
+        prediction, _ = self._ask(valid)
+        truth = self._columns["labels"][self._part.places(self._group.mine(valid))]
+        both = self._group.gather((truth, prediction))
+        truths, predictions = (np.concatenate(column) for column in zip(*both, strict=True))
+        loss = sum(terms.values())
+        if not (math.isfinite(loss) and np.isfinite(predictions).all()):
+            return False
+        score = self._fit.score(truths, predictions)
+        if math.isnan(score):
+            score = -loss
+        self._history.append({"epoch": self._epoch, **terms, "loss": loss, "score": score})
+        if not self._group.number:
+            self._metrics.trained(len(self._fit.train), loss)
+            self._metrics.validated(score)
+        if not self._best.epoch or score > self._best.score:
+            weights = {name: value.detach().cpu().clone() for name, value in self._learner.state_dict().items()}
+            self._best = Best(score, self._epoch, weights)
+        return True
+
+    # What is written down
+
+    def _restore(self) -> None:
+        """Go on from the last checkpoint, if there is one."""
+        import torch
+
+        file = self._folder / f"{self._fit.id}.pt"
+        if not self._group.agreed(file.is_file()):
+            return
+        state = torch.load(file, map_location="cpu", weights_only=True)
+        self._learner.load_state_dict(state["learner"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._best = Best(**state["best"])
+        self._epoch, self._seconds, self._history = state["epoch"], state["seconds"], state["history"]
+        torch.set_rng_state(state["random"])
+
+    def _save(self) -> None:
+        import torch
+
+        if self._group.number:
+            return
+        state = {
+            "learner": self._learner.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "best": vars(self._best),
+            "epoch": self._epoch,
+            "seconds": self._seconds,
+            "history": self._history,
+            "random": torch.get_rng_state(),
+        }
+        with replacing(self._folder / f"{self._fit.id}.pt") as aside, aside.open("wb") as file:
+            torch.save(state, file)
+
+    def _finish(self) -> None:
+        """Write the result, whole or not at all, and drop the checkpoint."""
+        import numpy as np
+        from safetensors.numpy import save_file as save_arrays
+        from safetensors.torch import save_file
+
+        self._learner.load_state_dict(self._best.weights)
+        rows = np.arange(sum(len(part) for part in self._group.gather(self._group.mine(self._part.rows))))
+        answers = self._group.gather((self._group.mine(rows), *self._ask(rows)))
+        if self._group.number:
+            return
+        asked, prediction, representation = (np.concatenate(column) for column in zip(*answers, strict=True))
+        order = np.argsort(asked)
+        outputs = {"prediction": prediction[order], "representation": representation[order]}
+        facts = {
+            "score": self._best.score,
+            "epochs": self._epoch,
+            "best_epoch": self._best.epoch,
+            "history": self._history,
+            "seconds": round(self._seconds, 3),
+        }
+        files = ("weights.safetensors", "outputs.safetensors", "outcome.json")
+        with replacing_folder(self._folder / self._fit.id, ours=files) as aside:
+            save_file(self._best.weights, aside / "weights.safetensors")
+            save_arrays(outputs, aside / "outputs.safetensors")
+            (aside / "outcome.json").write_text(strict_json.dumps(facts), encoding="utf-8")
+        (self._folder / f"{self._fit.id}.pt").unlink(missing_ok=True)

@@ -1,0 +1,37 @@
+"""What a fit leaves in the folder of results: its outcome, or why it came to nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from cluster.training.fit import Outcome
+from teacher.errors import GallonError
+
+
+class TrainingError(GallonError):
+    """Training did not come to its end."""
+
+
+def is_done(folder: Path, fit: str) -> bool:
+    """Tell whether a fit has its result."""
+    return (folder / fit / "outcome.json").is_file()
+
+
+def failure_of(folder: Path, fit: str) -> Path:
+    """Return the file that says why a fit came to nothing, if it did."""
+    return folder / f"{fit}.failed"
+
+
+def read_outcome(folder: Path, fit: str) -> Outcome:
+    """Read the result of a fit."""
+    from safetensors.numpy import load_file
+
+    facts = json.loads((folder / fit / "outcome.json").read_text(encoding="utf-8"))
+    arrays = load_file(folder / fit / "outputs.safetensors")
+    return Outcome(
+        prediction=arrays["prediction"],
+        representation=arrays["representation"],
+        weights=folder / fit / "weights.safetensors",
+        **facts,
+    )

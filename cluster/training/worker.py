@@ -1,0 +1,56 @@
+"""What a training worker does: its share of the fits, or its share of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cluster.training.fit import Fit
+from cluster.training.group import Group, Part
+from cluster.training.loop import DivergenceError, Training
+from cluster.training.results import failure_of, is_done
+
+if TYPE_CHECKING:
+    from ray import ObjectRef
+
+
+@dataclass(frozen=True)
+class Work:
+    """What all workers are told: `training.Trainers` says what `together` means.
+
+    Attributes:
+        fits: reference to the list of fits.
+        parts: references to one `Part` for all workers, or to one for each.
+        folder: where results go.
+        threads: of each worker.
+    """
+
+    fits: ObjectRef
+    parts: Sequence[ObjectRef]
+    folder: Path
+    together: bool
+    threads: int
+
+
+def work(config: Mapping[str, Work]) -> None:
+    """Do this worker's share; runs in every worker of Ray Train."""
+    import ray
+    import ray.train
+    import torch
+    from ray.train.torch import get_device
+
+    order = config["work"]
+    context = ray.train.get_context()
+    rank, workers = context.get_world_rank(), context.get_world_size()
+    torch.set_num_threads(order.threads)
+    fits: list[Fit] = ray.get(order.fits)
+    part: Part = ray.get(order.parts[rank if order.together else 0])
+    group = Group(rank, workers, str(get_device())) if order.together else Group(0, 1, str(get_device()))
+    for fit in fits if order.together else fits[rank::workers]:
+        if not group.agreed(is_done(order.folder, fit.id)):
+            try:
+                Training(fit, part, group, order.folder).run()
+            except DivergenceError as error:  # raised by all of a group alike; Ray would only try the same again
+                failure_of(order.folder, fit.id).write_text(str(error), encoding="utf-8")

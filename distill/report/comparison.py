@@ -1,0 +1,94 @@
+"""A comparison as files: all facts as JSON, the table as CSV, and one HTML page that needs nothing else."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from distill.evaluate.comparison import Case, Run
+from distill.evaluate.methods import METHODS
+from distill.evaluate.provenance import provenance
+from distill.evaluate.standings import Standing
+from distill.learn.inputs import Reading
+from distill.report.comparison_page import page
+from teacher import strict_json
+from teacher.files import check_folder, check_output, replacing, write_text
+
+PAGE = "comparison.html"
+FILES = ("table.json", "table.csv", PAGE)
+COLUMNS = ("method", "metric", "mean", "std", "seeds", "valid", "seconds", "difference")
+
+
+def write(
+    folder: Path,
+    reading: Reading,
+    cases: Sequence[Case],
+    runs: Sequence[Run],
+    rows: Sequence[Standing],
+    *,
+    trials: int,
+    balance: bool = False,
+) -> Path:
+    """Write `table.json`, `table.csv` and `comparison.html`, and return the path of the page.
+
+    Args:
+        folder: where to; is made where it is missing.
+        reading: the dataset.
+        cases: seeds and splits; the plots show the test part of the first.
+        runs: of all methods and seeds.
+        rows: what `distill.evaluate.standings.standings` made of the runs.
+        trials: that each method was tuned with.
+        balance: whether both classes weigh the same in the networks' loss.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    made_of = provenance(reading, cases, trials, balance=balance)
+    facts = {**made_of, "rows": [_row(row) for row in rows], "runs": [_run(run) for run in runs]}
+    write_text(folder / "table.json", strict_json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+    _write_csv(folder / "table.csv", rows)
+    path = folder / PAGE
+    write_text(path, page(made_of, reading.dataset, cases, runs, rows))
+    return path
+
+
+def check_place(folder: Path, inputs: Iterable[str] = ()) -> None:
+    """Check that a comparison can be written into a folder, where an earlier one is replaced.
+
+    Raises:
+        UsageError: it cannot, or would replace one of the inputs.
+    """
+    check_folder(folder)
+    for name in FILES if folder.is_dir() else ():
+        check_output(folder / name, inputs=inputs, overwrite=True)
+
+
+def _row(row: Standing) -> dict[str, Any]:
+    return {**asdict(row), "differs": row.differs, "summary": METHODS[row.method].summary}
+
+
+def _run(run: Run) -> dict[str, Any]:
+    return {
+        "method": run.method,
+        "seed": run.seed,
+        "valid": run.valid,
+        "test": dict(run.test),
+        "chosen": run.chosen,
+        "seconds": run.seconds,
+    }
+
+
+def _write_csv(path: Path, rows: Sequence[Standing]) -> None:
+    with replacing(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([*COLUMNS, "difference_low", "difference_high", "differs", "chosen"])
+        for row in rows:
+            chosen = " ".join(f"{name} x{times}" for name, times in row.chosen.items())
+            facts = [getattr(row, column) for column in COLUMNS]
+            known = [None if isinstance(fact, float) and math.isnan(fact) else fact for fact in facts]
+            writer.writerow([*known, *(row.interval or (None, None)), row.differs, chosen])

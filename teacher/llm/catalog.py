@@ -1,0 +1,143 @@
+"""The prompt catalog: versioned YAML files in `prompts/`, or a file of your own.
+
+A prompt file has the keys `name`, `version`, `summary`, `max_tokens`, `instructions`, then the line that introduces
+each modality (`image`, `smiles` with `{smiles}`, `graph` with `{graph}`), `closing`, and optionally a `schema` that the
+answer must follow: JSON Schema (draft 2020-12) of an object, which refers to nothing outside itself (`schema`).
+`{task}` in the instructions is filled from `--task`; `{functional_groups}` in the text and `$functional_groups` in the
+schema stand for the vocabulary of `groups.yaml`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from teacher.errors import UsageError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+PROMPTS = Path(__file__).parent / "prompts"
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An image inside a chat message; `uuid` names its content, so that equal uuids mean equal pixels."""
+
+    image: Image
+    uuid: str
+
+
+Content = list[str | Picture]
+
+
+class Prompt(BaseModel):
+    """One entry of the catalog, with the vocabulary filled in."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_-]*$")
+    version: int = Field(ge=1)
+    summary: str
+    max_tokens: int = Field(ge=1)
+    instructions: str
+    image: str
+    smiles: str = Field(pattern=r"\{smiles\}")
+    graph: str = Field(pattern=r"\{graph\}")
+    closing: str
+    json_schema: dict[str, Any] | None = Field(default=None, alias="schema")
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of everything the prompt says, so that an edited file is another prompt."""
+        return hashlib.sha256(self.model_dump_json(by_alias=True).encode()).hexdigest()
+
+    @property
+    def needs_task(self) -> bool:
+        """Whether the instructions have a place for the task text."""
+        return "{task}" in self.instructions
+
+    def fill(
+        self, *, task: str | None, smiles: str | None, picture: Picture | None = None, graph: str | None = None
+    ) -> Content:
+        """Return the user message for one molecule; a modality that is None is left out.
+
+        The parts that all molecules share come first, so that the engine computes them once (prefix caching).
+        """
+        before = [self.instructions.replace("{task}", task or "").strip()]
+        after = [self.closing]
+        if graph is not None:
+            after.insert(0, self.graph.replace("{graph}", graph))
+        if smiles is not None:
+            after.insert(0, self.smiles.replace("{smiles}", smiles))
+        if picture is None:
+            return ["\n".join(before + after)]
+        # Chat templates differ in what they put between parts, many of them nothing.
+        return ["\n".join([*before, self.image, ""]), picture, "\n".join(["", *after])]
+
+
+def names() -> list[str]:
+    """Return the names of the prompts that come with the project."""
+    return sorted(path.stem for path in PROMPTS.glob("*.yaml"))
+
+
+def load(name: str) -> Prompt:
+    """Load a prompt by its name in the catalog, or from a YAML file of your own.
+
+    Raises:
+        UsageError: there is no such prompt, or the file is not a valid prompt.
+    """
+    path = PROMPTS / f"{name}.yaml" if name in names() else Path(name)
+    if not path.is_file():
+        known = ", ".join(names())
+        raise UsageError(f"There is no prompt '{name}': choose one of {known}, or give the path of a prompt file.")
+    return _parse(path)
+
+
+def _parse(path: Path) -> Prompt:
+    import yaml
+
+    from teacher.chemistry.facts import vocabulary
+    from teacher.llm.schema import SchemaError, check_schema
+    from teacher.plain_yaml import read_yaml
+
+    try:
+        raw = read_yaml(path.read_text(encoding="utf-8"))
+        prompt = Prompt.model_validate(_with_vocabulary(raw, vocabulary()))
+        if prompt.json_schema is not None:
+            check_schema(prompt.json_schema)
+        return prompt
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"The prompt file {path} is not valid YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise UsageError(f"The prompt file {path} is not valid: it is nested too deeply.") from None
+    except SchemaError as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(f"The schema of the prompt file {path} cannot be used: {reason}.") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise UsageError(f"The prompt file {path} is not a valid prompt: {where}: {first['msg']}.") from None
+
+
+def _with_vocabulary(node: Any, groups: tuple[str, ...]) -> Any:
+    """Fill the functional-group vocabulary into a prompt file's text and schema."""
+    if isinstance(node, dict):
+        return {key: _with_vocabulary(value, groups) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_with_vocabulary(value, groups) for value in node]
+    if node == "$functional_groups":
+        return list(groups)
+    if isinstance(node, str):
+        return node.replace("{functional_groups}", ", ".join(groups))
+    return node
+
+
+def canonical_json(value: Any) -> str:
+    """Write `value` as JSON in the one form that hashes are taken of."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

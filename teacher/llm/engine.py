@@ -1,0 +1,314 @@
+"""The LLM engine: chat requests in, completions out, on vLLM's asynchronous engine.
+
+`Engine` is what an annotator needs; `VllmEngine` is the one that serves models. The engine runs its own event loop in
+a thread of its own, so that any number of threads may submit requests and the engine always has a full batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import itertools
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from teacher.errors import EngineDeadError, EngineRefusedError, EngineStartError
+from teacher.llm.catalog import Content, Picture
+from teacher.llm.engine_log import EngineLog
+from teacher.llm.spec import Model, Sampling
+
+if TYPE_CHECKING:
+    from vllm.renderers.params import ChatParams
+    from vllm.sampling_params import SamplingParams
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+StatLogger = Callable[..., Any]  # what makes one of vLLM's `StatLoggerBase`
+CLOSED = "the engine was closed while it worked on this request"
+CLOSE_SECONDS = 10
+
+
+class PromptRejectedError(ValueError):
+    """The engine refuses this prompt (it is longer than the model's context, say); others are not affected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One chat turn: the user's message, how to sample, and the JSON schema that the answer is held to, if any."""
+
+    content: Content
+    sampling: Sampling
+    schema: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What the LLM wrote, why it stopped (`stop`, `length` or `abort`), and the token counts."""
+
+    text: str
+    finish_reason: str | None
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class Engine(Protocol):
+    """What serves requests. Futures fail with `PromptRejectedError` or `EngineDeadError`.
+
+    Whoever finds the engine dead closes it while others may still ask it: every future ends, before or after.
+    """
+
+    def submit(self, request: Request) -> Future[Completion]:
+        """Queue a request and return at once."""
+        ...
+
+    def close(self) -> None:
+        """Stop the engine and free what it holds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """How vLLM runs a model. Nothing here decides what is written, so nothing here is part of the spec.
+
+    Attributes:
+        max_model_len: context length in tokens; None takes the model's own.
+        max_num_seqs: requests computed at the same time.
+        gpu_memory_utilization: share of each GPU's memory for weights and KV cache.
+        kv_cache_bytes: size of the KV cache on a CPU, where no share of a GPU decides it.
+        cpu_threads: threads that compute the model on a CPU; None leaves it to the environment.
+        tensor_parallel_size: GPUs that share each layer.
+        pipeline_parallel_size: GPUs (times the above) that share the layers.
+        images: whether requests carry a picture; a model that cannot see one is then refused.
+        load_format: vLLM's way to load weights; `dummy` makes random ones, for measurements.
+        trust_remote_code: run code that comes with the model. Off unless the user asks.
+    """
+
+    max_model_len: int | None = None
+    max_num_seqs: int = 256
+    gpu_memory_utilization: float = 0.9
+    kv_cache_bytes: int = 1 << 30
+    cpu_threads: int | None = None
+    tensor_parallel_size: int = 1
+    pipeline_parallel_size: int = 1
+    images: bool = True
+    load_format: str = "auto"
+    trust_remote_code: bool = False
+
+    @property
+    def gpus(self) -> int:
+        """GPUs that one engine takes on a machine that has some."""
+        return self.tensor_parallel_size * self.pipeline_parallel_size
+
+
+class VllmEngine:
+    """A model served by vLLM's `AsyncLLM`.
+
+    Args:
+        model: what to load, by Hugging Face id or local path, at which revision.
+        path: the local folder to load from, where it differs from the model's name.
+        settings: how to run it.
+        log_path: the file that takes what vLLM's processes write.
+        stat_loggers: what vLLM tells its own measurements to: classes that take its configuration and an index.
+
+    Raises:
+        EngineStartError: vLLM could not start; the message carries vLLM's own reason.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        path: str,
+        settings: EngineSettings,
+        log_path: Path,
+        stat_loggers: Sequence[StatLogger] = (),
+    ) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._ids = itertools.count()
+        self._closing = threading.Lock()
+        self._closed = False
+        self._thread = threading.Thread(target=self._loop.run_forever, name="vllm-engine", daemon=True)
+        self._thread.start()
+        self._log = EngineLog(log_path)
+        self._llm = self._start(model, path, settings, stat_loggers)
+
+    def submit(self, request: Request) -> Future[Completion]:
+        """Queue a request and return at once."""
+        with self._closing:
+            if not self._closed:
+                return asyncio.run_coroutine_threadsafe(self._complete(request), self._loop)
+        refused: Future[Completion] = Future()
+        refused.set_exception(EngineDeadError(CLOSED))
+        return refused
+
+    def close(self) -> None:
+        """Fail what is unfinished, then stop vLLM's processes and the event loop."""
+        with self._closing:
+            self._closed = True
+        # Whoever waits for an answer that a dead engine never gives is woken, while vLLM can still hear of it.
+        wait([asyncio.run_coroutine_threadsafe(_cancel_others(), self._loop)], timeout=CLOSE_SECONDS)
+        self._llm.shutdown()
+        self._stop_loop()
+
+    async def _complete(self, request: Request) -> Completion:
+        from vllm.exceptions import VLLMClientError
+        from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
+
+        try:
+            _, (prompt,) = await self._llm.renderer.render_chat_async([[chat_message(request)]], chat_params())
+            async for output in self._llm.generate(prompt, sampling_params(request), str(next(self._ids))):
+                final = output
+        except VLLMClientError as error:
+            raise PromptRejectedError(str(error)) from error
+        except VllmDeadError as error:
+            raise EngineDeadError(f"vLLM's engine process died: {error}") from error
+        except asyncio.CancelledError as error:
+            raise EngineDeadError(CLOSED) from error
+        answer = final.outputs[0]
+        return Completion(
+            text=answer.text,
+            finish_reason=answer.finish_reason,
+            prompt_tokens=len(final.prompt_token_ids or ()),
+            completion_tokens=len(answer.token_ids),
+        )
+
+    def _start(self, model: Model, path: str, settings: EngineSettings, stat_loggers: Sequence[StatLogger]) -> AsyncLLM:
+        try:
+            with self._log.capture():
+                return asyncio.run_coroutine_threadsafe(
+                    launch(model, path, settings, stat_loggers), self._loop
+                ).result()
+        # Whatever stops vLLM from starting (a ValueError, a RuntimeError, an ImportError, CUDA out of memory, ...)
+        # means the same to the caller: no engine, and vLLM's reason.
+        except Exception as error:
+            self._stop_loop()
+            if isinstance(error, EngineStartError):
+                raise
+            # These it raises in this process while it reads the settings, before it has started anything.
+            refused = isinstance(error, ValueError | TypeError | ImportError)
+            reason = (not refused and self._log.reason()) or str(error) or type(error).__name__
+            raise (EngineRefusedError if refused else EngineStartError)(
+                f"vLLM could not start {model.name}: {_one_line(reason)} (its log: {self._log.path})"
+            ) from error
+
+    def _stop_loop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout=CLOSE_SECONDS)
+
+
+async def _cancel_others() -> None:
+    """Cancel whatever else runs in this event loop, and see it end."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+
+
+def set_environment(settings: EngineSettings) -> None:
+    """Set what vLLM reads from the environment; to be called before it is first imported."""
+    # A model is data: nothing of what vLLM reports leaves the machine.
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    # Several processes share a small machine's cores: binding threads to cores makes them wait for one another.
+    os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+    if settings.cpu_threads is not None:
+        os.environ["OMP_NUM_THREADS"] = str(settings.cpu_threads)
+    if _in_one_process(settings):
+        # The engine is a process of its own all the same; this lets the model run inside it rather than in a third one,
+        # which took twice the CPU time.
+        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+
+
+def on_cpu() -> bool:
+    """Tell whether the vLLM that is installed here runs on the CPU."""
+    try:
+        importlib.metadata.distribution("vllm-cpu")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _in_one_process(settings: EngineSettings) -> bool:
+    return on_cpu() and settings.gpus == 1
+
+
+async def launch(
+    model: Model, path: str, settings: EngineSettings, stat_loggers: Sequence[StatLogger] = ()
+) -> AsyncLLM:
+    """Start `AsyncLLM` inside the running event loop, which it is then bound to.
+
+    Raises:
+        EngineRefusedError: requests carry pictures and the model cannot see; its weights were not loaded.
+    """
+    set_environment(settings)
+    from vllm.config.structured_outputs import StructuredOutputsConfig
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.usage.usage_lib import UsageContext
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    arguments = AsyncEngineArgs(
+        model=path,
+        revision=None if path != model.name else model.revision,
+        dtype=model.dtype,
+        quantization=model.quantization,
+        load_format=settings.load_format,
+        trust_remote_code=settings.trust_remote_code,
+        max_model_len=settings.max_model_len,
+        max_num_seqs=settings.max_num_seqs,
+        gpu_memory_utilization=settings.gpu_memory_utilization,
+        kv_cache_memory_bytes=settings.kv_cache_bytes if on_cpu() else None,
+        tensor_parallel_size=settings.tensor_parallel_size,
+        pipeline_parallel_size=settings.pipeline_parallel_size,
+        limit_mm_per_prompt={"image": 1 if settings.images else 0},
+        distributed_executor_backend="uni" if _in_one_process(settings) else None,
+        enforce_eager=on_cpu(),
+        # Every picture is seen once: keeping its features costs memory and time and saves nothing.
+        mm_processor_cache_gb=0,
+        disable_log_stats=True,
+        # With whitespace allowed between JSON tokens a weak model may write blanks until it is cut off.
+        structured_outputs_config=StructuredOutputsConfig(backend="xgrammar", disable_any_whitespace=True),
+    )
+    config = arguments.create_engine_config(UsageContext.ENGINE_CONTEXT)
+    if settings.images and not config.model_config.is_multimodal_model:
+        raise EngineRefusedError(f"{model.name} reads text only: give --no-image, or choose a model that sees.")
+    return AsyncLLM.from_vllm_config(config, stat_loggers=list(stat_loggers), disable_log_stats=True)
+
+
+def chat_params() -> ChatParams:
+    """Return how a conversation is rendered: up to where the model's own turn begins."""
+    from vllm.renderers.params import ChatParams
+
+    return ChatParams(chat_template_kwargs={"add_generation_prompt": True})
+
+
+def chat_message(request: Request) -> Any:
+    """Return the request's content as vLLM's chat renderer takes it."""
+    return {"role": "user", "content": [_chat_part(part) for part in request.content]}
+
+
+def _chat_part(part: str | Picture) -> dict[str, Any]:
+    if isinstance(part, Picture):
+        return {"type": "image_pil", "image_pil": part.image, "uuid": part.uuid}
+    return {"type": "text", "text": part}
+
+
+def sampling_params(request: Request) -> SamplingParams:
+    """Return the request's sampling, and the schema that it is held to, in vLLM's terms."""
+    from vllm.sampling_params import RequestOutputKind, SamplingParams, StructuredOutputsParams
+
+    sampling = request.sampling
+    return SamplingParams(
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        max_tokens=sampling.max_tokens,
+        seed=sampling.seed if sampling.temperature > 0 else None,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+        structured_outputs=StructuredOutputsParams(json=request.schema) if request.schema else None,
+    )
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:500].rstrip(".")

