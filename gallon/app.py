@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import sys
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
@@ -13,11 +15,11 @@ from teacher.errors import GallonError
 from teacher.wording import plain
 
 app = typer.Typer(
-    help="Describe molecule libraries by an open multimodal LLM, and distil what it knows into a fast student.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
     rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
     choosing.choose,
@@ -35,6 +37,21 @@ for command in (
     demo.demo,
 ):
     app.command(command.__name__.rstrip("_"))(command)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"gallon {version('gallon')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Describe molecule libraries by an open multimodal LLM, and distil what it knows into a fast student."""
 
 
 def interrupt(signal_number: int, frame: object) -> None:

@@ -7,10 +7,12 @@ import inspect
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
+from typer.testing import CliRunner
 
 import gallon
 from gallon.app import app
@@ -20,6 +22,12 @@ COMMANDS = {command.callback.__name__: command.callback for command in app.regis
 READ_BY_CALLBACK = {"config"}  # before the command runs
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def test_the_command_says_its_version() -> None:
+    said = CliRunner().invoke(app, ["--version"])
+    assert (said.exit_code, said.output) == (0, f"gallon {version('gallon')}\n")
+    assert CliRunner().invoke(app, ["annotate", "-h"]).exit_code == 0
 
 
 def functions() -> dict[str, list[Function]]:
