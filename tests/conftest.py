@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -96,10 +97,10 @@ def spec(describe: Prompt) -> Spec:
 
 
 @pytest.fixture
-def run(store: Store, ray_here: RaySession, describe: Prompt, spec: Spec):
+def run(store: Store, ray_here: RaySession, describe: Prompt, spec: Spec) -> Callable[..., Result]:
     """Annotate files with the scripted engine, under `spec` unless another is given."""
 
-    def run_it(*files: Path, script: Script | None = None, limit: int | None = None, **changes) -> Result:
+    def run_it(*files: Path, script: Script | None = None, limit: int | None = None, **changes: Any) -> Result:
         sources: list[Source] = resolve([str(file) for file in files], changes.pop("smiles_column", None))
         arguments = {"spec": spec, "prompt": describe, "pool": Pool(concurrency=16), "start_waits": (), **changes}
         return annotate(sources, limit=limit, store=store, session=ray_here, engine=script or Script(), **arguments)

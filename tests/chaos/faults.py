@@ -132,12 +132,12 @@ def second_driver_apart(scene: Scene, driver: Driver) -> None:
 
 
 def second_driver_while_redis_is_frozen(scene: Scene, driver: Driver) -> None:
-    """SIGSTOP of Redis, and another run that starts meanwhile."""
+    """SIGSTOP of Redis, and another run that starts meanwhile: it does not wait for as long as one in full flight."""
     scene.redis.send_signal(signal.SIGSTOP)
     other = scene.start()
     time.sleep(FROZEN_SECONDS)
     scene.redis.send_signal(signal.SIGCONT)
-    scene.finish_well(other)
+    scene.finish_well(other, or_say="cannot be reached")
 
 
 def driver_suspended(scene: Scene, driver: Driver) -> None:

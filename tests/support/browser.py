@@ -32,7 +32,7 @@ def opened(page: Path, **options: Any) -> Iterator[Any]:
         shown = browser.new_context(**options).new_page()
         shown.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
         shown.on("pageerror", lambda error: complaints.append(str(error)))
-        shown.on("request", lambda request: request.url == page.as_uri() or complaints.append(request.url))
+        shown.on("request", lambda request: complaints.extend({request.url} - {page.as_uri()}))
         shown.goto(page.as_uri())
         yield shown
         browser.close()
