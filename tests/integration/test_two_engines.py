@@ -27,7 +27,7 @@ def test_two_workers_on_a_cluster_start_two_engines_that_both_annotate(cluster: 
     library, store = tmp_path / "alkanols.smi", tmp_path / "store"
     library.write_text("".join(f"{'C' * number}O\n" for number in range(1, 41)))
     command = [str(Path(sys.executable).with_name("gallon")), "annotate", str(library), "--store", str(store)]
-    command += ["--ray", cluster.store.address, "--workers", "2", "--kv-cache-gib", "0.25", "--json"]
+    command += ["--ray", cluster.address, "--workers", "2", "--kv-cache-gib", "0.25", "--json"]
     environment = {**os.environ, **cluster.environment}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
