@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cluster.library.columns import matching, told
+from cluster.library.errors import LibraryError
+from cluster.library.parquet import opened
 from cluster.library.rows import column_names, read_records
 from cluster.library.source import Source, resolve
-from cluster.library.streams import text
+from cluster.library.streams import UnreadableError, text
 from distill.data.cells import Kind, kind_of, read_labels
 from teacher.errors import UsageError
 from teacher.wording import counted
@@ -145,9 +147,11 @@ def only_file(
     """
     found = resolve([str(path)], smiles_column, separator, encoding)
     if len(found) > 1:
-        raise UsageError(f"{path} matches {counted(len(found), 'file')}; labelled molecules are read from one.")
+        raise LibraryError(f"{path} matches {counted(len(found), 'file')}; labelled molecules are read from one.")
     if found[0].smiles_column is None:
-        raise UsageError(f"{path} has no columns to take labels from; write SMILES and labels as CSV, TSV or Parquet.")
+        raise LibraryError(
+            f"{path} has no columns to take labels from; write SMILES and labels as CSV, TSV or Parquet."
+        )
     return found[0]
 
 
@@ -155,13 +159,12 @@ def _read_parquet(source: Source, wanted: Sequence[str]) -> pa.Table:
     """Return the same as `Table._read_text`, with every value written out as text."""
     import pyarrow as pa
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
     kinds = [pa.binary(), *[pa.string()] * (len(wanted) - 1)]
     try:
-        with pq.ParquetFile(source.path) as file:
+        with opened(source.path) as file:
             table = file.read(columns=list(wanted))
         cells = [pc.fill_null(table[name].cast(pa.string()), "") for name in wanted]
-    except (OSError, pa.ArrowException) as error:
-        raise UsageError(f"{source.shown} cannot be read ({error}); check the file.") from error
+    except (UnreadableError, pa.ArrowException) as error:
+        raise LibraryError(f"{source.path} cannot be read ({error}); check the file.") from error
     return pa.table({name: column.cast(kind) for name, column, kind in zip(wanted, cells, kinds, strict=True)})

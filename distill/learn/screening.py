@@ -12,7 +12,7 @@ import numpy as np
 
 from cluster.library.source import NoMoleculeError, Source
 from cluster.table_file import WRITERS, apart, write
-from distill.learn.saved import Card, Model, usable_card
+from distill.learn.saved import Card, Model
 from teacher.chemistry.molecule import InvalidMoleculeError, from_mol
 from teacher.chemistry.parsing import read_mol_safely
 from teacher.files import check_output
@@ -73,10 +73,10 @@ def screen(
     import pyarrow as pa
 
     check_output(out, suffixes=WRITERS, inputs=[source.path for source in sources], overwrite=True)
-    Model(student)  # a damaged one is found out here, not in a worker
+    card = Model(student).card  # a damaged one is found out here, not in a worker
     text = pa.string()
     columns = [("source", text), ("row", pa.int64()), ("smiles", text)]
-    columns += [(name, pa.float32()) for name in _predicted(usable_card(student))]
+    columns += [(name, pa.float32()) for name in _predicted(card)]
     schema = pa.schema([*columns, ("error", text)])
     counted = {"rows": 0, "invalid": 0}
 

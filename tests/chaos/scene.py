@@ -29,6 +29,7 @@ from tests.chaos.machines import Machines
 from tests.chaos.witness import Witness
 from tests.support.drive import MODEL
 from tests.support.killers import graphene
+from tests.support.namespace import APART
 
 PATIENCE_SECONDS = 240.0
 # Molecules that an annotator of these runs may hold at a time: its calls, of 64 each.
@@ -47,7 +48,6 @@ SOUND = {
 }
 # Rows that would keep RDKit busy for minutes, by their place in the library.
 KILLERS = {700: graphene(30, 40), 1_300: graphene(24, 34)}
-APART = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 # Ray ends a driver whose cluster has lost its head after a minute; here it need not be that patient.
 RAY_SETTINGS = {"RAY_gcs_rpc_server_reconnect_timeout_s": "10"}
 

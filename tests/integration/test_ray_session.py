@@ -18,6 +18,7 @@ from cluster.runtime.private import LONGEST_PATH, private_folder
 from cluster.runtime.session import RaySession, ray_session
 from teacher.errors import GallonError, UsageError
 from tests.integration.test_store_servers import start_redis
+from tests.support.namespace import APART, require_namespace
 
 LOOK = """
 import json, os, ray
@@ -77,13 +78,11 @@ def test_a_port_where_something_else_listens_is_no_cluster(tmp_path: Path) -> No
 
 def test_a_driver_without_a_node_on_its_machine_is_told_to_start_one(ray_here: RaySession) -> None:
     """As in another container than Ray's, or on the login node of a cluster."""
-    apart = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
-    if subprocess.run([*apart, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("no namespace of processes may be made here")
+    require_namespace()
     address = ray.get_runtime_context().gcs_address
     join = f"from cluster.runtime.session import ray_session\nwith ray_session({address!r}):\n    pass"
     done = subprocess.run(
-        [*apart, sys.executable, "-c", join], capture_output=True, text=True, check=False, timeout=240
+        [*APART, sys.executable, "-c", join], capture_output=True, text=True, check=False, timeout=240
     )
     assert "cannot be joined from here (No node" in done.stderr.splitlines()[-1]
     assert f"'ray start --address={address}' starts one" in done.stderr

@@ -23,6 +23,7 @@ from cluster.store.connection import StoreError
 from cluster.store.store import LETTERS_SECONDS, RUN_SECONDS, Row, Store
 from teacher.llm.spec import Spec
 from tests.integration.test_store import KEYS, ROWS, letter
+from tests.support.namespace import APART, require_namespace
 from tests.support.records import ELSEWHERE, record
 from tests.support.scripted import Script
 
@@ -114,10 +115,8 @@ def test_a_run_whose_process_has_died_is_buried_at_once(store: Store, spec: Spec
 def test_a_run_in_another_namespace_of_processes_is_not_taken_for_dead(store: Store, spec: Spec) -> None:
     """As in another container of the same machine, which may have the same host name."""
     say = "from cluster.runtime.process import Process; print(Process.own().machine)"
-    apart = ["unshare", "--pid", "--fork", "--mount-proc"]
-    if subprocess.run([*apart, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("no namespace of processes may be made here")
-    said = subprocess.run([*apart, sys.executable, "-c", say], capture_output=True, text=True, check=True).stdout
+    require_namespace()
+    said = subprocess.run([*APART, sys.executable, "-c", say], capture_output=True, text=True, check=True).stdout
     machine = said.strip()
     run = Run(store, spec, ["f.smi"], None, time.time())
     store.beat(run.id, spec.id, Process(machine, NOBODY, 1), 60)

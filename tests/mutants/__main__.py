@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -62,7 +61,7 @@ def _copy_project(folder: Path) -> None:
 
 def _dies(mutant: Mutant, copy: Path) -> bool:
     """Tell whether a test fails with a mutant in the copy."""
-    file = replace(mutant, root=copy).path
+    file = copy / mutant.file
     text = file.read_text()
     file.write_text(mutant.mutate(text))
     try:

@@ -18,7 +18,6 @@ class Mutant:
         before: the text that it replaces, which stands there once.
         after: what it is replaced by.
         tests: those that are to fail, as pytest names them.
-        root: of the project, or of a copy of it.
     """
 
     name: str
@@ -26,12 +25,6 @@ class Mutant:
     before: str
     after: str
     tests: tuple[str, ...]
-    root: Path = ROOT
-
-    @property
-    def path(self) -> Path:
-        """The file to be changed."""
-        return self.root / self.file
 
     def mutate(self, text: str) -> str:
         """Return the file's text with the fault in it.

@@ -6,6 +6,7 @@ import gzip
 from collections.abc import Callable
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -193,3 +194,9 @@ def test_moleculenet_is_read_as_its_card_says(shared_data: Path):
     assert len(dataset) + dataset.duplicates + len(dataset.invalid) == 2050
     assert len(dataset.invalid) == 11
     assert dataset.kind == "classification"
+
+
+def test_a_parquet_table_is_read_from_wherever_a_library_is() -> None:
+    with fsspec.open("memory://learn/data.parquet", "wb") as file:
+        pq.write_table(pa.table({"smiles": ["C", "CC", "CCC"], "y": [1.0, 2.0, 3.0]}), file)
+    assert read("memory://learn/data.parquet", targets=["y"]).labels.ravel().tolist() == [1.0, 2.0, 3.0]

@@ -20,6 +20,7 @@ from cluster.library.errors import LibraryError
 from cluster.library.rows import RAW_LIMIT, ROWS_PER_BLOCK, count, read, read_all
 from cluster.library.source import Source, resolve
 from cluster.library.streams import LINE_LIMIT
+from distill.data.table import only_file
 
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {
     "": bytes,
@@ -318,6 +319,11 @@ def test_the_password_of_a_url_is_not_shown() -> None:
     with pytest.raises(LibraryError, match=r"https://\*\*\*@127\.0\.0\.1:1/a\.csv") as caught:
         resolve(["https://somebody:Se@kret@127.0.0.1:1/a.csv"])
     assert "kret" not in str(caught.value)
+    for name in ("a.csv", "b.csv"):
+        with fsspec.open(f"memory://somebody:Sekret@host/{name}", "w") as file:
+            file.write("smiles,y\nC,1\n")
+    with pytest.raises(LibraryError, match=r"memory://\*\*\*@host/\*\.csv matches 2 files"):
+        only_file("memory://somebody:Sekret@host/*.csv", None)
     assert Source("s3://key:Sekret@bucket/a@b.smi", "smiles").shown == "s3://***@bucket/a@b.smi"
     assert Source("/data/a@b.smi", "smiles").shown == "/data/a@b.smi"
 

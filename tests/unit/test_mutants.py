@@ -12,8 +12,8 @@ from tests.mutants.catalog import MUTANTS, ROOT, Mutant
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_a_mutant_can_be_put_into_the_code_and_has_its_tests(mutant: Mutant) -> None:
-    mutated = mutant.mutate(mutant.path.read_text())
-    if mutant.path.suffix == ".py":
+    mutated = mutant.mutate((ROOT / mutant.file).read_text())
+    if mutant.file.endswith(".py"):
         ast.parse(mutated)
     assert mutant.tests
     for test in mutant.tests:
