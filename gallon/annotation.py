@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     from cluster.library.source import Source
     from cluster.runtime.session import RaySession
     from cluster.store.store import Store
-    from teacher.llm.catalog import Prompt
     from teacher.llm.engine import EngineSettings
+    from teacher.llm.prompt import Prompt
     from teacher.llm.spec import Spec
 
 
@@ -285,7 +285,7 @@ def run_annotation(
     from cluster.annotation.annotate import annotate as run
     from cluster.annotation.metrics import serve_measured
     from cluster.annotation.resources import plan_pool
-    from cluster.runs.limits import Brakes
+    from cluster.runs.limits import RunLimits
     from cluster.runtime.session import token_place
     from teacher.llm.models import TINY
 
@@ -296,7 +296,9 @@ def run_annotation(
     if session.dashboard:
         token = f" (asks for the token in {place})" if (place := token_place()) else ""
         console.print(f"Ray dashboard: {session.dashboard}{token}", highlight=False, markup=False)
-    brakes = Brakes(max_dead=engine.max_dead, max_error_rate=engine.max_error_rate, stall_minutes=engine.stall_minutes)
+    limits = RunLimits(
+        max_dead=engine.max_dead, max_error_rate=engine.max_error_rate, stall_minutes=engine.stall_minutes
+    )
     with live_line(console) as show:
         return run(
             sources,
@@ -309,7 +311,7 @@ def run_annotation(
             pool=pool,
             max_attempts=engine.max_attempts,
             request_seconds=engine.request_minutes * 60,
-            brakes=brakes,
+            limits=limits,
             warn=lambda sentence: console.print(plain(sentence), markup=False, highlight=False),
             show=show,
         )
@@ -330,8 +332,8 @@ def _spec(options: SpecOptions) -> tuple[Spec, Prompt]:
     """
     from pydantic import ValidationError
 
-    from teacher.llm.catalog import load
     from teacher.llm.models import TINY, identify
+    from teacher.llm.prompt import load
     from teacher.llm.spec import Model, PromptRef, Sampling, Spec
 
     prompt = load(options.prompt)

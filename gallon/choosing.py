@@ -33,16 +33,16 @@ def choose(
     """
     from cluster.library.source import resolve
     from cluster.table_file import WRITERS
-    from distill.data import choice
+    from distill.data import subset
     from teacher.files import check_output
 
     console, sources = stderr(), resolve(library, smiles_column, separator, encoding)
     check_output(out, suffixes=WRITERS, inputs=[source.path for source in sources], overwrite=overwrite)
     with counter(console, "reading") as show_rows:
-        pool = choice.read_pool(sources, limit, show_rows)
+        pool = subset.read_pool(sources, limit, show_rows)
     with bar(console, "choosing") as show:
-        chosen = choice.choose(pool, number, seed, show)
-    choice.write(chosen, pool, out)
+        chosen = subset.choose(pool, number, seed, show)
+    subset.write(chosen, pool, out)
     facts = {
         "molecules": len(pool.smiles),
         "chosen": number,

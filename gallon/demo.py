@@ -58,12 +58,12 @@ def demo(
     from rdkit import RDConfig
 
     from cluster.library.source import resolve
-    from cluster.training.driver import plan_trainers
+    from cluster.training.driver import plan_resources
     from distill.data import annotations, inhibitors
     from distill.data.moleculenet import load
     from distill.data.splits import split
-    from distill.learn.inputs import Reading
-    from distill.learn.saved import check_place
+    from distill.learn.inputs import ModelInputs
+    from distill.learn.model_store import check_place
     from distill.learn.screening import screen as score
     from distill.report.run import write as write_page
 
@@ -80,9 +80,9 @@ def demo(
             print_summary(opened, order.spec, result, sources, None)
         stop_if_interrupted(result)
         texts = annotations.fetch(opened, order.spec, dataset.keys)
-        reading = Reading(dataset, texts, out / "reading", processes=os.cpu_count() or 1)
+        model_inputs = ModelInputs(dataset, texts, out / "inputs", processes=os.cpu_count() or 1)
         parts = split(dataset, "random", seed=0)
-        bench = Bench(reading=reading, splits=[parts], folder=out, trainers=plan_trainers(session, None))
+        bench = Bench(model_inputs=model_inputs, splits=[parts], folder=out, resources=plan_resources(session, None))
         recipes = [bench.recipe(name) for name in DEMO_TEACHERS]
         teachers = run_teaching(bench, recipes, seed=0, folds=DEMO_FOLDS, console=console)
         student = run_distillation(bench, None, students=[bench.recipe(DEMO_STUDENT)], seed=0, console=console)

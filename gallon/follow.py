@@ -11,8 +11,8 @@ from teacher.wording import counted, plain
 if TYPE_CHECKING:
     from rich.console import Console, Group, RenderableType
 
-    from cluster.runs.status import Followed
-    from cluster.runs.workers import Sign
+    from cluster.runs.status import RunSnapshot
+    from cluster.runs.workers import WorkerStatus
     from cluster.store.store import Store
 
 PERIOD_SECONDS = 1.0
@@ -25,24 +25,24 @@ def follow(store: Store, console: Console) -> None:
     from rich.live import Live
     from rich.text import Text
 
-    from cluster.runs.status import Follower
+    from cluster.runs.status import RunMonitor
     from cluster.store.connection import StoreError
 
-    follower = Follower(store)
+    follower = RunMonitor(store)
     with Live(console=console, auto_refresh=False, screen=True) as live:
         while True:
             try:
-                live.update(view(follower.look(), time.time()), refresh=True)
+                live.update(view(follower.snapshot(), time.time()), refresh=True)
             except StoreError as error:
                 live.update(Text(plain(f"{error} Trying again; Ctrl-C ends.")), refresh=True)
             time.sleep(PERIOD_SECONDS)
 
 
-def view(runs: list[Followed], now: float) -> Group:
+def view(runs: list[RunSnapshot], now: float) -> Group:
     """Return what is drawn of the runs that are alive.
 
     Args:
-        runs: as `cluster.runs.status.Follower` sees them.
+        runs: as `cluster.runs.status.RunMonitor` sees them.
         now: seconds since 1970.
     """
     from rich.console import Group
@@ -54,7 +54,7 @@ def view(runs: list[Followed], now: float) -> Group:
     return Group(*parts, Text("Ctrl-C ends this view, and no run.", style="dim"))
 
 
-def _run(run: Followed, now: float) -> list[RenderableType]:
+def _run(run: RunSnapshot, now: float) -> list[RenderableType]:
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
@@ -82,7 +82,7 @@ def _run(run: Followed, now: float) -> list[RenderableType]:
     return [title, bar, grid, *_workers(run.workers), *_errors(run)]
 
 
-def _workers(workers: list[Sign]) -> list[RenderableType]:
+def _workers(workers: list[WorkerStatus]) -> list[RenderableType]:
     from rich.table import Table
     from rich.text import Text
 
@@ -101,7 +101,7 @@ def _workers(workers: list[Sign]) -> list[RenderableType]:
     return [table, *([Text(f"  and {counted(more, 'more worker')}", style="dim")] if more > 0 else [])]
 
 
-def _errors(run: Followed) -> list[RenderableType]:
+def _errors(run: RunSnapshot) -> list[RenderableType]:
     from rich.text import Text
 
     lines = [

@@ -38,7 +38,7 @@ from gallon.show import (
     counter,
     facts_of,
     print_json,
-    print_standings,
+    print_summary_table,
     print_table,
     print_trained,
     screened_facts,
@@ -50,13 +50,13 @@ from teacher.wording import counted, plain
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from cluster.training.driver import Trainers
+    from cluster.training.driver import TrainResources
     from distill.data.annotations import Annotations
     from distill.data.dataset import Dataset
     from distill.data.features import DescriptorSet
     from distill.data.splits import Split
     from distill.learn.distillation import Weights
-    from distill.learn.inputs import Reading
+    from distill.learn.inputs import ModelInputs
     from distill.learn.recipes import Recipe
     from distill.learn.teach import Trained
 
@@ -88,8 +88,8 @@ def teach(
 
     Example: `gallon teach solubility.csv --target logS`
     """
+    from distill.learn.model_store import check_place
     from distill.learn.recipes import recipe
-    from distill.learn.saved import check_place
 
     def check(folder: Path) -> None:
         for name in teacher or ["dmpnn", "lm"]:
@@ -99,7 +99,7 @@ def teach(
     reads_texts = not teacher or any(recipe(name).role == "lm" for name in teacher)
     texts_in = store if reads_texts else None
     with _learning(data, labels, learning, console, check, where=texts_in, spec_id=spec_id, tuning=tuning) as bench:
-        names = teacher or ["dmpnn", *(["lm"] if bench.reading.annotations else [])]
+        names = teacher or ["dmpnn", *(["lm"] if bench.model_inputs.annotations else [])]
         teachers = [bench.recipe(name) for name in dict.fromkeys(names)]
         trained = run_teaching(bench, teachers, seed=labels.seed, folds=folds, console=console)
     if as_json:
@@ -148,7 +148,7 @@ def distill(
     Example: `gallon distill solubility.csv --target logS --transfer library.smi`
     """
     from distill.learn.distillation import WITH_TRANSFER_SET, Weights
-    from distill.learn.saved import check_place
+    from distill.learn.model_store import check_place
     from distill.learn.student import INPUTS
 
     def check(folder: Path) -> None:
@@ -209,7 +209,7 @@ def evaluate(
     from distill.evaluate import comparison, tuning
     from distill.evaluate.methods import AS_RELEASED, REFERENCE, defaults, method
     from distill.evaluate.provenance import provenance
-    from distill.evaluate.standings import standings
+    from distill.evaluate.summary import summarize
     from distill.report.comparison import check_place
     from distill.report.comparison import write as write_report
 
@@ -222,28 +222,31 @@ def evaluate(
         data, labels, learning, console, check, where=texts_in, spec_id=spec_id, transfer=transfer, seeds=seeds
     ) as bench:
         names = [known.name for known in chosen] or defaults(
-            with_texts=bench.reading.annotations is not None, with_transfer_set=bench.reading.transfer is not None
+            with_texts=bench.model_inputs.annotations is not None,
+            with_transfer_set=bench.model_inputs.transfer is not None,
         )
-        cases = [comparison.Case(seed=seed, split=split) for seed, split in enumerate(bench.splits, start=labels.seed)]
+        cases = [
+            comparison.SeededSplit(seed=seed, split=split) for seed, split in enumerate(bench.splits, start=labels.seed)
+        ]
         settings = comparison.Settings(
             methods=names,
             folds=folds,
             folder=bench.folder,
-            trainers=bench.trainers,
+            resources=bench.resources,
             recipes={name: known for name, known in bench.recipes.items() if name != AS_RELEASED},
         )
         with bar(console, "fits") as show:
             if trials:
-                settings = tuning.tuned(bench.reading, cases[0], settings, trials, show)
-            runs = comparison.compare(bench.reading, cases, settings, show)
-    rows = standings(runs, bench.reading.dataset.kind, REFERENCE)
+                settings = tuning.tuned(bench.model_inputs, cases[0], settings, trials, show)
+            runs = comparison.compare(bench.model_inputs, cases, settings, show)
+    rows = summarize(runs, bench.model_inputs.dataset.kind, REFERENCE)
     balance = learning.balance
-    page = write_report(bench.folder, bench.reading, cases, runs, rows, trials=trials, balance=balance)
+    page = write_report(bench.folder, bench.model_inputs, cases, runs, rows, trials=trials, balance=balance)
     if as_json:
-        made_of = provenance(bench.reading, cases, trials, balance=balance)
+        made_of = provenance(bench.model_inputs, cases, trials, balance=balance)
         print_json({**made_of, "rows": [asdict(row) for row in rows], "path": str(page)})
     else:
-        print_standings(bench.reading, cases, rows, trials)
+        print_summary_table(bench.model_inputs, cases, rows, trials)
         typer.echo(f"\nWritten to {plain(str(page))}")
 
 
@@ -267,7 +270,7 @@ def screen(
     from cluster.library.source import resolve
     from cluster.runtime.session import ray_session
     from cluster.table_file import WRITERS
-    from distill.learn.saved import usable_card
+    from distill.learn.model_store import usable_card
     from distill.learn.screening import screen as score
     from teacher.files import check_output
 
@@ -292,14 +295,14 @@ class Bench:
         reading: the dataset.
         splits: one for each seed.
         folder: where results go.
-        trainers: the workers.
+        resources: the workers, and what each may use.
         recipes: what replaces the recipes of these names.
     """
 
-    reading: Reading
+    model_inputs: ModelInputs
     splits: Sequence[Split]
     folder: Path
-    trainers: Trainers
+    resources: TrainResources
     recipes: Mapping[str, Recipe] = field(default_factory=dict)
 
     def recipe(self, name: str) -> Recipe:
@@ -332,11 +335,11 @@ def _learning(
     """
     from cluster.library.source import resolve
     from cluster.runtime.session import ray_session
-    from cluster.training.driver import plan_trainers
+    from cluster.training.driver import plan_resources
     from distill.data.moleculenet import DATA_ROOT, load
     from distill.data.transfer import with_transfer_set
-    from distill.learn.inputs import Reading
-    from distill.learn.saved import refuse_other_data
+    from distill.learn.inputs import ModelInputs
+    from distill.learn.model_store import refuse_other_data
 
     dataset = load(
         data,
@@ -354,18 +357,18 @@ def _learning(
     splits = _splits(dataset, labels, seeds)
     recipes = _recipes(dataset, splits[0], tuning, balance=learning.balance)
 
-    def read(dataset: Dataset, wider: Reading | None = None) -> Reading:
+    def read(dataset: Dataset, wider: ModelInputs | None = None) -> ModelInputs:
         annotations = _annotations(where, spec_id, dataset.keys) if where else None
-        return Reading(dataset, annotations, folder / "reading", learning.encoder, os.cpu_count() or 1, wider)
+        return ModelInputs(dataset, annotations, folder / "inputs", learning.encoder, os.cpu_count() or 1, wider)
 
     wider = None
     if transfer and transfer.transfer:
         wider = read(with_transfer_set(dataset, resolve(transfer.transfer), transfer.transfer_rows, labels.seed))
-    reading = read(dataset, wider)
-    console.print(_told(reading))
+    model_inputs = read(dataset, wider)
+    console.print(_told(model_inputs))
     with ray_session(learning.ray) as session:
-        trainers = plan_trainers(session, learning.workers)
-        yield Bench(reading=reading, splits=splits, folder=folder, trainers=trainers, recipes=recipes)
+        resources = plan_resources(session, learning.workers)
+        yield Bench(model_inputs=model_inputs, splits=splits, folder=folder, resources=resources, recipes=recipes)
 
 
 def _splits(dataset: Dataset, options: DataOptions, seeds: int) -> list[Split]:
@@ -409,13 +412,13 @@ def run_teaching(bench: Bench, teachers: Sequence[Recipe], *, seed: int, folds: 
 
     with bar(console, "teachers") as show:
         return train(
-            bench.reading,
+            bench.model_inputs,
             bench.splits[0],
             teachers,
             seed=seed,
             folds=folds,
             folder=bench.folder,
-            trainers=bench.trainers,
+            resources=bench.resources,
             show=show,
         )
 
@@ -430,21 +433,21 @@ def run_distillation(
     weights: Weights | None = None,
 ) -> Trained:
     """Distil a student from teachers, or from those that were left in the folder, with a bar on a terminal."""
-    from distill.learn import distillation, lessons
+    from distill.learn import distillation, teacher_outputs
 
     split = bench.splits[0]
-    heard = lessons.read_all(teachers or lessons.find(bench.folder), bench.reading, split)
+    found = teacher_outputs.read_all(teachers or teacher_outputs.find(bench.folder), bench.model_inputs, split)
     with bar(console, "students") as show:
-        return distillation.distil(
-            bench.reading,
+        return distillation.distill_student(
+            bench.model_inputs,
             split,
-            [lesson for lesson, _ in heard],
+            [outputs for outputs, _ in found],
             students=students,
             weights=weights or distillation.Weights(),
             seed=seed,
             folder=bench.folder,
-            trainers=bench.trainers,
-            teachers=[card for _, card in heard],
+            resources=bench.resources,
+            teachers=[card for _, card in found],
             show=show,
         )
 
@@ -462,16 +465,16 @@ def _annotations(where: str, spec_id: str | None, keys: Sequence[bytes]) -> Anno
         return fetch(store, choose_spec(store, spec_id), keys)
 
 
-def _told(reading: Reading) -> str:
+def _told(model_inputs: ModelInputs) -> str:
     """Say what was read, and what of it cannot be learnt from."""
-    dataset, annotations = reading.dataset, reading.annotations
+    dataset, annotations = model_inputs.dataset, model_inputs.annotations
     words = [counted(len(dataset), "molecule")]
     words += [f"{counted(len(dataset.invalid), 'row')} without one"] if dataset.invalid else []
     words += [f"{counted(dataset.duplicates, 'duplicate row')} merged"] if dataset.duplicates else []
     words += [f"{counted(dataset.conflicts, 'contradictory label')} left out"] if dataset.conflicts else []
     if annotations and annotations.missing:
         words += [f"{counted(annotations.missing, 'molecule')} without annotation, which no language teacher reads"]
-    if transfer := reading.describe_transfer():
+    if transfer := model_inputs.describe_transfer():
         words += [f"{transfer['molecules']:,} more without labels, {transfer['annotated']:,} of them annotated"]
     return "; ".join(words) + "."
 

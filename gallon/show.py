@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from cluster.runs.progress import Progress
     from cluster.store.record import Ledger, Record
     from cluster.store.store import Store
-    from cluster.training.driver import Done
-    from distill.evaluate.comparison import Case
-    from distill.evaluate.standings import Standing
-    from distill.learn.inputs import Reading
+    from cluster.training.driver import FitProgress
+    from distill.evaluate.comparison import SeededSplit
+    from distill.evaluate.summary import SummaryRow
+    from distill.learn.inputs import ModelInputs
     from distill.learn.screening import Screened
     from distill.learn.teach import Trained
     from teacher.llm.spec import Spec
@@ -146,9 +146,9 @@ def _told(ledger: Ledger) -> dict[str, Any]:
 
 def _examples(store: Store, spec: Spec, sources: Sequence[Source], limit: int | None) -> list[Record]:
     """Return the first few records about the beginning of a library."""
-    from cluster.library.molecules import distinct
+    from cluster.library.molecules import unique_molecules
 
-    molecules = islice(distinct(sources, limit), EXAMPLES_AMONG)
+    molecules = islice(unique_molecules(sources, limit), EXAMPLES_AMONG)
     records = store.fetch(spec.id, [molecule.key for molecule in molecules])
     return [record for record in records if record is not None][:EXAMPLES]
 
@@ -201,7 +201,9 @@ def print_trained(trained: Sequence[Trained]) -> None:
     Console(highlight=False).print(table)
 
 
-def print_standings(reading: Reading, cases: Sequence[Case], rows: Sequence[Standing], trials: int) -> None:
+def print_summary_table(
+    model_inputs: ModelInputs, cases: Sequence[SeededSplit], rows: Sequence[SummaryRow], trials: int
+) -> None:
     """Print the comparison; what is surely better than the reference is set in bold, what is surely worse dimmed."""
     from rich.console import Console
     from rich.table import Table
@@ -218,7 +220,7 @@ def print_standings(reading: Reading, cases: Sequence[Case], rows: Sequence[Stan
         cells = [row.method, test, str(row.seeds), _measured(row.valid), chosen]
         table.add_row(*cells, _behind(row) if compared else "", style=STYLES[row.differs])
     Console(highlight=False).print(table)
-    dataset, annotations = reading.dataset, reading.annotations
+    dataset, annotations = model_inputs.dataset, model_inputs.annotations
     typer.echo(f"{plain(dataset.name)}, {counted(len(dataset), 'molecule')}, sha256 {dataset.sha256[:12]}")
     for split in dict.fromkeys(case.split.describe() for case in cases):
         typer.echo(plain(split))
@@ -232,7 +234,7 @@ def _measured(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.3f}"
 
 
-def _behind(row: Standing) -> str:
+def _behind(row: SummaryRow) -> str:
     """Return how far a row is behind the reference: the interval, or where there is none the difference itself."""
     if row.difference is None:
         return "(reference)" if row.seeds else ""
@@ -241,7 +243,7 @@ def _behind(row: Standing) -> str:
 
 
 @contextmanager
-def bar(console: Console, what: str) -> Iterator[Callable[[Done], None]]:
+def bar(console: Console, what: str) -> Iterator[Callable[[FitProgress], None]]:
     """Show how many of some things are done, with the time that is left; in a pipe, say so now and then."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -255,7 +257,7 @@ def bar(console: Console, what: str) -> Iterator[Callable[[Done], None]]:
         yield lambda done: display.update(task, completed=done.done, total=done.all)
 
 
-def _how_many(done: Done, seconds: float) -> str:
+def _how_many(done: FitProgress, seconds: float) -> str:
     left = (done.all - done.done) * seconds / done.done if done.done else None
     return f"{done.done:,} of {done.all:,}, {duration(left)} left"
 

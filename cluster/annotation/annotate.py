@@ -15,15 +15,15 @@ from cluster.annotation.plan import plan
 from cluster.annotation.pool import AnnotatorPool, Pool
 from cluster.library.rows import count
 from cluster.library.source import NoMoleculeError, Source
-from cluster.runs.limits import Brakes, Watch, braked
+from cluster.runs.limits import LimitMonitor, RunLimits, enforce_limits
 from cluster.runs.progress import Progress, ProgressMeter, watched
-from cluster.runs.run import Run, bury_lost_runs
+from cluster.runs.run import Run, mark_lost_runs
 from cluster.runtime.errors import first_of_ours
 from cluster.store.connection import StoreGoneError
 from cluster.store.record import Ledger
 from cluster.store.store import Store
 from teacher.errors import GallonError
-from teacher.llm.catalog import Prompt
+from teacher.llm.prompt import Prompt
 from teacher.llm.spec import Spec
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from cluster.runtime.session import RaySession
 
-NO_BRAKES = Brakes(max_error_rate=1.0, stall_minutes=float("inf"))
+NO_LIMITS = RunLimits(max_error_rate=1.0, stall_minutes=float("inf"))
 COUNT_AFTER_SECONDS = 20.0  # a run that has ended by then needs no estimate, which takes reading the library once more
 WAIT_SECONDS = 5.0  # between looks at what another run has left to do
 STEPS_CPUS = 1.0  # reading and parsing need so many at least
@@ -65,7 +65,7 @@ def annotate(
     max_attempts: int = 3,
     request_seconds: float = REQUEST_SECONDS,
     start_waits: tuple[float, ...] = START_WAITS,
-    brakes: Brakes = NO_BRAKES,
+    limits: RunLimits = NO_LIMITS,
     warn: Callable[[str], None] = _ignore,
     show: Callable[[Progress], None] | None = None,
 ) -> Result:
@@ -87,7 +87,7 @@ def annotate(
         max_attempts: how many answers about a molecule may be refused before it is a dead letter.
         request_seconds: how long an engine may take over one request.
         start_waits: seconds before each further try to start an engine that failed to.
-        brakes: when the run stops by itself.
+        limits: when the run stops by itself.
         warn: called with a sentence when the run goes on with fewer engines.
         show: called about once a second with the progress.
 
@@ -95,8 +95,8 @@ def annotate(
         GallonError: what ended the run, in one sentence.
     """
     store.check_policy()
-    store.keep_spec(spec, prompt)
-    bury_lost_runs(store)
+    store.save_spec(spec, prompt)
+    mark_lost_runs(store)
     paths = tuple(source.shown for source in sources)
     run = Run(store, spec, paths, limit, started=time.time())
     job = Job(
@@ -117,7 +117,7 @@ def annotate(
         shows.append(show)
     watching = watched(meter, partial(_expected, run, sources, limit), shows, COUNT_AFTER_SECONDS)
     try:
-        stopping = braked(run.check, Watch(brakes, store, run.id, len(sources)).check)
+        stopping = enforce_limits(run.check, LimitMonitor(limits, store, run.id, len(sources)).check)
         with run.alive(), watching, stopping, AnnotatorPool(job, pool, session.logs, warn) as annotators:
             _drive(_planned(sources, limit, job, session, pool), annotators)
             while _others_left_some(run):

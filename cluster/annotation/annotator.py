@@ -16,20 +16,20 @@ from cluster.annotation.engine_host import EngineHost
 from cluster.annotation.in_flight import InFlight, Pulse, failed
 from cluster.annotation.job import Job, software_id, software_versions
 from cluster.annotation.metrics import AnnotatorMetrics, gpus_held, place
-from cluster.annotation.shared_lock import Gate
+from cluster.annotation.shared_lock import SharedLock
 from cluster.runs.run import ended_well
-from cluster.runs.workers import Signer
-from cluster.store.record import Letter, Record, Stage
+from cluster.runs.workers import WorkerReporter
+from cluster.store.record import DeadLetter, Record, Stage
 from cluster.store.store import FINISHED, HELD, Store
 from teacher.chemistry.depiction import draw
 from teacher.chemistry.facts import Structure, structure_of
 from teacher.chemistry.graph_text import graph_text
 from teacher.chemistry.molecule import mol_of
 from teacher.errors import EngineDeadError
-from teacher.llm.catalog import Picture
-from teacher.llm.checks import RejectedError, check
 from teacher.llm.engine import Completion, Engine, PromptRejectedError, Request
+from teacher.llm.prompt import Picture
 from teacher.llm.spec import Sampling
+from teacher.llm.validation import RejectedError, validate
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -87,8 +87,8 @@ class Annotator:
     def __init__(self, job: Job, log_folder: str) -> None:
         self._job = job
         self._log_path = Path(log_folder) / f"vllm-{socket.gethostname()}-{os.getpid()}.log"
-        self._gate = Gate()  # to the engine
-        self._store_gate = Gate()
+        self._engine_lock = SharedLock()  # to the engine
+        self._store_lock = SharedLock()
         self._stopped = False
         self._pulse = Pulse()
 
@@ -101,20 +101,20 @@ class Annotator:
         job = self._job
         self._store = Store(job.store_url)
         gpus = gpus_held()
-        self._signer = Signer(self._store, job.run, gpus)
-        self._metrics = AnnotatorMetrics(job.run, gpus, self._signer)
+        self._reporter = WorkerReporter(self._store, job.run, gpus)
+        self._metrics = AnnotatorMetrics(job.run, gpus, self._reporter)
         self._host = EngineHost(
-            lambda: job.engine(self._log_path), job.start_waits, self._signer.engine, self._metrics.engine_died
+            lambda: job.engine(self._log_path), job.start_waits, self._reporter.engine, self._metrics.engine_died
         )
         self._ended_well = ended_well(self._store, job.spec.id)
         versions = software_versions()
         self._software = software_id(versions)
-        self._store.keep_software(self._software, versions)
+        self._store.save_software(self._software, versions)
         return place()
 
     def stop(self) -> None:
         """Store nothing from now on, so that what is counted after this stays true."""
-        with self._store_gate.alone():
+        with self._store_lock.exclusive():
             self._stopped = True
 
     def close(self) -> None:
@@ -167,13 +167,13 @@ class Annotator:
         for task in blamed:
             del tasks[task.key]
 
-    def _blame(self, task: Task) -> Letter:
+    def _blame(self, task: Task) -> DeadLetter:
         """Write the letter of a molecule that engines or workers died with, at last twice while it was alone."""
         if task.deaths:
             message = f"The engine died each of the {task.losses} times it worked on this molecule: {task.deaths[-1]}"
-            return self._letter(task, "engine", "EngineDeadError", message)
+            return self._dead_letter(task, "engine", "EngineDeadError", message)
         message = "Workers died again and again while they worked on this molecule."
-        return self._letter(task, "engine", "WorkerDiedError", message)
+        return self._dead_letter(task, "engine", "WorkerDiedError", message)
 
     def _try(self, group: Sequence[Task], tasks: dict[bytes, Task]) -> None:
         """Bring a group to an end; each molecule leaves `tasks` when it is stored.
@@ -185,13 +185,13 @@ class Annotator:
             EngineStartError: there is no engine.
         """
         suspected = group[0].losses > 0
-        with self._gate.alone() if suspected else self._gate.together():
+        with self._engine_lock.exclusive() if suspected else self._engine_lock.shared():
             engine = self._host.engine()
             self._store.hand(self._job.spec.id, self._job.run, [(task.key, task.claim) for task in group])
             try:
                 self._ask(engine, group, tasks)
             except EngineDeadError as error:
-                self._host.discard(engine, error)  # before anybody else comes through the gate and is blamed
+                self._host.discard(engine, error)  # before anybody else gets the lock and is blamed
                 raise
 
     # Through the engine
@@ -207,7 +207,7 @@ class Annotator:
                 death: EngineDeadError | None = None
                 for task, answer in asked.answered():
                     try:
-                        outcome = self._judge(task, answer)
+                        outcome = self._validate(task, answer)
                     except EngineDeadError as error:
                         death = error
                         continue
@@ -230,7 +230,7 @@ class Annotator:
         else:
             asked.submit(task, replace(task.request, sampling=self._sampling(task)))
 
-    def _judge(self, task: Task, answer: Future[Completion]) -> Record | Letter | None:
+    def _validate(self, task: Task, answer: Future[Completion]) -> Record | DeadLetter | None:
         """Turn an answer into a record or a dead letter, or into None where another try is due.
 
         Raises:
@@ -246,7 +246,7 @@ class Annotator:
         except EngineDeadError:
             raise
         except PromptRejectedError as error:
-            return self._letter(task, "prompt", type(error).__name__, str(error))
+            return self._dead_letter(task, "prompt", type(error).__name__, str(error))
         except RejectedError as error:
             stage, reason = error.stage, error
             task.cut_off = stage == "finish"
@@ -257,7 +257,7 @@ class Annotator:
         if task.tries < self._job.max_attempts:
             self._metrics.retried(stage)
             return None
-        return self._letter(task, stage, type(reason).__name__, str(reason) or "It failed without a word.", text)
+        return self._dead_letter(task, stage, type(reason).__name__, str(reason) or "It failed without a word.", text)
 
     def _accept(self, task: Task, completion: Completion) -> Record:
         """Count what an answer cost, and make it a record.
@@ -287,7 +287,7 @@ class Annotator:
         picture = None
         if spec.image_size is not None:
             picture = Picture(draw(mol, spec.image_size), uuid=f"{task.key.hex()}-{spec.image_size}")
-        content = prompt.fill(
+        content = prompt.render(
             task=spec.task,
             smiles=task.smiles if spec.smiles else None,
             picture=picture,
@@ -298,13 +298,13 @@ class Annotator:
     def _sampling(self, task: Task) -> Sampling:
         sampling = self._job.spec.sampling
         assert sampling is not None, "only specs of imported annotations have none"
-        return sampling.rung(task.tries, task.cut_off)
+        return sampling.retry_sampling(task.tries, task.cut_off)
 
     # To the store
 
     def _record(self, task: Task, completion: Completion, seconds: float) -> Record:
         assert task.facts is not None, "a task is prepared before it is answered"
-        checked = check(
+        validated = validate(
             completion.text,
             completion.finish_reason,
             self._job.prompt.json_schema,
@@ -318,7 +318,7 @@ class Annotator:
             finish_reason=completion.finish_reason or "",
             prompt_tokens=completion.prompt_tokens,
             completion_tokens=completion.completion_tokens,
-            grounding=checked.grounding,
+            grounding=validated.grounding,
             attempts=task.losses + task.tries + 1,
             seed=sampling.seed,
             temperature=sampling.temperature,
@@ -329,8 +329,8 @@ class Annotator:
             time=round(time.time(), 3),
         )
 
-    def _letter(self, task: Task, stage: Stage, error: str, message: str, text: str | None = None) -> Letter:
-        return Letter(
+    def _dead_letter(self, task: Task, stage: Stage, error: str, message: str, text: str | None = None) -> DeadLetter:
+        return DeadLetter(
             stage=stage,
             error=error,
             message=message,
@@ -347,7 +347,7 @@ class Annotator:
         if not outcomes:
             return
         tokens = [task.spent for task, _ in outcomes]
-        with self._store_gate.together():
+        with self._store_lock.shared():
             if self._stopped:
                 raise StoppedError("this annotator was stopped")
             with self._metrics.committing([outcome for _, outcome in outcomes], tokens):

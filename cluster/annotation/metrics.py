@@ -34,8 +34,8 @@ from cluster.metrics import (
     WORKER_SECONDS,
 )
 from cluster.runs.progress import Progress
-from cluster.runs.workers import Signer
-from cluster.store.record import Letter, Record
+from cluster.runs.workers import WorkerReporter
+from cluster.store.record import DeadLetter, Record
 from cluster.store.store import Store
 
 if TYPE_CHECKING:
@@ -56,8 +56,8 @@ class AnnotatorMetrics:
         signer: tells the store of it as well.
     """
 
-    def __init__(self, run: str, gpus: float, signer: Signer) -> None:
-        self._signer = signer
+    def __init__(self, run: str, gpus: float, signer: WorkerReporter) -> None:
+        self._reporter = signer
         self._run = run
         self._gpus = gpus
         self._lock = threading.Lock()
@@ -74,7 +74,7 @@ class AnnotatorMetrics:
             with self._lock:
                 self._in_flight += now - noted
                 IN_FLIGHT.set(self._in_flight, run=self._run)
-                self._signer.in_flight = self._in_flight
+                self._reporter.in_flight = self._in_flight
             noted = now
 
         left(molecules)
@@ -94,10 +94,10 @@ class AnnotatorMetrics:
     def engine_died(self, message: str) -> None:
         """Note the death of an engine, and what it said."""
         ENGINE_DEATHS.add(1, run=self._run)
-        self._signer.engine_died(message)
+        self._reporter.engine_died(message)
 
     @contextmanager
-    def committing(self, outcomes: Sequence[Record | Letter], tokens: Sequence[tuple[int, int]]) -> Iterator[None]:
+    def committing(self, outcomes: Sequence[Record | DeadLetter], tokens: Sequence[tuple[int, int]]) -> Iterator[None]:
         """Time a commit, and count what it stored once it is through.
 
         Args:
@@ -108,16 +108,16 @@ class AnnotatorMetrics:
         yield
         COMMIT_SECONDS.observe(time.monotonic() - begun, run=self._run)
         self._count_outcomes(outcomes)
-        self._signer.ended(outcomes)
+        self._reporter.ended(outcomes)
         TOKENS.add(sum(prompt for prompt, _ in tokens), run=self._run, kind="prompt")
         TOKENS.add(sum(completion for _, completion in tokens), run=self._run, kind="completion")
         self._count_time()
 
-    def _count_outcomes(self, outcomes: Sequence[Record | Letter]) -> None:
+    def _count_outcomes(self, outcomes: Sequence[Record | DeadLetter]) -> None:
         records = [outcome for outcome in outcomes if isinstance(outcome, Record)]
         for record in records:
             GROUNDING.observe(record.grounding.score, run=self._run)
-        letters = Counter((outcome.stage, outcome.error) for outcome in outcomes if isinstance(outcome, Letter))
+        letters = Counter((outcome.stage, outcome.error) for outcome in outcomes if isinstance(outcome, DeadLetter))
         for (stage, reason), number in letters.items():
             DEAD_LETTERS.add(number, run=self._run, stage=stage, reason=reason)
         MOLECULES.add(len(records), run=self._run, outcome="accepted")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cluster.annotation.job import Job
 from cluster.annotation.metrics import count_rows
-from cluster.store.record import RAW_SHOWN, Letter
+from cluster.store.record import RAW_SHOWN, DeadLetter
 from cluster.store.store import Row, Store
 from teacher.chemistry.molecule import KEY_BYTES, PARSER_VERSION, InvalidMoleculeError
 from teacher.chemistry.parsing import Parsed, shared_parser
@@ -65,17 +65,17 @@ def _plan_source(source: int, rows: Sequence[LibraryRow], job: Job) -> list[tupl
     known = store.parsed(digest)
     keys = [known[i : i + KEY_BYTES] for i in range(0, len(known), KEY_BYTES)] if known else [NO_KEY] * len(rows)
     parsed = _parse([row for row, key in zip(rows, keys, strict=True) if key == NO_KEY])
-    invalid: dict[int, Letter] = {}
+    invalid: dict[int, DeadLetter] = {}
     valid = []
     for row, key in zip(rows, keys, strict=True):
         molecule = parsed.get(row["row"])
         if isinstance(molecule, InvalidMoleculeError):
-            invalid[row["row"]] = _letter(job, source, row, molecule)
+            invalid[row["row"]] = _dead_letter(job, source, row, molecule)
         else:
             valid.append((row, molecule.key if molecule else key))
     if known is None:
         keys_of_rows = {row["row"]: key for row, key in valid}
-        store.keep_parsed(digest, b"".join(keys_of_rows.get(row["row"], NO_KEY) for row in rows))
+        store.save_parsed(digest, b"".join(keys_of_rows.get(row["row"], NO_KEY) for row in rows))
     flags = store.register(job.spec.id, job.run, [Row(key, source, row["row"]) for row, key in valid])
     # Rows count as read only once their molecules stand in the ledger.
     store.note_rows(job.run, source, range(rows[0]["row"], rows[-1]["row"] + 1), invalid)
@@ -108,8 +108,8 @@ def _digest(rows: Sequence[LibraryRow]) -> str:
     return digest.hexdigest()
 
 
-def _letter(job: Job, source: int, row: LibraryRow, error: InvalidMoleculeError) -> Letter:
-    return Letter(
+def _dead_letter(job: Job, source: int, row: LibraryRow, error: InvalidMoleculeError) -> DeadLetter:
+    return DeadLetter(
         stage="parse",
         error=type(error).__name__,
         message=f"The row {error}.",

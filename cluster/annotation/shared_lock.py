@@ -1,4 +1,4 @@
-"""A gate through which many go together, or one alone."""
+"""A lock that many may share, or one holds exclusively."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from threading import Condition, Lock
 
 
-class Gate:
+class SharedLock:
     """Many threads may be inside together; one that wants to be alone waits for them to leave, and keeps others out."""
 
     def __init__(self) -> None:
@@ -17,7 +17,7 @@ class Gate:
         self._reserved = False
 
     @contextmanager
-    def together(self) -> Iterator[None]:
+    def shared(self) -> Iterator[None]:
         """Be inside with others."""
         with self._changed:
             self._changed.wait_for(lambda: not self._reserved)
@@ -30,7 +30,7 @@ class Gate:
                 self._changed.notify_all()
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def exclusive(self) -> Iterator[None]:
         """Be inside with nobody else."""
         with self._turn:
             with self._changed:

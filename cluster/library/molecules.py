@@ -10,7 +10,7 @@ from teacher.chemistry.molecule import InvalidMoleculeError, Molecule
 from teacher.chemistry.parsing import parse_safely
 
 
-def distinct(
+def unique_molecules(
     sources: Sequence[Source], limit: int | None = None, show: Callable[[int], None] | None = None
 ) -> Iterator[Molecule]:
     """Yield the molecules of a library in their order, each once; rows that hold none are passed over.

@@ -26,7 +26,7 @@ BLOCKS_AHEAD = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class CompletenessReport:
     """What a recount found; `missing` molecules have neither a record nor a dead letter."""
 
     rows: int
@@ -43,7 +43,7 @@ class Verdict:
         return self.missing == 0
 
 
-def verify(sources: Sequence[Source], *, limit: int | None, spec_id: str, store: Store) -> Verdict:
+def verify(sources: Sequence[Source], *, limit: int | None, spec_id: str, store: Store) -> CompletenessReport:
     """Parse the whole library anew, trusting nothing that a run wrote, and look up every molecule.
 
     Memory grows by 16 bytes a row.
@@ -64,10 +64,10 @@ def verify(sources: Sequence[Source], *, limit: int | None, spec_id: str, store:
     step = KEY_BYTES * KEYS_PER_CALL
     for start in range(0, len(unique), step):
         part = unique[start : start + step]
-        standing.update(store.standing(spec_id, [part[i : i + KEY_BYTES] for i in range(0, len(part), KEY_BYTES)]))
+        standing.update(store.state_of(spec_id, [part[i : i + KEY_BYTES] for i in range(0, len(part), KEY_BYTES)]))
     molecules = len(unique) // KEY_BYTES
     valid = len(keys) // KEY_BYTES
-    return Verdict(
+    return CompletenessReport(
         rows=rows,
         molecules=molecules,
         duplicates=valid - molecules,

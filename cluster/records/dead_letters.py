@@ -6,14 +6,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from cluster.store.record import Letter
+from cluster.store.record import DeadLetter
 from cluster.store.store import Store
 from teacher import strict_json
 from teacher.files import replacing
 from teacher.llm.spec import Spec
 
 
-def dead_letters(store: Store, spec: Spec, run: str | None = None) -> Iterator[Letter]:
+def dead_letters(store: Store, spec: Spec, run: str | None = None) -> Iterator[DeadLetter]:
     """Yield the letters of a spec's dead molecules, then of the rows of a run, or its latest, that are no molecule."""
     for _, letter in store.dead_letters(spec.id):
         yield letter
@@ -22,7 +22,7 @@ def dead_letters(store: Store, spec: Spec, run: str | None = None) -> Iterator[L
         yield from store.invalid_letters(runs[-1])
 
 
-def write_jsonl(letters: Iterable[Letter], out: Path) -> int:
+def write_jsonl(letters: Iterable[DeadLetter], out: Path) -> int:
     """Write letters to a file of JSON lines and return how many.
 
     Raises:

@@ -12,9 +12,9 @@ from cluster.store.record import Record
 from cluster.store.store import Store
 from cluster.table_file import Parts, apart, write
 from teacher import strict_json
-from teacher.llm.checks import RejectedError, parsed_object
 from teacher.llm.schema import Kind, columns_of
 from teacher.llm.spec import Spec
+from teacher.llm.validation import RejectedError, parsed_object
 
 if TYPE_CHECKING:
     import pyarrow as pa

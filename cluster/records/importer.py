@@ -14,15 +14,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cluster.library.errors import LibraryError
 from cluster.library.streams import UnreadableError, find_encoding, lines, text
-from cluster.runs.run import Run, bury_lost_runs
-from cluster.store.record import RAW_SHOWN, Ledger, Letter, Record
+from cluster.runs.run import Run, mark_lost_runs
+from cluster.store.record import RAW_SHOWN, DeadLetter, Ledger, Record
 from cluster.store.store import Row, Store
 from teacher.chemistry.facts import facts_of
 from teacher.chemistry.molecule import InvalidMoleculeError, Molecule
 from teacher.chemistry.parsing import parse_safely
 from teacher.errors import GallonError
-from teacher.llm.checks import RejectedError, check
 from teacher.llm.spec import Model, PromptRef, Spec
+from teacher.llm.validation import RejectedError, validate
 
 LINES_PER_PART = 1_000
 MOST_TOKENS = 10**9  # of one annotation: Redis and its scripts count exactly only so far
@@ -84,7 +84,7 @@ def import_annotations(store: Store, path: Path) -> dict[str, Ledger]:
         LostRunError: part of what was imported is gone from the store.
     """
     store.check_policy()
-    bury_lost_runs(store)
+    mark_lost_runs(store)
     imports: dict[str, _Import] = {}
     try:
         with ExitStack() as lives:
@@ -112,7 +112,7 @@ class _Import:
 
     def __init__(self, store: Store, spec: Spec, path: Path, lives: ExitStack) -> None:
         self._store, self._spec, self._path = store, spec, str(path)
-        store.keep_spec(spec)
+        store.save_spec(spec)
         self.run = Run(store, spec, [self._path], None, time.time())
         self._rows = 0
         lives.enter_context(self.run.alive())
@@ -131,7 +131,7 @@ class _Import:
                 entries.append(_entry(number, line))
             except InvalidMoleculeError as error:
                 raw = line.smiles[:RAW_SHOWN] if isinstance(line, Line) else ""
-                invalid[number] = self._letter(number, "parse", error, raw=raw)
+                invalid[number] = self._dead_letter(number, "parse", error, raw=raw)
         rows = [Row(entry.molecule.key, 0, entry.number) for entry in entries]
         flags = self._store.register(self._spec.id, self.run.id, rows)
         self._store.note_rows(self.run.id, 0, range(lines[0][0], lines[-1][0] + 1), invalid)
@@ -152,12 +152,12 @@ class _Import:
         self.run.expect(self._rows)
         return self.run.end("finished")
 
-    def _outcome(self, entry: _Entry) -> Record | Letter:
+    def _outcome(self, entry: _Entry) -> Record | DeadLetter:
         line = entry.line
         try:
-            checked = check(line.text, line.finish_reason or "stop", None, facts_of(entry.molecule.mol))
+            checked = validate(line.text, line.finish_reason or "stop", None, facts_of(entry.molecule.mol))
         except RejectedError as error:
-            return self._letter(entry.number, error.stage, error, smiles=entry.molecule.smiles)
+            return self._dead_letter(entry.number, error.stage, error, smiles=entry.molecule.smiles)
         return Record(
             smiles=entry.molecule.smiles,
             text=line.text,
@@ -175,8 +175,8 @@ class _Import:
             time=round(self.run.started, 3),
         )
 
-    def _letter(self, row: int, stage: Any, error: Exception, **molecule: str) -> Letter:
-        return Letter(
+    def _dead_letter(self, row: int, stage: Any, error: Exception, **molecule: str) -> DeadLetter:
+        return DeadLetter(
             stage=stage,
             error=type(error).__name__,
             message=str(error),

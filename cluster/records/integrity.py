@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from cluster.store.record import Record
 from cluster.store.store import Store
 from teacher.chemistry.molecule import key_of
-from teacher.llm.checks import RejectedError, well_formed
 from teacher.llm.schema import SchemaError, check_schema
 from teacher.llm.spec import Spec
+from teacher.llm.validation import RejectedError, well_formed
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,5 +86,7 @@ def _defects(key: bytes, record: Record, spec: Spec, schema: dict[str, object] |
 def _sampled_as(record: Record, spec: Spec) -> bool:
     """Tell whether a record's sampling is a rung of the spec's ladder."""
     assert spec.sampling is not None
-    rung = spec.sampling.rung(record.seed - spec.sampling.seed, cut_off=record.max_tokens > spec.sampling.max_tokens)
-    return (record.temperature, record.max_tokens) == (rung.temperature, rung.max_tokens)
+    retry_sampling = spec.sampling.retry_sampling(
+        record.seed - spec.sampling.seed, cut_off=record.max_tokens > spec.sampling.max_tokens
+    )
+    return (record.temperature, record.max_tokens) == (retry_sampling.temperature, retry_sampling.max_tokens)

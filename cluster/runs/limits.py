@@ -1,4 +1,4 @@
-"""Brakes: what stops a run that goes wrong before it burns hours of GPUs for nothing."""
+"""Limits: what stops a run that goes wrong before it burns hours of GPUs for nothing."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ STOP = signal.SIGUSR1
 FEWEST = 200  # molecules that must have ended before their error rate says something
 
 
-class BrakeError(GallonError):
+class LimitError(GallonError):
     """The run was stopped because it went wrong; what it had stored is kept, and the same command resumes."""
 
 
-class TooManyDeadError(BrakeError):
+class TooManyDeadError(LimitError):
     """More molecules are dead letters than the user allows. Exit status 3."""
 
     exit_code = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Brakes:
+class RunLimits:
     """When a run stops by itself.
 
     Attributes:
@@ -47,11 +47,11 @@ class Brakes:
     stall_minutes: float = 60.0
 
 
-class Watch:
-    """Watches the counters of a run, and says which brake they call for."""
+class LimitMonitor:
+    """Watches the counters of a run, and says which limit they passed."""
 
-    def __init__(self, brakes: Brakes, store: Store, run: str, sources: int) -> None:
-        self._brakes, self._store, self._run, self._sources = brakes, store, run, sources
+    def __init__(self, limits: RunLimits, store: Store, run: str, sources: int) -> None:
+        self._brakes, self._store, self._run, self._sources = limits, store, run, sources
         self._seen: tuple[int, ...] = ()
         self._moved = time.monotonic()
 
@@ -71,7 +71,7 @@ class Watch:
         if seen != self._seen:
             self._seen, self._moved = seen, now
         elif now - self._moved > self._brakes.stall_minutes * 60:
-            raise BrakeError(
+            raise LimitError(
                 f"Stopped: nothing has happened for {self._brakes.stall_minutes:g} minutes (--stall-minutes): look at "
                 "the engine's log and at the Ray dashboard, then run the same command again."
             )
@@ -84,7 +84,7 @@ class Watch:
             return
         lost = [f"{invalid:,} of the first {counted(rows, 'row')} hold no molecule"] if unreadable else []
         lost += [f"{dead:,} of the first {counted(ended, 'molecule')} became dead letters"] if failed else []
-        raise BrakeError(
+        raise LimitError(
             f"Stopped: {' and '.join(lost)}, more than --max-error-rate {self._brakes.max_error_rate:g} allows: "
             "'gallon dead' says why."
         )
@@ -105,8 +105,8 @@ def refuse_dead(dead: int, invalid: int, most: int | None) -> None:
 
 
 @contextmanager
-def braked(*checks: Callable[[], None]) -> Iterator[None]:
-    """Run the body, and stop it as Ctrl-C would when a check raises `BrakeError`. To be used in the main thread.
+def enforce_limits(*checks: Callable[[], None]) -> Iterator[None]:
+    """Run the body, and stop it as Ctrl-C would when a check raises `LimitError`. To be used in the main thread.
 
     A body that ends before anybody looked is judged at its end, so that what comes of a run never hangs on its speed.
 
@@ -115,7 +115,7 @@ def braked(*checks: Callable[[], None]) -> Iterator[None]:
     """
     done = threading.Event()
     deciding = threading.Lock()  # so that the main thread is not interrupted once the body has ended
-    reasons: list[BrakeError] = []
+    reasons: list[LimitError] = []
 
     def check() -> None:
         for each in checks:
@@ -127,7 +127,7 @@ def braked(*checks: Callable[[], None]) -> Iterator[None]:
                 check()
             except StoreError:
                 continue  # the run itself meets the same failure and says so
-            except BrakeError as reason:
+            except LimitError as reason:
                 with deciding:
                     if not done.is_set():
                         reasons.append(reason)
@@ -135,7 +135,7 @@ def braked(*checks: Callable[[], None]) -> Iterator[None]:
                 return
 
     before = signal.signal(STOP, signal.default_int_handler)
-    thread = threading.Thread(target=keep_watching, name="brakes", daemon=True)
+    thread = threading.Thread(target=keep_watching, name="limits", daemon=True)
     thread.start()
     try:
         try:

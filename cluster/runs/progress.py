@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from cluster.runtime.periodic import every
+from cluster.runtime.periodic import run_periodically
 from cluster.store.connection import StoreError
 from cluster.store.store import Store
 
@@ -102,5 +102,5 @@ def watched(
             for show in shows:
                 show(progress)
 
-    with every(PERIOD_SECONDS, look, "progress"):
+    with run_periodically(PERIOD_SECONDS, look, "progress"):
         yield

@@ -12,8 +12,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import Any, Literal
 
-from cluster.runs.limits import BrakeError
-from cluster.runtime.periodic import every
+from cluster.runs.limits import LimitError
+from cluster.runtime.periodic import run_periodically
 from cluster.runtime.process import Process
 from cluster.store.connection import StoreError, StoreGoneError
 from cluster.store.record import Ledger
@@ -42,7 +42,7 @@ def _undisturbed() -> Iterator[None]:
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
 
-class LostRunError(BrakeError):
+class LostRunError(LimitError):
     """Part of what a run had counted is gone from the store, so that it cannot say that it finished."""
 
 
@@ -81,9 +81,9 @@ class Run:
 
         def beat() -> None:
             nonlocal renewed
-            self._store.beat(self.id, self._spec.id, process, ALIVE_SECONDS)
+            self._store.heartbeat(self.id, self._spec.id, process, ALIVE_SECONDS)
             if self._store.facts(self.id).get("state") == "lost":
-                self._store.keep_run(self.id, self._running)
+                self._store.save_run(self.id, self._running)
             if time.monotonic() - renewed > RENEW_SECONDS:
                 self._store.renew(self.id, self._sources)
                 renewed = time.monotonic()
@@ -95,7 +95,7 @@ class Run:
         beat()
         gone = False
         try:
-            with every(BEAT_SECONDS, try_to_beat, "heartbeat"):
+            with run_periodically(BEAT_SECONDS, try_to_beat, "heartbeat"):
                 yield
         except StoreGoneError:
             gone = True  # and waiting for it once more helps nobody
@@ -103,12 +103,12 @@ class Run:
         finally:
             if not gone:
                 with suppress(StoreError):
-                    self._store.stop_beating(self.id)
+                    self._store.stop_heartbeat(self.id)
 
     def expect(self, rows: int) -> None:
         """Note how many rows the library has, so that whoever follows the run knows how long it takes yet."""
         self._facts["total_rows"] = rows
-        self._store.keep_run(self.id, self._running)
+        self._store.save_run(self.id, self._running)
 
     def check(self) -> None:
         """Make sure that the store still is the one that the run began with, and has what the run counted.
@@ -170,7 +170,7 @@ class Run:
 
     def _close(self, state: str, ledger: Ledger, **more: str) -> None:
         end = {"state": state, "finished": self.started + self._seconds, "ledger": asdict(ledger), **more}
-        self._store.keep_run(self.id, {**self._facts, **end})
+        self._store.save_run(self.id, {**self._facts, **end})
         self._store.forget_run(self.id, self._sources)
 
 
@@ -198,7 +198,7 @@ def ended_well(store: Store, spec_id: str) -> list[str]:
     return ended[-RUNS_PARDONED:]
 
 
-def bury_lost_runs(store: Store) -> None:
+def mark_lost_runs(store: Store) -> None:
     """Write down which runs ended without a word, as a killed driver cannot do so itself.
 
     What they counted stays for a day, for who was only taken for dead; what they claimed is free.
@@ -206,7 +206,7 @@ def bury_lost_runs(store: Store) -> None:
     beats = store.heartbeats()
     for run, beat in beats.items():
         if beat.process.has_died:
-            store.stop_beating(run)
+            store.stop_heartbeat(run)
     alive = store.alive()
     for run, facts in store.runs().items():
         if facts["state"] == "running" and run not in alive:

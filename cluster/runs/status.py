@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cluster.runs.progress import Progress, ProgressMeter
-from cluster.runs.workers import Sign, signs
+from cluster.runs.workers import WorkerStatus, worker_statuses
 from cluster.store.record import Counts
 from cluster.store.store import Store
 from cluster.store.stored import damaged, ledger_of
@@ -52,7 +52,7 @@ def _run(store: Store, run: str, facts: dict[str, Any], alive: bool) -> dict[str
         **{name: counted[name] for name in ("rows", "invalid", "new", "new_dead", "pending")},
         "molecules_per_second": round(rate, 2),
         "eta_seconds": round(counted["pending"] / rate) if rate and alive else None,
-        "workers": [asdict(sign) for sign in signs(store, run)] if alive else [],
+        "workers": [asdict(sign) for sign in worker_statuses(store, run)] if alive else [],
     }
 
 
@@ -73,7 +73,7 @@ def _state(noted: str, alive: bool) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Followed:
+class RunSnapshot:
     """A run that is alive, at one moment.
 
     Attributes:
@@ -88,7 +88,7 @@ class Followed:
     spec: Spec
     counts: Counts
     progress: Progress
-    workers: list[Sign]
+    workers: list[WorkerStatus]
 
     @property
     def errors(self) -> list[tuple[float, str]]:
@@ -96,14 +96,14 @@ class Followed:
         return sorted((error for worker in self.workers for error in worker.errors), reverse=True)
 
 
-class Follower:
+class RunMonitor:
     """Looks at the runs that are alive, again and again; what it has seen before tells how fast they are."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._meters: dict[str, ProgressMeter] = {}
 
-    def look(self) -> list[Followed]:
+    def snapshot(self) -> list[RunSnapshot]:
         """Return the runs that are alive.
 
         Raises:
@@ -118,14 +118,14 @@ class Follower:
         with damaged("a run of an unknown spec,"):
             return [self._followed(run, facts, specs[facts["spec"]]) for run, facts in runs.items()]
 
-    def _followed(self, run: str, facts: dict[str, Any], spec: Spec) -> Followed:
+    def _followed(self, run: str, facts: dict[str, Any], spec: Spec) -> RunSnapshot:
         meter = self._meters[run]
         meter.total_rows = facts.get("total_rows")
-        return Followed(
+        return RunSnapshot(
             run=run,
             facts=facts,
             spec=spec,
             counts=self._store.counts(spec.id),
             progress=meter.measure(),
-            workers=signs(self._store, run),
+            workers=worker_statuses(self._store, run),
         )

@@ -12,9 +12,9 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from cluster.runtime.periodic import every
+from cluster.runtime.periodic import run_periodically
 from cluster.store.connection import StoreError
-from cluster.store.record import Letter, Record
+from cluster.store.record import DeadLetter, Record
 from cluster.store.store import Store
 from cluster.store.stored import damaged
 from teacher import strict_json
@@ -28,7 +28,7 @@ EngineState = Literal["none", "starting", "ready", "failed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sign:
+class WorkerStatus:
     """What a worker said last.
 
     Attributes:
@@ -58,7 +58,7 @@ class Sign:
         return self.age > SILENT_SECONDS
 
 
-class Signer:
+class WorkerReporter:
     """Says every few seconds, for as long as the process lives, how its annotator is.
 
     Attributes:
@@ -73,7 +73,7 @@ class Signer:
         self.in_flight = self._accepted = self._dead = self._deaths = 0
         self._errors: deque[tuple[float, str]] = deque(maxlen=ERRORS_KEPT)
         self._signing = ExitStack()
-        self._signing.enter_context(every(SIGN_SECONDS, self._sign, "signs"))
+        self._signing.enter_context(run_periodically(SIGN_SECONDS, self._sign, "signs"))
 
     def engine(self, state: EngineState) -> None:
         """Note how the engine is."""
@@ -86,7 +86,7 @@ class Signer:
             self._deaths += 1
             self._errors.append((time.time(), message[:MESSAGE_SHOWN]))
 
-    def ended(self, outcomes: Iterable[Record | Letter]) -> None:
+    def ended(self, outcomes: Iterable[Record | DeadLetter]) -> None:
         """Note what became of molecules."""
         with self._lock:
             for outcome in outcomes:
@@ -108,17 +108,17 @@ class Signer:
                 "errors": list(self._errors),
             }
         with suppress(StoreError):  # the annotator itself meets the same failure and says so
-            self._store.sign(self._run, self._worker, facts)
+            self._store.save_worker_status(self._run, self._worker, facts)
 
 
-def signs(store: Store, run: str) -> list[Sign]:
+def worker_statuses(store: Store, run: str) -> list[WorkerStatus]:
     """Return what the workers of a run have said last; those of a run that has ended are forgotten.
 
     Raises:
         StoreError: Redis failed.
     """
     found = []
-    for worker, facts in sorted(store.signs(run).items()):
+    for worker, facts in sorted(store.worker_statuses(run).items()):
         with damaged(f"a sign, of the worker {worker},"):
-            found.append(strict_json.read(Sign, strict_json.dumps({"worker": worker, **facts})))
+            found.append(strict_json.read(WorkerStatus, strict_json.dumps({"worker": worker, **facts})))
     return found

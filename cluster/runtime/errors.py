@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from teacher.errors import GallonError
 
 
-def causes(error: BaseException) -> Iterator[BaseException]:
+def exception_chain(error: BaseException) -> Iterator[BaseException]:
     """Yield an error, the one that caused it, and so on down to the first."""
     seen: BaseException | None = error
     while seen is not None:
@@ -22,5 +22,5 @@ def first_of_ours(error: BaseException) -> BaseException:
     """
     from ray.exceptions import RayError
 
-    ours = (seen for seen in causes(error) if isinstance(seen, GallonError) and not isinstance(seen, RayError))
+    ours = (seen for seen in exception_chain(error) if isinstance(seen, GallonError) and not isinstance(seen, RayError))
     return next(ours, error)

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ray.util.metrics import Counter, Gauge, Histogram
+    from ray.util import metrics
 
 
 class _Instrument:
@@ -22,7 +22,7 @@ class _Instrument:
         self.tags = ("run", *tags)
 
 
-class Count(_Instrument):
+class Counter(_Instrument):
     """A number that only grows."""
 
     def add(self, number: float, **tags: str) -> None:
@@ -31,13 +31,13 @@ class Count(_Instrument):
             self._ray.inc(number, tags)
 
     @cached_property
-    def _ray(self) -> Counter:
-        from ray.util.metrics import Counter
+    def _ray(self) -> metrics.Counter:
+        from ray.util import metrics
 
-        return Counter(self.name, self.description, tag_keys=self.tags)
+        return metrics.Counter(self.name, self.description, tag_keys=self.tags)
 
 
-class Level(_Instrument):
+class Gauge(_Instrument):
     """A number that rises and falls."""
 
     def set(self, number: float, **tags: str) -> None:
@@ -45,13 +45,13 @@ class Level(_Instrument):
         self._ray.set(number, tags)
 
     @cached_property
-    def _ray(self) -> Gauge:
-        from ray.util.metrics import Gauge
+    def _ray(self) -> metrics.Gauge:
+        from ray.util import metrics
 
-        return Gauge(self.name, self.description, tag_keys=self.tags)
+        return metrics.Gauge(self.name, self.description, tag_keys=self.tags)
 
 
-class Spread(_Instrument):
+class Histogram(_Instrument):
     """A distribution of values over buckets with the given upper bounds."""
 
     def __init__(self, name: str, description: str, bounds: list[float], *tags: str) -> None:
@@ -63,7 +63,7 @@ class Spread(_Instrument):
         self._ray.observe(value, tags)
 
     @cached_property
-    def _ray(self) -> Histogram:
-        from ray.util.metrics import Histogram
+    def _ray(self) -> metrics.Histogram:
+        from ray.util import metrics
 
-        return Histogram(self.name, self.description, boundaries=self.bounds, tag_keys=self.tags)
+        return metrics.Histogram(self.name, self.description, boundaries=self.bounds, tag_keys=self.tags)

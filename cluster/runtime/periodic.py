@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def every(seconds: float, act: Callable[[], None], name: str) -> Iterator[None]:
+def run_periodically(seconds: float, act: Callable[[], None], name: str) -> Iterator[None]:
     """Act every so many seconds while the body runs, in a thread of this name, which has ended when the body has."""
     done = threading.Event()
 

@@ -7,14 +7,14 @@ Keys (`b` is the bucket, the first byte of the molecule's key in hexadecimal; in
 
     gallon:{b}:<spec>:pending    hash: molecule key -> how often an engine was lost with it, and who holds it now
     gallon:{b}:<spec>:accepted   hash: molecule key -> packed `Record`
-    gallon:{b}:<spec>:dead       hash: molecule key -> packed `Letter`
+    gallon:{b}:<spec>:dead       hash: molecule key -> packed `DeadLetter`
     gallon:{b}:run:<run>         hash: molecule key -> the row that brought it first
     gallon:{b}:run:<run>:counts  hash: what the run moved and spent
     gallon:{<run>}:rows:<i>      bitmap of the rows of source i that were read; invalid:<i> of those that are invalid,
                                  repeats:<i> of those whose molecule another row had brought
-    gallon:{<run>}:workers       hash: worker -> JSON of its last `Sign` and its time
+    gallon:{<run>}:workers       hash: worker -> JSON of its last `WorkerStatus` and its time
     gallon:{<run>}:whole         string: there as long as everything above is
-    gallon:{<run>}:invalid       hash: "i:row" -> packed `Letter` (for `LETTERS_SECONDS` after the run)
+    gallon:{<run>}:invalid       hash: "i:row" -> packed `DeadLetter` (for `LETTERS_SECONDS` after the run)
     gallon:specs, gallon:prompts, gallon:software, gallon:runs    hash: id -> JSON
     gallon:parsed:<digest>       string: the molecule keys of a stretch of library rows (for a while)
     gallon:alive                 hash: run -> JSON of its last `Heartbeat`
@@ -40,16 +40,17 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from cluster.runtime.process import Process
 from cluster.store.connection import StoreError, connect, is_cluster, is_unsettled, store_errors
-from cluster.store.record import Counts, Ledger, Letter, Record
+from cluster.store.record import Counts, DeadLetter, Ledger, Record
 from cluster.store.stored import damaged, run_facts
 from teacher import strict_json
-from teacher.llm.catalog import Prompt
+from teacher.llm.prompt import Prompt
 from teacher.llm.spec import Spec
 
 if TYPE_CHECKING:
     from redis.client import Pipeline
 
-PLACES = ("accepted", "dead", "pending")
+STATES = ("accepted", "dead", "pending")
+KINDS = {Record: "record", DeadLetter: "dead letter"}
 BUCKETS = [f"{number:02x}" for number in range(256)]
 SCRIPTS = ("register", "claim", "hand", "commit", "rows", "tally", "retry", "change")
 LETTERS_PER_CALL = 1_000
@@ -62,10 +63,10 @@ IDENTITY = "gallon:id"
 UNSETTLED_SECONDS, UNSETTLED_PAUSE = 60.0, 0.5  # how long a step waits for slots of a cluster that are being moved
 FINISHED, HELD = -1, -2  # answers of `Store.claim`
 
-Outcome = tuple[bytes, Record | Letter]
+Outcome = tuple[bytes, Record | DeadLetter]
 Call = tuple[list[str], list[Any]]  # the keys and the arguments of a script
 T = TypeVar("T")
-Kept = TypeVar("Kept", Record, Letter)
+Stored = TypeVar("Stored", Record, DeadLetter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,14 +130,14 @@ class Store:
 
     # What a run begins with
 
-    def keep_spec(self, spec: Spec, prompt: Prompt | None = None) -> None:
+    def save_spec(self, spec: Spec, prompt: Prompt | None = None) -> None:
         """Keep the spec and, where it is known, its prompt, by which every record can be traced to what made it."""
         with store_errors(self.url):
             if prompt is not None:
                 self._redis.hsetnx("gallon:prompts", prompt.digest, prompt.model_dump_json(by_alias=True))
             self._redis.hsetnx("gallon:specs", spec.id, spec.model_dump_json())
 
-    def keep_software(self, software_id: str, versions: dict[str, str]) -> None:
+    def save_software(self, software_id: str, versions: dict[str, str]) -> None:
         """Keep the versions of the software behind an id that records carry."""
         with store_errors(self.url):
             self._redis.hsetnx("gallon:software", software_id, json.dumps(versions, sort_keys=True))
@@ -155,7 +156,7 @@ class Store:
             self._redis.set(_whole(run), 1, ex=RUN_SECONDS)
             return True
 
-    def keep_run(self, run: str, facts: dict[str, Any]) -> None:
+    def save_run(self, run: str, facts: dict[str, Any]) -> None:
         """Keep what is known of a run; a later call for the same run replaces it."""
         with store_errors(self.url):
             self._redis.hset("gallon:runs", run, _facts(facts))
@@ -224,13 +225,13 @@ class Store:
 
     # Which runs are alive
 
-    def beat(self, run: str, spec_id: str, process: Process, seconds: float) -> None:
+    def heartbeat(self, run: str, spec_id: str, process: Process, seconds: float) -> None:
         """Give a sign of life of a run, which counts for so many seconds."""
         with store_errors(self.url):
             heartbeat = Heartbeat(spec_id, process, self._now() + seconds)
             self._redis.hset("gallon:alive", run, heartbeat.pack())
 
-    def stop_beating(self, *runs: str) -> None:
+    def stop_heartbeat(self, *runs: str) -> None:
         """Take runs for ended: what they had claimed may be claimed by others."""
         with store_errors(self.url):
             self._redis.hdel("gallon:alive", *runs)
@@ -247,7 +248,11 @@ class Store:
         """Return the runs that are alive, those of one spec or all, with their last signs of life."""
         beats = self.heartbeats()
         now = self._now() if beats else 0.0
-        return {run: beat for run, beat in beats.items() if beat.until > now and spec_id in {None, beat.spec}}
+        return {
+            run: heartbeat
+            for run, heartbeat in beats.items()
+            if heartbeat.until > now and spec_id in {None, heartbeat.spec}
+        }
 
     def renew(self, run: str, sources: int) -> None:
         """Let what a run has counted stay for another day. Whoever does so only ever makes it stay longer."""
@@ -265,14 +270,14 @@ class Store:
         found, whole = self._pipeline(lambda pipe: [pipe.get(IDENTITY), pipe.get(_whole(run))])
         return bool(found == identity.encode() and whole)
 
-    def sign(self, run: str, worker: str, facts: dict[str, Any]) -> None:
+    def save_worker_status(self, run: str, worker: str, facts: dict[str, Any]) -> None:
         """Note what a worker of a run says of itself, and when."""
         with store_errors(self.url):
             said = json.dumps({**facts, "time": self._now()})
         key = f"gallon:{{{run}}}:workers"
         self._pipeline(lambda pipe: [pipe.hset(key, worker, said), pipe.expire(key, RUN_SECONDS)])
 
-    def signs(self, run: str) -> dict[str, dict[str, Any]]:
+    def worker_statuses(self, run: str) -> dict[str, dict[str, Any]]:
         """Return what each worker of a run has said last, and as `age` how many seconds ago."""
         told = self._hash(f"gallon:{{{run}}}:workers")
         with store_errors(self.url):
@@ -295,7 +300,7 @@ class Store:
         with store_errors(self.url):
             return cast("bytes | None", self._redis.getex(f"gallon:parsed:{digest}", ex=PARSED_SECONDS))
 
-    def keep_parsed(self, digest: str, keys: bytes) -> None:
+    def save_parsed(self, digest: str, keys: bytes) -> None:
         """Keep the molecule keys of rows, for as long as somebody asks for them from time to time."""
         with store_errors(self.url):
             self._redis.set(f"gallon:parsed:{digest}", keys, ex=PARSED_SECONDS)
@@ -312,7 +317,7 @@ class Store:
         answers = self._call(
             "register",
             {
-                b: ([*_of_spec(b, spec_id, *PLACES), _members(b, run), _counts(b, run)], args)
+                b: ([*_of_spec(b, spec_id, *STATES), _members(b, run), _counts(b, run)], args)
                 for b, args in calls.items()
             },
         )
@@ -331,7 +336,7 @@ class Store:
 
         self._pipeline(fill)
 
-    def note_rows(self, run: str, source: int, rows: range, invalid: dict[int, Letter]) -> None:
+    def note_rows(self, run: str, source: int, rows: range, invalid: dict[int, DeadLetter]) -> None:
         """Note consecutive rows of a source as read, and those that are no molecule with their letters.
 
         The last word counts: a row that took too long to parse on a busy machine may hold a molecule the next time.
@@ -409,7 +414,7 @@ class Store:
         )
         answers = self._call(
             "commit",
-            {b: ([*_of_spec(b, spec_id, *PLACES), _counts(b, run)], [*spent[b], *args]) for b, args in calls.items()},
+            {b: ([*_of_spec(b, spec_id, *STATES), _counts(b, run)], [*spent[b], *args]) for b, args in calls.items()},
         )
         return sum(answers.values())
 
@@ -425,7 +430,7 @@ class Store:
     def counts(self, spec_id: str) -> Counts:
         """Count how the molecules of a spec stand."""
         lengths = self._pipeline(
-            lambda pipe: [pipe.hlen(key) for b in BUCKETS for key in _of_spec(b, spec_id, *PLACES)]
+            lambda pipe: [pipe.hlen(key) for b in BUCKETS for key in _of_spec(b, spec_id, *STATES)]
         )
         return Counts(accepted=sum(lengths[0::3]), dead=sum(lengths[1::3]), pending=sum(lengths[2::3]))
 
@@ -479,7 +484,7 @@ class Store:
 
     def _tally(self, spec_id: str, run: str, others: Sequence[str] = ()) -> list[int]:
         """Count the molecules of a run: all, accepted, dead, and pending in the hands of these other runs."""
-        keys = {b: [*_of_spec(b, spec_id, *PLACES), _members(b, run)] for b in BUCKETS}
+        keys = {b: [*_of_spec(b, spec_id, *STATES), _members(b, run)] for b in BUCKETS}
         return [sum(counts) for counts in zip(*self._call_apart("tally", keys, others), strict=True)]
 
     def forget_run(self, run: str, sources: int) -> None:
@@ -500,16 +505,16 @@ class Store:
         """Yield all accepted records of a spec as they are stored."""
         return self._scan(spec_id, "accepted")
 
-    def dead_letters(self, spec_id: str) -> Iterator[tuple[bytes, Letter]]:
+    def dead_letters(self, spec_id: str) -> Iterator[tuple[bytes, DeadLetter]]:
         """Yield the dead letters of a spec's molecules with their keys, bucket by bucket."""
         for key, packed in self._scan(spec_id, "dead"):
-            yield key, _unpacked(Letter, key, packed)
+            yield key, _unpacked(DeadLetter, key, packed)
 
-    def invalid_letters(self, run: str) -> Iterator[Letter]:
+    def invalid_letters(self, run: str) -> Iterator[DeadLetter]:
         """Yield the letters of the rows of a run that are no molecule."""
         with store_errors(self.url):
             for row, packed in self._redis.hscan_iter(_letters(run), count=500):
-                yield _unpacked(Letter, row, packed)
+                yield _unpacked(DeadLetter, row, packed)
 
     def fetch(self, spec_id: str, keys: Sequence[bytes]) -> list[Record | None]:
         """Return the accepted record of each key, or None."""
@@ -518,14 +523,14 @@ class Store:
         )
         return [_unpacked(Record, key, packed) if packed else None for key, packed in zip(keys, found, strict=True)]
 
-    def standing(self, spec_id: str, keys: Sequence[bytes]) -> list[str]:
+    def state_of(self, spec_id: str, keys: Sequence[bytes]) -> list[str]:
         """Tell for each key where it stands: `accepted`, `dead`, `pending` or `missing`."""
         found = self._pipeline(
             lambda pipe: [
-                pipe.hexists(place, key) for key in keys for place in _of_spec(_bucket(key), spec_id, *PLACES)
+                pipe.hexists(place, key) for key in keys for place in _of_spec(_bucket(key), spec_id, *STATES)
             ]
         )
-        places = [*PLACES, "missing"]
+        places = [*STATES, "missing"]
         return [places[[*found[i : i + 3], True].index(True)] for i in range(0, len(found), 3)]
 
     # How calls reach Redis
@@ -610,11 +615,11 @@ class Store:
         return calls
 
 
-def _unpacked(kind: type[Kept], key: bytes, packed: bytes) -> Kept:
+def _unpacked(kind: type[Stored], key: bytes, packed: bytes) -> Stored:
     try:
         return kind.unpack(packed)
     except ValueError:
-        with damaged(f"a {kind.__name__.lower()}, under {key.hex()},"):
+        with damaged(f"a {KINDS[kind]}, under {key.hex()},"):
             raise
 
 
@@ -675,5 +680,5 @@ def _while_running(run: str, sources: int) -> list[str]:
     return [*(key(b, run) for b in BUCKETS for key in (_members, _counts)), f"gallon:{{{run}}}:workers", *kept]
 
 
-def _place(outcome: Record | Letter) -> str:
+def _place(outcome: Record | DeadLetter) -> str:
     return "accepted" if isinstance(outcome, Record) else "dead"

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cluster.runtime.errors import causes
-from cluster.runtime.periodic import every
-from cluster.training.fit import Campaign, Fit, Outcome
+from cluster.runtime.errors import exception_chain
+from cluster.runtime.periodic import run_periodically
+from cluster.training.fit import Fit, FitSet, Outcome
 from cluster.training.results import TrainingError, failure_of, is_done, read_outcome
 from cluster.training.shards import most_workers
 from teacher.errors import GallonError, UsageError
@@ -29,7 +29,7 @@ LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trainers:
+class TrainResources:
     """The workers that train.
 
     Attributes:
@@ -47,14 +47,14 @@ class Trainers:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class FitProgress:
     """How many fits are done, out of how many."""
 
     done: int
     all: int
 
 
-def plan_trainers(session: RaySession, workers: int | None) -> Trainers:
+def plan_resources(session: RaySession, workers: int | None) -> TrainResources:
     """Fit the workers to the machines of a cluster: one a GPU, or one a core, unless a number is asked for.
 
     Raises:
@@ -70,18 +70,18 @@ def plan_trainers(session: RaySession, workers: int | None) -> Trainers:
             "lower --workers, or start more machines."
         )
     cpus = next(cpus for cpus in range(int(session.cpus // number), 0, -1) if session.room(cpus, gpus) >= number)
-    return Trainers(workers=number, cpus=cpus, gpus=gpus)
+    return TrainResources(workers=number, cpus=cpus, gpus=gpus)
 
 
 def fit_all(
-    campaign: Campaign, folder: Path, trainers: Trainers, show: Callable[[Done], None] | None = None
+    fit_set: FitSet, folder: Path, resources: TrainResources, show: Callable[[FitProgress], None] | None = None
 ) -> list[Outcome]:
     """Do all fits that are not done yet, and return the outcome of each.
 
     Args:
-        campaign: the fits.
+        fit_set: the fits.
         folder: where results and checkpoints lie; is made where it is missing.
-        trainers: the workers.
+        resources: the workers.
         show: called about once a second with the progress.
 
     Raises:
@@ -89,41 +89,45 @@ def fit_all(
     """
     folder = folder.expanduser().resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    left = list({fit.id: fit for fit in campaign.fits if not is_done(folder, fit.id)}.values())
+    left = list({fit.id: fit for fit in fit_set.fits if not is_done(folder, fit.id)}.values())
     if left:
         for fit in left:
             failure_of(folder, fit.id).unlink(missing_ok=True)
-        with _watched(folder, [fit.id for fit in campaign.fits], show):
-            _train(left, campaign, folder, trainers)
+        with _watched(folder, [fit.id for fit in fit_set.fits], show):
+            _train(left, fit_set, folder, resources)
     for fit in left:
         if (failure := failure_of(folder, fit.id)).is_file():
             raise TrainingError(failure.read_text(encoding="utf-8"))
-    return [read_outcome(folder, fit.id) for fit in campaign.fits]
+    return [read_outcome(folder, fit.id) for fit in fit_set.fits]
 
 
-def _train(fits: Sequence[Fit], campaign: Campaign, folder: Path, trainers: Trainers) -> None:
+def _train(fits: Sequence[Fit], fit_set: FitSet, folder: Path, resources: TrainResources) -> None:
     import ray
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
     from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
 
-    from cluster.training.group import Group, part_of
-    from cluster.training.worker import Work, work
+    from cluster.training.group import ProcessGroup, shard_of
+    from cluster.training.worker import WorkerConfig, run_worker
 
-    workers, together = arranged(fits, trainers)
-    groups = [Group(number, workers, "cpu") for number in range(workers)] if together else [Group(0, 1, "cpu")]
-    order = Work(
+    workers, together = arranged(fits, resources)
+    groups = (
+        [ProcessGroup(number, workers, "cpu") for number in range(workers)] if together else [ProcessGroup(0, 1, "cpu")]
+    )
+    order = WorkerConfig(
         fits=ray.put(list(fits)),
-        parts=[ray.put(part_of(fits, campaign.inputs, campaign.columns, group)) for group in groups],
+        parts=[ray.put(shard_of(fits, fit_set.inputs, fit_set.columns, group)) for group in groups],
         folder=folder,
         together=together,
-        threads=trainers.cpus,
+        threads=resources.cpus,
     )
-    resources = {"CPU": float(trainers.cpus), **({"GPU": float(trainers.gpus)} if trainers.gpus else {})}
+    per_worker = {"CPU": float(resources.cpus), **({"GPU": float(resources.gpus)} if resources.gpus else {})}
     trainer = TorchTrainer(
-        work,
+        run_worker,
         train_loop_config={"work": order},
-        scaling_config=ScalingConfig(num_workers=workers, use_gpu=bool(trainers.gpus), resources_per_worker=resources),
+        scaling_config=ScalingConfig(
+            num_workers=workers, use_gpu=bool(resources.gpus), resources_per_worker=per_worker
+        ),
         run_config=RunConfig(
             name=f"training-{fits[0].id[:12]}",
             storage_path=str(folder / "ray"),
@@ -145,27 +149,27 @@ def _train(fits: Sequence[Fit], campaign: Campaign, folder: Path, trainers: Trai
         raise TrainingError(f"Ray Train could not start or hold its workers: {_root(error)}.") from error
 
 
-def arranged(fits: Sequence[Fit], trainers: Trainers) -> tuple[int, bool]:
+def arranged(fits: Sequence[Fit], resources: TrainResources) -> tuple[int, bool]:
     """Return how many workers to start, and whether they share every fit."""
-    sharing = min(trainers.workers, *map(most_workers, fits))
-    together = len(fits) < sharing if trainers.together is None else trainers.together
-    return (sharing if together else min(trainers.workers, len(fits))), together
+    sharing = min(resources.workers, *map(most_workers, fits))
+    together = len(fits) < sharing if resources.together is None else resources.together
+    return (sharing if together else min(resources.workers, len(fits))), together
 
 
 @contextmanager
-def _watched(folder: Path, fits: Sequence[str], show: Callable[[Done], None] | None) -> Iterator[None]:
+def _watched(folder: Path, fits: Sequence[str], show: Callable[[FitProgress], None] | None) -> Iterator[None]:
     if show is None:
         yield
         return
 
     def show_now() -> None:
-        show(Done(sum(is_done(folder, fit) for fit in fits), len(fits)))
+        show(FitProgress(sum(is_done(folder, fit) for fit in fits), len(fits)))
 
-    with every(LOOK_SECONDS, show_now, "training-progress"):
+    with run_periodically(LOOK_SECONDS, show_now, "training-progress"):
         yield
 
 
 def _root(error: BaseException) -> BaseException:
     """Return the error at the bottom of those that Ray has wrapped around it."""
-    *_, bottom = causes(error)
+    *_, bottom = exception_chain(error)
     return bottom

@@ -99,7 +99,7 @@ class Fit:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Campaign:
+class FitSet:
     """Fits, and what they read and learn from.
 
     Attributes:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cluster.training.fit import Fit
-from cluster.training.shards import deal
+from cluster.training.shards import assign_shards
 from teacher.nn.inputs import Inputs
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Part:
+class DataShard:
     """What a worker has to learn from.
 
     Attributes:
@@ -36,7 +36,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Group:
+class ProcessGroup:
     """The workers that share a fit: this one's number, how many there are, and what it computes on."""
 
     number: int
@@ -71,7 +71,9 @@ class Group:
         return chosen
 
 
-def part_of(fits: Sequence[Fit], inputs: Mapping[str, Inputs], columns: Mapping[str, np.ndarray], group: Group) -> Part:
+def shard_of(
+    fits: Sequence[Fit], inputs: Mapping[str, Inputs], columns: Mapping[str, np.ndarray], group: ProcessGroup
+) -> DataShard:
     """Take what a worker of a group needs for some fits: what it looks after, and the molecules dealt to it."""
     import numpy as np
 
@@ -80,7 +82,9 @@ def part_of(fits: Sequence[Fit], inputs: Mapping[str, Inputs], columns: Mapping[
     everything = np.arange(len(inputs[next(iter(used))]))
     if group.size == 1:
         rows = everything
-        return Part({name: inputs[name] for name in used}, {name: columns[name] for name in names}, rows)
-    dealt = [rows[shards % group.size == group.number] for rows, shards in map(deal, fits)]
+        return DataShard({name: inputs[name] for name in used}, {name: columns[name] for name in names}, rows)
+    dealt = [rows[shards % group.size == group.number] for rows, shards in map(assign_shards, fits)]
     rows = np.unique(np.concatenate([group.mine(everything), *dealt]))
-    return Part({name: inputs[name].take(rows) for name in used}, {name: columns[name][rows] for name in names}, rows)
+    return DataShard(
+        {name: inputs[name].take(rows) for name in used}, {name: columns[name][rows] for name in names}, rows
+    )

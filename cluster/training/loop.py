@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from cluster.training.group import Group, Part
+    from cluster.training.group import DataShard, ProcessGroup
 
 CHECKPOINT_SECONDS = 30.0
 PREDICT_ROWS = 512
@@ -43,7 +43,7 @@ class DivergenceError(TrainingError):
 class Training:
     """One fit in training on one worker."""
 
-    def __init__(self, fit: Fit, part: Part, group: Group, folder: Path) -> None:
+    def __init__(self, fit: Fit, part: DataShard, group: ProcessGroup, folder: Path) -> None:
         import torch
 
         torch.manual_seed(fit.seed)
@@ -75,7 +75,7 @@ class Training:
         begun = saved = time.monotonic()
         earlier = self._seconds
         while self._epoch < self._fit.schedule.epochs:
-            if not self._judge(self._train_epoch()):
+            if not self._validate(self._train_epoch()):
                 break
             self._seconds = earlier + time.monotonic() - begun
             if self._group.agreed(time.monotonic() - saved > CHECKPOINT_SECONDS):
@@ -99,7 +99,7 @@ class Training:
         for step, (rows, shards) in enumerate(batches(self._fit, self._epoch)):
             mine = rows[shards % self._group.size == self._group.number]
             terms = self._called(*self._batch(self._part.places(mine)))
-            self._descend(terms, self._epoch * self._steps + step)
+            self._step(terms, self._epoch * self._steps + step)
             for name, (total, count) in terms.items():
                 sums[name] += torch.stack([total.detach(), count]).float().cpu()
         self._epoch += 1
@@ -114,7 +114,7 @@ class Training:
         targets = {name: torch.from_numpy(column[places]).to(device) for name, column in self._columns.items()}
         return self._inputs.batch(places).to(device), targets
 
-    def _descend(self, terms: dict[str, tuple[Tensor, Tensor]], step: int) -> None:
+    def _step(self, terms: dict[str, tuple[Tensor, Tensor]], step: int) -> None:
         """Take one step down the loss: the sum of the terms' means over the whole group's molecules."""
         import torch
 
@@ -131,7 +131,7 @@ class Training:
 
     # Asking and judging
 
-    def _ask(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _predict(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return predictions and representations of those rows that this worker looks after."""
         import numpy as np
         import torch
@@ -150,7 +150,7 @@ class Training:
         )
         return prediction, representation
 
-    def _judge(self, terms: dict[str, float]) -> bool:
+    def _validate(self, terms: dict[str, float]) -> bool:
         """Score an epoch on the validation molecules, and keep the weights if it is the best.
 
         Returns:
@@ -159,7 +159,7 @@ class Training:
         import numpy as np
 
         valid = self._fit.valid
-        prediction, _ = self._ask(valid)
+        prediction, _ = self._predict(valid)
         truth = self._columns["labels"][self._part.places(self._group.mine(valid))]
         both = self._group.gather((truth, prediction))
         truths, predictions = (np.concatenate(column) for column in zip(*both, strict=True))
@@ -219,7 +219,7 @@ class Training:
 
         self._learner.load_state_dict(self._best.weights)
         rows = np.arange(sum(len(part) for part in self._group.gather(self._group.mine(self._part.rows))))
-        answers = self._group.gather((self._group.mine(rows), *self._ask(rows)))
+        answers = self._group.gather((self._group.mine(rows), *self._predict(rows)))
         if self._group.number:
             return
         asked, prediction, representation = (np.concatenate(column) for column in zip(*answers, strict=True))

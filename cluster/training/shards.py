@@ -31,7 +31,7 @@ def most_workers(fit: Fit) -> int:
     return max(1, min(size, last) // 2)
 
 
-def deal(fit: Fit) -> tuple[np.ndarray, np.ndarray]:
+def assign_shards(fit: Fit) -> tuple[np.ndarray, np.ndarray]:
     """Deal the training molecules to shards.
 
     A step takes one molecule of each shard (the last one may take two), and the workers divide the shards among
@@ -51,7 +51,7 @@ def batches(fit: Fit, epoch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the rows of each step of an epoch, and their shards."""
     import numpy as np
 
-    rows, shards = deal(fit)
+    rows, shards = assign_shards(fit)
     if fit.schedule.batch_size is None:
         yield rows, shards
         return

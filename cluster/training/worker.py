@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cluster.training.fit import Fit
-from cluster.training.group import Group, Part
+from cluster.training.group import DataShard, ProcessGroup
 from cluster.training.loop import DivergenceError, Training
 from cluster.training.results import failure_of, is_done
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Work:
-    """What all workers are told: `training.Trainers` says what `together` means.
+class WorkerConfig:
+    """What all workers are told: `training.TrainResources` says what `together` means.
 
     Attributes:
         fits: reference to the list of fits.
-        parts: references to one `Part` for all workers, or to one for each.
+        parts: references to one `DataShard` for all workers, or to one for each.
         folder: where results go.
         threads: of each worker.
     """
@@ -34,7 +34,7 @@ class Work:
     threads: int
 
 
-def work(config: Mapping[str, Work]) -> None:
+def run_worker(config: Mapping[str, WorkerConfig]) -> None:
     """Do this worker's share; runs in every worker of Ray Train."""
     import ray
     import ray.train
@@ -46,8 +46,8 @@ def work(config: Mapping[str, Work]) -> None:
     rank, workers = context.get_world_rank(), context.get_world_size()
     torch.set_num_threads(order.threads)
     fits: list[Fit] = ray.get(order.fits)
-    part: Part = ray.get(order.parts[rank if order.together else 0])
-    group = Group(rank, workers, str(get_device())) if order.together else Group(0, 1, str(get_device()))
+    part: DataShard = ray.get(order.parts[rank if order.together else 0])
+    group = ProcessGroup(rank, workers, str(get_device())) if order.together else ProcessGroup(0, 1, str(get_device()))
     for fit in fits if order.together else fits[rank::workers]:
         if not group.agreed(is_done(order.folder, fit.id)):
             try:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def kept(file: Path, compute: Callable[[], NDArray[np.float32]]) -> NDArray[np.float32]:
+def cached(file: Path, compute: Callable[[], NDArray[np.float32]]) -> NDArray[np.float32]:
     """Return the array that a file keeps (safetensors), after computing and writing it where there is no file yet.
 
     Raises:

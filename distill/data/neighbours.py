@@ -21,39 +21,39 @@ def fingerprints_of(mols: Sequence[Mol]) -> list[ExplicitBitVect]:
     return [generator.GetFingerprint(mol) for mol in mols]
 
 
-def likeness(one: ExplicitBitVect, others: Sequence[ExplicitBitVect]) -> NDArray[np.float64]:
+def tanimoto(one: ExplicitBitVect, others: Sequence[ExplicitBitVect]) -> NDArray[np.float64]:
     """Return Tanimoto's similarity of a fingerprint to each of others."""
     from rdkit.DataStructs import BulkTanimotoSimilarity
 
     return np.array(BulkTanimotoSimilarity(one, others))
 
 
-def borrowed(
-    fingerprints: Sequence[ExplicitBitVect], lenders: NDArray[np.int64], lent: NDArray[np.float32], neighbours: int
+def neighbour_features(
+    fingerprints: Sequence[ExplicitBitVect], donors: NDArray[np.int64], vectors: NDArray[np.float32], neighbours: int
 ) -> NDArray[np.float32]:
-    """Return for each molecule what the lenders most like it lend, itself left out: their mean, weighted by likeness.
+    """Average the vectors of each molecule's nearest donors, itself left out, weighted by Tanimoto similarity.
 
-    Behind it stands how alike they are on average.
+    The last column is their mean similarity.
 
     Args:
         fingerprints: of N molecules.
-        lenders: L rows of those that have something to lend.
-        lent: one vector of each of them, (L, width).
-        neighbours: how many to borrow from.
+        donors: L rows of those that have a vector.
+        vectors: one vector of each of them, (L, width).
+        neighbours: how many to average at most.
 
     Returns:
         float32 of shape (N, width + 1).
     """
-    place = {int(row): number for number, row in enumerate(lenders)}
-    lending = [fingerprints[row] for row in lenders]
-    found = np.zeros((len(fingerprints), lent.shape[1] + 1), dtype=np.float32)
+    place = {int(row): number for number, row in enumerate(donors)}
+    donated = [fingerprints[row] for row in donors]
+    found = np.zeros((len(fingerprints), vectors.shape[1] + 1), dtype=np.float32)
     for row, fingerprint in enumerate(fingerprints):
-        alike = likeness(fingerprint, lending)
+        alike = tanimoto(fingerprint, donated)
         if row in place:
             alike[place[row]] = 0
         nearest = np.argsort(-alike, kind="stable")[:neighbours]
         weights = alike[nearest]
         if weights.any():
-            found[row, :-1] = weights @ lent[nearest] / weights.sum()
+            found[row, :-1] = weights @ vectors[nearest] / weights.sum()
             found[row, -1] = weights.mean()
     return found

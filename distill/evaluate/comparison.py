@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cluster.training.driver import Done, Trainers, fit_all
+from cluster.training.driver import FitProgress, TrainResources, fit_all
 from distill.data.splits import Split
 from distill.evaluate import baselines, predictions
 from distill.evaluate.methods import AS_RELEASED, LISTENED, Method, method
@@ -24,16 +24,16 @@ from distill.learn.distillation import (
     WITH_TRANSFER_SET,
     Weights,
     best,
-    learnt_from,
-    taught_by,
+    learned_from,
+    targets_from,
 )
-from distill.learn.fits import NOTHING, Batch, Taught
-from distill.learn.inputs import Reading
-from distill.learn.lessons import Lesson, LessonPlan, logits, with_transfer_set
+from distill.learn.fits import NOTHING, Batch, DistillationTargets
+from distill.learn.inputs import ModelInputs
 from distill.learn.metrics import main_metric, score
 from distill.learn.recipes import Recipe, recipe
 from distill.learn.student import INPUTS
 from distill.learn.teach import learn
+from distill.learn.teacher_outputs import CrossFitPlan, TeacherOutputs, logits, with_transfer_set
 from teacher.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ if TYPE_CHECKING:
 GALLON_TEACHER = "gcn"
 DEFAULT_GRAPH_TEACHER = "dmpnn"
 
-Lessons = dict[tuple[str, int], Lesson]  # by what is heard (`methods.Method.hears`) and the seed of the case
+# By the teachers' name (`methods.Method.teachers`) and the seed of the split.
+OutputsByTeacher = dict[tuple[str, int], TeacherOutputs]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +73,7 @@ class Run:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Case:
+class SeededSplit:
     """A seed and its split: with a deterministic kind of split all cases have the same one."""
 
     seed: int
@@ -91,12 +92,12 @@ class Settings:
         recipes: what replaces the recipes of these names, after tuning.
         tuned: settings that differ from the defaults of these baselines, after tuning.
         folder: where fits lie; the same call goes on where it was stopped.
-        trainers: the workers.
+        resources: the workers, and what each may use.
     """
 
     methods: Sequence[str]
     folder: Path
-    trainers: Trainers
+    resources: TrainResources
     folds: int = 5
     weights: Weights = field(default_factory=Weights)
     weights_with_transfer_set: Weights = WITH_TRANSFER_SET
@@ -110,15 +111,15 @@ class Settings:
 
 
 def compare(
-    reading: Reading,
-    cases: Sequence[Case],
+    model_inputs: ModelInputs,
+    cases: Sequence[SeededSplit],
     settings: Settings,
-    show: Callable[[Done], None] | None = None,
+    show: Callable[[FitProgress], None] | None = None,
 ) -> list[Run]:
     """Do every method under every case; runs come method by method, in the order of the settings.
 
     Args:
-        reading: the dataset.
+        model_inputs: the dataset.
         cases: seeds and splits.
         settings: what is compared, and how.
         show: called with the progress of each stage.
@@ -128,9 +129,9 @@ def compare(
         TrainingError: the workers kept dying; the same call goes on.
     """
     methods = [method(name) for name in settings.methods]
-    if reading.transfer is None and (lost := [known.name for known in methods if known.transfer]):
+    if model_inputs.transfer is None and (lost := [known.name for known in methods if known.transfer]):
         raise UsageError(f"{', '.join(lost)} learns of molecules without labels: name a library of them by --transfer.")
-    stages = _Stages(reading, cases, settings, show)
+    stages = _Stages(model_inputs, cases, settings, show)
     of_baselines = [run for known in methods if known.kind == "baseline" for run in stages.baseline(known)]
     of_teachers = stages.teachers([known for known in methods if known.kind == "teacher"])
     of_students = stages.students([known for known in methods if known.kind == "student"])
@@ -139,16 +140,16 @@ def compare(
 
 
 class _Stages:
-    """First baselines, then teachers, then the lessons of the chosen ones, then students: each stage in one go."""
+    """First baselines, then teachers, then the outputs of the chosen ones, then students: each stage in one go."""
 
     def __init__(
         self,
-        reading: Reading,
-        cases: Sequence[Case],
+        model_inputs: ModelInputs,
+        cases: Sequence[SeededSplit],
         settings: Settings,
-        show: Callable[[Done], None] | None,
+        show: Callable[[FitProgress], None] | None,
     ) -> None:
-        self._reading, self._cases, self._settings, self._show = reading, cases, settings, show
+        self._model_inputs, self._cases, self._settings, self._show = model_inputs, cases, settings, show
         self._fits = settings.folder / "fits"
 
     # Baselines
@@ -156,7 +157,7 @@ class _Stages:
     def baseline(self, known: Method) -> list[Run]:
         """Fit a baseline under every case."""
         found = baselines.baseline(known.name)
-        kept = predictions.Kept(self._settings.folder / "baselines", found, self._reading)
+        kept = predictions.CachedPredictions(self._settings.folder / "baselines", found, self._model_inputs)
         return [
             self._run(known, case, kept.predict(case.split, case.seed, self._settings.tuned.get(known.name)))
             for case in self._cases
@@ -171,15 +172,19 @@ class _Stages:
         pairs = [(known, case) for known in methods for case in self._cases]
         learnt = self._learn([self._plan(known.name, case, folds=0) for known, case in pairs])
         return [
-            self._run(known, case, lesson.prediction, whole)
-            for (known, case), (lesson, whole) in zip(pairs, learnt, strict=True)
+            self._run(known, case, outputs.prediction, whole)
+            for (known, case), (outputs, whole) in zip(pairs, learnt, strict=True)
         ]
 
-    def _plan(self, name: str, case: Case, folds: int, reading: Reading | None = None) -> LessonPlan:
-        return LessonPlan.of(self._settings.recipe(name), reading or self._reading, case.split, case.seed, folds)
+    def _plan(self, name: str, case: SeededSplit, folds: int, model_inputs: ModelInputs | None = None) -> CrossFitPlan:
+        return CrossFitPlan.of(
+            self._settings.recipe(name), model_inputs or self._model_inputs, case.split, case.seed, folds
+        )
 
-    def _learn(self, plans: Sequence[LessonPlan], reading: Reading | None = None) -> list[tuple[Lesson, Outcome]]:
-        return learn(plans, reading or self._reading, self._fits, self._settings.trainers, self._show)
+    def _learn(
+        self, plans: Sequence[CrossFitPlan], model_inputs: ModelInputs | None = None
+    ) -> list[tuple[TeacherOutputs, Outcome]]:
+        return learn(plans, model_inputs or self._model_inputs, self._fits, self._settings.resources, self._show)
 
     # Students
 
@@ -187,26 +192,34 @@ class _Stages:
         """Distil students, under every case."""
         if not methods:
             return []
-        lessons = self._lessons(methods)
+        teacher_outputs = self._teacher_outputs(methods)
         students = dict(zip(self._cases, self._best_students(), strict=True))
-        wider = self._reading.transfer or self._reading
+        wider = self._model_inputs.transfer or self._model_inputs
         return [
-            *self._distilled([known for known in methods if not known.transfer], self._reading, students, lessons),
-            *self._distilled([known for known in methods if known.transfer], wider, students, lessons),
+            *self._distilled(
+                [known for known in methods if not known.transfer], self._model_inputs, students, teacher_outputs
+            ),
+            *self._distilled([known for known in methods if known.transfer], wider, students, teacher_outputs),
         ]
 
     def _distilled(
-        self, methods: Sequence[Method], reading: Reading, students: Mapping[Case, Recipe], lessons: Lessons
+        self,
+        methods: Sequence[Method],
+        model_inputs: ModelInputs,
+        students: Mapping[SeededSplit, Recipe],
+        teacher_outputs: OutputsByTeacher,
     ) -> list[Run]:
         """Train students that read the same molecules."""
-        batch, named = Batch(reading), []
+        batch, named = Batch(model_inputs), []
         for known in methods:
             for case in self._cases:
                 chosen = self._settings.recipe(AS_RELEASED) if known.listens == "gallon" else students[case]
-                rows = learnt_from(self._reading, case.split) if known.transfer else None
-                batch.add(chosen, case.split, case.seed, train=rows, taught=self._taught(known, case, lessons))
+                rows = learned_from(self._model_inputs, case.split) if known.transfer else None
+                batch.add(
+                    chosen, case.split, case.seed, train=rows, targets=self._targets(known, case, teacher_outputs)
+                )
                 named.append((known, case, chosen.name.removeprefix("student-")))
-        outcomes = fit_all(batch.campaign, self._fits, self._settings.trainers, self._show)
+        outcomes = fit_all(batch.fit_set, self._fits, self._settings.resources, self._show)
         return [
             replace(self._run(known, case, outcome.prediction, outcome), chosen=chosen)
             for (known, case, chosen), outcome in zip(named, outcomes, strict=True)
@@ -218,17 +231,17 @@ class _Stages:
         All rows but GALLON's own are of that student: what one gains over another, it gains from its teachers.
         """
         candidates = [self._settings.recipe(f"student-{reads}") for reads in INPUTS]
-        batch = Batch(self._reading)
+        batch = Batch(self._model_inputs)
         for case in self._cases:
             for candidate in candidates:
                 batch.add(candidate, case.split, case.seed)
-        outcomes = iter(fit_all(batch.campaign, self._fits, self._settings.trainers, self._show))
+        outcomes = iter(fit_all(batch.fit_set, self._fits, self._settings.resources, self._show))
         return [best(candidates, [next(outcomes) for _ in candidates])[0] for _ in self._cases]
 
-    def _lessons(self, methods: Sequence[Method]) -> Lessons:
+    def _teacher_outputs(self, methods: Sequence[Method]) -> OutputsByTeacher:
         """Return what is to be listened to."""
         listening = {known.listens for known in methods}
-        plans: dict[tuple[str, int], LessonPlan] = {}
+        plans: dict[tuple[str, int], CrossFitPlan] = {}
         folds = self._settings.folds
         if listening & {"gnn", "both", "shuffled"}:
             for case, name in zip(self._cases, self._best_graph_teachers(), strict=True):
@@ -238,32 +251,34 @@ class _Stages:
         if "gallon" in listening:
             for case in self._cases:  # as released: neither tuned nor out of fold
                 for name, teacher in (("gallon gnn", GALLON_TEACHER), ("gallon lm", self._settings.lm)):
-                    plans[name, case.seed] = LessonPlan.of(recipe(teacher), self._reading, case.split, case.seed, 0)
+                    plans[name, case.seed] = CrossFitPlan.of(
+                        recipe(teacher), self._model_inputs, case.split, case.seed, 0
+                    )
         learnt = dict(zip(plans, self._learn(list(plans.values())), strict=True))
-        lessons = {heard: lesson for heard, (lesson, _) in learnt.items()}
+        teacher_outputs = {key: outputs for key, (outputs, _) in learnt.items()}
         for known in methods:
             if known.transfer:
-                lessons |= self._of_transfer_set(known, plans, learnt)
+                teacher_outputs |= self._of_transfer_set(known, plans, learnt)
         if "shuffled" in listening:
-            lessons |= self._shuffled_lessons()
-        return lessons
+            teacher_outputs |= self._shuffled_outputs()
+        return teacher_outputs
 
     def _of_transfer_set(
         self,
         known: Method,
-        plans: Mapping[tuple[str, int], LessonPlan],
-        learnt: Mapping[tuple[str, int], tuple[Lesson, Outcome]],
-    ) -> dict[tuple[str, int], Lesson]:
+        plans: Mapping[tuple[str, int], CrossFitPlan],
+        learnt: Mapping[tuple[str, int], tuple[TeacherOutputs, Outcome]],
+    ) -> dict[tuple[str, int], TeacherOutputs]:
         """Let the teachers of a method speak of the transfer set, too."""
         return {
             (wider, case.seed): with_transfer_set(
                 learnt[name, case.seed][0],
                 plans[name, case.seed].recipe,
                 learnt[name, case.seed][1].weights,
-                self._reading,
+                self._model_inputs,
                 case.split,
             )
-            for name, wider in zip(LISTENED[known.listens], known.hears, strict=True)
+            for name, wider in zip(LISTENED[known.listens], known.teachers, strict=True)
             for case in self._cases
         }
 
@@ -277,29 +292,31 @@ class _Stages:
         scores = np.array([whole.score for _, whole in learnt]).reshape(len(names), -1)
         return [names[row] for row in scores.argmax(axis=0)]
 
-    def _shuffled_lessons(self) -> Lessons:
-        if self._reading.annotations is None:
+    def _shuffled_outputs(self) -> OutputsByTeacher:
+        if self._model_inputs.annotations is None:
             return {}
-        lessons: dict[tuple[str, int], Lesson] = {}
-        shuffled = replace(self._reading, annotations=self._reading.annotations.shuffled(0))
+        teacher_outputs: dict[tuple[str, int], TeacherOutputs] = {}
+        shuffled = replace(self._model_inputs, annotations=self._model_inputs.annotations.shuffled(0))
         plans = [self._plan(self._settings.lm, case, self._settings.folds, shuffled) for case in self._cases]
-        for case, (lesson, _) in zip(self._cases, self._learn(plans, shuffled), strict=True):
-            lessons["shuffled", case.seed] = lesson
-        return lessons
+        for case, (outputs, _) in zip(self._cases, self._learn(plans, shuffled), strict=True):
+            teacher_outputs["shuffled", case.seed] = outputs
+        return teacher_outputs
 
-    def _taught(self, known: Method, case: Case, lessons: Lessons) -> Taught:
-        if not known.hears:
+    def _targets(self, known: Method, case: SeededSplit, teacher_outputs: OutputsByTeacher) -> DistillationTargets:
+        if not known.teachers:
             return NOTHING
         weights = self._settings.weights_with_transfer_set if known.transfer else self._settings.weights
         if known.listens == "gallon":
-            weights = GALLON_CLASSES if self._reading.dataset.kind == "classification" else GALLON_NUMBERS
-        heard = [lessons[name, case.seed] for name in known.hears]
-        return taught_by(heard, weights, case.split, self._reading.dataset.kind)
+            weights = GALLON_CLASSES if self._model_inputs.dataset.kind == "classification" else GALLON_NUMBERS
+        heard = [teacher_outputs[name, case.seed] for name in known.teachers]
+        return targets_from(heard, weights, case.split, self._model_inputs.dataset.kind)
 
     # What is judged
 
-    def _run(self, known: Method, case: Case, prediction: NDArray[np.float32], outcome: Outcome | None = None) -> Run:
-        dataset, split = self._reading.dataset, case.split
+    def _run(
+        self, known: Method, case: SeededSplit, prediction: NDArray[np.float32], outcome: Outcome | None = None
+    ) -> Run:
+        dataset, split = self._model_inputs.dataset, case.split
         whole = _filled(prediction[: len(dataset)], dataset.labels[split.train], dataset.kind)
         scores = {
             part: score(dataset.kind, dataset.labels[rows], whole[rows])

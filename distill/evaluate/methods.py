@@ -45,8 +45,8 @@ class Method:
     transfer: bool = False
 
     @property
-    def hears(self) -> tuple[str, ...]:
-        """What it listens to, by name: lessons about the dataset, or those that go on about the transfer set."""
+    def teachers(self) -> tuple[str, ...]:
+        """The teachers it learns from, by name: their outputs on the dataset, or on the transfer set too."""
         names = LISTENED[self.listens]
         return tuple(f"{name} on the transfer set" for name in names) if self.transfer else names
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill.data.splits import PARTS
-from distill.evaluate.comparison import Case
-from distill.learn.inputs import Reading
+from distill.evaluate.comparison import SeededSplit
+from distill.learn.inputs import ModelInputs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,11 +28,13 @@ PACKAGES = (
 )
 
 
-def provenance(reading: Reading, cases: Sequence[Case], trials: int, *, balance: bool = False) -> dict[str, Any]:
+def provenance(
+    model_inputs: ModelInputs, cases: Sequence[SeededSplit], trials: int, *, balance: bool = False
+) -> dict[str, Any]:
     """Return what a comparison was made of and with, fit for JSON.
 
     Args:
-        reading: the dataset.
+        model_inputs: the dataset.
         cases: seeds and splits.
         trials: that each method was tuned with.
         balance: whether both classes weigh the same in the networks' loss.
@@ -46,16 +48,16 @@ def provenance(reading: Reading, cases: Sequence[Case], trials: int, *, balance:
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
         "trials": trials,
         "balance": balance,
-        "dataset": _dataset(reading.dataset),
-        "annotations": _annotations(reading),
-        "transfer": reading.describe_transfer(),
-        "splits": splits(reading.dataset, cases),
+        "dataset": _dataset(model_inputs.dataset),
+        "annotations": _annotations(model_inputs),
+        "transfer": model_inputs.describe_transfer(),
+        "splits": splits(model_inputs.dataset, cases),
         "versions": _versions(),
         "machine": _machine(),
     }
 
 
-def splits(dataset: Dataset, cases: Sequence[Case]) -> list[dict[str, Any]]:
+def splits(dataset: Dataset, cases: Sequence[SeededSplit]) -> list[dict[str, Any]]:
     """Return the distinct splits: seeds that use each, hash, description, and how many labels there are to judge by."""
     seeds: dict[str, list[int]] = {}
     for case in cases:
@@ -84,8 +86,8 @@ def _dataset(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _annotations(reading: Reading) -> dict[str, Any] | None:
-    written = reading.annotations
+def _annotations(model_inputs: ModelInputs) -> dict[str, Any] | None:
+    written = model_inputs.annotations
     return {"spec": written.spec, "sha256": written.sha256, "missing": written.missing} if written else None
 
 

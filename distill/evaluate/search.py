@@ -18,7 +18,7 @@ Candidate = TypeVar("Candidate")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class BestTrial:
     """What a search found.
 
     Attributes:
@@ -68,17 +68,17 @@ class Search(Generic[Candidate]):
                 self._study.tell(trial, known)
 
     @property
-    def found(self) -> Found:
+    def found(self) -> BestTrial:
         """The best of the candidates that were judged; of equals the first."""
         value, trial = max(self._judged, key=lambda judged: judged[0])
-        return Found(
+        return BestTrial(
             method=self.name,
             params=trial.params if trial else None,
             value=value if math.isfinite(value) else None,
             trials=len(self._judged),
         )
 
-    def candidate(self, found: Found) -> Candidate:
+    def candidate(self, found: BestTrial) -> Candidate:
         """Return the candidate that an earlier search found."""
         from optuna.trial import FixedTrial
 

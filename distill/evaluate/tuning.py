@@ -18,15 +18,15 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cluster.training.driver import Done, fit_all
+from cluster.training.driver import FitProgress, fit_all
 from distill.data.features_id import features_id
 from distill.evaluate.baselines import baseline
-from distill.evaluate.comparison import DEFAULT_GRAPH_TEACHER, Case, Settings
+from distill.evaluate.comparison import DEFAULT_GRAPH_TEACHER, SeededSplit, Settings
 from distill.evaluate.methods import method
-from distill.evaluate.predictions import Kept
-from distill.evaluate.search import AT_A_TIME, Candidate, Found, Search, search
+from distill.evaluate.predictions import CachedPredictions
+from distill.evaluate.search import AT_A_TIME, BestTrial, Candidate, Search, search
 from distill.learn.fits import FORMAT, Batch
-from distill.learn.inputs import Reading
+from distill.learn.inputs import ModelInputs
 from distill.learn.metrics import main_metric, score
 from distill.learn.recipes import RECIPES, Recipe, recipe
 from distill.learn.student import INPUTS
@@ -42,18 +42,20 @@ if TYPE_CHECKING:
 FILE = "tuning.json"
 
 Chosen = Mapping[str, Any]  # settings of a baseline that differ from its defaults
-Show = Callable[[Done], None]
+Show = Callable[[FitProgress], None]
 Judge = Callable[[Sequence[tuple[str, Candidate]], Show | None], Sequence[float]]
 
 
-def tuned(reading: Reading, case: Case, settings: Settings, trials: int, show: Show | None = None) -> Settings:
+def tuned(
+    model_inputs: ModelInputs, case: SeededSplit, settings: Settings, trials: int, show: Show | None = None
+) -> Settings:
     """Return the settings of a comparison with the settings of its methods tuned.
 
     What was found is written to `tuning.json` in the comparison's folder, method by method, under a digest of all that
     decides it, and is read from there the next time. A search that was stopped goes on: fits that are done are kept.
 
     Args:
-        reading: the dataset.
+        model_inputs: the dataset.
         case: the first seed and its split.
         settings: what is compared.
         trials: of every method that has something to tune; the first one is its defaults.
@@ -63,7 +65,7 @@ def tuned(reading: Reading, case: Case, settings: Settings, trials: int, show: S
         UsageError: a method is not known, or needs what is not there.
         TrainingError: the workers kept dying; the same call goes on.
     """
-    bench = _Bench(reading, case, settings, trials, show)
+    bench = _Bench(model_inputs, case, settings, trials, show)
     recipes = [_of_recipe(settings.recipe(name), case.seed) for name in _recipes(settings)]
     baselines = [_of_baseline(name, case.seed) for name in settings.methods if method(name).kind == "baseline"]
     return replace(
@@ -120,8 +122,8 @@ def _entries(file: Path) -> dict[str, dict[str, Any]]:
     return entries
 
 
-def _found(entry: Mapping[str, Any]) -> Found:
-    return Found(**{field.name: entry[field.name] for field in fields(Found)})
+def _found(entry: Mapping[str, Any]) -> BestTrial:
+    return BestTrial(**{field.name: entry[field.name] for field in fields(BestTrial)})
 
 
 def _recipes(settings: Settings) -> list[str]:
@@ -155,8 +157,8 @@ def _of_baseline(name: str, seed: int) -> Search[Chosen]:
 class _Bench:
     """Where candidates are judged, and where what was found is written down."""
 
-    reading: Reading
-    case: Case
+    model_inputs: ModelInputs
+    case: SeededSplit
     settings: Settings
     trials: int
     show: Show | None
@@ -173,23 +175,23 @@ class _Bench:
 
     def judge_baselines(self, candidates: Sequence[tuple[str, Chosen]], show: Show | None) -> list[float]:
         """Fit baselines in this process, one by one."""
-        dataset, split = self.reading.dataset, self.case.split
+        dataset, split = self.model_inputs.dataset, self.case.split
         sign = 1 if dataset.kind == "classification" else -1
         values = []
         for number, (name, chosen) in enumerate(candidates, start=1):
-            kept = Kept(self.settings.folder / "baselines", baseline(name), self.reading)
+            kept = CachedPredictions(self.settings.folder / "baselines", baseline(name), self.model_inputs)
             said = kept.predict(split, self.case.seed, chosen)[split.valid]
             values.append(sign * score(dataset.kind, dataset.labels[split.valid], said)[main_metric(dataset.kind)])
             if show:
-                show(Done(number, len(candidates)))
+                show(FitProgress(number, len(candidates)))
         return values
 
     def judge_recipes(self, candidates: Sequence[tuple[str, Recipe]], show: Show | None) -> list[float]:
         """Fit networks on the workers, in one go."""
-        batch = Batch(self.reading)
+        batch = Batch(self.model_inputs)
         for _, candidate in candidates:
             batch.add(candidate, self.case.split, self.case.seed)
-        outcomes = fit_all(batch.campaign, self.settings.folder / "fits", self.settings.trainers, show)
+        outcomes = fit_all(batch.fit_set, self.settings.folder / "fits", self.settings.resources, show)
         return [outcome.score for outcome in outcomes]
 
     def _counted(
@@ -208,34 +210,34 @@ class _Bench:
 
     def _shown_after(self, before: int, whole: int) -> Show | None:
         show = self.show
-        return show and (lambda now: show(Done(before + now.done, whole)))
+        return show and (lambda now: show(FitProgress(before + now.done, whole)))
 
     # What was found
 
-    def _read(self, keys: Iterable[str]) -> dict[str, Found]:
+    def _read(self, keys: Iterable[str]) -> dict[str, BestTrial]:
         """Return what searches of these keys have found before."""
         kept = _entries(self.settings.folder / FILE)
         return {key: _found(kept[key]) for key in keys if key in kept}
 
-    def _write(self, found: Mapping[str, Found]) -> None:
+    def _write(self, found: Mapping[str, BestTrial]) -> None:
         self.settings.folder.mkdir(parents=True, exist_ok=True)
         file = self.settings.folder / FILE
-        of_here = {"dataset": self.reading.dataset.sha256, "split": self.case.split.sha256}
+        of_here = {"dataset": self.model_inputs.dataset.sha256, "split": self.case.split.sha256}
         others = {key: one for key, one in _entries(file).items() if key not in found}
         kept = {**others, **{key: {**asdict(one), **of_here} for key, one in found.items()}}
         write_text(file, strict_json.dumps(kept, indent=2) + "\n")
 
     def _key(self, one: Search[Any]) -> str:
         """Return a digest of all that decides what a search finds."""
-        annotations = self.reading.annotations
+        annotations = self.model_inputs.annotations
         facts = {
             "format": FORMAT,
             "features": features_id(),
             "method": one.name,
             "defaults": _facts(one),
             "space": one.space(),
-            "dataset": self.reading.dataset.sha256,
-            "annotations": [self.reading.encoder, annotations.sha256] if annotations else None,
+            "dataset": self.model_inputs.dataset.sha256,
+            "annotations": [self.model_inputs.encoder, annotations.sha256] if annotations else None,
             "split": self.case.split.sha256,
             "seed": self.case.seed,
             "trials": [self.trials, AT_A_TIME],

@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cluster.training.driver import Done, Trainers, fit_all
+from cluster.training.driver import FitProgress, TrainResources, fit_all
 from distill.data.splits import Split
-from distill.learn import saved
-from distill.learn.fits import Batch, Taught
-from distill.learn.inputs import Reading
-from distill.learn.lessons import Lesson, logits
+from distill.learn import model_store
+from distill.learn.fits import Batch, DistillationTargets
+from distill.learn.inputs import ModelInputs
 from distill.learn.objective import whiten
 from distill.learn.recipes import Recipe, recipe
 from distill.learn.teach import Trained, judged
+from distill.learn.teacher_outputs import TeacherOutputs, logits
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cluster.training.fit import Outcome
     from distill.data.cells import Kind
-    from distill.learn.saved import Card
+    from distill.learn.model_store import ModelCard
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,9 @@ GALLON_CLASSES = Weights(soft_gnn=0.1, soft_lm=0.1, hidden_gnn=0.0, hidden_lm=0.
 GALLON_NUMBERS = Weights(soft_gnn=0.0, soft_lm=0.0, hidden_gnn=0.1, hidden_lm=0.1)
 
 
-def taught_by(lessons: Sequence[Lesson], weights: Weights, split: Split, kind: Kind) -> Taught:
+def targets_from(
+    teacher_outputs: Sequence[TeacherOutputs], weights: Weights, split: Split, kind: Kind
+) -> DistillationTargets:
     """Weigh what teachers say.
 
     Several teachers of a role predict together, as `consensus`; the representations of each are a term of its own, and
@@ -65,15 +67,15 @@ def taught_by(lessons: Sequence[Lesson], weights: Weights, split: Split, kind: K
         ("gnn", weights.soft_gnn, weights.hidden_gnn),
         ("lm", weights.soft_lm, weights.hidden_lm),
     ):
-        fitting = [lesson for lesson in lessons if recipe(lesson.teacher).role == role]
+        fitting = [outputs for outputs in teacher_outputs if recipe(outputs.teacher).role == role]
         if fitting and of_soft:
-            soft[role] = consensus([lesson.prediction for lesson in fitting], kind), of_soft
+            soft[role] = consensus([outputs.prediction for outputs in fitting], kind), of_soft
         if of_hidden:
-            for number, lesson in enumerate(fitting):
-                white = whiten(lesson.representation, split.train)
+            for number, outputs in enumerate(fitting):
+                white = whiten(outputs.representation, split.train)
                 if white.shape[1]:
                     hidden[f"{role}{number}"] = white, of_hidden / len(fitting)
-    return Taught(soft=soft, hidden=hidden, temperature=weights.temperature)
+    return DistillationTargets(soft=soft, hidden=hidden, temperature=weights.temperature)
 
 
 def consensus(predictions: Sequence[NDArray[np.float32]], kind: Kind) -> NDArray[np.float32]:
@@ -83,8 +85,8 @@ def consensus(predictions: Sequence[NDArray[np.float32]], kind: Kind) -> NDArray
     that are not.
 
     Args:
-        predictions: of each teacher, (molecules, targets), as in `Lesson`: logits of classes, or values; NaN where it
-            says nothing.
+        predictions: of each teacher, (molecules, targets), as in `TeacherOutputs`: logits of classes, or values;
+            NaN where it says nothing.
         kind: of the targets.
 
     Returns:
@@ -102,30 +104,30 @@ def consensus(predictions: Sequence[NDArray[np.float32]], kind: Kind) -> NDArray
     return (logits(mean) if kind == "classification" else mean).astype(np.float32)
 
 
-def distil(
-    reading: Reading,
+def distill_student(
+    model_inputs: ModelInputs,
     split: Split,
-    lessons: Sequence[Lesson],
+    teacher_outputs: Sequence[TeacherOutputs],
     *,
     students: Sequence[Recipe],
     weights: Weights,
     seed: int,
     folder: Path,
-    trainers: Trainers,
-    teachers: Sequence[Card],
-    show: Callable[[Done], None] | None = None,
+    resources: TrainResources,
+    teachers: Sequence[ModelCard],
+    show: Callable[[FitProgress], None] | None = None,
 ) -> Trained:
     """Train students, and write the one that validates best to `folder/student`.
 
     Args:
-        reading: the dataset, with its transfer set, if there is one.
+        model_inputs: the dataset, with its transfer set, if there is one.
         split: its parts.
-        lessons: what the teachers say of both.
+        teacher_outputs: what the teachers say of both.
         students: recipes, one for each input that is tried.
         weights: how much the student listens to whom.
         seed: of the training.
         folder: results and fits lie there.
-        trainers: the workers.
+        resources: the workers.
         teachers: the teachers' cards.
         show: called with the progress.
 
@@ -134,24 +136,26 @@ def distil(
         TrainingError: the workers kept dying; the same call goes on.
     """
     place = folder / "student"
-    saved.check_place(place)
-    taught = taught_by(lessons, weights, split, reading.dataset.kind)
-    batch = Batch(reading.transfer or reading)
+    model_store.check_place(place)
+    targets = targets_from(teacher_outputs, weights, split, model_inputs.dataset.kind)
+    batch = Batch(model_inputs.transfer or model_inputs)
     for candidate in students:
-        batch.add(candidate, split, seed, train=learnt_from(reading, split), taught=taught)
-    outcomes = fit_all(batch.campaign, folder / "fits", trainers, show)
+        batch.add(candidate, split, seed, train=learned_from(model_inputs, split), targets=targets)
+    outcomes = fit_all(batch.fit_set, folder / "fits", resources, show)
     chosen, outcome = best(students, outcomes)
-    metrics = judged(reading, split, outcome.prediction)
+    metrics = judged(model_inputs, split, outcome.prediction)
     spec = next((card.spec for card in teachers if card.spec), None)
-    saved.save(place, chosen, reading, split, outcome, seed=seed, metrics=metrics, spec=spec, teachers=teachers)
+    model_store.save(
+        place, chosen, model_inputs, split, outcome, seed=seed, metrics=metrics, spec=spec, teachers=teachers
+    )
     return Trained(
         name=chosen.name, path=place, metrics=metrics, best_epoch=outcome.best_epoch, seconds=outcome.seconds
     )
 
 
-def learnt_from(reading: Reading, split: Split) -> NDArray[np.int64]:
+def learned_from(model_inputs: ModelInputs, split: Split) -> NDArray[np.int64]:
     """Return the rows that a student learns from: the training part, and the transfer set behind the dataset."""
-    return np.concatenate([split.train, reading.transferred()])
+    return np.concatenate([split.train, model_inputs.transferred()])
 
 
 def best(candidates: Sequence[Recipe], outcomes: Sequence[Outcome]) -> tuple[Recipe, Outcome]:

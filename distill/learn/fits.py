@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cluster.training.fit import Campaign, Fit
+from cluster.training.fit import Fit, FitSet
 from distill.data.features_id import features_id
 from distill.data.splits import Split
-from distill.learn.inputs import Reading
+from distill.learn.inputs import ModelInputs
 from distill.learn.metrics import main_metric, score
 from distill.learn.network import settings_for
 from distill.learn.objective import Objective, Scale, learner
@@ -35,7 +35,7 @@ FORMAT = 4  # of what a fit is; raise it when the same recipe comes to train oth
 
 
 @dataclass(frozen=True, kw_only=True)
-class Taught:
+class DistillationTargets:
     """What a student learns beside the labels.
 
     Attributes:
@@ -49,22 +49,22 @@ class Taught:
     temperature: float = 1.0
 
 
-NOTHING = Taught()
+NOTHING = DistillationTargets()
 
 
 class Batch:
     """Fits that are done in one go, and what they read and learn from."""
 
-    def __init__(self, reading: Reading) -> None:
-        self._reading = reading
+    def __init__(self, model_inputs: ModelInputs) -> None:
+        self._model_inputs = model_inputs
         self._fits: list[Fit] = []
         self._inputs: dict[str, Inputs] = {}
-        self._columns: dict[str, NDArray[np.float32]] = {"labels": reading.dataset.labels}
+        self._columns: dict[str, NDArray[np.float32]] = {"labels": model_inputs.dataset.labels}
 
     @property
-    def campaign(self) -> Campaign:
+    def fit_set(self) -> FitSet:
         """What `cluster.training.driver.fit_all` takes; outcomes come in the order of `add`."""
-        return Campaign(fits=self._fits, inputs=self._inputs, columns=self._columns)
+        return FitSet(fits=self._fits, inputs=self._inputs, columns=self._columns)
 
     def add(
         self,
@@ -73,7 +73,7 @@ class Batch:
         seed: int,
         *,
         train: NDArray[np.int64] | None = None,
-        taught: Taught = NOTHING,
+        targets: DistillationTargets = NOTHING,
         name: str | None = None,
     ) -> None:
         """Add a fit.
@@ -83,13 +83,13 @@ class Batch:
             split: its validation part chooses the epoch.
             seed: of the fit.
             train: rows to learn from, if not the training part of the split.
-            taught: by which teachers, if any.
+            targets: by which teachers, if any.
             name: to be shown.
 
         Raises:
             UsageError: fewer than two labelled molecules are left to learn from.
         """
-        dataset = self._reading.dataset
+        dataset = self._model_inputs.dataset
         inputs, readable = self._read(recipe, split)
         rows = split.train if train is None else train
         rows, valid = rows[readable[rows]], split.valid[readable[split.valid]]
@@ -100,19 +100,19 @@ class Batch:
                 f"{LEAST_MOLECULES}: add labelled molecules{'' if readable.all() else ' or annotations'}, or use fewer "
                 "folds (--folds 0 divides nothing)."
             )
-        columns = {"labels": dataset.labels, **_columns(taught)}
+        columns = {"labels": dataset.labels, **_columns(targets)}
         named = {target: self._column(target, column) for target, column in columns.items()}
         scale = Scale.of(dataset.labels[rows], dataset.targets)
-        settings = settings_for(recipe, self._inputs[inputs], self._reading.encoder)
+        settings = settings_for(recipe, self._inputs[inputs], self._model_inputs.encoder)
         network = functools.partial(recipe.build, len(dataset.targets), **settings)
         objective = Objective(
-            soft={teacher: weight for teacher, (_, weight) in taught.soft.items()},
-            hidden={teacher: weight for teacher, (_, weight) in taught.hidden.items()},
-            temperature=taught.temperature,
+            soft={teacher: weight for teacher, (_, weight) in targets.soft.items()},
+            hidden={teacher: weight for teacher, (_, weight) in targets.hidden.items()},
+            temperature=targets.temperature,
             label_smoothing=recipe.label_smoothing,
             balance=recipe.balance,
         )
-        widths = {teacher: column.shape[1] for teacher, (column, _) in taught.hidden.items()}
+        widths = {teacher: column.shape[1] for teacher, (column, _) in targets.hidden.items()}
         widths["student"] = recipe.settings.get("width", 0)
         facts = {
             "format": FORMAT,
@@ -144,9 +144,9 @@ class Batch:
 
     def _read(self, recipe: Recipe, split: Split) -> tuple[str, NDArray[np.bool_]]:
         """Keep what the recipe reads; return its name, and which molecules can be read."""
-        name, inputs = self._reading.inputs(recipe, split)
+        name, inputs = self._model_inputs.inputs(recipe, split)
         self._inputs[name] = inputs
-        return name, self._reading.readable_by(recipe)
+        return name, self._model_inputs.readable_by(recipe)
 
     def _column(self, target: str, column: NDArray[np.float32]) -> str:
         name = "labels" if target == "labels" else f"{target}.{digest(column)}"
@@ -159,9 +159,9 @@ def digest(array: NDArray[Any]) -> str:
     return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
 
 
-def _columns(taught: Taught) -> dict[str, NDArray[np.float32]]:
-    soft = {f"soft.{teacher}": column for teacher, (column, _) in taught.soft.items()}
-    return {**soft, **{f"hidden.{teacher}": column for teacher, (column, _) in taught.hidden.items()}}
+def _columns(targets: DistillationTargets) -> dict[str, NDArray[np.float32]]:
+    soft = {f"soft.{teacher}": column for teacher, (column, _) in targets.soft.items()}
+    return {**soft, **{f"hidden.{teacher}": column for teacher, (column, _) in targets.hidden.items()}}
 
 
 def _build(network: Any, scale: Scale, objective: Objective, widths: Mapping[str, int]) -> Learner:

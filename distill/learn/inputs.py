@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill.data.annotations import Annotations
-from distill.data.cache import kept
+from distill.data.cache import cached
 from distill.data.dataset import Dataset
 from distill.data.features import DescriptorSet, Scaler, fingerprint_features, student_features
 from distill.data.features_id import features_id
-from distill.data.neighbours import borrowed, fingerprints_of
+from distill.data.neighbours import fingerprints_of, neighbour_features
 from teacher.errors import UsageError
 from teacher.nn.graphs import Graphs, Paired
 from teacher.nn.inputs import Inputs, Matrix
-from teacher.nn.text_encoder import MINILM, compose, embed, tokenize
+from teacher.nn.text_encoder import MINILM, embed, format_text, tokenize
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from distill.data.splits import Split
     from distill.learn.recipes import Recipe
 
-NEIGHBOURS = 16  # that are borrowed from; with 4 and 8 students of ESOL validate worse (0.89, 0.87, 0.82)
+NEIGHBOURS = 16  # whose annotations are averaged; with 4 and 8 students of ESOL validate worse (0.89, 0.87, 0.82)
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
+class ModelInputs:
     """A dataset in all the forms in which it is read.
 
     Attributes:
@@ -49,7 +49,7 @@ class Reading:
     folder: Path
     encoder: str = MINILM
     processes: int = 1
-    transfer: Reading | None = None
+    transfer: ModelInputs | None = None
 
     def transferred(self) -> NDArray[np.int64]:
         """Return the rows of the transfer set; none without one."""
@@ -113,7 +113,7 @@ class Reading:
     @cached_property
     def embeddings(self) -> Matrix:
         """What the encoder makes of SMILES and annotation."""
-        return Matrix(self._kept(f"embeddings-{self._read_by}", lambda: embed(self._texts, self.encoder)))
+        return Matrix(self._cached(f"embeddings-{self._read_by}", lambda: embed(self._texts, self.encoder)))
 
     @cached_property
     def tokens(self) -> Inputs:
@@ -121,23 +121,23 @@ class Reading:
         return tokenize(self._texts, self.encoder)
 
     def _neighbourhoods(self, descriptors: DescriptorSet, split: Split) -> Matrix:
-        """Return what a student reads, and beside it what is borrowed from annotated molecules of the training part.
+        """Return a student's features, and the averaged annotations of the most similar training molecules.
 
         These are at hand wherever a molecule is to be predicted; what was written about others is not.
 
         Raises:
             UsageError: the training part has no annotated molecule.
         """
-        lenders = split.train[self.annotated[split.train]]
-        if not len(lenders):
+        donors = split.train[self.annotated[split.train]]
+        if not len(donors):
             raise UsageError(
                 "No molecule of the training part is annotated, so there is nothing to borrow: run 'gallon annotate' "
                 "on some of them first, or leave this teacher out."
             )
-        around = self._kept(
-            f"borrowed-{self._read_by}-{split.sha256[:16]}-{self._featured}",
-            lambda: borrowed(
-                fingerprints_of(self.dataset.mols()), lenders, self.embeddings.values[lenders], NEIGHBOURS
+        around = self._cached(
+            f"neighbours-{self._read_by}-{split.sha256[:16]}-{self._featured}",
+            lambda: neighbour_features(
+                fingerprints_of(self.dataset.mols()), donors, self.embeddings.values[donors], NEIGHBOURS
             ),
         )
         values = np.concatenate([self.features(descriptors), around], axis=1)
@@ -156,7 +156,7 @@ class Reading:
     @property
     def _texts(self) -> list[str]:
         pairs = zip(self.dataset.smiles, self._annotated.texts, strict=True)
-        return [compose(smiles, text or "") for smiles, text in pairs]
+        return [format_text(smiles, text or "") for smiles, text in pairs]
 
     @property
     def _annotated(self) -> Annotations:
@@ -170,14 +170,14 @@ class Reading:
     def _described(
         self, name: str, describe: Callable[..., NDArray[np.float32]], descriptors: DescriptorSet
     ) -> NDArray[np.float32]:
-        return self._kept(
+        return self._cached(
             f"{name}-{descriptors}-{self._featured}",
             lambda: describe(self.dataset.mols(), descriptors, workers=self.processes),
         )
 
-    def _kept(self, name: str, compute: Callable[[], NDArray[np.float32]]) -> NDArray[np.float32]:
+    def _cached(self, name: str, compute: Callable[[], NDArray[np.float32]]) -> NDArray[np.float32]:
         if name not in self._loaded:
-            self._loaded[name] = kept(self.folder / f"{name}.safetensors", compute)
+            self._loaded[name] = cached(self.folder / f"{name}.safetensors", compute)
         return self._loaded[name]
 
     @cached_property

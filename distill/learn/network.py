@@ -53,7 +53,7 @@ class Network:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         return cls(module.eval().to(device), weights["means"].numpy(), weights["deviations"].numpy(), device)
 
-    def ask(self, inputs: Inputs, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def predict(self, inputs: Inputs, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return logits of classes and values in the labels' units, (rows, targets), and representations."""
         import torch
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from cluster.library.source import NoMoleculeError, Source
 from cluster.table_file import WRITERS, apart, write
-from distill.learn.saved import Card, Model
+from distill.learn.model_store import ModelCard, SavedModel
 from teacher.chemistry.molecule import InvalidMoleculeError, from_mol
 from teacher.chemistry.parsing import read_mol_safely
 from teacher.files import check_output
@@ -73,7 +73,7 @@ def screen(
     import pyarrow as pa
 
     check_output(out, suffixes=WRITERS, inputs=[source.path for source in sources], overwrite=True)
-    card = Model(student).card  # a damaged one is found out here, not in a worker
+    card = SavedModel(student).card  # a damaged one is found out here, not in a worker
     text = pa.string()
     columns = [("source", text), ("row", pa.int64()), ("smiles", text)]
     columns += [(name, pa.float32()) for name in _predicted(card)]
@@ -96,7 +96,7 @@ def screen(
     return Screened(rows=counted["rows"], invalid=counted["invalid"], seconds=time.monotonic() - started)
 
 
-def _predicted(card: Card) -> list[str]:
+def _predicted(card: ModelCard) -> list[str]:
     """Return the columns of the predictions."""
     return apart((target.name for target in card.targets), OURS)
 
@@ -125,7 +125,7 @@ class Scorer:
         import torch
 
         torch.set_num_threads(1)
-        self._model = Model(Path(student))
+        self._model = SavedModel(Path(student))
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Return `source`, `row`, `smiles`, the predictions and `error` of rows of a library."""

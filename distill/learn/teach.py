@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cluster.training.driver import Done, Trainers, fit_all
+from cluster.training.driver import FitProgress, TrainResources, fit_all
 from distill.data.splits import PARTS, Split
-from distill.learn import lessons, saved
+from distill.learn import model_store, teacher_outputs
 from distill.learn.fits import Batch
-from distill.learn.inputs import Reading
-from distill.learn.lessons import Lesson, LessonPlan
+from distill.learn.inputs import ModelInputs
 from distill.learn.metrics import score
 from distill.learn.recipes import Recipe
+from distill.learn.teacher_outputs import CrossFitPlan, TeacherOutputs
 from teacher.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,26 +37,26 @@ class Trained:
 
 
 def teach(
-    reading: Reading,
+    model_inputs: ModelInputs,
     split: Split,
     teachers: Sequence[Recipe],
     *,
     seed: int,
     folds: int,
     folder: Path,
-    trainers: Trainers,
-    show: Callable[[Done], None] | None = None,
+    resources: TrainResources,
+    show: Callable[[FitProgress], None] | None = None,
 ) -> list[Trained]:
-    """Train teachers, and write each to a folder of its own: the model, and its lesson as `lesson.parquet`.
+    """Train teachers, and write each to a folder of its own: the model, and what it predicts as `outputs.parquet`.
 
     Args:
-        reading: the dataset.
+        model_inputs: the dataset.
         split: its parts.
         teachers: their recipes.
         seed: of the training and of the folds.
         folds: that training molecules are predicted out of; 0 lets teachers predict what they have learnt from.
         folder: results lie in `folder/NAME`, fits in `folder/fits`; the same call goes on where it was stopped.
-        trainers: the workers.
+        resources: the workers.
         show: called with the progress.
 
     Raises:
@@ -66,47 +66,51 @@ def teach(
     for known in teachers:
         if known.role == "student":
             raise UsageError(f"'{known.name}' is a student, not a teacher.")
-        saved.check_place(folder / known.name)
-    plans = [LessonPlan.of(known, reading, split, seed, folds) for known in teachers]
-    taught = learn(plans, reading, folder / "fits", trainers, show)
-    return [_save(lesson, whole, plan, reading, folder) for plan, (lesson, whole) in zip(plans, taught, strict=True)]
+        model_store.check_place(folder / known.name)
+    plans = [CrossFitPlan.of(known, model_inputs, split, seed, folds) for known in teachers]
+    taught = learn(plans, model_inputs, folder / "fits", resources, show)
+    return [
+        _save(outputs, whole, plan, model_inputs, folder) for plan, (outputs, whole) in zip(plans, taught, strict=True)
+    ]
 
 
 def learn(
-    plans: Sequence[LessonPlan],
-    reading: Reading,
+    plans: Sequence[CrossFitPlan],
+    model_inputs: ModelInputs,
     fits: Path,
-    trainers: Trainers,
-    show: Callable[[Done], None] | None = None,
-) -> list[tuple[Lesson, Outcome]]:
-    """Do the fits of several lessons in one go; return each lesson with what came of its whole fit."""
-    batch = Batch(reading)
+    resources: TrainResources,
+    show: Callable[[FitProgress], None] | None = None,
+) -> list[tuple[TeacherOutputs, Outcome]]:
+    """Do the fits of several plans in one go; return each teacher's outputs with what came of its whole fit."""
+    batch = Batch(model_inputs)
     for plan in plans:
         plan.add_to(batch)
-    outcomes = iter(fit_all(batch.campaign, fits, trainers, show))
+    outcomes = iter(fit_all(batch.fit_set, fits, resources, show))
     learnt = []
     for plan in plans:
         whole, *held_out = (next(outcomes) for _ in range(plan.fits))
-        learnt.append((plan.lesson(whole, held_out, reading), whole))
+        learnt.append((plan.outputs(whole, held_out, model_inputs), whole))
     return learnt
 
 
-def judged(reading: Reading, split: Split, prediction: NDArray[np.float32]) -> dict[str, dict[str, float]]:
+def judged(model_inputs: ModelInputs, split: Split, prediction: NDArray[np.float32]) -> dict[str, dict[str, float]]:
     """Score predictions in each part of the split, over the molecules that there is a prediction for."""
     known = ~np.isnan(prediction.sum(axis=1))
     parts = {name: getattr(split, name)[known[getattr(split, name)]] for name in PARTS}
-    dataset = reading.dataset
+    dataset = model_inputs.dataset
     return {name: score(dataset.kind, dataset.labels[rows], prediction[rows]) for name, rows in parts.items()}
 
 
-def _save(lesson: Lesson, whole: Outcome, plan: LessonPlan, reading: Reading, folder: Path) -> Trained:
-    place = folder / lesson.teacher
-    metrics = judged(reading, plan.split, lesson.prediction)
-    spec = reading.annotations.spec if reading.annotations and plan.recipe.role == "lm" else None
-    saved.save(place, plan.recipe, reading, plan.split, whole, seed=plan.seed, metrics=metrics, spec=spec)
-    lessons.write(lesson, reading, plan.split, place / saved.LESSON)
+def _save(
+    outputs: TeacherOutputs, whole: Outcome, plan: CrossFitPlan, model_inputs: ModelInputs, folder: Path
+) -> Trained:
+    place = folder / outputs.teacher
+    metrics = judged(model_inputs, plan.split, outputs.prediction)
+    spec = model_inputs.annotations.spec if model_inputs.annotations and plan.recipe.role == "lm" else None
+    model_store.save(place, plan.recipe, model_inputs, plan.split, whole, seed=plan.seed, metrics=metrics, spec=spec)
+    teacher_outputs.write(outputs, model_inputs, plan.split, place / model_store.OUTPUTS)
     return Trained(
-        name=lesson.teacher,
+        name=outputs.teacher,
         path=place,
         metrics=metrics,
         best_epoch=whole.best_epoch,

@@ -9,11 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from distill.evaluate.comparison import Case, Run
+from distill.evaluate.comparison import Run, SeededSplit
 from distill.evaluate.methods import METHODS
 from distill.evaluate.provenance import provenance
-from distill.evaluate.standings import Standing
-from distill.learn.inputs import Reading
+from distill.evaluate.summary import SummaryRow
+from distill.learn.inputs import ModelInputs
 from distill.report.comparison_page import page
 from teacher import strict_json
 from teacher.files import check_folder, check_output, replacing, write_text
@@ -25,10 +25,10 @@ COLUMNS = ("method", "metric", "mean", "std", "seeds", "valid", "seconds", "diff
 
 def write(
     folder: Path,
-    reading: Reading,
-    cases: Sequence[Case],
+    model_inputs: ModelInputs,
+    cases: Sequence[SeededSplit],
     runs: Sequence[Run],
-    rows: Sequence[Standing],
+    rows: Sequence[SummaryRow],
     *,
     trials: int,
     balance: bool = False,
@@ -37,10 +37,10 @@ def write(
 
     Args:
         folder: where to; is made where it is missing.
-        reading: the dataset.
+        model_inputs: the dataset.
         cases: seeds and splits; the plots show the test part of the first.
         runs: of all methods and seeds.
-        rows: what `distill.evaluate.standings.standings` made of the runs.
+        rows: what `distill.evaluate.summary.summarize` made of the runs.
         trials: that each method was tuned with.
         balance: whether both classes weigh the same in the networks' loss.
 
@@ -48,12 +48,12 @@ def write(
         OutputError: the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    made_of = provenance(reading, cases, trials, balance=balance)
+    made_of = provenance(model_inputs, cases, trials, balance=balance)
     facts = {**made_of, "rows": [_row(row) for row in rows], "runs": [_run(run) for run in runs]}
     write_text(folder / "table.json", strict_json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
     _write_csv(folder / "table.csv", rows)
     path = folder / PAGE
-    write_text(path, page(made_of, reading.dataset, cases, runs, rows))
+    write_text(path, page(made_of, model_inputs.dataset, cases, runs, rows))
     return path
 
 
@@ -68,7 +68,7 @@ def check_place(folder: Path, inputs: Iterable[str] = ()) -> None:
         check_output(folder / name, inputs=inputs, overwrite=True)
 
 
-def _row(row: Standing) -> dict[str, Any]:
+def _row(row: SummaryRow) -> dict[str, Any]:
     return {**asdict(row), "differs": row.differs, "summary": METHODS[row.method].summary}
 
 
@@ -83,7 +83,7 @@ def _run(run: Run) -> dict[str, Any]:
     }
 
 
-def _write_csv(path: Path, rows: Sequence[Standing]) -> None:
+def _write_csv(path: Path, rows: Sequence[SummaryRow]) -> None:
     with replacing(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow([*COLUMNS, "difference_low", "difference_high", "differs", "chosen"])

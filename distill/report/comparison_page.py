@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distill.evaluate.comparison import Case, Run
+from distill.evaluate.comparison import Run, SeededSplit
 from distill.evaluate.methods import METHODS, REFERENCE
-from distill.evaluate.standings import CONFIDENCE, Standing
+from distill.evaluate.summary import CONFIDENCE, SummaryRow
 from distill.learn.metrics import better, main_metric, score
 from distill.report import plots
 from distill.report.html import environment
@@ -32,9 +32,9 @@ METRICS = {"roc_auc": "ROC-AUC", "rmse": "RMSE"}
 def page(
     made_of: Mapping[str, Any],
     dataset: Dataset,
-    cases: Sequence[Case],
+    cases: Sequence[SeededSplit],
     runs: Sequence[Run],
-    rows: Sequence[Standing],
+    rows: Sequence[SummaryRow],
 ) -> str:
     """Return the report of a comparison as HTML that needs no other file and no network.
 
@@ -107,7 +107,7 @@ class View:
     runs: Sequence[Run]
 
     @classmethod
-    def of(cls, dataset: Dataset, case: Case, runs: Sequence[Run]) -> View | None:
+    def of(cls, dataset: Dataset, case: SeededSplit, runs: Sequence[Run]) -> View | None:
         """Return the view, or None where the test part can judge no target."""
         for column, target in enumerate(dataset.targets):
             labels = dataset.labels[case.split.test, column]
@@ -127,7 +127,7 @@ class View:
         return probabilities
 
 
-def _reference(rows: Sequence[Standing], kind: Kind) -> str:
+def _reference(rows: Sequence[SummaryRow], kind: Kind) -> str:
     """Return the method that the others are compared with, or without it the one that validates best."""
     if any(row.method == REFERENCE for row in rows):
         return REFERENCE

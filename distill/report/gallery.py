@@ -20,11 +20,11 @@ from typing import Any
 
 from cluster.store.record import Record
 from cluster.store.stored import damaged
-from distill.report.sketch import sketch
+from distill.report.layout import layout
 from teacher import strict_json
 from teacher.chemistry.facts import Facts, facts_of, matches_of_groups, mentioned_groups
 from teacher.chemistry.molecule import read_mol
-from teacher.llm.checks import claimed_groups, parsed_object, right_ring_counts
+from teacher.llm.validation import claimed_groups, parsed_object, right_ring_counts
 
 PER_PIECE = 500
 LEVEL = 6  # of compression: level 9 takes twice as long for two hundredths
@@ -127,7 +127,7 @@ def _entry(key: bytes, record: Record, fields: Mapping[str, Any] | None, claimed
     mol = read_mol(record.smiles.encode())  # within the bounds of a library's, whoever wrote it
     facts = facts_of(mol)
     try:
-        drawn = sketch(mol)
+        drawn = layout(mol)
     except RDKIT_ERRORS:
         drawn = NO_SKETCH
     return {

@@ -15,11 +15,11 @@ from cluster.records.dead_letters import dead_letters
 from cluster.store.open import choose_spec
 from cluster.store.store import Store
 from cluster.store.stored import ledger_of
-from distill.report.deaths import reasons
+from distill.report.dead_letters import reasons
 from distill.report.gallery import gallery
 from distill.report.html import data, environment, script
-from distill.report.learned import learned
-from distill.report.tallies import Tallies
+from distill.report.statistics import RunStatistics
+from distill.report.training_section import training_section
 from teacher.errors import UsageError
 from teacher.files import write_text
 
@@ -87,10 +87,10 @@ def write(
     """
     run, facts = choose_run(store, run)
     spec = choose_spec(store, facts["spec"])
-    shown_too = [learned(folder) for folder in folders]
+    shown_too = [training_section(folder) for folder in folders]
     prompt = store.prompt(spec)
-    tallies = Tallies(run, facts)
-    records = tallies.counting(store.records(spec.id))
+    statistics = RunStatistics(run, facts)
+    records = statistics.counting(store.records(spec.id))
     structured = prompt is not None and prompt.json_schema is not None
     packed = gallery(islice(records, most), run, structured=structured, show=show)
     for _ in records:
@@ -99,7 +99,7 @@ def write(
     code, allowed = script("gallery.js")
     made_of = {
         "spec": _spec_facts(spec),
-        "software": {each: store.software(each) for each in sorted(tallies.software)},
+        "software": {each: store.software(each) for each in sorted(statistics.software)},
         **packed.index(),
     }
     page = (
@@ -111,7 +111,7 @@ def write(
             ledger=_ledger(store, run, facts),
             dead_molecules=store.counts(spec.id).dead,
             spec=made_of["spec"],
-            tallies=tallies,
+            statistics=statistics,
             reasons=reasons(dead_letters(store, spec, run)),
             groups=packed.groups.most_common(),
             pieces=packed.pieces,
@@ -127,7 +127,7 @@ def write(
     )
     write_text(out, page)
     return Written(
-        path=out, run=run, spec=spec.id, records=tallies.records, shown=len(packed), bytes=out.stat().st_size
+        path=out, run=run, spec=spec.id, records=statistics.records, shown=len(packed), bytes=out.stat().st_size
     )
 
 

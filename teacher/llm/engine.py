@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from teacher.errors import EngineDeadError, EngineRefusedError, EngineStartError
-from teacher.llm.catalog import Content, Picture
 from teacher.llm.engine_log import EngineLog
+from teacher.llm.prompt import Content, Picture
 from teacher.llm.spec import Model, Sampling
 
 if TYPE_CHECKING:

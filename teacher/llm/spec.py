@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from teacher.llm.catalog import Prompt, canonical_json
+from teacher.llm.prompt import Prompt, canonical_json
 
 SPEC_VERSION = 1
 DIGEST = "sha256:"  # begins the revision of a model that is known by its files
@@ -36,7 +36,7 @@ class Sampling(Frozen):
     max_tokens: int = Field(ge=1)
     seed: int = 0
 
-    def rung(self, attempt: int, cut_off: bool) -> Sampling:
+    def retry_sampling(self, attempt: int, cut_off: bool) -> Sampling:
         """Return the sampling of retry number `attempt` (0 is the first try).
 
         A retry draws with another seed, at a temperature that lets the seed matter, and with half as many tokens

@@ -25,7 +25,7 @@ LONGEST = 256  # tokens of a text; the rest is cut off
 TEXTS_AT_A_TIME = 32
 
 
-def location(name: str) -> str:
+def resolve_encoder(name: str) -> str:
     """Return where an encoder is loaded from: the folder of MiniLM, or the name or folder as it is given."""
     if name != MINILM:
         return name
@@ -34,7 +34,7 @@ def location(name: str) -> str:
     return str(get_model_path())
 
 
-def compose(smiles: str, annotation: str) -> str:
+def format_text(smiles: str, annotation: str) -> str:
     """Return what the encoder reads of a molecule: the SMILES, and the annotation in words rather than JSON."""
     try:
         fields = json.loads(annotation)
@@ -147,7 +147,7 @@ def _pooled(encoder: nn.Module, batch: TokenBatch) -> Tensor:
 
 def _loaded(load: Callable[[str], Any], name: str) -> Any:
     try:
-        return load(location(name))
+        return load(resolve_encoder(name))
     except (OSError, ValueError) as error:
         reason = str(error).split("\n", maxsplit=1)[0]
         raise UsageError(f"The text encoder '{name}' cannot be loaded: {reason}") from None

@@ -65,7 +65,7 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
 ) -> None:
     """Ask about molecules that were never trained on, through vLLM, and compare the answers with RDKit."""
-    from teacher.llm import catalog
+    from teacher.llm import prompt
     from teacher.llm.engine import EngineSettings, VllmEngine
     from teacher.llm.models import TINY_DTYPE, identify, local_path
     from teacher.tiny import evaluate as evaluation
@@ -79,7 +79,7 @@ def evaluate(
         engine = VllmEngine(found, local_path(model), EngineSettings(max_num_seqs=64), Path(logs) / "vllm.log")
         try:
             with _progress() as progress:
-                scores = evaluation.evaluate(engine, catalog.load("describe"), molecules, progress)
+                scores = evaluation.evaluate(engine, prompt.load("describe"), molecules, progress)
         finally:
             engine.close()
     result = {

@@ -13,7 +13,7 @@ from teacher.tiny.tokenizer import AROUND_IMAGE, END, IMAGE, WHOLE_IMAGE
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-    from teacher.llm.catalog import Content
+    from teacher.llm.prompt import Content
 
 # What Idefics3's processor puts for a picture that is not cut into tiles.
 PICTURE = f"{AROUND_IMAGE}{WHOLE_IMAGE}{IMAGE * IMAGE_TOKENS}{AROUND_IMAGE}"

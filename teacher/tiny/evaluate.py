@@ -12,10 +12,10 @@ from teacher.chemistry.depiction import draw
 from teacher.chemistry.facts import Facts, facts_of
 from teacher.chemistry.graph_text import graph_text
 from teacher.chemistry.molecule import InvalidMoleculeError, Molecule, parse
-from teacher.llm.catalog import Content, Picture, Prompt
-from teacher.llm.checks import RejectedError, check, claimed_groups
 from teacher.llm.engine import Completion, Engine, Request
+from teacher.llm.prompt import Content, Picture, Prompt
 from teacher.llm.spec import Sampling
+from teacher.llm.validation import RejectedError, claimed_groups, validate
 from teacher.tiny.examples import held_out
 from teacher.tiny.model import IMAGE_SIZE
 
@@ -140,7 +140,7 @@ def _content(molecule: Molecule, prompt: Prompt, condition: Condition) -> Conten
         picture = Picture(_blank(), "blank")
     elif condition.picture:
         picture = Picture(draw(molecule.mol, IMAGE_SIZE), molecule.key.hex())
-    return prompt.fill(
+    return prompt.render(
         task=None,
         smiles=molecule.smiles if condition.smiles else None,
         picture=picture,
@@ -179,6 +179,6 @@ def _scores(completions: Sequence[Completion], facts: Sequence[Facts], prompt: P
 def _fields(completion: Completion, facts: Facts, prompt: Prompt) -> dict[str, Any]:
     """Return the answer's fields, or none if it is not acceptable."""
     try:
-        return check(completion.text, completion.finish_reason, prompt.json_schema, facts).fields or {}
+        return validate(completion.text, completion.finish_reason, prompt.json_schema, facts).fields or {}
     except RejectedError:
         return {}

@@ -17,7 +17,7 @@ from teacher.chemistry.depiction import draw_and_locate
 from teacher.chemistry.facts import facts_of
 from teacher.chemistry.graph_text import graph_text
 from teacher.chemistry.molecule import InvalidMoleculeError, Molecule, parse
-from teacher.llm.catalog import Picture, Prompt
+from teacher.llm.prompt import Picture, Prompt
 from teacher.tiny import answers, conversation, patches, readings
 from teacher.tiny.model import IMAGE_SIZE, IMAGE_TOKENS
 from teacher.tiny.tokenizer import IMAGE, PAD, id_of
@@ -170,7 +170,7 @@ class Examples:
         if smiles:
             known.append(([self._id(character) for character in smiles], readings.in_smiles(molecule)))
         question = conversation.question(
-            prompt.fill(task=None, smiles=smiles, picture=picture, graph=graph), self._words
+            prompt.render(task=None, smiles=smiles, picture=picture, graph=graph), self._words
         )
         return _Example(question, answer, {_find(part, question): rows for part, rows in known}, pixels, seen)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from teacher import strict_json
 from teacher.errors import UsageError
 from teacher.files import replacing
-from teacher.llm import catalog
+from teacher.llm import prompt
 from teacher.tiny import checkpoint, corpus, model, patches, readings, tokenizer
 from teacher.tiny.examples import IGNORED, Batch, Examples
 
@@ -284,7 +284,7 @@ def _batches(smiles: Sequence[str], learner: Learner) -> Iterator[Batch]:
     plan, file = learner.plan, learner.folder / "tokenizer.json"
     learner.words.save(str(file))
     first = round(SMILES_FIRST * plan.steps)
-    examples = Examples(smiles, catalog.load("describe"), str(file), plan.batch_size, plan.seed, first)
+    examples = Examples(smiles, prompt.load("describe"), str(file), plan.batch_size, plan.seed, first)
     yield from islice(_ahead(examples, learner.step), plan.steps - learner.step)
 
 

@@ -38,11 +38,11 @@ from teacher.chemistry.depiction import draw
 from teacher.chemistry.facts import facts_of
 from teacher.chemistry.graph_text import graph_text
 from teacher.chemistry.molecule import InvalidMoleculeError, Molecule, parse
-from teacher.llm.catalog import Picture, Prompt, load
-from teacher.llm.checks import check
 from teacher.llm.engine import Engine, EngineSettings, Request, chat_message, launch, sampling_params
 from teacher.llm.models import identify, local_path
+from teacher.llm.prompt import Picture, Prompt, load
 from teacher.llm.spec import PromptRef, Sampling, Spec
+from teacher.llm.validation import validate
 from tests.support.machine import machine
 from tests.support.scripted import true_answer
 
@@ -144,7 +144,7 @@ def _requests(molecules: list[Molecule], spec: Spec, prompt: Prompt) -> list[Req
     stamp = str(time.time())  # the pictures of each repeat are new to the engine, as those of a library are
     return [
         Request(
-            prompt.fill(
+            prompt.render(
                 task=None,
                 smiles=molecule.smiles,
                 picture=Picture(draw(molecule.mol, IMAGE_SIZE), f"{molecule.key.hex()}-{stamp}"),
@@ -198,7 +198,7 @@ def _stages(folder: Path, molecules: list[Molecule], spec: Spec, prompt: Prompt)
     some = molecules[:200]
     answers = [true_answer(molecule.smiles) for molecule in some]
     facts = [facts_of(molecule.mol) for molecule in some]
-    checked = [check(answer, "stop", prompt.json_schema, fact) for answer, fact in zip(answers, facts, strict=True)]
+    checked = [validate(answer, "stop", prompt.json_schema, fact) for answer, fact in zip(answers, facts, strict=True)]
     with open_store(str(folder)) as store:
         rows = [Row(molecule.key, 0, number + 1) for number, molecule in enumerate(some)]
         steps: dict[str, Callable[[], object]] = {
@@ -207,10 +207,10 @@ def _stages(folder: Path, molecules: list[Molecule], spec: Spec, prompt: Prompt)
             "facts": lambda: [facts_of(molecule.mol) for molecule in some],
             "depict": lambda: [draw(molecule.mol, IMAGE_SIZE) for molecule in some],
             "prompt": lambda: [
-                prompt.fill(task=None, smiles=molecule.smiles, graph=graph_text(molecule.mol)) for molecule in some
+                prompt.render(task=None, smiles=molecule.smiles, graph=graph_text(molecule.mol)) for molecule in some
             ],
             "check": lambda: [
-                check(answer, "stop", prompt.json_schema, fact) for answer, fact in zip(answers, facts, strict=True)
+                validate(answer, "stop", prompt.json_schema, fact) for answer, fact in zip(answers, facts, strict=True)
             ],
             "commit": lambda: _commit(store, spec, some, answers, [each.grounding for each in checked]),
         }

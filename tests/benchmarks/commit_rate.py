@@ -21,7 +21,7 @@ from cluster.store.open import open_store
 from cluster.store.record import Record
 from cluster.store.store import Row, Store
 from teacher.chemistry.molecule import key_of
-from teacher.llm.checks import Grounding
+from teacher.llm.validation import Grounding
 from tests.conftest import SHARED_DATA
 from tests.support.machine import machine
 

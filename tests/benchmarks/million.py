@@ -31,7 +31,7 @@ import zstandard
 from cluster.library.rows import read_all
 from cluster.library.source import resolve
 from cluster.records.completeness import verify
-from cluster.runtime.periodic import every
+from cluster.runtime.periodic import run_periodically
 from cluster.store.open import open_store
 from cluster.store.store import Store
 from tests.conftest import SHARED_DATA
@@ -186,7 +186,7 @@ def sampled(
     def take() -> None:
         samples.append(_sample(driver.pid, store, time.monotonic() - begun))
 
-    with every(period, take, "samples"):
+    with run_periodically(period, take, "samples"):
         yield
 
 

@@ -25,9 +25,9 @@ from cluster.store.store import Row, Store
 from distill.report.run import write
 from teacher.chemistry.facts import facts_of
 from teacher.chemistry.molecule import InvalidMoleculeError, parse
-from teacher.llm.catalog import load
-from teacher.llm.checks import RejectedError, check
+from teacher.llm.prompt import load
 from teacher.llm.spec import Model, PromptRef, Sampling, Spec
+from teacher.llm.validation import RejectedError, validate
 from teacher.tiny import answers
 from teacher.tiny.library import read
 from tests.conftest import SHARED_DATA
@@ -64,7 +64,7 @@ def _fill(store: Store, number: int) -> str:
     """Put a run with so many records into the store, and return its id."""
     prompt = load("describe")
     spec = Spec(model=Model(name="RDKit", revision="1"), prompt=PromptRef.of(prompt), sampling=Sampling(max_tokens=400))
-    store.keep_spec(spec, prompt)
+    store.save_spec(spec, prompt)
     run = Run(store, spec, ["library.smi"], None, started=time.time())
     with ProcessPoolExecutor() as pool:
         for records in pool.map(_records, _parts(number), [run.id] * (number // BATCH + 1)):
@@ -99,7 +99,7 @@ def _records(smiles: Sequence[str], run: str) -> list[tuple[bytes, Record]]:
             fields["functional_groups"] = fields["functional_groups"][1:]
         text = json.dumps(fields)
         try:
-            grounding = check(text, "stop", SCHEMA, facts).grounding
+            grounding = validate(text, "stop", SCHEMA, facts).grounding
         except RejectedError:  # cages of more than 99 rings
             continue
         made.append((molecule.key, record(molecule.smiles, text, grounding=grounding, run=run, time=time.time())))

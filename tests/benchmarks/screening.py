@@ -30,7 +30,7 @@ from rdkit import Chem, RDConfig
 from cluster.library.rows import read_all
 from cluster.library.source import Source, resolve
 from cluster.runtime.session import RaySession, ray_session
-from cluster.training.driver import Trainers
+from cluster.training.driver import TrainResources
 from distill.data import inhibitors
 from distill.data.dataset import Dataset
 from distill.data.features import DescriptorSet
@@ -38,8 +38,8 @@ from distill.data.moleculenet import load
 from distill.data.splits import split
 from distill.evaluate.baseline import Examples
 from distill.evaluate.chemprop_cli import COMMAND, chemprop_fit, chemprop_inputs
-from distill.learn.distillation import Weights, distil
-from distill.learn.inputs import Reading
+from distill.learn.distillation import Weights, distill_student
+from distill.learn.inputs import ModelInputs
 from distill.learn.recipes import recipe
 from distill.learn.screening import screen
 from tests.conftest import SHARED_DATA
@@ -124,15 +124,15 @@ def _dataset(folder: Path) -> Dataset:
 def _student(folder: Path, dataset: Dataset, descriptors: DescriptorSet) -> Path:
     known = recipe("student-fingerprint")
     brief = replace(known, descriptors=descriptors, schedule=replace(known.schedule, epochs=2))
-    return distil(
-        Reading(dataset, None, folder / "reading"),
+    return distill_student(
+        ModelInputs(dataset, None, folder / "inputs"),
         split(dataset, "random", seed=0),
         [],
         students=[brief],
         weights=Weights(),
         seed=0,
         folder=folder,
-        trainers=Trainers(),
+        resources=TrainResources(),
         teachers=[],
     ).path
 

@@ -28,7 +28,7 @@ from cluster.library.rows import read_all
 from cluster.library.source import resolve
 from cluster.runtime.session import ray_session
 from cluster.store.open import open_store
-from teacher.llm.catalog import load
+from teacher.llm.prompt import load
 from teacher.llm.spec import Model, PromptRef, Sampling, Spec
 from tests.benchmarks.million import write_library, write_texts
 from tests.support.machine import machine
@@ -49,14 +49,14 @@ def main() -> None:
         texts = json.loads(write_texts(Path(folder) / "texts.json").read_text())
         with open_store(f"{folder}/store") as store:
             job = _job(store.url, str(library), tuple(texts))
-            store.keep_spec(job.spec, job.prompt)
+            store.save_spec(job.spec, job.prompt)
             rates = ray.get(ray.remote(_rates).remote(library, job, folder))
     result = {"rows": rows, "rows_per_second_per_core": rates, "machine": machine()}
     print(json.dumps(result) if arguments.json else "\n".join(f"{name}: {rate}" for name, rate in rates.items()))
 
 
 def _rates(library: Path, job: Job, folder: str) -> dict[str, int]:
-    blocks, reading = _timed(lambda: list(read_all(resolve([str(library)]))))
+    blocks, model_inputs = _timed(lambda: list(read_all(resolve([str(library)]))))
     plan(blocks[0].slice(0, 10), job)  # loads what it needs
     todo, planning = _timed(lambda: [plan(block, job) for block in blocks])
     table = pa.concat_tables(todo)
@@ -72,7 +72,7 @@ def _rates(library: Path, job: Job, folder: str) -> dict[str, int]:
     _, planning_again = _timed(lambda: [plan(block, replace(job, run="again")) for block in blocks])
     rows = sum(block.num_rows for block in blocks)
     return {
-        "read": round(rows / reading),
+        "read": round(rows / model_inputs),
         "plan": round(rows / planning),
         "annotate": round((table.num_rows - 10) / annotating),
         "plan_nothing_to_do": round(rows / planning_again),

@@ -145,7 +145,7 @@ def driver_suspended(scene: Scene, driver: Driver) -> None:
     driver.send_signal(signal.SIGSTOP)
     time.sleep(SUSPENDED_SECONDS)
     if SUSPENDED_SECONDS < ALIVE_SECONDS:
-        scene.store.stop_beating(*scene.store.alive())
+        scene.store.stop_heartbeat(*scene.store.alive())
     scene.finish_well(scene.start())
     driver.send_signal(signal.SIGCONT)
 

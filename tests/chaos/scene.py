@@ -23,7 +23,7 @@ from rdkit import RDConfig
 from cluster.library.source import resolve
 from cluster.records.completeness import verify
 from cluster.records.integrity import audit
-from cluster.store.record import Letter
+from cluster.store.record import DeadLetter
 from cluster.store.store import Store
 from tests.chaos.machines import Machines
 from tests.chaos.witness import Witness
@@ -234,7 +234,7 @@ class Scene:
             "unexpected_failures": self.witness.failures,
         }
 
-    def blamed(self) -> list[Letter]:
+    def blamed(self) -> list[DeadLetter]:
         """Return the letters of molecules that are dead, though none of those that kill."""
         spec_id = self.spec_id
         assert spec_id is not None, "a run has begun"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cluster.records.completeness import Verdict
+from cluster.records.completeness import CompletenessReport
 from cluster.store.store import Store
 
 
@@ -37,7 +37,7 @@ class Witness:
         """Count the molecules that were accepted once and are not now."""
         return len(self._acknowledged - {key for key, _ in store.packed_records(spec_id)})
 
-    def lies(self, true: Verdict) -> int:
+    def lies(self, true: CompletenessReport) -> int:
         """Count the finished runs whose ledger does not say what a recount of their library finds."""
         facts = {
             "rows": true.rows,

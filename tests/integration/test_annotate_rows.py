@@ -20,7 +20,7 @@ from cluster.library.source import NoMoleculeError, resolve
 from cluster.records.completeness import verify
 from cluster.records.dead_letters import dead_letters
 from cluster.records.integrity import audit
-from cluster.runs.limits import BrakeError, Brakes, TooManyDeadError
+from cluster.runs.limits import LimitError, RunLimits, TooManyDeadError
 from cluster.runs.run import Run
 from cluster.store.connection import StoreError
 from cluster.store.store import Row, Store
@@ -245,7 +245,7 @@ def test_too_many_dead_letters_stop_the_run(run, tmp_path: Path, store: Store) -
     path.write_text("".join(f"{'C' * number}\n" for number in range(1, 301)))
     script = Script(nonsense=frozenset("C" * number for number in range(1, 301)), delay=0.05)
     with pytest.raises(TooManyDeadError, match=r"more than --max-dead 3 allows"):
-        run(path, script=script, max_attempts=1, brakes=Brakes(max_dead=3))
+        run(path, script=script, max_attempts=1, limits=RunLimits(max_dead=3))
     (facts,) = store.runs().values()
     assert facts["state"] == "failed" and "--max-dead 3" in facts["reason"]
     assert run(path).ledger.pending == 0
@@ -255,8 +255,8 @@ def test_too_great_a_share_of_dead_letters_stops_the_run(run, tmp_path: Path) ->
     path = tmp_path / "alkanes.smi"
     path.write_text("".join(f"{'C' * number}\n" for number in range(1, 401)))
     script = Script(nonsense=frozenset("C" * number for number in range(1, 401)), delay=0.04)
-    with pytest.raises(BrakeError, match=r"more than --max-error-rate 0\.5 allows"):
-        run(path, script=script, max_attempts=1, brakes=Brakes(max_error_rate=0.5))
+    with pytest.raises(LimitError, match=r"more than --max-error-rate 0\.5 allows"):
+        run(path, script=script, max_attempts=1, limits=RunLimits(max_error_rate=0.5))
 
 
 @pytest.fixture
@@ -283,15 +283,15 @@ def test_rows_without_a_molecule_count_as_dead_letters(run, tmp_path: Path, stor
     path = tmp_path / "some.smi"
     path.write_text("CCO\nnonsense\n\nCCN\n")
     with pytest.raises(TooManyDeadError, match=r"2 dead letters \(2 rows without a molecule\), more than --max-dead 1"):
-        run(path, brakes=Brakes(max_dead=1))
-    assert run(path, brakes=Brakes(max_dead=2)).ledger.accepted == 2
+        run(path, limits=RunLimits(max_dead=1))
+    assert run(path, limits=RunLimits(max_dead=2)).ledger.accepted == 2
 
 
 def test_too_many_rows_without_a_molecule_stop_the_run(run, tmp_path: Path) -> None:
     path = tmp_path / "names.smi"
     path.write_text("CCO\n" + "aspirin\n" * 250)
-    with pytest.raises(BrakeError, match=r"250 of the first 251 rows hold no molecule, more than --max"):
-        run(path, brakes=Brakes(max_error_rate=0.9))
+    with pytest.raises(LimitError, match=r"250 of the first 251 rows hold no molecule, more than --max"):
+        run(path, limits=RunLimits(max_error_rate=0.9))
 
 
 @pytest.mark.parametrize(
@@ -301,7 +301,7 @@ def test_a_library_without_a_molecule_is_a_failure(run, tmp_path: Path, store: S
     path = tmp_path / "empty.smi"
     path.write_text(rows)
     with pytest.raises(NoMoleculeError, match=told) as failure:
-        run(path, brakes=Brakes(max_dead=0))
+        run(path, limits=RunLimits(max_dead=0))
     assert failure.value.exit_code == 1
     (facts,) = store.runs().values()
     assert facts["state"] == "failed"
@@ -326,14 +326,14 @@ def test_two_runs_at_the_same_time_share_the_work(run, tmp_path: Path, store: St
     rows = [Row(key_of("C" * number), 0, number) for number in range(1, 51)]
     store.register(spec.id, "other", rows)
     for alive in ("other", "third"):
-        store.beat(alive, spec.id, ELSEWHERE, 600)
+        store.heartbeat(alive, spec.id, ELSEWHERE, 600)
     store.claim(spec.id, "other", [row.key for row in rows], "claim")
     requests = tmp_path / "requests"
 
     def die_when_the_rest_is_done() -> None:
         while store.counts(spec.id).accepted < 50:
             time.sleep(0.1)
-        store.stop_beating("other")
+        store.stop_heartbeat("other")
 
     threading.Thread(target=die_when_the_rest_is_done, daemon=True).start()
     ledger = run(path, script=Script(requests=requests)).ledger

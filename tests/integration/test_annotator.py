@@ -15,8 +15,8 @@ from cluster.runtime.session import RaySession
 from cluster.store.store import Row, Store
 from teacher.chemistry.molecule import key_of
 from teacher.errors import EngineDeadError
-from teacher.llm.catalog import Prompt
 from teacher.llm.engine import Completion, Engine, Request
+from teacher.llm.prompt import Prompt
 from teacher.llm.spec import Spec
 from tests.support.records import ELSEWHERE, record
 from tests.support.scripted import SMILES_LINE, Script, ScriptedEngine
@@ -34,7 +34,7 @@ class DyingEngine:
 
     def submit(self, request: Request) -> Future[Completion]:
         del request
-        self._store.beat("other", self._spec.id, ELSEWHERE, 60)
+        self._store.heartbeat("other", self._spec.id, ELSEWHERE, 60)
         self._store.claim(self._spec.id, "other", [KEYS[HELD_BY_OTHERS]], "claim")
         outcome = record(FINISHED_BY_OTHERS, run="other")
         self._store.commit(self._spec.id, "other", [(KEYS[FINISHED_BY_OTHERS], outcome)], [(1, 1)])
@@ -96,7 +96,7 @@ def test_molecules_that_others_have_meanwhile_are_left_to_them(
     annotator.start()
     annotator.annotate(pa.Table.from_pylist(rows), 0, len(rows))
     assert sorted(second_engine.asked) == sorted(set(MOLECULES) - {FINISHED_BY_OTHERS, HELD_BY_OTHERS})
-    assert store.standing(spec.id, list(KEYS.values())) == ["accepted", "pending", "accepted", "accepted"]
+    assert store.state_of(spec.id, list(KEYS.values())) == ["accepted", "pending", "accepted", "accepted"]
     (finished,) = store.fetch(spec.id, [KEYS[FINISHED_BY_OTHERS]])
     assert finished is not None
     assert finished.run == "other"

@@ -24,7 +24,7 @@ from cluster.records.completeness import verify
 from cluster.records.dead_letters import dead_letters
 from cluster.records.importer import import_annotations
 from cluster.records.integrity import audit
-from cluster.runs.run import bury_lost_runs
+from cluster.runs.run import mark_lost_runs
 from cluster.runs.status import status
 from cluster.store.connection import StoreDeniedError, StoreError, StoreGoneError, connect
 from cluster.store.store import Store
@@ -154,7 +154,7 @@ def test_a_run_and_everything_around_it_needs_no_command_that_is_not_allowed(
     assert store.fetch(spec.id, [key for key, _ in store.records(spec.id)])
     assert store.prompt(spec) == describe
     import_annotations(store, given)
-    bury_lost_runs(store)
+    mark_lost_runs(store)
     store.close()
     assert refused_commands(admin) == set()
     assert allowed_commands() - commands_seen(admin) <= UNSEEN

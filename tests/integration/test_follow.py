@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from cluster.runs.status import Followed, Follower, status
+from cluster.runs.status import RunMonitor, RunSnapshot, status
 from cluster.store.store import Store
 from gallon.follow import view
 
@@ -35,7 +35,7 @@ def running(store: Store, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     process.wait(60)
 
 
-def seen(look: Callable[[], list[Followed]], enough: Callable[[Followed], bool]) -> Followed:
+def seen(look: Callable[[], list[RunSnapshot]], enough: Callable[[RunSnapshot], bool]) -> RunSnapshot:
     """Look again and again until a run is there of which enough is known."""
     deadline = time.monotonic() + 240
     while time.monotonic() < deadline:
@@ -46,7 +46,7 @@ def seen(look: Callable[[], list[Followed]], enough: Callable[[Followed], bool])
     raise AssertionError("nothing was seen of the run")
 
 
-def drawn(runs: list[Followed]) -> str:
+def drawn(runs: list[RunSnapshot]) -> str:
     """Return the view as text."""
     console = Console(record=True, width=160, file=StringIO())
     console.print(view(runs, time.time()))
@@ -54,8 +54,8 @@ def drawn(runs: list[Followed]) -> str:
 
 
 def test_a_run_is_followed_from_another_process(running: subprocess.Popen[bytes], store: Store):
-    follower = Follower(store)
-    run = seen(follower.look, lambda run: run.progress.rate > 0 and any(sign.deaths for sign in run.workers))
+    follower = RunMonitor(store)
+    run = seen(follower.snapshot, lambda run: run.progress.rate > 0 and any(sign.deaths for sign in run.workers))
     assert run.facts["state"] == "running"
     assert run.progress.todo <= len(MOLECULES) + 1
     assert run.errors[0][1]
@@ -69,15 +69,15 @@ def test_a_run_is_followed_from_another_process(running: subprocess.Popen[bytes]
     assert shown["workers"][0]["worker"] == run.workers[0].worker
     running.terminate()
     assert running.wait(120) == 0
-    assert follower.look() == []
-    assert store.signs(run.run) == {}
+    assert follower.snapshot() == []
+    assert store.worker_statuses(run.run) == {}
     assert status(store)["runs"][0]["state"] == "interrupted"
 
 
 def test_a_run_that_was_killed_is_lost(running: subprocess.Popen[bytes], store: Store):
-    seen(Follower(store).look, lambda run: bool(run.workers))
+    seen(RunMonitor(store).snapshot, lambda run: bool(run.workers))
     running.kill()
-    store.stop_beating(*store.alive())  # instead of waiting for a minute
+    store.stop_heartbeat(*store.alive())  # instead of waiting for a minute
     assert status(store)["runs"][0]["state"] == "lost"
 
 

@@ -12,12 +12,12 @@ import pytest
 
 from cluster.runs.run import Run
 from cluster.runtime.process import Process
-from cluster.store.record import Letter
+from cluster.store.record import DeadLetter
 from cluster.store.store import Row, Store
 from distill.report.run import write
 from gallon.app import main
 from teacher.chemistry.molecule import key_of
-from teacher.llm.catalog import Prompt
+from teacher.llm.prompt import Prompt
 from teacher.llm.spec import Spec
 from tests.support.browser import listening, load
 from tests.support.records import record
@@ -48,12 +48,12 @@ def hostile(store: Store, spec: Spec, describe: Prompt) -> Iterator[tuple[Store,
                 "task": text,
             }
         )
-        store.keep_spec(spec, describe)
-        store.keep_software("software", {text: text, "rdkit": text})
+        store.save_spec(spec, describe)
+        store.save_software("software", {text: text, "rdkit": text})
         run = Run(store, spec, [text], None, started=time.time())
-        store.beat(run.id, spec.id, Process.own(), 60)
+        store.heartbeat(run.id, spec.id, Process.own(), 60)
         sign = {"gpus": 1.0, "engine": "ready", "in_flight": 0, "accepted": 1, "dead": 0, "deaths": 1, "time": 1.0}
-        store.sign(run.id, text, {**sign, "errors": [[1.0, text]]})
+        store.save_worker_status(run.id, text, {**sign, "errors": [[1.0, text]]})
         store.register(spec.id, run.id, [Row(key, 0, row) for row, key in enumerate(KEYS, 1)])
         answer = {
             "functional_groups": ["alcohol"],
@@ -63,7 +63,7 @@ def hostile(store: Store, spec: Spec, describe: Prompt) -> Iterator[tuple[Store,
             "lipophilicity": "low",
             "description": text,
         }
-        letter = Letter(
+        letter = DeadLetter(
             stage="schema", error=text, message=text, source=text, row=1, smiles=text, raw=text, text=text, run=run.id,
             time=1.0,
         )  # fmt: skip

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rdkit import Chem
 
-from cluster.library.molecules import distinct
+from cluster.library.molecules import unique_molecules
 from cluster.library.source import resolve
 from cluster.records.completeness import verify
 from cluster.records.dead_letters import dead_letters
@@ -49,4 +49,4 @@ def test_rows_that_kill_rdkit_cost_themselves_in_every_run_and_in_a_recount(
 
 
 def test_whoever_learns_from_a_library_passes_over_them(files: list[Path]) -> None:
-    assert len(list(distinct(resolve([str(file) for file in files])))) == 2 * GOOD
+    assert len(list(unique_molecules(resolve([str(file) for file in files])))) == 2 * GOOD

@@ -18,18 +18,18 @@ from cluster.library.source import NoMoleculeError, resolve
 from cluster.runtime.session import RaySession
 from cluster.store.open import choose_spec
 from cluster.store.store import Store
-from cluster.training.driver import Trainers
+from cluster.training.driver import TrainResources
 from distill.data.annotations import Annotations, fetch
 from distill.data.dataset import read
 from distill.data.splits import Split, split
 from distill.data.transfer import with_transfer_set
-from distill.evaluate.comparison import Case, Settings, compare
-from distill.evaluate.standings import standings
-from distill.learn import lessons, recipes, saved
-from distill.learn.distillation import Weights, distil
-from distill.learn.inputs import Reading
+from distill.evaluate.comparison import SeededSplit, Settings, compare
+from distill.evaluate.summary import summarize
+from distill.learn import model_store, recipes, teacher_outputs
+from distill.learn.distillation import Weights, distill_student
+from distill.learn.inputs import ModelInputs
+from distill.learn.model_store import SavedModel, read_card
 from distill.learn.recipes import recipe
-from distill.learn.saved import Model, read_card
 from distill.learn.screening import screen
 from distill.learn.student import INPUTS
 from distill.learn.teach import Trained, teach
@@ -55,7 +55,7 @@ def short_schedules():
 
 
 @pytest.fixture(scope="module")
-def reading(tmp_path_factory: pytest.TempPathFactory) -> Reading:
+def model_inputs(tmp_path_factory: pytest.TempPathFactory) -> ModelInputs:
     """NCI molecules with their logP, and a text about each but the first ones."""
     folder = tmp_path_factory.mktemp("data")
     mols = [mol for smiles in library.read(None)[:120] if (mol := Chem.MolFromSmiles(smiles))][:MOLECULES]
@@ -65,12 +65,12 @@ def reading(tmp_path_factory: pytest.TempPathFactory) -> Reading:
     texts = [f"lipophilicity: {facts_of(mol).lipophilicity}" for mol in dataset.mols()]
     texts = [None if place < UNREAD else text for place, text in enumerate(texts)]
     digest = hashlib.sha256(json.dumps(texts).encode()).hexdigest()
-    return Reading(dataset, Annotations(tuple(texts), "spec", digest), folder / "reading")
+    return ModelInputs(dataset, Annotations(tuple(texts), "spec", digest), folder / "inputs")
 
 
 @pytest.fixture(scope="module")
-def parts(reading: Reading) -> Split:
-    return split(reading.dataset, "random")
+def parts(model_inputs: ModelInputs) -> Split:
+    return split(model_inputs.dataset, "random")
 
 
 @pytest.fixture(scope="module")
@@ -79,48 +79,54 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def taught(ray_here: RaySession, reading: Reading, parts: Split, folder: Path) -> list[Trained]:
+def taught(ray_here: RaySession, model_inputs: ModelInputs, parts: Split, folder: Path) -> list[Trained]:
     return teach(
-        reading, parts, [recipe("gin"), recipe("lm")], seed=0, folds=2, folder=folder, trainers=Trainers(workers=2)
+        model_inputs,
+        parts,
+        [recipe("gin"), recipe("lm")],
+        seed=0,
+        folds=2,
+        folder=folder,
+        resources=TrainResources(workers=2),
     )
 
 
 @pytest.fixture(scope="module")
-def distilled(taught: list[Trained], reading: Reading, parts: Split, folder: Path) -> Trained:
-    heard = lessons.read_all(lessons.find(folder), reading, parts)
-    return distil(
-        reading,
+def distilled(taught: list[Trained], model_inputs: ModelInputs, parts: Split, folder: Path) -> Trained:
+    found = teacher_outputs.read_all(teacher_outputs.find(folder), model_inputs, parts)
+    return distill_student(
+        model_inputs,
         parts,
-        [lesson for lesson, _ in heard],
+        [outputs for outputs, _ in found],
         students=[recipe(name) for name in STUDENTS],
         weights=Weights(),
         seed=0,
         folder=folder,
-        trainers=Trainers(workers=2),
-        teachers=[card for _, card in heard],
+        resources=TrainResources(workers=2),
+        teachers=[card for _, card in found],
     )
 
 
 def test_teachers_speak_of_every_molecule_and_out_of_fold_of_those_they_learn_from(
-    taught: list[Trained], reading: Reading, parts: Split
+    taught: list[Trained], model_inputs: ModelInputs, parts: Split
 ) -> None:
     graph, _ = taught
-    table = pq.read_table(graph.path / saved.LESSON).to_pandas()
-    assert list(table.smiles) == list(reading.dataset.smiles)
+    table = pq.read_table(graph.path / model_store.OUTPUTS).to_pandas()
+    assert list(table.smiles) == list(model_inputs.dataset.smiles)
     assert set(table.fold[parts.train]) == {0, 1} and set(table.fold[parts.test]) == {-1}
     assert not table["prediction logP"].isna().any()
     assert set(graph.metrics) == {"train", "valid", "test"} and graph.metrics["test"]["rmse"] > 0
 
 
-def test_a_molecule_without_annotation_has_no_language_lesson(taught: list[Trained], reading: Reading) -> None:
-    table = pq.read_table(taught[1].path / saved.LESSON).to_pandas()
+def test_a_molecule_without_annotation_has_no_language_lesson(taught: list[Trained], model_inputs: ModelInputs) -> None:
+    table = pq.read_table(taught[1].path / model_store.OUTPUTS).to_pandas()
     assert table["prediction logP"].isna().tolist() == [place < UNREAD for place in range(MOLECULES)]
-    assert reading.annotations is not None and reading.annotations.missing == UNREAD
+    assert model_inputs.annotations is not None and model_inputs.annotations.missing == UNREAD
 
 
-def test_a_student_is_kept_with_all_that_made_it(distilled: Trained, reading: Reading, parts: Split) -> None:
+def test_a_student_is_kept_with_all_that_made_it(distilled: Trained, model_inputs: ModelInputs, parts: Split) -> None:
     card = read_card(distilled.path)
-    assert (card.dataset["sha256"], card.split["sha256"]) == (reading.dataset.sha256, parts.sha256)
+    assert (card.dataset["sha256"], card.split["sha256"]) == (model_inputs.dataset.sha256, parts.sha256)
     assert [teacher["recipe"] for teacher in card.teachers] == ["gin", "lm"]
     assert card.spec == "spec" and card.seed == 0 and "torch" in card.versions
     assert card.metrics == distilled.metrics
@@ -129,11 +135,11 @@ def test_a_student_is_kept_with_all_that_made_it(distilled: Trained, reading: Re
 
 @pytest.mark.parametrize("which", ["student", "gin"])
 def test_a_kept_model_predicts_what_it_predicted(
-    which: str, distilled: Trained, reading: Reading, parts: Split, folder: Path
+    which: str, distilled: Trained, model_inputs: ModelInputs, parts: Split, folder: Path
 ) -> None:
-    model = Model(folder / which)
-    predicted = model.predict(reading.dataset.mols())
-    error = predicted[parts.test] - reading.dataset.labels[parts.test]
+    model = SavedModel(folder / which)
+    predicted = model.predict(model_inputs.dataset.mols())
+    error = predicted[parts.test] - model_inputs.dataset.labels[parts.test]
     assert float(np.sqrt(np.mean(error**2))) == pytest.approx(model.card.metrics["test"]["rmse"], rel=1e-4)
 
 
@@ -154,7 +160,7 @@ def test_a_damaged_model_is_refused(
     shutil.copytree(taught[0].path, tmp_path / "model")
     (tmp_path / "model" / name).unlink() if content is None else (tmp_path / "model" / name).write_bytes(content)
     with pytest.raises(UsageError, match=sentence):
-        Model(tmp_path / "model")
+        SavedModel(tmp_path / "model")
 
 
 def test_a_model_with_descriptors_of_another_version_is_refused(taught: list[Trained], tmp_path: Path) -> None:
@@ -162,32 +168,37 @@ def test_a_model_with_descriptors_of_another_version_is_refused(taught: list[Tra
     card = tmp_path / "model" / "card.json"
     card.write_text(card.read_text().replace('"descriptors": "lean"', '"descriptors": "fast"'))
     with pytest.raises(UsageError, match="another version of gallon"):
-        Model(tmp_path / "model")
+        SavedModel(tmp_path / "model")
 
 
 def test_a_model_is_not_asked_about_features_of_another_version(
-    taught: list[Trained], reading: Reading, parts: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    taught: list[Trained], model_inputs: ModelInputs, parts: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("distill.learn.saved.features_id", lambda: "2-rdkit-2030.3.1")
-    for use in (lambda: Model(taught[0].path), lambda: lessons.read_all([taught[0].path], reading, parts)):
+    monkeypatch.setattr("distill.learn.model_store.features_id", lambda: "2-rdkit-2030.3.1")
+    for use in (
+        lambda: SavedModel(taught[0].path),
+        lambda: teacher_outputs.read_all([taught[0].path], model_inputs, parts),
+    ):
         with pytest.raises(UsageError, match=r"of version 1-rdkit-[\d.]+, and here they are of version 2-rdkit-2030"):
             use()
 
 
-def test_a_teacher_of_something_else_is_refused(taught: list[Trained], reading: Reading, parts: Split) -> None:
+def test_a_teacher_of_something_else_is_refused(taught: list[Trained], model_inputs: ModelInputs, parts: Split) -> None:
     folders = [taught[0].path]
     with pytest.raises(UsageError, match="learnt from another split: random split, seed 0"):
-        lessons.read_all(folders, reading, split(reading.dataset, "random", seed=1))
+        teacher_outputs.read_all(folders, model_inputs, split(model_inputs.dataset, "random", seed=1))
     with pytest.raises(UsageError, match="learnt from nci with other molecules or labels"):
-        lessons.read_all(folders, replace(reading, dataset=replace(reading.dataset, sha256="other")), parts)
+        teacher_outputs.read_all(
+            folders, replace(model_inputs, dataset=replace(model_inputs.dataset, sha256="other")), parts
+        )
     with pytest.raises(UsageError, match="run 'gallon teach' on the same data first"):
-        lessons.find(taught[0].path / "nothing")
+        teacher_outputs.find(taught[0].path / "nothing")
 
 
 def test_a_library_is_screened_row_by_row_in_order(
-    distilled: Trained, ray_here: RaySession, reading: Reading, tmp_path: Path
+    distilled: Trained, ray_here: RaySession, model_inputs: ModelInputs, tmp_path: Path
 ) -> None:
-    smiles = [*reading.dataset.smiles[:5], "nonsense", "OCC"]
+    smiles = [*model_inputs.dataset.smiles[:5], "nonsense", "OCC"]
     (tmp_path / "library.smi").write_text("\n".join(smiles) + "\n")
     out = tmp_path / "scores.parquet"
     screened = screen(resolve([str(tmp_path / "library.smi")]), distilled.path, out, limit=None, session=ray_here)
@@ -196,7 +207,7 @@ def test_a_library_is_screened_row_by_row_in_order(
     assert list(table.row) == [1, 2, 3, 4, 5, 6, 7]
     assert table.error.isna().tolist() == [True] * 5 + [False, True]
     assert table.smiles[6] == "OCC" and table.smiles.isna().sum() == 1 and np.isnan(table.logP[5])
-    expected = Model(distilled.path).predict(reading.dataset.mols()[:5])[:, 0]
+    expected = SavedModel(distilled.path).predict(model_inputs.dataset.mols()[:5])[:, 0]
     assert np.allclose(table.logP[:5], expected, atol=1e-5)
 
 
@@ -224,37 +235,39 @@ def test_a_library_without_a_molecule_is_not_screened(distilled: Trained, ray_he
 
 
 @pytest.fixture(scope="module")
-def with_library(reading: Reading, tmp_path_factory: pytest.TempPathFactory) -> Reading:
+def with_library(model_inputs: ModelInputs, tmp_path_factory: pytest.TempPathFactory) -> ModelInputs:
     """The same molecules, and behind them others without labels, half of which are annotated."""
-    assert reading.annotations is not None
+    assert model_inputs.annotations is not None
     file = tmp_path_factory.mktemp("library") / "library.smi"
     others = [smiles for smiles in library.read(None)[200:300] if Chem.MolFromSmiles(smiles)]
-    file.write_text("\n".join([*reading.dataset.smiles, "nonsense", *others, *others]))
-    dataset = with_transfer_set(reading.dataset, resolve([str(file)]), OTHERS)
+    file.write_text("\n".join([*model_inputs.dataset.smiles, "nonsense", *others, *others]))
+    dataset = with_transfer_set(model_inputs.dataset, resolve([str(file)]), OTHERS)
     read = [f"text {place}" if place % 2 else None for place in range(OTHERS)]
-    annotations = replace(reading.annotations, texts=(*reading.annotations.texts, *read), sha256="wider")
-    return replace(reading, transfer=replace(reading, dataset=dataset, annotations=annotations))
+    annotations = replace(model_inputs.annotations, texts=(*model_inputs.annotations.texts, *read), sha256="wider")
+    return replace(model_inputs, transfer=replace(model_inputs, dataset=dataset, annotations=annotations))
 
 
-def test_a_transfer_set_is_of_other_molecules_without_labels(reading: Reading, with_library: Reading) -> None:
+def test_a_transfer_set_is_of_other_molecules_without_labels(
+    model_inputs: ModelInputs, with_library: ModelInputs
+) -> None:
     assert with_library.transfer is not None
     wider = with_library.transfer.dataset
     assert len(set(wider.keys)) == len(wider) == MOLECULES + OTHERS
-    assert wider.keys[:MOLECULES] == reading.dataset.keys
+    assert wider.keys[:MOLECULES] == model_inputs.dataset.keys
     assert np.isnan(wider.labels[MOLECULES:]).all()
-    assert (wider.labels[:MOLECULES] == reading.dataset.labels).all()
+    assert (wider.labels[:MOLECULES] == model_inputs.dataset.labels).all()
     described = with_library.describe_transfer()
     assert (described["molecules"], described["annotated"]) == (OTHERS, OTHERS // 2)
 
 
 def test_teachers_speak_of_the_transfer_set_as_they_predict_it(
-    taught: list[Trained], reading: Reading, with_library: Reading, parts: Split, folder: Path
+    taught: list[Trained], model_inputs: ModelInputs, with_library: ModelInputs, parts: Split, folder: Path
 ) -> None:
     assert with_library.transfer is not None
-    (graph, _), (language, _) = lessons.read_all(lessons.find(folder), with_library, parts)
-    (alone, _), _ = lessons.read_all(lessons.find(folder), reading, parts)
+    (graph, _), (language, _) = teacher_outputs.read_all(teacher_outputs.find(folder), with_library, parts)
+    (alone, _), _ = teacher_outputs.read_all(teacher_outputs.find(folder), model_inputs, parts)
     assert np.allclose(graph.prediction[:MOLECULES], alone.prediction)
-    predicted = Model(folder / "gin").predict(with_library.transfer.dataset.mols()[MOLECULES:])
+    predicted = SavedModel(folder / "gin").predict(with_library.transfer.dataset.mols()[MOLECULES:])
     assert np.allclose(graph.prediction[MOLECULES:], predicted, atol=1e-4)
     assert graph.representation.shape[0] == MOLECULES + OTHERS and np.isfinite(graph.representation).all()
     silent = np.isnan(language.prediction[MOLECULES:, 0])
@@ -262,127 +275,131 @@ def test_teachers_speak_of_the_transfer_set_as_they_predict_it(
 
 
 def test_a_teacher_of_graph_and_text_teaches_those_that_it_can_read(
-    ray_here: RaySession, reading: Reading, parts: Split, tmp_path: Path
+    ray_here: RaySession, model_inputs: ModelInputs, parts: Split, tmp_path: Path
 ) -> None:
-    (trained,) = teach(reading, parts, [recipe("mmf")], seed=0, folds=2, folder=tmp_path, trainers=Trainers(workers=2))
-    ((lesson, card),) = lessons.read_all([trained.path], reading, parts)
-    assert np.isnan(lesson.prediction[:, 0]).tolist() == [place < UNREAD for place in range(MOLECULES)]
+    (trained,) = teach(
+        model_inputs, parts, [recipe("mmf")], seed=0, folds=2, folder=tmp_path, resources=TrainResources(workers=2)
+    )
+    ((outputs, card),) = teacher_outputs.read_all([trained.path], model_inputs, parts)
+    assert np.isnan(outputs.prediction[:, 0]).tolist() == [place < UNREAD for place in range(MOLECULES)]
     assert (card.spec, card.encoder) == ("spec", "minilm") and np.isfinite(card.metrics["test"]["rmse"])
     with pytest.raises(UsageError, match="reads annotations; a library is scored by a student"):
-        Model(trained.path)
-    student = distil(
-        reading,
+        SavedModel(trained.path)
+    student = distill_student(
+        model_inputs,
         parts,
-        [lesson],
+        [outputs],
         students=[recipe("student-fingerprint")],
         weights=Weights(),
         seed=0,
         folder=tmp_path,
-        trainers=Trainers(workers=1),
+        resources=TrainResources(workers=1),
         teachers=[card],
     )
     assert [teacher["recipe"] for teacher in read_card(student.path).teachers] == ["mmf"]
 
 
 def test_a_teacher_that_borrows_texts_also_speaks_of_molecules_without(
-    ray_here: RaySession, reading: Reading, with_library: Reading, parts: Split, tmp_path: Path
+    ray_here: RaySession, model_inputs: ModelInputs, with_library: ModelInputs, parts: Split, tmp_path: Path
 ) -> None:
     (trained,) = teach(
-        reading, parts, [recipe("e-llagnn")], seed=0, folds=2, folder=tmp_path, trainers=Trainers(workers=2)
+        model_inputs, parts, [recipe("e-llagnn")], seed=0, folds=2, folder=tmp_path, resources=TrainResources(workers=2)
     )
-    ((lesson, card),) = lessons.read_all([trained.path], with_library, parts)
-    assert len(lesson.prediction) == MOLECULES + OTHERS and np.isfinite(lesson.prediction).all()
+    ((outputs, card),) = teacher_outputs.read_all([trained.path], with_library, parts)
+    assert len(outputs.prediction) == MOLECULES + OTHERS and np.isfinite(outputs.prediction).all()
     assert card.spec == "spec" and np.isfinite(card.metrics["test"]["rmse"])
 
 
-def test_nothing_can_be_borrowed_where_nothing_is_annotated(reading: Reading, parts: Split) -> None:
-    assert reading.annotations is not None
-    texts = [None if place in parts.train else text for place, text in enumerate(reading.annotations.texts)]
-    silent = replace(reading, annotations=replace(reading.annotations, texts=tuple(texts), sha256="silent"))
+def test_nothing_can_be_borrowed_where_nothing_is_annotated(model_inputs: ModelInputs, parts: Split) -> None:
+    assert model_inputs.annotations is not None
+    texts = [None if place in parts.train else text for place, text in enumerate(model_inputs.annotations.texts)]
+    silent = replace(model_inputs, annotations=replace(model_inputs.annotations, texts=tuple(texts), sha256="silent"))
     with pytest.raises(UsageError, match="nothing to borrow"):
         silent.inputs(recipe("e-llagnn"), parts)
 
 
 def test_texts_of_another_spec_are_refused(
-    taught: list[Trained], with_library: Reading, parts: Split, folder: Path
+    taught: list[Trained], with_library: ModelInputs, parts: Split, folder: Path
 ) -> None:
     assert with_library.transfer is not None and with_library.transfer.annotations is not None
     other = replace(with_library.transfer.annotations, spec="other")
-    reading = replace(with_library, transfer=replace(with_library.transfer, annotations=other))
+    model_inputs = replace(with_library, transfer=replace(with_library.transfer, annotations=other))
     with pytest.raises(UsageError, match="of spec spec, not of other"):
-        lessons.read_all(lessons.find(folder), reading, parts)
+        teacher_outputs.read_all(teacher_outputs.find(folder), model_inputs, parts)
 
 
 def test_texts_in_another_encoding_are_refused(
-    taught: list[Trained], with_library: Reading, parts: Split, folder: Path
+    taught: list[Trained], with_library: ModelInputs, parts: Split, folder: Path
 ) -> None:
     assert with_library.transfer is not None
     assert [read_card(trained.path).encoder for trained in taught] == [None, "minilm"]
-    reading = replace(with_library, transfer=replace(with_library.transfer, encoder="another"))
+    model_inputs = replace(with_library, transfer=replace(with_library.transfer, encoder="another"))
     with pytest.raises(UsageError, match="reads by minilm, not another: name it by --encoder"):
-        lessons.read_all(lessons.find(folder), reading, parts)
+        teacher_outputs.read_all(teacher_outputs.find(folder), model_inputs, parts)
 
 
 def test_a_student_learns_of_the_transfer_set(
-    taught: list[Trained], with_library: Reading, parts: Split, folder: Path, tmp_path: Path
+    taught: list[Trained], with_library: ModelInputs, parts: Split, folder: Path, tmp_path: Path
 ) -> None:
-    heard = lessons.read_all(lessons.find(folder), with_library, parts)
-    student = distil(
+    found = teacher_outputs.read_all(teacher_outputs.find(folder), with_library, parts)
+    student = distill_student(
         with_library,
         parts,
-        [lesson for lesson, _ in heard],
+        [outputs for outputs, _ in found],
         students=[recipe("student-fingerprint")],
         weights=Weights(),
         seed=0,
         folder=tmp_path,
-        trainers=Trainers(workers=1),
-        teachers=[card for _, card in heard],
+        resources=TrainResources(workers=1),
+        teachers=[card for _, card in found],
     )
     card = read_card(student.path)
     assert card.transfer == with_library.describe_transfer()
     assert card.dataset["sha256"] == with_library.dataset.sha256
-    assert Model(student.path).predict(with_library.dataset.mols()).shape == (MOLECULES, 1)
+    assert SavedModel(student.path).predict(with_library.dataset.mols()).shape == (MOLECULES, 1)
 
 
 def test_a_comparison_has_every_method_under_every_seed_and_is_resumed(
-    ray_here: RaySession, with_library: Reading, tmp_path: Path
+    ray_here: RaySession, with_library: ModelInputs, tmp_path: Path
 ) -> None:
-    reading = with_library
+    model_inputs = with_library
     methods = ["random_forest", "gin", "lm", "student", "student+both", "student+both+transfer"]
     methods += ["student+shuffled", "gallon"]
-    settings = Settings(methods=methods, folder=tmp_path, trainers=Trainers(workers=2), folds=2)
-    cases = [Case(seed=seed, split=split(reading.dataset, "random", seed=seed)) for seed in range(2)]
-    runs = compare(reading, cases, settings)
+    settings = Settings(methods=methods, folder=tmp_path, resources=TrainResources(workers=2), folds=2)
+    cases = [SeededSplit(seed=seed, split=split(model_inputs.dataset, "random", seed=seed)) for seed in range(2)]
+    runs = compare(model_inputs, cases, settings)
     assert [(run.method, run.seed) for run in runs] == [(name, seed) for name in methods for seed in range(2)]
     assert all(np.isfinite(run.test["rmse"]) and run.prediction.shape == (MOLECULES, 1) for run in runs)
     assert {run.chosen for run in runs if run.method == "gallon"} == {"gallon"}
     for case in cases:  # distilled or not, it is the same student
         chosen = {run.chosen for run in runs if run.seed == case.seed and run.method.startswith("student")}
         assert len(chosen) == 1 and chosen <= set(INPUTS)
-    again = compare(reading, cases, settings, show=pytest.fail)
+    again = compare(model_inputs, cases, settings, show=pytest.fail)
     assert [run.test for run in again] == [run.test for run in runs]
-    without = replace(reading, transfer=None)
+    without = replace(model_inputs, transfer=None)
     with pytest.raises(UsageError, match=r"student\+both\+transfer learns of molecules without labels"):
         compare(without, cases, settings)
-    page = write(tmp_path, reading, cases, runs, standings(runs, "regression", "student+both"), trials=0)
+    page = write(tmp_path, model_inputs, cases, runs, summarize(runs, "regression", "student+both"), trials=0)
     assert json.loads((tmp_path / "table.json").read_text())["rows"][0]["method"] == "random_forest"
     assert "student+shuffled" in page.read_text()
 
 
-def test_annotations_come_out_of_the_store_by_molecule(store: Store, reading: Reading, tmp_path: Path) -> None:
+def test_annotations_come_out_of_the_store_by_molecule(store: Store, model_inputs: ModelInputs, tmp_path: Path) -> None:
     from cluster.records.importer import import_annotations
 
-    lines = [{"smiles": smiles, "text": f"about {smiles}", "model": "gpt"} for smiles in reading.dataset.smiles[:3]]
+    lines = [
+        {"smiles": smiles, "text": f"about {smiles}", "model": "gpt"} for smiles in model_inputs.dataset.smiles[:3]
+    ]
     (tmp_path / "texts.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
     import_annotations(store, tmp_path / "texts.jsonl")
-    found = fetch(store, choose_spec(store, None), reading.dataset.keys)
-    assert found.texts[:4] == (*(f"about {smiles}" for smiles in reading.dataset.smiles[:3]), None)
+    found = fetch(store, choose_spec(store, None), model_inputs.dataset.keys)
+    assert found.texts[:4] == (*(f"about {smiles}" for smiles in model_inputs.dataset.smiles[:3]), None)
     assert found.missing == MOLECULES - 3
 
 
-def test_shuffled_texts_go_to_other_molecules_and_none_is_lost(reading: Reading) -> None:
-    assert reading.annotations is not None
-    shuffled = reading.annotations.shuffled(0)
-    assert shuffled.sha256 != reading.annotations.sha256
-    assert sorted(map(str, shuffled.texts)) == sorted(map(str, reading.annotations.texts))
+def test_shuffled_texts_go_to_other_molecules_and_none_is_lost(model_inputs: ModelInputs) -> None:
+    assert model_inputs.annotations is not None
+    shuffled = model_inputs.annotations.shuffled(0)
+    assert shuffled.sha256 != model_inputs.annotations.sha256
+    assert sorted(map(str, shuffled.texts)) == sorted(map(str, model_inputs.annotations.texts))
     assert shuffled.texts[:UNREAD] == (None,) * UNREAD

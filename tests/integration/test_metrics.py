@@ -15,8 +15,8 @@ import ray
 
 from cluster import metrics
 from cluster.annotation.metrics import AnnotatorMetrics
-from cluster.runs.workers import Signer
-from cluster.runtime.instruments import Count, Level, Spread
+from cluster.runs.workers import WorkerReporter
+from cluster.runtime.instruments import Counter, Gauge, Histogram
 from cluster.store.store import Store
 from cluster.training.metrics import TrainingMetrics
 from tests.support.scripted import Script
@@ -99,7 +99,7 @@ def test_the_metrics_of_a_run_move_while_it_runs(watched_run: tuple[Samples, Sam
 
 def test_an_annotator_with_gpus_counts_their_time(ray_here, store: Store) -> None:
     run = "a run with GPUs"
-    counted = AnnotatorMetrics(run, gpus=2, signer=Signer(store, run, gpus=2))
+    counted = AnnotatorMetrics(run, gpus=2, signer=WorkerReporter(store, run, gpus=2))
     time.sleep(0.1)
     with counted.committing([], []):
         pass
@@ -119,7 +119,7 @@ def test_a_training_shows_its_loss_and_its_pace(ray_here) -> None:
 
 
 def test_every_metric_has_a_name_of_its_own_and_says_what_it_is() -> None:
-    declared = [thing for thing in vars(metrics).values() if isinstance(thing, Count | Level | Spread)]
+    declared = [thing for thing in vars(metrics).values() if isinstance(thing, Counter | Gauge | Histogram)]
     assert declared
     assert len({metric.name for metric in declared}) == len(declared)
     assert all(metric.name.startswith("gallon_") and metric.description.endswith(".") for metric in declared)

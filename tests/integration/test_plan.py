@@ -12,7 +12,7 @@ from cluster.annotation.plan import plan
 from cluster.store.connection import StoreError
 from cluster.store.store import Store
 from teacher.chemistry.molecule import key_of
-from teacher.llm.catalog import Prompt
+from teacher.llm.prompt import Prompt
 from teacher.llm.spec import Spec
 from tests.support.scripted import Script
 
@@ -60,7 +60,7 @@ def test_what_another_parser_made_of_rows_is_not_remembered(
     store: Store, job: Job, version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digests: list[str] = []
-    monkeypatch.setattr(Store, "keep_parsed", lambda self, digest, keys: digests.append(digest))
+    monkeypatch.setattr(Store, "save_parsed", lambda self, digest, keys: digests.append(digest))
     plan(block("CCO"), job)
     monkeypatch.setattr(version, "another")
     plan(block("CCO"), job)

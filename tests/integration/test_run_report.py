@@ -14,16 +14,16 @@ import pytest
 from rdkit import RDConfig
 
 from cluster.runs.run import Run
-from cluster.store.record import Letter, Record
+from cluster.store.record import DeadLetter, Record
 from cluster.store.store import Row, Store
 from distill.report import gallery as galleries
 from distill.report.run import Written, choose_run, write
 from teacher.chemistry.facts import structure_of
 from teacher.chemistry.molecule import key_of, mol_of, parse
 from teacher.errors import UsageError
-from teacher.llm.catalog import Prompt
-from teacher.llm.checks import check
+from teacher.llm.prompt import Prompt
 from teacher.llm.spec import Spec
+from teacher.llm.validation import validate
 from tests.support.browser import expected, listening, load, opened
 from tests.support.records import record
 
@@ -50,20 +50,20 @@ def evil_record(smiles: str, run: str, prompt: Prompt, began: float) -> Record:
         "description": f"It begins with {smiles[:4]}. {EVIL}",
     }
     text = json.dumps(fields)
-    grounding = check(text, "stop", prompt.json_schema, facts).grounding
+    grounding = validate(text, "stop", prompt.json_schema, facts).grounding
     return record(smiles, text, grounding=grounding, run=run, time=began + 0.01)
 
 
 @pytest.fixture
 def told(store: Store, spec: Spec, describe: Prompt) -> Run:
     """A finished run in the store: records, dead letters, and a row that is no molecule."""
-    store.keep_spec(spec, describe)
-    store.keep_software("software", {"vllm": "1.2.3"})
+    store.save_spec(spec, describe)
+    store.save_software("software", {"vllm": "1.2.3"})
     run = Run(store, spec, [EVIL], None, started=time.time())
     smiles = molecules()
     rows = [Row(key_of(each), 0, number) for number, each in enumerate(smiles, 1)]
     store.register(spec.id, run.id, rows)
-    invalid = Letter(
+    invalid = DeadLetter(
         stage="parse",
         error="InvalidMoleculeError",
         message="no SMILES",
@@ -75,7 +75,9 @@ def told(store: Store, spec: Spec, describe: Prompt) -> Run:
     )
     store.note_rows(run.id, 0, range(1, 62), {61: invalid})
     letters = [
-        Letter(stage="schema", error="RejectedError", message=EVIL, source="f", row=1, smiles=each, run=run.id, time=1)
+        DeadLetter(
+            stage="schema", error="RejectedError", message=EVIL, source="f", row=1, smiles=each, run=run.id, time=1
+        )
         for each in smiles[:DEAD]
     ]
     outcomes = [*letters, *(evil_record(each, run.id, describe, run.started) for each in smiles[DEAD:])]
@@ -138,7 +140,7 @@ def test_a_gallery_of_some_says_so(told: Run, store: Store, tmp_path: Path):
 
 
 def test_a_run_without_records_has_a_page(store: Store, spec: Spec, describe: Prompt, tmp_path: Path):
-    store.keep_spec(spec, describe)
+    store.save_spec(spec, describe)
     run = Run(store, spec, ["file.smi"], 10, started=time.time())
     run.fail("The engine could not start.")
     html = write(store, None, tmp_path / "empty.html", most=10).path.read_text()

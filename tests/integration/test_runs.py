@@ -16,7 +16,7 @@ import pytest
 
 from cluster.records import importer
 from cluster.records.importer import MOST_TOKENS, import_annotations
-from cluster.runs.run import LostRunError, Run, bury_lost_runs
+from cluster.runs.run import LostRunError, Run, mark_lost_runs
 from cluster.runs.status import status
 from cluster.runtime.process import Process
 from cluster.store.connection import StoreError
@@ -35,10 +35,10 @@ READ = range(1, len(ROWS) + 1)
 def begun(store: Store, spec: Spec) -> Run:
     """A run in progress that has registered 50 molecules, and whose signs of life have been missing for a while."""
     run = Run(store, spec, ["f.smi"], None, time.time())
-    store.keep_spec(spec)
+    store.save_spec(spec)
     store.register(spec.id, run.id, ROWS)
     store.note_rows(run.id, 0, READ, {})
-    store.beat(run.id, spec.id, ELSEWHERE, 0)
+    store.heartbeat(run.id, spec.id, ELSEWHERE, 0)
     return run
 
 
@@ -57,7 +57,7 @@ def shown(store: Store) -> str:
 
 
 def test_a_run_that_only_seemed_dead_loses_nothing(store: Store, spec: Spec, begun: Run) -> None:
-    bury_lost_runs(store)
+    mark_lost_runs(store)
     assert shown(store) == "lost"
     with begun.alive():
         assert shown(store) == store.runs()[begun.id]["state"] == "running"
@@ -75,7 +75,7 @@ def test_a_run_that_ended_meanwhile_is_not_lost(store: Store, spec: Spec, begun:
 
 
 def test_a_lost_run_is_forgotten_after_a_day_and_its_ledger_stays(store: Store, spec: Spec, begun: Run) -> None:
-    bury_lost_runs(store)
+    mark_lost_runs(store)
     whole, *others = sorted(lifetimes(store, begun))
     assert 0 < whole < others[0] and others[-1] <= RUN_SECONDS
     assert status(store)["runs"][0]["rows"] == 50
@@ -85,7 +85,7 @@ def test_a_lost_run_is_forgotten_after_a_day_and_its_ledger_stays(store: Store, 
 
 
 def test_a_run_that_was_frozen_for_more_than_a_day_does_not_finish(store: Store, spec: Spec, begun: Run) -> None:
-    bury_lost_runs(store)
+    mark_lost_runs(store)
     store._redis.delete(*keys_of(store, begun))
     with begun.alive():
         annotate_all(store, spec, begun)
@@ -107,8 +107,8 @@ def test_a_process_is_dead_when_its_number_belongs_to_another_or_to_nobody() -> 
 
 def test_a_run_whose_process_has_died_is_buried_at_once(store: Store, spec: Spec) -> None:
     run = Run(store, spec, ["f.smi"], None, time.time())
-    store.beat(run.id, spec.id, replace(Process.own(), number=NOBODY), 60)
-    bury_lost_runs(store)
+    store.heartbeat(run.id, spec.id, replace(Process.own(), number=NOBODY), 60)
+    mark_lost_runs(store)
     assert shown(store) == "lost"
 
 
@@ -119,8 +119,8 @@ def test_a_run_in_another_namespace_of_processes_is_not_taken_for_dead(store: St
     said = subprocess.run([*APART, sys.executable, "-c", say], capture_output=True, text=True, check=True).stdout
     machine = said.strip()
     run = Run(store, spec, ["f.smi"], None, time.time())
-    store.beat(run.id, spec.id, Process(machine, NOBODY, 1), 60)
-    bury_lost_runs(store)
+    store.heartbeat(run.id, spec.id, Process(machine, NOBODY, 1), 60)
+    mark_lost_runs(store)
     assert shown(store) == "running"
     assert machine.split()[0] == Process.own().machine.split()[0]
 
@@ -270,7 +270,7 @@ def test_a_second_signal_does_not_keep_the_end_from_being_written_down(
 
 def test_molecules_of_an_ended_run_are_free_though_a_third_one_lives(store: Store, spec: Spec, begun: Run) -> None:
     for other in ("ended", "holding", "third"):
-        store.beat(other, spec.id, ELSEWHERE, 60)
+        store.heartbeat(other, spec.id, ELSEWHERE, 60)
     store.claim(spec.id, "ended", KEYS[:10], "claim")
     store.claim(spec.id, "holding", KEYS[10:30], "claim")
     store.claim(spec.id, begun.id, KEYS[30:], "claim")
@@ -278,7 +278,7 @@ def test_molecules_of_an_ended_run_are_free_though_a_third_one_lives(store: Stor
     annotate = [(key, record()) for key in KEYS[30:]]
     store.commit(spec.id, begun.id, annotate, [(1, 1)] * len(annotate))
     assert begun.left() == (0, 30)
-    store.stop_beating("ended")
+    store.stop_heartbeat("ended")
     assert begun.left() == (10, 20)
 
 
@@ -288,7 +288,7 @@ def test_an_ended_run_leaves_its_facts_and_for_a_month_the_letters_of_its_rows(
     store.note_rows(begun.id, 0, range(51, 52), {51: letter()})
     annotate_all(store, spec, begun)
     with begun.alive():
-        store.sign(begun.id, "worker", {})
+        store.save_worker_status(begun.id, "worker", {})
     begun.end("finished")
     assert keys_of(store, begun) == [f"gallon:{{{begun.id}}}:invalid".encode()]
     assert 0 < lifetimes(store, begun)[0] <= LETTERS_SECONDS
@@ -301,7 +301,7 @@ def test_what_comes_late_after_the_end_of_a_run_does_not_stay_for_ever(store: St
     store.register(spec.id, begun.id, [*ROWS, Row(KEYS[0], 0, 51)])
     store.note_rows(begun.id, 0, range(1, 53), {52: letter()})
     annotate_all(store, spec, begun)
-    store.sign(begun.id, "worker", {})
+    store.save_worker_status(begun.id, "worker", {})
     assert min(lifetimes(store, begun)) > 0
 
 
@@ -325,7 +325,7 @@ def test_a_living_run_gives_signs_of_life_again_and_again(
 ) -> None:
     monkeypatch.setattr("cluster.runs.run.BEAT_SECONDS", 0.02)
     with begun.alive():
-        store.stop_beating(begun.id)
+        store.stop_heartbeat(begun.id)
         deadline = time.monotonic() + 30
         while begun.id not in store.alive():
             assert time.monotonic() < deadline, "there is no second sign of life"
@@ -357,8 +357,8 @@ def lines_of(path: Path, *lines: dict) -> Path:
 
 
 def test_an_import_gives_signs_of_life(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    alive, check = [], importer.check
-    monkeypatch.setattr(importer, "check", lambda *given: alive.append(set(store.alive())) or check(*given))
+    alive, validate = [], importer.validate
+    monkeypatch.setattr(importer, "validate", lambda *given: alive.append(set(store.alive())) or validate(*given))
     import_annotations(store, lines_of(tmp_path / "made.jsonl", {"smiles": "CCO"}))
     assert alive == [set(store.runs())]
     assert store.alive() == {}
@@ -366,14 +366,14 @@ def test_an_import_gives_signs_of_life(store: Store, tmp_path: Path, monkeypatch
 
 
 def test_an_import_that_is_buried_alive_goes_on(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    check = importer.check
+    validate = importer.validate
 
     def bury_it(*given):
-        store.stop_beating(*store.runs())
-        bury_lost_runs(store)
-        return check(*given)
+        store.stop_heartbeat(*store.runs())
+        mark_lost_runs(store)
+        return validate(*given)
 
-    monkeypatch.setattr(importer, "check", bury_it)
+    monkeypatch.setattr(importer, "validate", bury_it)
     lines = [{"smiles": smiles} for smiles in ("CCO", "CCN", "OCC")]
     (ledger,) = import_annotations(store, lines_of(tmp_path / "made.jsonl", *lines)).values()
     assert (ledger.rows, ledger.molecules, ledger.duplicates, ledger.accepted) == (3, 2, 1, 2)

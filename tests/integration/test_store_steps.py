@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from cluster.runs.run import Run, bury_lost_runs
+from cluster.runs.run import Run, mark_lost_runs
 from cluster.store.store import FINISHED, HELD, Row, Store
 from teacher.chemistry.molecule import key_of
 from teacher.llm.spec import Model, PromptRef, Spec
@@ -60,18 +60,18 @@ class Steps(RuleBasedStateMachine):
 
     @rule(run=runs)
     def live(self, run: int) -> None:
-        self.store.beat(self.ids[run], SPEC, ELSEWHERE, 600)
+        self.store.heartbeat(self.ids[run], SPEC, ELSEWHERE, 600)
         self.alive.add(run)
 
     @rule(run=runs)
     def die(self, run: int) -> None:
-        self.store.stop_beating(self.ids[run])
+        self.store.stop_heartbeat(self.ids[run])
         self.alive.discard(run)
 
     @rule()
     def bury(self) -> None:
         """Another run begins, and takes all for lost that give no signs of life."""
-        bury_lost_runs(self.store)
+        mark_lost_runs(self.store)
         self.state |= {run: "lost" for run in RUNS if self.state[run] == "running" and run not in self.alive}
 
     @rule(run=runs)
@@ -171,7 +171,7 @@ class Steps(RuleBasedStateMachine):
 
     @invariant()
     def every_molecule_stands_in_its_one_place(self) -> None:
-        assert self.store.standing(SPEC, KEYS) == [self.place.get(key, "missing") for key in KEYS]
+        assert self.store.state_of(SPEC, KEYS) == [self.place.get(key, "missing") for key in KEYS]
 
     def teardown(self) -> None:
         """Recount everything: at the end only, since it asks all 256 buckets."""

@@ -11,8 +11,8 @@ import pytest
 from rich.progress import Progress
 
 from teacher.errors import UsageError
-from teacher.llm.catalog import load
 from teacher.llm.models import CHECKPOINT
+from teacher.llm.prompt import load
 from teacher.tiny import library
 from teacher.tiny.examples import Examples
 from teacher.tiny.train import Learner, Plan, train

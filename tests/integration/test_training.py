@@ -15,8 +15,8 @@ from rdkit import Chem
 from rdkit.Chem.Crippen import MolLogP
 
 from cluster.runtime.session import RaySession
-from cluster.training.driver import Trainers, fit_all
-from cluster.training.fit import Campaign, Fit, Schedule
+from cluster.training.driver import TrainResources, fit_all
+from cluster.training.fit import Fit, FitSet, Schedule
 from cluster.training.results import TrainingError
 from distill.data.dataset import Target
 from distill.learn.objective import Objective, Scale, learner
@@ -35,7 +35,7 @@ def rmse(truth: np.ndarray, prediction: np.ndarray) -> float:
 
 
 @pytest.fixture(scope="module")
-def campaign() -> Campaign:
+def fit_set() -> FitSet:
     """Learn logP from graphs, without dropout."""
     mols = [mol for smiles in library.read(None)[:200] if (mol := Chem.MolFromSmiles(smiles))][:MOLECULES]
     labels = np.array([[MolLogP(mol)] for mol in mols], dtype=np.float32)
@@ -55,15 +55,15 @@ def campaign() -> Campaign:
     )
     vectors = np.random.default_rng(0).normal(size=(len(mols), FEATURES)).astype(np.float32)
     inputs = {"graphs": Graphs.of(mols), "vectors": Matrix(vectors)}
-    return Campaign(fits=[fit], inputs=inputs, columns={"labels": labels})
+    return FitSet(fits=[fit], inputs=inputs, columns={"labels": labels})
 
 
-def without_dropout(known: Recipe, left_over: int, campaign: Campaign) -> Fit:
+def without_dropout(known: Recipe, left_over: int, fit_set: FitSet) -> Fit:
     """Return a fit of a small network of some kind, whose last step would have so few molecules."""
-    (fit,) = campaign.fits
+    (fit,) = fit_set.fits
     fingerprint = known.reads == "fingerprint"
     settings = {**known.settings, "width": 16, "dropout": 0.0, **({"features": FEATURES} if fingerprint else {})}
-    scale = Scale.of(campaign.columns["labels"], [Target("logP", "regression")])
+    scale = Scale.of(fit_set.columns["labels"], [Target("logP", "regression")])
     build = functools.partial(learner, functools.partial(known.build, 1, **settings), scale, Objective(), {})
     return replace(
         fit,
@@ -75,16 +75,16 @@ def without_dropout(known: Recipe, left_over: int, campaign: Campaign) -> Fit:
     )
 
 
-def test_two_workers_learn_what_one_learns(ray_here: RaySession, campaign: Campaign, tmp_path: Path) -> None:
+def test_two_workers_learn_what_one_learns(ray_here: RaySession, fit_set: FitSet, tmp_path: Path) -> None:
     fits = [
-        without_dropout(known, left_over, campaign)
+        without_dropout(known, left_over, fit_set)
         for known in RECIPES.values()
         if known.reads in ("graphs", "fingerprint")
         for left_over in (1, 3)
     ]
-    many = replace(campaign, fits=fits)
+    many = replace(fit_set, fits=fits)
     alone, together = (
-        fit_all(many, tmp_path / str(workers), Trainers(workers=workers, together=True)) for workers in (1, 2)
+        fit_all(many, tmp_path / str(workers), TrainResources(workers=workers, together=True)) for workers in (1, 2)
     )
     for fit, one, two in zip(fits, alone, together, strict=True):
         losses = [[epoch["loss"] for epoch in outcome.history] for outcome in (one, two)]
@@ -97,18 +97,18 @@ def test_two_workers_learn_what_one_learns(ray_here: RaySession, campaign: Campa
 
 @pytest.mark.parametrize("molecules", [2, 3, 5])
 def test_more_workers_than_molecules_for_them_learn_all_the_same(
-    molecules: int, ray_here: RaySession, campaign: Campaign, tmp_path: Path
+    molecules: int, ray_here: RaySession, fit_set: FitSet, tmp_path: Path
 ) -> None:
-    fit = without_dropout(RECIPES["student-atoms"], 1, campaign)
-    few = replace(campaign, fits=[replace(fit, id="few", train=np.arange(molecules), valid=np.arange(99, 100))])
-    (outcome,) = fit_all(few, tmp_path, Trainers(workers=2, together=True))
+    fit = without_dropout(RECIPES["student-atoms"], 1, fit_set)
+    few = replace(fit_set, fits=[replace(fit, id="few", train=np.arange(molecules), valid=np.arange(99, 100))])
+    (outcome,) = fit_all(few, tmp_path, TrainResources(workers=2, together=True))
     assert outcome.epochs == 3 and np.isfinite(outcome.prediction).all()
 
 
-def test_what_is_done_is_not_done_again(ray_here: RaySession, campaign: Campaign, tmp_path: Path) -> None:
-    first = fit_all(campaign, tmp_path, Trainers())
+def test_what_is_done_is_not_done_again(ray_here: RaySession, fit_set: FitSet, tmp_path: Path) -> None:
+    first = fit_all(fit_set, tmp_path, TrainResources())
     shown = []
-    again = fit_all(campaign, tmp_path, Trainers(), shown.append)
+    again = fit_all(fit_set, tmp_path, TrainResources(), shown.append)
     assert again[0].seconds == first[0].seconds and np.array_equal(again[0].prediction, first[0].prediction)
     assert not (tmp_path / "logp.pt").exists()
 
@@ -129,7 +129,7 @@ class Fragile(torch.nn.Linear):
         return super().forward(vectors), vectors
 
 
-def fragile(tmp_path: Path, deaths: int) -> Campaign:
+def fragile(tmp_path: Path, deaths: int) -> FitSet:
     (tmp_path / "tombs").mkdir()
     values = np.random.default_rng(0).normal(size=(40, 2)).astype(np.float32)
     labels = values.sum(axis=1, keepdims=True)
@@ -150,26 +150,26 @@ def fragile(tmp_path: Path, deaths: int) -> Campaign:
         )
         for seed in range(2)
     ]
-    return Campaign(fits=fits, inputs={"vectors": Matrix(values)}, columns={"labels": labels})
+    return FitSet(fits=fits, inputs={"vectors": Matrix(values)}, columns={"labels": labels})
 
 
 def test_training_goes_on_after_a_killed_worker(ray_here: RaySession, tmp_path: Path) -> None:
-    outcomes = fit_all(fragile(tmp_path, deaths=1), tmp_path / "fits", Trainers())
+    outcomes = fit_all(fragile(tmp_path, deaths=1), tmp_path / "fits", TrainResources())
     assert [outcome.epochs for outcome in outcomes] == [5, 5]
     assert [len(outcome.history) for outcome in outcomes] == [5, 5]
 
 
 def test_workers_that_keep_dying_end_in_one_sentence(ray_here: RaySession, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"the same command goes on") as error:
-        fit_all(fragile(tmp_path, deaths=99), tmp_path / "fits", Trainers())
+        fit_all(fragile(tmp_path, deaths=99), tmp_path / "fits", TrainResources())
     assert "\n" not in str(error.value)
 
 
 def test_a_fit_that_diverges_ends_in_one_sentence_and_is_not_tried_again(
-    ray_here: RaySession, campaign: Campaign, tmp_path: Path
+    ray_here: RaySession, fit_set: FitSet, tmp_path: Path
 ) -> None:
-    endless = {"labels": np.full_like(campaign.columns["labels"], np.inf)}
+    endless = {"labels": np.full_like(fit_set.columns["labels"], np.inf)}
     with pytest.raises(TrainingError, match=r"The loss of 'logP' is no finite number") as error:
-        fit_all(replace(campaign, columns=endless), tmp_path, Trainers())
+        fit_all(replace(fit_set, columns=endless), tmp_path, TrainResources())
     assert "\n" not in str(error.value) and "tries" not in str(error.value)
     assert len(list((tmp_path / "ray").iterdir())) == 1

@@ -12,12 +12,12 @@ from rdkit import RDConfig
 from rdkit.Chem import Descriptors, MolFromSmiles
 
 from cluster.runtime.session import RaySession
-from cluster.training.driver import Done, Trainers
+from cluster.training.driver import FitProgress, TrainResources
 from distill.data.dataset import read
 from distill.data.splits import split
-from distill.evaluate.comparison import Case, Settings
+from distill.evaluate.comparison import SeededSplit, Settings
 from distill.evaluate.tuning import FILE, found_in, tuned
-from distill.learn.inputs import Reading
+from distill.learn.inputs import ModelInputs
 from distill.learn.recipes import recipe
 from distill.learn.student import INPUTS
 
@@ -27,14 +27,14 @@ STUDENTS = [f"student-{reads}" for reads in INPUTS]
 
 
 @pytest.fixture(scope="module")
-def reading(tmp_path_factory: pytest.TempPathFactory) -> Reading:
+def model_inputs(tmp_path_factory: pytest.TempPathFactory) -> ModelInputs:
     """The first NCI molecules that RDKit carries, with their logP."""
     folder = tmp_path_factory.mktemp("data")
     with (Path(RDConfig.RDDataDir) / "NCI" / "first_5K.smi").open() as file:
         smiles = [line.split()[0] for line in islice(file, MOLECULES)]
     rows = [f"{one},{Descriptors.MolLogP(mol)}" for one in smiles if (mol := MolFromSmiles(one))]
     (folder / "data.csv").write_text("\n".join(["smiles,logp", *rows]) + "\n")
-    return Reading(read(folder / "data.csv", targets=["logp"]), None, folder / "reading")
+    return ModelInputs(read(folder / "data.csv", targets=["logp"]), None, folder / "inputs")
 
 
 def short(name: str):
@@ -47,7 +47,7 @@ def settings_in(folder: Path) -> Settings:
     return Settings(
         methods=["random_forest", "gin", "student", "student+gnn", "gallon"],
         folder=folder,
-        trainers=Trainers(workers=1),
+        resources=TrainResources(workers=1),
         recipes={name: short(name) for name in ("gin", *STUDENTS)},
     )
 
@@ -57,10 +57,12 @@ def written(folder: Path) -> dict[Path, int]:
     return {file: file.stat().st_mtime_ns for kept in ("fits", "baselines") for file in (folder / kept).rglob("out*")}
 
 
-def test_every_method_has_its_trials_and_none_is_done_twice(tmp_path: Path, reading: Reading, ray_here: RaySession):
-    case = Case(seed=0, split=split(reading.dataset, "random"))
-    shown: list[Done] = []
-    first = tuned(reading, case, settings_in(tmp_path), TRIALS, shown.append)
+def test_every_method_has_its_trials_and_none_is_done_twice(
+    tmp_path: Path, model_inputs: ModelInputs, ray_here: RaySession
+):
+    case = SeededSplit(seed=0, split=split(model_inputs.dataset, "random"))
+    shown: list[FitProgress] = []
+    first = tuned(model_inputs, case, settings_in(tmp_path), TRIALS, shown.append)
 
     found = json.loads((tmp_path / FILE).read_text()).values()
     assert {one["method"]: one["trials"] for one in found} == dict.fromkeys(["random_forest", "gin", *STUDENTS], TRIALS)
@@ -71,14 +73,14 @@ def test_every_method_has_its_trials_and_none_is_done_twice(tmp_path: Path, read
     assert len(list((tmp_path / "baselines").iterdir())) == TRIALS
     assert all(done.done <= done.all for done in shown)
 
-    recipes, said = found_in(tmp_path / FILE, reading.dataset, case.split)
+    recipes, said = found_in(tmp_path / FILE, model_inputs.dataset, case.split)
     assert said == []
     assert {name: known.settings for name, known in recipes.items()} == {
         name: known.settings for name, known in first.recipes.items()
     }
 
     before = written(tmp_path)
-    assert tuned(reading, case, settings_in(tmp_path), TRIALS) == first
+    assert tuned(model_inputs, case, settings_in(tmp_path), TRIALS) == first
     (tmp_path / FILE).unlink()  # as after a search that was stopped before its end
-    assert tuned(reading, case, settings_in(tmp_path), TRIALS) == first
+    assert tuned(model_inputs, case, settings_in(tmp_path), TRIALS) == first
     assert written(tmp_path) == before

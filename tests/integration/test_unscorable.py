@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 
 from cluster.runtime.session import RaySession
-from cluster.training.driver import Trainers
+from cluster.training.driver import TrainResources
 from distill.data.dataset import read
 from distill.data.splits import split
-from distill.evaluate.comparison import Case, Settings, compare
-from distill.evaluate.standings import standings
-from distill.learn.inputs import Reading
+from distill.evaluate.comparison import SeededSplit, Settings, compare
+from distill.evaluate.summary import summarize
+from distill.learn.inputs import ModelInputs
+from distill.learn.model_store import read_card
 from distill.learn.recipes import recipe
-from distill.learn.saved import read_card
 from distill.learn.student import INPUTS
 from distill.learn.teach import teach
 from distill.report.comparison import write
-from gallon.show import print_json, print_standings, print_trained
+from gallon.show import print_json, print_summary_table, print_trained
 from teacher.strict_json import dumps
 
 METHODS = ["random_forest", "gin", "student"]
@@ -35,11 +35,11 @@ def strictly(text: str) -> object:
     return json.loads(text, parse_constant=refuse)
 
 
-def reading_of(folder: Path, train: list[str], valid: list[str], test: list[str]) -> Reading:
+def reading_of(folder: Path, train: list[str], valid: list[str], test: list[str]) -> ModelInputs:
     cells = [(label, part) for part, labels in (("train", train), ("valid", valid), ("test", test)) for label in labels]
     rows = [f"{'C' * length}O,{label},{part}" for length, (label, part) in enumerate(cells, start=1)]
     (folder / "data.csv").write_text("\n".join(["smiles,y,part", *rows]) + "\n")
-    return Reading(read(folder / "data.csv", targets=["y"], split_column="part"), None, folder / "reading")
+    return ModelInputs(read(folder / "data.csv", targets=["y"], split_column="part"), None, folder / "inputs")
 
 
 @pytest.mark.parametrize(
@@ -55,18 +55,18 @@ def test_a_comparison_leaves_open_what_cannot_be_scored(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    reading = reading_of(tmp_path, train, valid, test)
-    cases = [Case(seed=seed, split=split(reading.dataset, "column")) for seed in range(2)]
+    model_inputs = reading_of(tmp_path, train, valid, test)
+    cases = [SeededSplit(seed=seed, split=split(model_inputs.dataset, "column")) for seed in range(2)]
     names = ["gin", *(f"student-{reads}" for reads in INPUTS)]
     short = {name: replace(recipe(name), schedule=replace(recipe(name).schedule, epochs=2)) for name in names}
-    settings = Settings(methods=METHODS, folder=tmp_path, trainers=Trainers(workers=2), folds=2, recipes=short)
-    runs = compare(reading, cases, settings)
-    rows = standings(runs, reading.dataset.kind, "student")
-    page = write(tmp_path, reading, cases, runs, rows, trials=0)
+    settings = Settings(methods=METHODS, folder=tmp_path, resources=TrainResources(workers=2), folds=2, recipes=short)
+    runs = compare(model_inputs, cases, settings)
+    rows = summarize(runs, model_inputs.dataset.kind, "student")
+    page = write(tmp_path, model_inputs, cases, runs, rows, trials=0)
     table = strictly((tmp_path / "table.json").read_text())
     assert isinstance(table, dict) and [row["mean"] for row in table["rows"]] == [None] * len(METHODS)
     assert "nan" not in (tmp_path / "table.csv").read_text() and ">nan<" not in page.read_text()
-    print_standings(reading, cases, rows, 0)
+    print_summary_table(model_inputs, cases, rows, 0)
     assert "nan" not in capsys.readouterr().out
     assert strictly(dumps([asdict(row) for row in rows]))
     for outcome in (tmp_path / "fits").glob("*/outcome.json"):
@@ -77,10 +77,10 @@ def test_one_validation_label_leaves_the_epoch_to_the_loss(
     ray_here: RaySession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     labels = [f"{number / 4}" for number in range(24)]
-    reading = reading_of(tmp_path, labels[::2] + labels[1:-4:2], labels[-3:-2], labels[-1:])
-    parts = split(reading.dataset, "column")
+    model_inputs = reading_of(tmp_path, labels[::2] + labels[1:-4:2], labels[-3:-2], labels[-1:])
+    parts = split(model_inputs.dataset, "column")
     known = replace(recipe("dmpnn"), schedule=replace(recipe("dmpnn").schedule, epochs=15))
-    trained = teach(reading, parts, [known], seed=0, folds=0, folder=tmp_path, trainers=Trainers())
+    trained = teach(model_inputs, parts, [known], seed=0, folds=0, folder=tmp_path, resources=TrainResources())
     card = read_card(trained[0].path)
     losses = [epoch["loss"] for epoch in card.history]
     assert card.best_epoch == 1 + losses.index(min(losses)) > 1

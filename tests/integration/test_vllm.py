@@ -16,8 +16,6 @@ from teacher.chemistry.facts import facts_of
 from teacher.chemistry.graph_text import graph_text
 from teacher.chemistry.molecule import parse
 from teacher.errors import EngineDeadError, EngineRefusedError, EngineStartError
-from teacher.llm.catalog import Picture, Prompt
-from teacher.llm.checks import check
 from teacher.llm.engine import (
     EngineSettings,
     PromptRejectedError,
@@ -28,7 +26,9 @@ from teacher.llm.engine import (
     sampling_params,
 )
 from teacher.llm.models import CHECKPOINT, identify, local_path
+from teacher.llm.prompt import Picture, Prompt
 from teacher.llm.spec import Sampling
+from teacher.llm.validation import validate
 from teacher.tiny import conversation, evaluate, library
 
 SMILES = ["CCO", "c1ccccc1O", "CC(=O)Nc1ccc(O)cc1", "O=C(O)c1ccccc1", "CCN(CC)CC", "C1CCCCC1"]
@@ -37,7 +37,7 @@ SMILES = ["CCO", "c1ccccc1O", "CC(=O)Nc1ccc(O)cc1", "O=C(O)c1ccccc1", "CCN(CC)CC
 def request(prompt: Prompt, smiles: str, *, drawn: str | None = None, uuid: str | None = None) -> Request:
     mol = parse(smiles.encode()).mol
     picture = Picture(draw(parse((drawn or smiles).encode()).mol, 224), uuid or f"test-{drawn or smiles}")
-    content = prompt.fill(task=None, smiles=smiles, picture=picture, graph=graph_text(mol))
+    content = prompt.render(task=None, smiles=smiles, picture=picture, graph=graph_text(mol))
     return Request(content, Sampling(max_tokens=prompt.max_tokens), prompt.json_schema)
 
 
@@ -45,7 +45,7 @@ def test_every_structured_answer_finishes_and_follows_the_schema(tiny_engine: Vl
     answers = {smiles: tiny_engine.submit(request(describe, smiles)) for smiles in SMILES}
     for smiles, answer in answers.items():
         completion = answer.result()
-        checked = check(
+        checked = validate(
             completion.text, completion.finish_reason, describe.json_schema, facts_of(parse(smiles.encode()).mol)
         )
         assert checked.fields == json.loads(completion.text)
@@ -67,7 +67,7 @@ def test_a_request_is_rendered_as_the_tiny_model_was_trained(
     tiny_engine: VllmEngine, describe: Prompt, smiles: bool, picture: bool, graph: bool
 ) -> None:
     molecule = parse(b"CC(=O)Nc1ccc(O)cc1Cl")
-    content = describe.fill(
+    content = describe.render(
         task=None,
         smiles=molecule.smiles if smiles else None,
         picture=Picture(draw(molecule.mol, 224), "parity") if picture else None,

@@ -44,7 +44,7 @@ PLAN = "tests/integration/test_plan.py"
 EMBEDDED = "tests/integration/test_embedded.py"
 ROWS = "tests/integration/test_annotate_rows.py"
 ANNOTATOR = "tests/integration/test_annotator.py"
-CHECKS = "tests/unit/test_checks.py"
+CHECKS = "tests/unit/test_validation.py"
 
 MUTANTS = (
     # A run's life
@@ -80,7 +80,7 @@ MUTANTS = (
     Mutant(
         "a run gives one sign of life only",
         "cluster/runs/run.py",
-        '            with every(BEAT_SECONDS, try_to_beat, "heartbeat"):\n                yield\n',
+        '            with run_periodically(BEAT_SECONDS, try_to_beat, "heartbeat"):\n                yield\n',
         "            yield\n",
         (f"{RUNS}::test_a_living_run_gives_signs_of_life_again_and_again",),
     ),
@@ -101,7 +101,7 @@ MUTANTS = (
     Mutant(
         "a run whose process has died is waited for",
         "cluster/runs/run.py",
-        "        if beat.process.has_died:\n            store.stop_beating(run)\n",
+        "        if beat.process.has_died:\n            store.stop_heartbeat(run)\n",
         "        pass\n",
         (f"{RUNS}::test_a_run_whose_process_has_died_is_buried_at_once",),
     ),
@@ -285,8 +285,8 @@ MUTANTS = (
     Mutant(
         "suspects share the engine with others",
         "cluster/annotation/annotator.py",
-        "        with self._gate.alone() if suspected else self._gate.together():",
-        "        with self._gate.together():",
+        "        with self._engine_lock.exclusive() if suspected else self._engine_lock.shared():",
+        "        with self._engine_lock.shared():",
         (ROWS, "tests/chaos/test_poison.py"),
     ),
     Mutant(
@@ -327,49 +327,49 @@ MUTANTS = (
     # The checks
     Mutant(
         "a text that was cut off is accepted",
-        "teacher/llm/checks.py",
+        "teacher/llm/validation.py",
         '    if finish_reason != "stop":',
         '    if finish_reason not in {"stop", "length"}:',
         (CHECKS,),
     ),
     Mutant(
         "a blank text is accepted",
-        "teacher/llm/checks.py",
+        "teacher/llm/validation.py",
         "    if not text.strip():",
         "    if not text:",
         (CHECKS,),
     ),
     Mutant(
         "an integer that no table holds is accepted",
-        "teacher/llm/checks.py",
+        "teacher/llm/validation.py",
         'if len(digits.lstrip("-")) > MAX_DIGITS:',
         "if False:",
         (CHECKS,),
     ),
     Mutant(
         "the same key may stand twice",
-        "teacher/llm/checks.py",
+        "teacher/llm/validation.py",
         "    if len(fields) < len(pairs):",
         "    if False:",
         (CHECKS,),
     ),
     Mutant(
         "a grounding as low as the least is refused",
-        "teacher/llm/checks.py",
+        "teacher/llm/validation.py",
         "if grounding.score < min_grounding:",
         "if grounding.score <= min_grounding:",
         (CHECKS,),
     ),
     Mutant(
         "groups that are missed do not count",
-        "teacher/llm/checks.py",
+        "teacher/llm/validation.py",
         "f1 = 2 * right / (len(claimed) + len(there)) if claimed or there else 1.0",
         "f1 = right / len(claimed) if claimed else 1.0",
         (CHECKS,),
     ),
     Mutant(
         "one way to count rings is right only",
-        "teacher/llm/checks.py",
+        "teacher/llm/validation.py",
         "return max(facts.ring_counts(), key=lambda counts: sum(_agreement(fields, counts)))",
         "return next(iter(facts.ring_counts()))",
         (CHECKS,),

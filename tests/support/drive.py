@@ -16,12 +16,12 @@ from pathlib import Path
 from cluster.annotation.annotate import Result, annotate
 from cluster.annotation.pool import Pool
 from cluster.library.source import resolve
-from cluster.runs.limits import Brakes
+from cluster.runs.limits import RunLimits
 from cluster.runtime.session import ray_session
 from cluster.store.open import open_store
 from gallon.app import interrupt
 from teacher.errors import GallonError
-from teacher.llm.catalog import load
+from teacher.llm.prompt import load
 from teacher.llm.spec import Model, PromptRef, Sampling, Spec
 from tests.support.scripted import Script
 
@@ -69,7 +69,7 @@ def _run(arguments: argparse.Namespace) -> Result:
             store=store,
             session=session,
             engine=script,
-            brakes=Brakes(max_error_rate=1.0, stall_minutes=arguments.stall_minutes),
+            limits=RunLimits(max_error_rate=1.0, stall_minutes=arguments.stall_minutes),
             pool=Pool(concurrency=arguments.concurrency),
             request_seconds=arguments.request_seconds,
             start_waits=(0.5, 2.0),

@@ -6,7 +6,7 @@ from typing import Any
 
 from cluster.runtime.process import Process
 from cluster.store.record import Record
-from teacher.llm.checks import Grounding
+from teacher.llm.validation import Grounding
 
 ELSEWHERE = Process("elsewhere", 1, 0)
 TRUE = Grounding(precision=1.0, recall=1.0, f1=1.0, rings=None, score=1.0)

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from cluster import metrics
-from cluster.runtime.instruments import Count, Level, Spread
+from cluster.runtime.instruments import Counter, Gauge, Histogram
 from tests.support.panels import DASHBOARD, queries
 
 PROMETHEUS = Path(__file__).parents[2] / "deploy" / "prometheus"
@@ -31,11 +31,11 @@ def exported_names() -> set[str]:
     """Return the names under which Ray exports what is declared in `cluster.metrics`."""
     names = set()
     for metric in vars(metrics).values():
-        if isinstance(metric, Count):
+        if isinstance(metric, Counter):
             names.add(f"ray_{metric.name}_total")
-        elif isinstance(metric, Level):
+        elif isinstance(metric, Gauge):
             names.add(f"ray_{metric.name}")
-        elif isinstance(metric, Spread):
+        elif isinstance(metric, Histogram):
             names |= {f"ray_{metric.name}_{part}" for part in ("bucket", "count", "sum")}
     return names
 
@@ -58,7 +58,7 @@ def test_queries_and_alerts_ask_for_metrics_that_there_are() -> None:
 
 def test_every_metric_is_shown() -> None:
     shown = " ".join(query for _, query in queries())
-    unseen = {metric.name for metric in vars(metrics).values() if isinstance(metric, Count | Level | Spread)}
+    unseen = {metric.name for metric in vars(metrics).values() if isinstance(metric, Counter | Gauge | Histogram)}
     assert {name for name in unseen if name not in shown} <= {"gallon_run_rows"}
 
 

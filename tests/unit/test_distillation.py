@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from distill.data.splits import Split
-from distill.learn.distillation import Weights, consensus, taught_by
-from distill.learn.lessons import Lesson
+from distill.learn.distillation import Weights, consensus, targets_from
+from distill.learn.teacher_outputs import TeacherOutputs
 
 MOLECULES = 30
 NAN = float("nan")
@@ -17,10 +17,10 @@ def column(*values: float) -> np.ndarray:
     return np.array(values, dtype=np.float32)[:, None]
 
 
-def lesson(teacher: str, prediction: np.ndarray, seed: int = 0) -> Lesson:
+def outputs(teacher: str, prediction: np.ndarray, seed: int = 0) -> TeacherOutputs:
     representation = np.random.default_rng(seed).normal(size=(len(prediction), 4)).astype(np.float32)
     representation[np.isnan(prediction).all(axis=1)] = NAN
-    return Lesson(
+    return TeacherOutputs(
         teacher=teacher, prediction=prediction, representation=representation, fold=np.full(len(prediction), -1)
     )
 
@@ -53,7 +53,7 @@ def test_each_molecule_that_somebody_speaks_of_is_learnt(parts: Split) -> None:
     few, many = values.copy(), values + 2
     few[3:] = NAN
     many[0] = NAN
-    taught = taught_by([lesson("lm", few), lesson("mmf", many)], Weights(), parts, "regression")
+    taught = targets_from([outputs("lm", few), outputs("mmf", many)], Weights(), parts, "regression")
     soft, _ = taught.soft["lm"]
     assert soft[:, 0] == pytest.approx([0, *(values[1:3, 0] + 1), *(values[3:, 0] + 2)])
 
@@ -61,5 +61,5 @@ def test_each_molecule_that_somebody_speaks_of_is_learnt(parts: Split) -> None:
 def test_a_teacher_without_a_word_about_the_training_part_has_no_representations_to_follow(parts: Split) -> None:
     silent = np.full((MOLECULES, 1), NAN, dtype=np.float32)
     silent[27:] = 1
-    taught = taught_by([lesson("lm", silent), lesson("dmpnn", silent + NAN)], Weights(), parts, "regression")
+    taught = targets_from([outputs("lm", silent), outputs("dmpnn", silent + NAN)], Weights(), parts, "regression")
     assert not taught.hidden

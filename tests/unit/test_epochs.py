@@ -14,12 +14,12 @@ import torch
 from rdkit import Chem
 from torch import nn
 
-from cluster.training.driver import Trainers, arranged
+from cluster.training.driver import TrainResources, arranged
 from cluster.training.fit import Fit, Outcome, Schedule
-from cluster.training.group import Group, part_of
+from cluster.training.group import ProcessGroup, shard_of
 from cluster.training.loop import DivergenceError, Training
 from cluster.training.results import read_outcome
-from cluster.training.shards import batches, deal, most_workers, steps
+from cluster.training.shards import assign_shards, batches, most_workers, steps
 from distill.data.dataset import Target
 from distill.learn.objective import Objective, Scale, learner
 from distill.learn.recipes import RECIPES
@@ -42,8 +42,8 @@ def fit_of(molecules: int, batch_size: int | None, build: Callable[[], Any] = nn
 
 
 def trained(fit: Fit, inputs: Inputs, labels: np.ndarray, folder: Path) -> Outcome:
-    alone = Group(0, 1, "cpu")
-    Training(fit, part_of([fit], {"inputs": inputs}, {"labels": labels}, alone), alone, folder).run()
+    alone = ProcessGroup(0, 1, "cpu")
+    Training(fit, shard_of([fit], {"inputs": inputs}, {"labels": labels}, alone), alone, folder).run()
     return read_outcome(folder, fit.id)
 
 
@@ -66,26 +66,26 @@ def test_steps_are_close_to_the_batch_size() -> None:
 
 
 @pytest.mark.parametrize(
-    ("molecules", "fits", "trainers", "expected"),
+    ("molecules", "fits", "resources", "expected"),
     [
-        (1000, 1, Trainers(workers=4), (4, True)),
-        (1000, 6, Trainers(workers=4), (4, False)),
-        (1000, 1, Trainers(workers=64), (20, True)),
-        (5, 1, Trainers(workers=4), (2, True)),
-        (3, 6, Trainers(workers=16), (6, False)),
-        (3, 2, Trainers(workers=4, together=True), (1, True)),
-        (1000, 2, Trainers(workers=4, together=False), (2, False)),
+        (1000, 1, TrainResources(workers=4), (4, True)),
+        (1000, 6, TrainResources(workers=4), (4, False)),
+        (1000, 1, TrainResources(workers=64), (20, True)),
+        (5, 1, TrainResources(workers=4), (2, True)),
+        (3, 6, TrainResources(workers=16), (6, False)),
+        (3, 2, TrainResources(workers=4, together=True), (1, True)),
+        (1000, 2, TrainResources(workers=4, together=False), (2, False)),
     ],
 )
 def test_no_more_workers_share_a_fit_than_its_steps_allow(
-    molecules: int, fits: int, trainers: Trainers, expected: tuple[int, bool]
+    molecules: int, fits: int, resources: TrainResources, expected: tuple[int, bool]
 ) -> None:
-    assert arranged([fit_of(molecules, 64)] * fits, trainers) == expected
+    assert arranged([fit_of(molecules, 64)] * fits, resources) == expected
 
 
 def test_a_molecule_keeps_its_shard_in_every_epoch() -> None:
     fit = fit_of(129, 64)
-    of_shard = dict(zip(*map(np.ndarray.tolist, deal(fit)), strict=True))
+    of_shard = dict(zip(*map(np.ndarray.tolist, assign_shards(fit)), strict=True))
     for epoch in range(3):
         for rows, shards in batches(fit, epoch):
             assert [of_shard[row] for row in rows.tolist()] == shards.tolist()

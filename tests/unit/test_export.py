@@ -16,10 +16,10 @@ from cluster.records.export import OURS, export
 from cluster.store.store import Row, Store
 from teacher.chemistry.facts import Structure
 from teacher.chemistry.molecule import key_of
-from teacher.llm.catalog import Prompt
-from teacher.llm.checks import RejectedError, check
+from teacher.llm.prompt import Prompt
 from teacher.llm.schema import check_schema
 from teacher.llm.spec import Model, PromptRef, Sampling, Spec
+from teacher.llm.validation import RejectedError, validate
 from tests.support.records import record
 from tests.unit.test_schema import PROMPT
 
@@ -32,9 +32,9 @@ def accept(store: Store, schema: dict[str, Any], *texts: str) -> Spec:
     prompt = Prompt.model_validate({**PROMPT, "schema": schema})
     spec = Spec(model=Model(name="m", revision="1"), prompt=PromptRef.of(prompt), sampling=Sampling(max_tokens=100))
     store._redis.flushall()
-    store.keep_spec(spec, prompt)
+    store.save_spec(spec, prompt)
     for number, text in enumerate(texts, start=1):
-        check(text, "stop", schema, NOTHING)
+        validate(text, "stop", schema, NOTHING)
         smiles = "C" * number
         store.register(spec.id, "run", [Row(key_of(smiles), 0, number)])
         store.commit(spec.id, "run", [(key_of(smiles), record(smiles, text))], [(1, 1)])

@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 from distill.data.dataset import read
 from distill.data.features import DESCRIPTOR_SETS, student_features
 from distill.data.features_id import features_id
-from distill.learn.inputs import Reading
+from distill.learn.inputs import ModelInputs
 from teacher.nn.graphs import Graphs
 
 KNOWN = Path(__file__).with_name("features.json")
@@ -53,12 +53,12 @@ def test_what_others_computed_is_not_read(tmp_path: Path, monkeypatch: pytest.Mo
     path = tmp_path / "data.csv"
     path.write_text("smiles,y\n" + "".join(f"{smiles},{number}\n" for number, smiles in enumerate(SMILES)))
     dataset = read(path, targets=["y"])
-    before = Reading(dataset, None, tmp_path / "kept").features("lean")
+    before = ModelInputs(dataset, None, tmp_path / "kept").features("lean")
     (file,) = (tmp_path / "kept").iterdir()
     save_file({"values": np.zeros_like(before)}, file)
-    assert not Reading(dataset, None, tmp_path / "kept").features("lean").any()
+    assert not ModelInputs(dataset, None, tmp_path / "kept").features("lean").any()
     monkeypatch.setattr("distill.learn.inputs.features_id", lambda: "another")
-    assert Reading(dataset, None, tmp_path / "kept").features("lean") == pytest.approx(before, nan_ok=True)
+    assert ModelInputs(dataset, None, tmp_path / "kept").features("lean") == pytest.approx(before, nan_ok=True)
 
 
 if __name__ == "__main__":

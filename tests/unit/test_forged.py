@@ -18,19 +18,19 @@ from cluster.records.dead_letters import dead_letters
 from cluster.records.export import export
 from cluster.records.integrity import audit
 from cluster.runs.run import Run
-from cluster.runs.status import Follower, status
-from cluster.runs.workers import signs
+from cluster.runs.status import RunMonitor, status
+from cluster.runs.workers import worker_statuses
 from cluster.runtime.process import Process
 from cluster.store.connection import StoreError
 from cluster.store.open import choose_spec
-from cluster.store.record import LONGEST, Letter, Record
+from cluster.store.record import LONGEST, DeadLetter, Record
 from cluster.store.store import Row, Store
 from distill.report.run import write as write_report
 from teacher.chemistry.molecule import key_of
 from teacher.errors import GallonError
-from teacher.llm.catalog import Prompt
-from teacher.llm.checks import Grounding
+from teacher.llm.prompt import Prompt
 from teacher.llm.spec import Spec
+from teacher.llm.validation import Grounding
 from tests.support.browser import listening
 from tests.support.records import record
 
@@ -54,7 +54,7 @@ SIGN = {
 }
 GROUNDING = Grounding(precision=1.0, recall=1.0, f1=1.0, rings=1.0, score=1.0)
 KEY, DEAD_KEY = key_of("CCO"), key_of("CCN")
-LETTER = Letter(
+LETTER = DeadLetter(
     stage="schema", error="RejectedError", message="m", source="f", row=2, smiles="CCN", run="run", time=1.0
 )
 
@@ -69,11 +69,11 @@ def told(store: Store, spec: Spec, describe: Prompt) -> Iterator[Store]:
 
 def fill(store: Store, spec: Spec, prompt: Prompt) -> None:
     store._redis.flushall()
-    store.keep_spec(spec, prompt)
-    store.keep_software("software", {"rdkit": "1"})
+    store.save_spec(spec, prompt)
+    store.save_software("software", {"rdkit": "1"})
     run = Run(store, spec, ["file.smi"], None, started=1.0)
-    store.beat(run.id, spec.id, Process.own(), 60)
-    store.sign(run.id, "host 1", SIGN)
+    store.heartbeat(run.id, spec.id, Process.own(), 60)
+    store.save_worker_status(run.id, "host 1", SIGN)
     store.register(spec.id, run.id, [Row(KEY, 0, 1), Row(DEAD_KEY, 0, 2)])
     accepted = record(text=json.dumps(ANSWER), grounding=GROUNDING, run=run.id, prompt_tokens=1)
     store.commit(spec.id, run.id, [(KEY, accepted), (DEAD_KEY, LETTER)], [(1, 1), (1, 1)])
@@ -92,8 +92,8 @@ def look_at_everything(store: Store, spec: Spec, folder: Path, *, page: bool = T
     look(lambda: told.extend(map(str, audit(store, choose_spec(store, None).id))))
     look(lambda: told.extend(map(str, audit(store, spec.id))))
     look(lambda: json.dumps(status(store), allow_nan=False))
-    look(lambda: [signs(store, run) for run in store.runs()])
-    look(lambda: Follower(store).look())
+    look(lambda: [worker_statuses(store, run) for run in store.runs()])
+    look(lambda: RunMonitor(store).snapshot())
     look(lambda: list(dead_letters(store, choose_spec(store, None))))
     for suffix in (".parquet", ".jsonl", ".csv"):
         look(lambda: export(store, choose_spec(store, None), folder / f"out{suffix}"))  # noqa: B023
@@ -222,5 +222,5 @@ def test_one_who_counts_in_words_is_told(told: Store) -> None:
 def test_a_dead_letter_of_a_wrong_type_is_told(told: Store, spec: Spec) -> None:
     fields = {**json.loads(zstandard.decompress(LETTER.pack())), "row": "2"}
     told._redis.hset(*place(spec, DEAD_KEY, "dead"), packed(fields))
-    with pytest.raises(StoreError, match=f"a letter, under {DEAD_KEY.hex()},.*row: Input should be a valid integer"):
+    with pytest.raises(StoreError, match=f"a dead letter, under {DEAD_KEY.hex()},.*row: Input should be"):
         list(dead_letters(told, spec))

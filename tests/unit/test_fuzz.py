@@ -20,12 +20,12 @@ from cluster.library.errors import LibraryError
 from cluster.library.rows import count, read_all
 from cluster.library.source import resolve
 from cluster.library.streams import LINE_LIMIT
-from cluster.store.record import Letter, Record
+from cluster.store.record import DeadLetter, Record
 from teacher.chemistry.bounds import Notation
 from teacher.chemistry.facts import Structure
 from teacher.chemistry.molecule import InvalidMoleculeError, mol_of, parse
-from teacher.llm.catalog import load
-from teacher.llm.checks import RejectedError, check
+from teacher.llm.prompt import load
+from teacher.llm.validation import RejectedError, validate
 
 SMILES = ["CCO", "c1ccccc1O", "C[C@H](N)C(=O)O", "[Na+].[Cl-]", "O=C1CCCCC1"]
 MOL_BLOCK = """
@@ -178,7 +178,7 @@ answers = (
 @example("-" * 1_000, None)
 def test_any_text_is_accepted_or_rejected(text: str, schema: dict[str, object] | None) -> None:
     try:
-        checked = check(text, "stop", schema, FACTS)
+        checked = validate(text, "stop", schema, FACTS)
     except RejectedError as error:
         assert str(error)
     else:
@@ -197,7 +197,7 @@ packed_values = (
 
 @given(packed=packed_values)
 @example(packed=b"\x28\xb5\x2f\xfd\xc0" + b"\xa5" * 100)  # says that it is 12 exabytes long
-@pytest.mark.parametrize("kind", [Record, Letter])
-def test_what_is_no_record_is_told_as_the_audit_expects(kind: type[Record] | type[Letter], packed: bytes) -> None:
+@pytest.mark.parametrize("kind", [Record, DeadLetter])
+def test_what_is_no_record_is_told_as_the_audit_expects(kind: type[Record] | type[DeadLetter], packed: bytes) -> None:
     with pytest.raises(ValueError):
         kind.unpack(packed)

@@ -9,7 +9,7 @@ from threading import Thread, Timer
 import pytest
 
 from cluster.annotation.in_flight import InFlight, Pulse, RequestTimeoutError
-from cluster.runtime.periodic import every
+from cluster.runtime.periodic import run_periodically
 from teacher.errors import EngineDeadError
 from teacher.llm.engine import Completion, PromptRejectedError, Request
 from teacher.llm.spec import Sampling
@@ -104,7 +104,7 @@ def test_who_still_waits_for_its_turn_is_not_given_up_with_one_that_is() -> None
         asked.submit(item, REQUEST)
     engine.asked[1].set_result(COMPLETION)
     assert [item for item, _ in asked.answered()] == ["quick"]
-    with every(0.05, pulse.beat, "an engine that is busy with others"):
+    with run_periodically(0.05, pulse.beat, "an engine that is busy with others"):
         assert [item for item, _ in asked.answered()] == ["left behind"]
     engine.asked[2].set_result(COMPLETION)
     assert [item for item, _ in asked.answered()] == ["waiting"]

@@ -11,12 +11,12 @@ import pytest
 from distill.data.dataset import Dataset, Target, read
 from distill.data.splits import split
 from distill.learn.fits import Batch
-from distill.learn.inputs import Reading
+from distill.learn.inputs import ModelInputs
 from distill.learn.labels import check
-from distill.learn.lessons import LessonPlan
 from distill.learn.metrics import score
 from distill.learn.objective import Scale
 from distill.learn.recipes import recipe
+from distill.learn.teacher_outputs import CrossFitPlan
 from teacher.errors import UsageError
 
 PLAIN = ["1.5", "2.5", "3.5", "4.5", "5.5"]
@@ -41,18 +41,18 @@ def test_what_can_be_judged_is_not_spoken_of(tmp_path: Path) -> None:
 
 
 def test_one_class_is_an_error_in_training_and_a_warning_elsewhere(tmp_path: Path) -> None:
-    valid, test, choice = told(dataset_of(tmp_path, ["1", "0"], ["1", "1"], ["", ""]))
+    valid, test, subset = told(dataset_of(tmp_path, ["1", "0"], ["1", "1"], ["", ""]))
     assert valid == "The valid part has only the class 1 of 'y', so it cannot be scored there."
     assert "test part has no labels" in test
-    assert "the epochs that are kept are chosen by the loss" in choice
+    assert "the epochs that are kept are chosen by the loss" in subset
     with pytest.raises(UsageError, match=r"training part .* has only the class 1"):
         told(dataset_of(tmp_path, ["1", "1"], ["0", "1"], ["0", "1"]))
 
 
 def test_one_number_cannot_be_scored(tmp_path: Path) -> None:
-    valid, choice = told(dataset_of(tmp_path, PLAIN, ["1.5", ""], ["2", "3"]))
+    valid, subset = told(dataset_of(tmp_path, PLAIN, ["1.5", ""], ["2", "3"]))
     assert "valid part has one label only of 'y'" in valid
-    assert "chosen by the loss" in choice
+    assert "chosen by the loss" in subset
 
 
 @pytest.mark.parametrize("train", [["3", "3", "3"], ["3"], ["", ""]])
@@ -96,7 +96,7 @@ def test_units_are_finite_where_there_is_nothing_to_learn() -> None:
 
 def test_a_network_of_one_molecule_is_refused(tmp_path: Path) -> None:
     dataset = dataset_of(tmp_path, ["1", "2", "3"], ["1", "2"], ["1", "2"])
-    reading, parts = Reading(dataset, None, tmp_path), split(dataset, "column")
-    plan = LessonPlan.of(recipe("gin"), reading, parts, seed=0, number=2)
+    model_inputs, parts = ModelInputs(dataset, None, tmp_path), split(dataset, "column")
+    plan = CrossFitPlan.of(recipe("gin"), model_inputs, parts, seed=0, number=2)
     with pytest.raises(UsageError, match=r"gin without fold 1 has 1 labelled molecule to learn from, and needs 2"):
-        plan.add_to(Batch(reading))
+        plan.add_to(Batch(model_inputs))

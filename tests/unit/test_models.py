@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from teacher.llm.catalog import load
 from teacher.llm.models import identify, local_path
+from teacher.llm.prompt import load
 from teacher.llm.spec import PromptRef, Sampling, Spec
 
 

@@ -10,8 +10,8 @@ from rdkit.Chem import MolFromSmiles
 from rdkit.DataStructs import ExplicitBitVect
 
 from cluster.library.source import resolve
-from distill.data.choice import Pool, choose, read_pool, write
-from distill.data.neighbours import borrowed, fingerprints_of, likeness
+from distill.data.neighbours import fingerprints_of, neighbour_features, tanimoto
+from distill.data.subset import Pool, choose, read_pool, write
 from teacher.errors import UsageError
 from teacher.tiny import library
 
@@ -33,14 +33,14 @@ def pool() -> Pool:
 def test_likeness_is_the_share_of_common_bits():
     one, *others = ecfp4("CCO", "CCCO", "c1ccccc1", "OCC")
     shares = [(one & other).GetNumOnBits() / (one | other).GetNumOnBits() for other in others]
-    assert likeness(one, others) == pytest.approx(shares)
+    assert tanimoto(one, others) == pytest.approx(shares)
     assert shares[1:] == [0, 1]
 
 
 def test_a_molecule_borrows_from_the_lenders_most_like_it_and_never_from_itself():
-    lenders = np.array([1, 3, 4, 6])  # two alcohols, which lend (1, 0), and two acids, which lend (0, 1)
+    donors = np.array([1, 3, 4, 6])  # two alcohols, which lend (1, 0), and two acids, which lend (0, 1)
     lent = np.array([[1, 0], [1, 0], [0, 1], [0, 1]], dtype=np.float32)
-    found = borrowed(ecfp4(*ALCOHOLS, *ACIDS), lenders, lent, neighbours=1)
+    found = neighbour_features(ecfp4(*ALCOHOLS, *ACIDS), donors, lent, neighbours=1)
     assert found[:4, 0].tolist() == [1] * 4 and found[4:, 1].tolist() == [1] * 3
     assert (found[:, 2] < 1).all()  # how alike: nothing here is the same as anything else
 
@@ -48,24 +48,24 @@ def test_a_molecule_borrows_from_the_lenders_most_like_it_and_never_from_itself(
 def test_the_more_alike_a_lender_is_the_more_it_counts():
     lent = np.array([[1], [0]], dtype=np.float32)
     fingerprints = ecfp4("CCCCO", "CCCCCO", "OC(=O)c1ccccc1")
-    (near, alike), *_ = borrowed(fingerprints, np.array([1, 2]), lent, neighbours=2)
-    first, second = likeness(fingerprints[0], fingerprints[1:])
+    (near, alike), *_ = neighbour_features(fingerprints, np.array([1, 2]), lent, neighbours=2)
+    first, second = tanimoto(fingerprints[0], fingerprints[1:])
     assert near == pytest.approx(first / (first + second))
     assert alike == pytest.approx((first + second) / 2)
 
 
 def test_who_has_nobody_like_it_borrows_nothing():
     lent = np.ones((1, 3), dtype=np.float32)
-    assert not borrowed(ecfp4("[Na+]", "CCO"), np.array([1]), lent, neighbours=4)[0].any()
+    assert not neighbour_features(ecfp4("[Na+]", "CCO"), np.array([1]), lent, neighbours=4)[0].any()
 
 
 def test_the_chosen_stand_for_the_library_better_than_as_many_at_random(pool: Pool):
-    choice = choose(pool, 15, seed=0)
-    assert len(set(choice.rows.tolist())) == 15
-    assert choice.coverage > choice.coverage_at_random + 0.03
-    chosen = [pool.fingerprints[row] for row in choice.rows]
-    nearest = [likeness(fingerprint, chosen).max() for fingerprint in pool.fingerprints]
-    assert choice.coverage == pytest.approx(np.mean(nearest))
+    subset = choose(pool, 15, seed=0)
+    assert len(set(subset.rows.tolist())) == 15
+    assert subset.coverage > subset.coverage_at_random + 0.03
+    chosen = [pool.fingerprints[row] for row in subset.rows]
+    nearest = [tanimoto(fingerprint, chosen).max() for fingerprint in pool.fingerprints]
+    assert subset.coverage == pytest.approx(np.mean(nearest))
 
 
 def test_the_same_seed_chooses_the_same(pool: Pool):
@@ -74,8 +74,8 @@ def test_the_same_seed_chooses_the_same(pool: Pool):
 
 
 def test_all_may_be_chosen_but_not_more(pool: Pool):
-    choice = choose(pool, len(pool.smiles), seed=0)
-    assert sorted(choice.rows) == list(range(len(pool.smiles))) and choice.coverage == pytest.approx(1)
+    subset = choose(pool, len(pool.smiles), seed=0)
+    assert sorted(subset.rows) == list(range(len(pool.smiles))) and subset.coverage == pytest.approx(1)
     with pytest.raises(UsageError, match="holds 300 molecules, not 301: ask for fewer"):
         choose(pool, 301, seed=0)
 

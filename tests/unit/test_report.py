@@ -19,16 +19,16 @@ from rdkit.Chem import Descriptors, MolFromSmiles
 from distill.data.dataset import Dataset, Target, read
 from distill.data.features_id import features_id
 from distill.data.splits import split
-from distill.evaluate.comparison import Case, Run
+from distill.evaluate.comparison import Run, SeededSplit
 from distill.evaluate.methods import REFERENCE
-from distill.evaluate.standings import standings
-from distill.learn.inputs import Reading
+from distill.evaluate.summary import summarize
+from distill.learn.inputs import ModelInputs
 from distill.learn.metrics import main_metric, score
-from distill.learn.saved import FORMAT, Card
+from distill.learn.model_store import FORMAT, ModelCard
 from distill.report import html
 from distill.report.comparison import write
-from distill.report.learned import learned
 from distill.report.plots import MOST_POINTS, limits_of, parity
+from distill.report.training_section import training_section
 from tests.support.browser import opened
 
 MOLECULES = 120
@@ -63,7 +63,7 @@ def dataset(folder: Path, label) -> Dataset:
     return read(path, targets=["y"])
 
 
-def runs_of(of: Dataset, cases: Sequence[Case], methods: Sequence[str] = METHODS) -> list[Run]:
+def runs_of(of: Dataset, cases: Sequence[SeededSplit], methods: Sequence[str] = METHODS) -> list[Run]:
     """Return runs of methods that err the more, the later they come."""
     runs = []
     for error, method in enumerate(methods, start=1):
@@ -90,10 +90,10 @@ def runs_of(of: Dataset, cases: Sequence[Case], methods: Sequence[str] = METHODS
 
 def report(folder: Path, of: Dataset, *, seeds: int = 3, kind: str = "random", methods: Sequence[str] = METHODS) -> str:
     """Write a report of hand-made runs, and return its page."""
-    cases = [Case(seed=seed, split=split(of, kind, seed=seed)) for seed in range(seeds)]
+    cases = [SeededSplit(seed=seed, split=split(of, kind, seed=seed)) for seed in range(seeds)]
     runs = runs_of(of, cases, methods)
-    rows = standings(runs, of.kind, REFERENCE)
-    return write(folder, Reading(of, None, folder / "reading"), cases, runs, rows, trials=7).read_text()
+    rows = summarize(runs, of.kind, REFERENCE)
+    return write(folder, ModelInputs(of, None, folder / "inputs"), cases, runs, rows, trials=7).read_text()
 
 
 class Page(HTMLParser):
@@ -216,7 +216,7 @@ def test_without_the_reference_the_best_on_validation_is_looked_at(tmp_path: Pat
 
 
 def test_teachers_say_logits_and_baselines_probabilities(tmp_path: Path, classes: Dataset):
-    case = Case(seed=0, split=split(classes, "random"))
+    case = SeededSplit(seed=0, split=split(classes, "random"))
     runs = [
         replace(run, prediction=np.zeros_like(run.prediction))
         for run in runs_of(classes, [case], ["random_forest", "student"])
@@ -224,8 +224,8 @@ def test_teachers_say_logits_and_baselines_probabilities(tmp_path: Path, classes
     folder = tmp_path / "reading"
     for method, said in (("random_forest", "0.000"), ("student", "0.500")):
         of_one = [run for run in runs if run.method == method]
-        rows = standings(of_one, classes.kind)
-        page = write(tmp_path, Reading(classes, None, folder), [case], of_one, rows, trials=0).read_text()
+        rows = summarize(of_one, classes.kind)
+        page = write(tmp_path, ModelInputs(classes, None, folder), [case], of_one, rows, trials=0).read_text()
         assert set(re.findall(r"predicted ([\d.]+)", page)) == {said}
 
 
@@ -255,12 +255,14 @@ def test_what_cannot_be_scored_is_left_open(tmp_path: Path, classes: Dataset):
     parts = split(classes, "random")
     of = replace(classes, labels=labels, targets=(Target("rare", "classification"), Target("common", "classification")))
     train = np.union1d(parts.train, [0])
-    case = Case(
+    case = SeededSplit(
         seed=0,
         split=replace(parts, train=train, valid=np.setdiff1d(parts.valid, [0]), test=np.setdiff1d(parts.test, [0])),
     )
     runs = [replace(run, valid=float("nan")) for run in runs_of(of, [case])]
-    page = write(tmp_path, Reading(of, None, tmp_path), [case], runs, standings(runs, of.kind), trials=0).read_text()
+    page = write(
+        tmp_path, ModelInputs(of, None, tmp_path), [case], runs, summarize(runs, of.kind), trials=0
+    ).read_text()
     assert "1 target that it cannot judge, left out" in page
     assert "common, the first target that the test part can judge" in page
     assert json.loads((tmp_path / "table.json").read_text())["runs"][0]["valid"] is None
@@ -275,7 +277,7 @@ def test_a_plot_of_many_points_does_not_grow_with_them():
 
 def put_model(folder: Path, of: Dataset, history: Sequence[dict[str, float]] = ()) -> None:
     """Write the card of a model as `gallon teach` does."""
-    card = Card(
+    card = ModelCard(
         recipe="gcn",
         settings={},
         descriptors="none",
@@ -297,7 +299,7 @@ def test_what_was_learnt_can_stand_inside_another_page(tmp_path: Path, numbers: 
     for folder in folders:
         report(folder, numbers)
         put_model(folder / "gcn", numbers, history)
-    both = [learned(folder) for folder in folders]
+    both = [training_section(folder) for folder in folders]
     assert [model.metric for each in both for model in each.models] == ["rmse", "rmse"]
     parsed = Page("".join(f"{each.models[0].curve}" for each in both))
     assert parsed.open == []
@@ -307,5 +309,5 @@ def test_what_was_learnt_can_stand_inside_another_page(tmp_path: Path, numbers: 
 
 def test_a_model_that_was_saved_without_its_history_has_no_curve(tmp_path: Path, numbers: Dataset):
     put_model(tmp_path / "gcn", numbers)
-    (model,) = learned(tmp_path).models
+    (model,) = training_section(tmp_path).models
     assert model.curve is None

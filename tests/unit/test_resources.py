@@ -11,7 +11,7 @@ from cluster.annotation import resources
 from cluster.annotation.pool import Pool
 from cluster.annotation.resources import plan_pool
 from cluster.runtime.session import Node, RaySession
-from cluster.training.driver import Trainers, plan_trainers
+from cluster.training.driver import TrainResources, plan_resources
 from teacher.errors import EngineStartError, UsageError
 from teacher.llm.engine import EngineSettings
 from teacher.llm.models import TINY, local_path
@@ -78,19 +78,19 @@ def test_engines_on_few_cpus_share_them(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_training_workers_are_fitted_to_each_machine():
-    assert plan_trainers(of_nodes(Node(cpus=2), Node(cpus=2), Node(cpus=2)), 2).cpus == 2  # three fit on none
-    assert plan_trainers(of_nodes(Node(cpus=16, gpus=4), Node(cpus=2, gpus=4)), None) == Trainers(
+    assert plan_resources(of_nodes(Node(cpus=2), Node(cpus=2), Node(cpus=2)), 2).cpus == 2  # three fit on none
+    assert plan_resources(of_nodes(Node(cpus=16, gpus=4), Node(cpus=2, gpus=4)), None) == TrainResources(
         workers=6, cpus=1, gpus=1
     )
-    assert plan_trainers(of_nodes(Node(cpus=8, gpus=2)), None) == Trainers(workers=2, cpus=4, gpus=1)
-    assert plan_trainers(of_nodes(Node(cpus=2)), None) == Trainers(workers=2, cpus=1)
+    assert plan_resources(of_nodes(Node(cpus=8, gpus=2)), None) == TrainResources(workers=2, cpus=4, gpus=1)
+    assert plan_resources(of_nodes(Node(cpus=2)), None) == TrainResources(workers=2, cpus=1)
 
 
 def test_more_training_workers_than_the_machines_can_hold_are_refused():
     with pytest.raises(UsageError, match="has room for 2 training workers with a CPU each, not for 3: lower --workers"):
-        plan_trainers(of_nodes(Node(cpus=2)), 3)
+        plan_resources(of_nodes(Node(cpus=2)), 3)
     with pytest.raises(UsageError, match="room for 1 training worker with a CPU and a GPU each"):
-        plan_trainers(of_nodes(Node(cpus=8, gpus=1), Node(cpus=8)), 2)
+        plan_resources(of_nodes(Node(cpus=8, gpus=1), Node(cpus=8)), 2)
 
 
 def test_engines_that_do_not_fit_into_memory_are_refused(monkeypatch: pytest.MonkeyPatch):

@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from teacher.errors import UsageError
-from teacher.llm.catalog import load
-from teacher.llm.checks import RejectedError, well_formed
+from teacher.llm.prompt import load
 from teacher.llm.schema import SchemaError, check_schema, columns_of
+from teacher.llm.validation import RejectedError, well_formed
 from teacher.plain_yaml import TIMESTAMP
 
 PROMPT = {

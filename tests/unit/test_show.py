@@ -12,7 +12,7 @@ from rich.console import Console
 
 from cluster.runs.progress import Progress
 from cluster.runtime.session import token_place
-from cluster.training.driver import Done
+from cluster.training.driver import FitProgress
 from gallon import show
 from gallon.show import bar, columns, counter, live_line, print_table
 from teacher.wording import plain
@@ -20,7 +20,7 @@ from teacher.wording import plain
 HALFWAY = Progress(rows=1, total_rows=2, todo=1, accepted=0, dead=0, rate=0.0, token_rate=0.0)
 DISPLAYS = [
     (live_line, HALFWAY, "annotation: 1 row read, 1 molecule to annotate; starting the engine"),
-    (partial(bar, what="teachers"), Done(1, 2), "teachers: 1 of 2, 0 min 00 s left"),
+    (partial(bar, what="teachers"), FitProgress(1, 2), "teachers: 1 of 2, 0 min 00 s left"),
     (partial(counter, what="screening"), 1, "screening: 1 row, "),
 ]
 

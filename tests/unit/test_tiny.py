@@ -19,10 +19,10 @@ from teacher.chemistry.depiction import draw, draw_and_locate
 from teacher.chemistry.facts import Facts, facts_of, mentioned_groups
 from teacher.chemistry.molecule import key_of, parse
 from teacher.errors import UsageError
-from teacher.llm import catalog
-from teacher.llm.catalog import Prompt
-from teacher.llm.checks import check
+from teacher.llm import prompt
 from teacher.llm.models import CHECKPOINT
+from teacher.llm.prompt import Prompt
+from teacher.llm.validation import validate
 from teacher.tiny import answers, corpus, evaluate, examples, library, model, patches, readings, tokenizer
 from teacher.tiny.examples import Batch, Examples
 
@@ -62,12 +62,12 @@ def test_more_prompts_and_groups_make_no_other_tokenizer(
     words: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or else nobody could train the shipped weights on."""
-    for file in catalog.PROMPTS.glob("*.yaml"):
+    for file in prompt.PROMPTS.glob("*.yaml"):
         (tmp_path / file.name).write_text(f"# Another comment\n{file.read_text()}")
     (tmp_path / "another.yaml").write_text((tmp_path / "describe.yaml").read_text().replace("describe", "another"))
-    monkeypatch.setattr(catalog, "PROMPTS", tmp_path)
+    monkeypatch.setattr(prompt, "PROMPTS", tmp_path)
     monkeypatch.setattr("teacher.chemistry.facts.vocabulary", lambda: ("unheard-of group",))
-    assert "another" in catalog.names()
+    assert "another" in prompt.names()
     trained = json.loads(tokenizer.train(corpus.texts()).to_str())["model"]
     shipped = json.loads(words.to_str())["model"]
     assert (trained["vocab"], trained["merges"]) == (shipped["vocab"], shipped["merges"])
@@ -90,7 +90,7 @@ def test_smiles_are_one_token_a_character(words: Tokenizer, nci: list[str]) -> N
 
 
 def test_describe_instructions_are_few_tokens(words: Tokenizer) -> None:
-    instructions = catalog.load("describe").instructions
+    instructions = prompt.load("describe").instructions
     assert len(words.encode(instructions).ids) < len(instructions) / 3.5
 
 
@@ -129,7 +129,7 @@ def test_answers_to_learn_follow_the_schema_and_are_true(nci: list[str], describ
     for smiles in nci[:500]:
         mol = parse(smiles.encode()).mol
         facts = facts_of(mol)
-        checked = check(answers.write(facts, mol, Random(smiles)), "stop", describe.json_schema, facts)
+        checked = validate(answers.write(facts, mol, Random(smiles)), "stop", describe.json_schema, facts)
         assert checked.grounding.score == 1
         assert mentioned_groups(checked.fields["description"]) <= set(facts.functional_groups)
 

@@ -16,7 +16,7 @@ SINGLE, DOUBLE, TRIPLE, DOUBLE_LEFT, DOUBLE_RIGHT, WEDGE, HASHED, OTHER = range(
 SUBSCRIPTS, SUPERSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"), str.maketrans("0123456789+-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻")
 
 
-def sketch(mol: Mol) -> dict[str, list[Any]]:
+def layout(mol: Mol) -> dict[str, list[Any]]:
     """Lay out a molecule as RDKit would draw it.
 
     Returns:

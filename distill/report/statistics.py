@@ -18,7 +18,7 @@ SPANS = 60  # that the time of a run is cut into
 STEPS = 20  # of grounding
 
 
-class Tallies:
+class RunStatistics:
     """Counts of records.
 
     Attributes:

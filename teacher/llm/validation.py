@@ -76,7 +76,7 @@ class Grounding:
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class ValidatedAnswer:
     """An acceptable text.
 
     Attributes:
@@ -88,13 +88,13 @@ class Checked:
     grounding: Grounding
 
 
-def check(
+def validate(
     text: str,
     finish_reason: str | None,
     schema: Mapping[str, Any] | None,
     facts: Structure,
     min_grounding: float = 0.0,
-) -> Checked:
+) -> ValidatedAnswer:
     """Check what the engine wrote about a molecule.
 
     Args:
@@ -118,7 +118,7 @@ def check(
     grounding = _grounding(claimed, rings, facts)
     if grounding.score < min_grounding:
         raise RejectedError("grounding", _ungrounded(grounding.score, min_grounding, claimed, facts))
-    return Checked(fields, grounding)
+    return ValidatedAnswer(fields, grounding)
 
 
 def well_formed(text: str, finish_reason: str | None, schema: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""The gate to an engine: many together, or one alone."""
+"""The lock on an engine: shared by many, or exclusive to one."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from cluster.annotation.shared_lock import Gate
+from cluster.annotation.shared_lock import SharedLock
 
 VISITS = 40
 
 
 def test_many_are_inside_at_the_same_time() -> None:
-    gate, all_inside = Gate(), threading.Barrier(8, timeout=10)
+    lock, all_inside = SharedLock(), threading.Barrier(8, timeout=10)
 
     def visit(_: int) -> None:
-        with gate.together():
+        with lock.shared():
             all_inside.wait()
 
     with ThreadPoolExecutor(8) as pool:
@@ -23,10 +23,10 @@ def test_many_are_inside_at_the_same_time() -> None:
 
 
 def test_who_is_alone_has_nobody_beside_and_keeps_nobody_out_for_ever() -> None:
-    gate, inside, met = Gate(), set(), []
+    lock, inside, met = SharedLock(), set(), []
 
     def visit(number: int) -> None:
-        with gate.alone() if number % 4 == 0 else gate.together():
+        with lock.exclusive() if number % 4 == 0 else lock.shared():
             inside.add(number)
             time.sleep(0.001)
             if any(each % 4 == 0 for each in inside):
@@ -39,13 +39,13 @@ def test_who_is_alone_has_nobody_beside_and_keeps_nobody_out_for_ever() -> None:
     assert len(met) == VISITS // 4 and all(len(each) == 1 for each in met)
 
 
-def test_an_error_inside_opens_the_gate_again() -> None:
-    gate = Gate()
-    for enter in (gate.alone, gate.together, gate.alone):
+def test_an_error_inside_opens_the_lock_again() -> None:
+    lock = SharedLock()
+    for enter in (lock.exclusive, lock.shared, lock.exclusive):
         try:
             with enter():
                 raise RuntimeError
         except RuntimeError:
             pass
-    with gate.alone():
+    with lock.exclusive():
         pass

@@ -5,7 +5,7 @@ import pytest
 
 from distill.evaluate.comparison import Run
 from distill.evaluate.methods import METHODS, defaults, method
-from distill.evaluate.standings import standings
+from distill.evaluate.summary import summarize
 from teacher.errors import UsageError
 
 
@@ -14,7 +14,7 @@ def run(name: str, seed: int, rmse: float, chosen: str | None = None) -> Run:
 
 
 def test_rows_sum_up_the_seeds() -> None:
-    (row,) = standings([run("a", 0, 1.0, "atoms"), run("a", 1, 2.0, "fingerprint")], "regression")
+    (row,) = summarize([run("a", 0, 1.0, "atoms"), run("a", 1, 2.0, "fingerprint")], "regression")
     assert (row.mean, row.seeds, row.chosen) == (1.5, 2, {"atoms": 1, "fingerprint": 1})
     assert row.std == pytest.approx(0.7071, abs=1e-4)
     assert row.difference is None and not row.differs
@@ -24,7 +24,7 @@ def test_a_difference_is_paired_by_seed_and_has_students_interval() -> None:
     gains = [0.10, 0.12, 0.14]
     runs = [run("a", seed, 1.0 + seed) for seed in range(3)]
     runs += [run("b", seed, 1.0 + seed + gain) for seed, gain in enumerate(gains)]
-    _, row = standings(runs, "regression", "a")
+    _, row = summarize(runs, "regression", "a")
     assert row.difference == pytest.approx(0.12)
     half = 4.302653 * 0.02 / 3**0.5  # the 97.5 % quantile of Student's t with two degrees of freedom
     assert row.interval == pytest.approx((0.12 - half, 0.12 + half), abs=1e-5)
@@ -32,7 +32,7 @@ def test_a_difference_is_paired_by_seed_and_has_students_interval() -> None:
 
 
 def test_only_seeds_that_both_have_are_compared() -> None:
-    _, row = standings([run("a", 0, 1.0), run("a", 1, 9.0), run("b", 0, 1.5)], "regression", "a")
+    _, row = summarize([run("a", 0, 1.0), run("a", 1, 9.0), run("b", 0, 1.5)], "regression", "a")
     assert row.difference == pytest.approx(0.5)
     assert row.interval is None and not row.differs
 
@@ -53,12 +53,12 @@ def test_an_unknown_method_is_named() -> None:
 
 def test_only_seeds_that_can_be_scored_count() -> None:
     runs = [run(name, seed, rmse) for name in ("a", "b") for seed, rmse in ((0, 1.0), (1, math.nan), (2, 3.0))]
-    rows = standings(runs, "regression", "a")
+    rows = summarize(runs, "regression", "a")
     assert [(row.mean, row.valid, row.seeds) for row in rows] == [(2.0, 2.0, 2)] * 2
     assert rows[1].difference == 0
 
 
 def test_a_row_that_no_seed_can_score_has_no_mean() -> None:
-    rows = standings([run(name, seed, math.nan) for name in ("a", "b") for seed in range(2)], "regression", "a")
+    rows = summarize([run(name, seed, math.nan) for name in ("a", "b") for seed in range(2)], "regression", "a")
     assert all(math.isnan(row.mean) and math.isnan(row.valid) and row.seeds == 0 for row in rows)
     assert rows[1].difference is None and not rows[1].differs

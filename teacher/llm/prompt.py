@@ -62,7 +62,7 @@ class Prompt(BaseModel):
         """Whether the instructions have a place for the task text."""
         return "{task}" in self.instructions
 
-    def fill(
+    def render(
         self, *, task: str | None, smiles: str | None, picture: Picture | None = None, graph: str | None = None
     ) -> Content:
         """Return the user message for one molecule; a modality that is None is left out.

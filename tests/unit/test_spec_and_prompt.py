@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from teacher.chemistry.facts import vocabulary
 from teacher.errors import UsageError
-from teacher.llm.catalog import Picture, load, names
+from teacher.llm.prompt import Picture, load, names
 from teacher.llm.spec import Model, PromptRef, Sampling, Spec
 
 
@@ -41,7 +41,7 @@ def test_describe_lists_the_whole_vocabulary_in_text_and_schema() -> None:
 
 def test_gallon_takes_a_task_and_has_no_schema() -> None:
     prompt = load("gallon")
-    content = prompt.fill(task="Is it soluble {smiles}?", smiles="CCO")
+    content = prompt.render(task="Is it soluble {smiles}?", smiles="CCO")
     assert prompt.needs_task
     assert prompt.json_schema is None
     assert "Is it soluble {smiles}?" in content[0]
@@ -51,12 +51,12 @@ def test_a_modality_that_is_left_out_leaves_no_trace() -> None:
     prompt = load("describe")
     picture = Picture(image=None, uuid="x")  # type: ignore[arg-type]
     graph = prompt.graph.replace("{graph}", "C0-C1 C1-O2")
-    before, shown, after = prompt.fill(task=None, smiles="CCO", picture=picture, graph="C0-C1 C1-O2")
+    before, shown, after = prompt.render(task=None, smiles="CCO", picture=picture, graph="C0-C1 C1-O2")
     assert isinstance(before, str)
     assert before.endswith(f"\n{prompt.image}\n")
     assert shown is picture
     assert after == f"\nSMILES: CCO\n{graph}\n{prompt.closing}"
-    (text,) = prompt.fill(task=None, smiles=None, graph="C0-C1 C1-O2")
+    (text,) = prompt.render(task=None, smiles=None, graph="C0-C1 C1-O2")
     assert text == f"{prompt.instructions.strip()}\n{graph}\n{prompt.closing}"
 
 
@@ -116,8 +116,8 @@ def test_a_spec_that_shows_nothing_of_the_molecule_is_refused() -> None:
 
 def test_a_retry_draws_anew_and_gets_more_tokens_only_if_it_was_cut_off() -> None:
     sampling = Sampling(max_tokens=100, seed=7)
-    assert sampling.rung(0, cut_off=False) == sampling
-    again = sampling.rung(2, cut_off=False)
+    assert sampling.retry_sampling(0, cut_off=False) == sampling
+    again = sampling.retry_sampling(2, cut_off=False)
     assert (again.seed, again.max_tokens) == (9, 100)
     assert again.temperature > 0
-    assert sampling.rung(2, cut_off=True).max_tokens == 200
+    assert sampling.retry_sampling(2, cut_off=True).max_tokens == 200

@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 
     from cluster.training.fit import Outcome
     from distill.data.splits import Split
-    from distill.learn.inputs import Reading
+    from distill.learn.inputs import ModelInputs
     from distill.learn.recipes import Recipe
 
 FORMAT = "gallon model 2"
-CARD, WEIGHTS, SCALER, LESSON = "card.json", "weights.safetensors", "scaler.safetensors", "lesson.parquet"
+CARD, WEIGHTS, SCALER, OUTPUTS = "card.json", "weights.safetensors", "scaler.safetensors", "outputs.parquet"
 PACKAGES = ("gallon", "torch", "torch-geometric", "rdkit", "numpy")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Card:
+class ModelCard:
     """What a model is and where it comes from.
 
     Attributes:
@@ -87,24 +87,24 @@ class Card:
 def save(
     folder: Path,
     recipe: Recipe,
-    reading: Reading,
+    model_inputs: ModelInputs,
     split: Split,
     outcome: Outcome,
     *,
     seed: int,
     metrics: Mapping[str, Mapping[str, float]],
     spec: str | None = None,
-    teachers: Sequence[Card] = (),
-) -> Card:
-    """Write a model as a folder that `Model` reads, in the place of one that is there; see `check_place`.
+    teachers: Sequence[ModelCard] = (),
+) -> ModelCard:
+    """Write a model as a folder that `SavedModel` reads, in the place of one that is there; see `check_place`.
 
     Raises:
         OutputError: the disk is full, or the folder cannot be written.
     """
     from safetensors.numpy import save as packed
 
-    dataset = reading.dataset
-    card = Card(
+    dataset = model_inputs.dataset
+    card = ModelCard(
         recipe=recipe.name,
         settings=dict(recipe.settings),
         schedule=asdict(recipe.schedule),
@@ -116,19 +116,19 @@ def save(
         split={"kind": split.kind, "sha256": split.sha256, "description": split.describe()},
         seed=seed,
         spec=spec,
-        encoder=reading.encoder if recipe.role == "lm" else None,
+        encoder=model_inputs.encoder if recipe.role == "lm" else None,
         teachers=[asdict(teacher) for teacher in teachers],
-        transfer=reading.describe_transfer() if teachers else {},
+        transfer=model_inputs.describe_transfer() if teachers else {},
         metrics=metrics,
         best_epoch=outcome.best_epoch,
         epochs=outcome.epochs,
         seconds=outcome.seconds,
         history=outcome.history,
     )
-    with replacing_folder(folder, ours=(CARD, WEIGHTS, SCALER, LESSON)) as aside:
+    with replacing_folder(folder, ours=(CARD, WEIGHTS, SCALER, OUTPUTS)) as aside:
         shutil.copyfile(outcome.weights, aside / WEIGHTS)
         if recipe.reads == "fingerprint":
-            (aside / SCALER).write_bytes(packed(reading.scaler(recipe.descriptors, split).arrays()))
+            (aside / SCALER).write_bytes(packed(model_inputs.scaler(recipe.descriptors, split).arrays()))
         written = strict_json.dumps({"format": FORMAT, **asdict(card)}, indent=2)
         (aside / CARD).write_text(written + "\n", encoding="utf-8")
     return card
@@ -164,7 +164,7 @@ def refuse_other_data(folder: Path, dataset: Dataset) -> None:
             )
 
 
-def read_card(folder: Path) -> Card:
+def read_card(folder: Path) -> ModelCard:
     """Read what a model is.
 
     Raises:
@@ -174,14 +174,14 @@ def read_card(folder: Path) -> Card:
         facts = json.loads((folder / CARD).read_text(encoding="utf-8"))
         if facts.pop("format") != FORMAT or facts["descriptors"] not in DESCRIPTOR_SETS:
             raise UsageError(f"{folder} was written by another version of gallon: train it again.")
-        return Card(**{**facts, "targets": tuple(Target(**target) for target in facts["targets"])})
+        return ModelCard(**{**facts, "targets": tuple(Target(**target) for target in facts["targets"])})
     except FileNotFoundError:
         raise UsageError(f"There is no model in {folder}: it should hold card.json and weights.safetensors.") from None
     except (ValueError, TypeError, KeyError, AttributeError):
         raise UsageError(f"The model in {folder} is damaged: its card.json is not a card. Train it again.") from None
 
 
-def usable_card(folder: Path) -> Card:
+def usable_card(folder: Path) -> ModelCard:
     """Read what a model is that is to be asked.
 
     Raises:
@@ -197,7 +197,7 @@ def usable_card(folder: Path) -> Card:
     return card
 
 
-class Model:
+class SavedModel:
     """A saved student or graph teacher that predicts molecules.
 
     Raises:
@@ -236,7 +236,7 @@ class Model:
             inputs = Matrix(self._scaler.transform(student_features(mols, self.card.descriptors)))
         else:
             inputs = Graphs.of(mols)
-        values, _ = self._network.ask(inputs, np.arange(len(mols)))
+        values, _ = self._network.predict(inputs, np.arange(len(mols)))
         classes = np.array([target.kind == "classification" for target in self.card.targets])
         predicted: NDArray[np.float32] = np.where(classes, expit(values), values).astype(np.float32)
         return predicted

@@ -20,7 +20,7 @@ CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class SummaryRow:
     """A row of the table.
 
     Attributes:
@@ -56,7 +56,7 @@ class Standing:
         return "better" if self.interval[1] < 0 else "worse"
 
 
-def standings(runs: Sequence[Run], kind: Kind, reference: str | None = None) -> list[Standing]:
+def summarize(runs: Sequence[Run], kind: Kind, reference: str | None = None) -> list[SummaryRow]:
     """Sum up runs, one row a method, in the order in which methods first come.
 
     Args:
@@ -69,17 +69,17 @@ def standings(runs: Sequence[Run], kind: Kind, reference: str | None = None) -> 
         by_method.setdefault(run.method, []).append(run)
     against = by_method.get(reference or "")
     return [
-        _standing(of_method, kind, against if of_method is not against else None) for of_method in by_method.values()
+        _summary_row(of_method, kind, against if of_method is not against else None) for of_method in by_method.values()
     ]
 
 
-def _standing(runs: Sequence[Run], kind: Kind, against: Sequence[Run] | None) -> Standing:
+def _summary_row(runs: Sequence[Run], kind: Kind, against: Sequence[Run] | None) -> SummaryRow:
     metric = main_metric(kind)
     values = [run.test[metric] for run in runs if not isnan(run.test[metric])]
     seconds = [run.seconds for run in runs if run.seconds is not None]
     choices = [run.chosen for run in runs if run.chosen is not None]
     difference, interval = _paired(runs, against, kind) if against else (None, None)
-    return Standing(
+    return SummaryRow(
         method=runs[0].method,
         metric=metric,
         mean=_mean(values),

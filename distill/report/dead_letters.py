@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from cluster.store.record import Letter
+from cluster.store.record import DeadLetter
 
 EXAMPLES = 5
 
@@ -17,10 +17,10 @@ class Reason:
     stage: str
     error: str
     number: int = 0
-    examples: list[Letter] = field(default_factory=list)
+    examples: list[DeadLetter] = field(default_factory=list)
 
 
-def reasons(letters: Iterable[Letter]) -> list[Reason]:
+def reasons(letters: Iterable[DeadLetter]) -> list[Reason]:
     """Gather letters by their reasons."""
     found: dict[tuple[str, str], Reason] = {}
     for letter in letters:

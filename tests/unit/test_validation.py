@@ -15,8 +15,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from teacher.chemistry.facts import Facts, vocabulary
-from teacher.llm.checks import MAX_DEPTH, MAX_MESSAGE, Checked, Grounding, RejectedError, check
 from teacher.llm.schema import SchemaError
+from teacher.llm.validation import MAX_DEPTH, MAX_MESSAGE, Grounding, RejectedError, ValidatedAnswer, validate
 
 ASPIRIN = Facts(
     ("carboxylic acid", "ester"), aromatic_rings=1, aliphatic_rings=0, polarity="medium", lipophilicity="medium"
@@ -47,13 +47,13 @@ SCHEMA: dict[str, Any] = {
 ANY_OBJECT: dict[str, Any] = {"type": "object"}
 
 
-def check_fields(schema: Mapping[str, Any] = ANY_OBJECT, facts: Facts = ASPIRIN, **fields: Any) -> Checked:
-    return check(json.dumps(fields), "stop", schema, facts)
+def check_fields(schema: Mapping[str, Any] = ANY_OBJECT, facts: Facts = ASPIRIN, **fields: Any) -> ValidatedAnswer:
+    return validate(json.dumps(fields), "stop", schema, facts)
 
 
 def rejection(text: str, finish_reason: str | None = "stop", schema: Mapping[str, Any] | None = None) -> RejectedError:
     with pytest.raises(RejectedError) as caught:
-        check(text, finish_reason, schema, ASPIRIN)
+        validate(text, finish_reason, schema, ASPIRIN)
     return caught.value
 
 
@@ -64,8 +64,8 @@ def test_a_true_object_is_accepted_with_its_fields() -> None:
 
 
 def test_free_text_is_accepted_without_fields() -> None:
-    checked = check("An aromatic ester with a carboxylic acid.", "stop", None, ASPIRIN)
-    assert checked == Checked(None, Grounding(precision=1.0, recall=1.0, f1=1.0, rings=None, score=1.0))
+    checked = validate("An aromatic ester with a carboxylic acid.", "stop", None, ASPIRIN)
+    assert checked == ValidatedAnswer(None, Grounding(precision=1.0, recall=1.0, f1=1.0, rings=None, score=1.0))
 
 
 @pytest.mark.parametrize("schema", [None, SCHEMA])
@@ -164,21 +164,21 @@ def test_nesting_is_accepted_down_to_its_limit() -> None:
     def nested(depth: int) -> str:
         return '{"a": ' + "[" * (depth - 1) + "1" + "]" * (depth - 1) + "}"
 
-    assert check(nested(MAX_DEPTH), "stop", ANY_OBJECT, ASPIRIN).fields
+    assert validate(nested(MAX_DEPTH), "stop", ANY_OBJECT, ASPIRIN).fields
     for depth in range(MAX_DEPTH + 1, 2 * sys.getrecursionlimit(), 50):
         assert str(rejection(nested(depth), schema=ANY_OBJECT)) == "is nested too deeply"
 
 
 def test_a_wrong_schema_is_the_callers_mistake() -> None:
     with pytest.raises(SchemaError):
-        check("{}", "stop", {"type": "thing"}, ASPIRIN)
+        validate("{}", "stop", {"type": "thing"}, ASPIRIN)
 
 
 def test_a_read_only_schema_is_understood() -> None:
     schema = MappingProxyType(
         {"type": "object", "properties": MappingProxyType({"a": MappingProxyType({"type": "string"})})}
     )
-    assert check('{"a": "ester"}', "stop", schema, ASPIRIN).fields == {"a": "ester"}
+    assert validate('{"a": "ester"}', "stop", schema, ASPIRIN).fields == {"a": "ester"}
 
 
 @pytest.mark.parametrize(
@@ -248,7 +248,7 @@ def test_without_a_list_of_groups_the_mentions_count(fields: dict[str, Any]) -> 
 
 def test_text_below_the_least_grounding_is_rejected_with_its_errors() -> None:
     with pytest.raises(RejectedError) as caught:
-        check("an ester and a ketone", "stop", None, ASPIRIN, min_grounding=0.6)
+        validate("an ester and a ketone", "stop", None, ASPIRIN, min_grounding=0.6)
     assert caught.value.stage == "grounding"
     assert str(caught.value) == (
         "grounding 0.50 is below 0.60; groups claimed but not there: ketone; not claimed: carboxylic acid"
@@ -256,7 +256,7 @@ def test_text_below_the_least_grounding_is_rejected_with_its_errors() -> None:
 
 
 def test_text_at_the_least_grounding_is_accepted() -> None:
-    assert check("an ester and a ketone", "stop", None, ASPIRIN, min_grounding=0.5).grounding.score == 0.5
+    assert validate("an ester and a ketone", "stop", None, ASPIRIN, min_grounding=0.5).grounding.score == 0.5
 
 
 def test_a_rejection_survives_pickling() -> None:
@@ -285,7 +285,7 @@ any_text = (
 @example('{"functional_groups": [[]], "aromatic_rings": [1]}', ANY_OBJECT)
 def test_any_text_is_accepted_or_rejected(text: str, schema: Mapping[str, Any] | None) -> None:
     try:
-        checked = check(text, "stop", schema, ASPIRIN, min_grounding=0.5)
+        checked = validate(text, "stop", schema, ASPIRIN, min_grounding=0.5)
     except RejectedError as error:
         assert error.stage in {"schema", "grounding"}
         assert 0 < len(str(error)) <= MAX_MESSAGE

@@ -19,10 +19,10 @@ import numpy as np
 from distill.data.dataset import Dataset
 from distill.data.splits import PARTS, Split, folds
 from distill.learn.fits import Batch
-from distill.learn.inputs import Reading
+from distill.learn.inputs import ModelInputs
+from distill.learn.model_store import OUTPUTS, WEIGHTS, ModelCard, usable_card
 from distill.learn.network import Network, settings_for
 from distill.learn.recipes import Recipe, recipe
-from distill.learn.saved import LESSON, WEIGHTS, Card, usable_card
 from teacher.errors import UsageError
 from teacher.files import replacing
 
@@ -35,7 +35,7 @@ LEAST_PROBABILITY = 1e-6  # a logit of 14
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lesson:
+class TeacherOutputs:
     """What one teacher says.
 
     Attributes:
@@ -54,8 +54,8 @@ class Lesson:
 
 
 @dataclass(frozen=True)
-class LessonPlan:
-    """The fits behind one lesson: one of the whole training part, and one for each fold that is left out of it."""
+class CrossFitPlan:
+    """The fits behind one teacher's outputs: one of the whole training part, and one for each fold held out."""
 
     recipe: Recipe
     split: Split
@@ -63,13 +63,13 @@ class LessonPlan:
     parts: Sequence[NDArray[np.int64]]
 
     @classmethod
-    def of(cls, recipe: Recipe, reading: Reading, split: Split, seed: int, number: int) -> LessonPlan:
-        """Plan a lesson with so many folds; none means that the teacher has seen what it predicts.
+    def of(cls, recipe: Recipe, model_inputs: ModelInputs, split: Split, seed: int, number: int) -> CrossFitPlan:
+        """Plan the fits with this many folds; none means that the teacher has seen what it predicts.
 
         Raises:
             UsageError: there are fewer molecules than folds.
         """
-        parts = folds(split.train, reading.dataset.labels, number, seed) if number else []
+        parts = folds(split.train, model_inputs.dataset.labels, number, seed) if number else []
         return cls(recipe, split, seed, parts)
 
     def add_to(self, batch: Batch) -> None:
@@ -85,15 +85,15 @@ class LessonPlan:
         """How many fits it takes."""
         return 1 + len(self.parts)
 
-    def lesson(self, whole: Outcome, held_out: Sequence[Outcome], reading: Reading) -> Lesson:
+    def outputs(self, whole: Outcome, held_out: Sequence[Outcome], model_inputs: ModelInputs) -> TeacherOutputs:
         """Put the outcomes of its fits together."""
         prediction, representation = whole.prediction.copy(), whole.representation.copy()
         fold = np.full(len(prediction), -1, dtype=np.int64)
-        readable = reading.readable_by(self.recipe)
+        readable = model_inputs.readable_by(self.recipe)
 
         def unlearnt(rows: NDArray[np.int64]) -> NDArray[np.bool_]:
             """Tell which targets have no label among the rows that a network has learnt from."""
-            return np.asarray(np.isnan(reading.dataset.labels[rows[readable[rows]]]).all(axis=0))
+            return np.asarray(np.isnan(model_inputs.dataset.labels[rows[readable[rows]]]).all(axis=0))
 
         prediction[:, unlearnt(self.split.train)] = np.nan
         for number, (part, outcome) in enumerate(zip(self.parts, held_out, strict=True)):
@@ -102,37 +102,39 @@ class LessonPlan:
             fold[part] = number
         prediction[~readable] = np.nan
         representation[~readable] = np.nan
-        return Lesson(teacher=self.recipe.name, prediction=prediction, representation=representation, fold=fold)
+        return TeacherOutputs(teacher=self.recipe.name, prediction=prediction, representation=representation, fold=fold)
 
 
-def with_transfer_set(lesson: Lesson, recipe: Recipe, weights: Path, reading: Reading, split: Split) -> Lesson:
+def with_transfer_set(
+    outputs: TeacherOutputs, recipe: Recipe, weights: Path, model_inputs: ModelInputs, split: Split
+) -> TeacherOutputs:
     """Let a teacher also speak of the transfer set, by its network of the whole training part.
 
     Of molecules without annotation a language teacher says nothing.
 
     Args:
-        lesson: what it says of the dataset.
+        outputs: what it says of the dataset.
         recipe: how it was trained.
         weights: of that network.
-        reading: the dataset, with its transfer set.
+        model_inputs: the dataset, with its transfer set.
         split: that it was trained under.
     """
-    wider, rows = reading.transfer, reading.transferred()
+    wider, rows = model_inputs.transfer, model_inputs.transferred()
     if wider is None:
-        return lesson
-    width = lesson.prediction.shape[1], lesson.representation.shape[1]
+        return outputs
+    width = outputs.prediction.shape[1], outputs.representation.shape[1]
     prediction, representation = (np.full((len(rows), columns), np.nan, dtype=np.float32) for columns in width)
-    heard = wider.readable_by(recipe)[rows]
-    if heard.any():
+    readable = wider.readable_by(recipe)[rows]
+    if readable.any():
         _, inputs = wider.inputs(recipe, split)
         settings = settings_for(recipe, inputs, wider.encoder)
         network = Network.load(weights, functools.partial(recipe.build, len(wider.dataset.targets), **settings))
-        prediction[heard], representation[heard] = network.ask(inputs, rows[heard])
+        prediction[readable], representation[readable] = network.predict(inputs, rows[readable])
     return replace(
-        lesson,
-        prediction=np.concatenate([lesson.prediction, prediction]),
-        representation=np.concatenate([lesson.representation, representation]),
-        fold=np.concatenate([lesson.fold, np.full(len(rows), -1)]),
+        outputs,
+        prediction=np.concatenate([outputs.prediction, prediction]),
+        representation=np.concatenate([outputs.representation, representation]),
+        fold=np.concatenate([outputs.fold, np.full(len(rows), -1)]),
     )
 
 
@@ -145,8 +147,8 @@ def logits(probabilities: NDArray[Any]) -> NDArray[np.float64]:
     return finite
 
 
-def write(lesson: Lesson, reading: Reading, split: Split, file: Path) -> None:
-    """Write a lesson as Parquet, one row a molecule.
+def write(outputs: TeacherOutputs, model_inputs: ModelInputs, split: Split, file: Path) -> None:
+    """Write a teacher's outputs as Parquet, one row a molecule.
 
     Columns: `key` (hexadecimal), `smiles`, `part` of the split, `fold`, one `prediction` for each target (probabilities
     of classes), and the `representation`.
@@ -155,18 +157,18 @@ def write(lesson: Lesson, reading: Reading, split: Split, file: Path) -> None:
     import pyarrow.parquet as pq
     from scipy.special import expit
 
-    dataset = reading.dataset
+    dataset = model_inputs.dataset
     part = np.empty(len(dataset), dtype=object)
     for name in PARTS:
         part[getattr(split, name)] = name
-    shown = expit(lesson.prediction) if dataset.kind == "classification" else lesson.prediction
+    shown = expit(outputs.prediction) if dataset.kind == "classification" else outputs.prediction
     columns = {
         "key": [key.hex() for key in dataset.keys],
         "smiles": dataset.smiles,
         "part": part,
-        "fold": lesson.fold,
+        "fold": outputs.fold,
         **{f"prediction {target.name}": shown[:, n] for n, target in enumerate(dataset.targets)},
-        "representation": list(lesson.representation),
+        "representation": list(outputs.representation),
     }
     with replacing(file) as aside:
         pq.write_table(pa.table(columns), aside)
@@ -178,43 +180,45 @@ def find(folder: Path) -> list[Path]:
     Raises:
         UsageError: there is none.
     """
-    found = sorted(file.parent for file in folder.glob(f"[!.]*/{LESSON}"))
+    found = sorted(file.parent for file in folder.glob(f"[!.]*/{OUTPUTS}"))
     if not found:
         raise UsageError(f"There is no teacher in {folder}: run 'gallon teach' on the same data first.")
     return found
 
 
-def read_all(folders: Sequence[Path], reading: Reading, split: Split) -> list[tuple[Lesson, Card]]:
+def read_all(
+    folders: Sequence[Path], model_inputs: ModelInputs, split: Split
+) -> list[tuple[TeacherOutputs, ModelCard]]:
     """Read what teachers said, with their cards; of the transfer set, if there is one, they are asked now.
 
     Raises:
         UsageError: a folder holds no teacher, or one of another dataset, split, spec of annotations, or encoder.
     """
-    heard = []
+    readable = []
     for folder in folders:
-        lesson, card = _read(folder, reading.dataset, split)
-        if reading.transfer:
+        outputs, card = _read(folder, model_inputs.dataset, split)
+        if model_inputs.transfer:
             trained = replace(recipe(card.recipe), settings=card.settings, descriptors=card.descriptors)
-            _check_reading(folder, card, reading.transfer)
-            lesson = with_transfer_set(lesson, trained, folder / WEIGHTS, reading, split)
-        heard.append((lesson, card))
-    return heard
+            _check_reading(folder, card, model_inputs.transfer)
+            outputs = with_transfer_set(outputs, trained, folder / WEIGHTS, model_inputs, split)
+        readable.append((outputs, card))
+    return readable
 
 
-def _check_reading(folder: Path, card: Card, reading: Reading) -> None:
+def _check_reading(folder: Path, card: ModelCard, model_inputs: ModelInputs) -> None:
     """Refuse to ask a language teacher about texts of another spec, or in an encoding that it has not learnt."""
-    if card.encoder and card.encoder != reading.encoder:
+    if card.encoder and card.encoder != model_inputs.encoder:
         raise UsageError(
-            f"The teacher in {folder} reads by {card.encoder}, not {reading.encoder}: name it by --encoder."
+            f"The teacher in {folder} reads by {card.encoder}, not {model_inputs.encoder}: name it by --encoder."
         )
-    spec = reading.annotations and reading.annotations.spec
+    spec = model_inputs.annotations and model_inputs.annotations.spec
     if card.spec and spec and card.spec != spec:
         raise UsageError(
             f"The teacher in {folder} reads annotations of spec {card.spec}, not of {spec}: name its own by --spec."
         )
 
 
-def _read(folder: Path, dataset: Dataset, split: Split) -> tuple[Lesson, Card]:
+def _read(folder: Path, dataset: Dataset, split: Split) -> tuple[TeacherOutputs, ModelCard]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -226,14 +230,16 @@ def _read(folder: Path, dataset: Dataset, split: Split) -> tuple[Lesson, Card]:
     if card.split["sha256"] != split.sha256:
         raise UsageError(f"The teacher in {folder} has learnt from another split: {card.split['description']}.")
     try:
-        table = pq.read_table(folder / LESSON)
+        table = pq.read_table(folder / OUTPUTS)
         shown = np.stack([table[f"prediction {target.name}"].to_numpy() for target in dataset.targets], axis=1)
         representation = np.stack(table["representation"].to_numpy()).astype(np.float32)
         fold = table["fold"].to_numpy()
     except (OSError, KeyError, ValueError, pa.ArrowException) as error:
-        raise UsageError(f"The lesson in {folder} is missing or damaged ({error}): run 'gallon teach' again.") from None
+        raise UsageError(
+            f"The teacher's outputs in {folder} are missing or damaged ({error}): run 'gallon teach' again."
+        ) from None
     prediction = logits(shown) if dataset.kind == "classification" else shown
-    lesson = Lesson(
+    outputs = TeacherOutputs(
         teacher=card.recipe, prediction=prediction.astype(np.float32), representation=representation, fold=fold
     )
-    return lesson, card
+    return outputs, card

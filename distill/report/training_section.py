@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distill.learn.metrics import main_metric
-from distill.learn.saved import Card, read_card
+from distill.learn.model_store import ModelCard, read_card
 from distill.report.comparison import PAGE
 from distill.report.svg import BLUE, GREY, ORANGE, figure
 from teacher.errors import UsageError
@@ -33,13 +33,13 @@ class TrainedModel:
     """A saved model: its name, its card, its curve, and the metric that it is judged by."""
 
     name: str
-    card: Card
+    card: ModelCard
     curve: Markup | None
     metric: str
 
 
 @dataclass(frozen=True)
-class Learned:
+class TrainingSection:
     """A folder that `gallon teach`, `distill` and `evaluate` have written to.
 
     Attributes:
@@ -51,7 +51,7 @@ class Learned:
     comparison: str | None
 
 
-def learned(folder: Path) -> Learned:
+def training_section(folder: Path) -> TrainingSection:
     """Read what a folder holds; of a comparison only its text, since anybody may have written it.
 
     Raises:
@@ -62,7 +62,7 @@ def learned(folder: Path) -> Learned:
     comparison = _of_our_elements(page.read_text(encoding="utf-8", errors="replace")) if page.is_file() else None
     if not models and comparison is None:
         raise UsageError(f"{folder} holds neither a model nor a comparison: name a folder as 'gallon teach' writes it.")
-    return Learned(folder, models, comparison)
+    return TrainingSection(folder, models, comparison)
 
 
 def _model(folder: Path) -> TrainedModel:
@@ -84,7 +84,7 @@ def _key(name: str) -> str:
     return "learned-" + "".join(char if char.isalnum() else "-" for char in name)
 
 
-def _curve(card: Card, key: str) -> str:
+def _curve(card: ModelCard, key: str) -> str:
     history: Sequence[Any] = card.history
     epochs = [entry["epoch"] for entry in history]
 

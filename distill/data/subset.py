@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cluster import table_file
-from cluster.library.molecules import distinct
+from cluster.library.molecules import unique_molecules
 from cluster.library.source import NoMoleculeError, Source
-from cluster.training.driver import Done
-from distill.data.neighbours import fingerprints_of, likeness
+from cluster.training.driver import FitProgress
+from distill.data.neighbours import fingerprints_of, tanimoto
 from teacher.errors import UsageError
 from teacher.wording import counted
 
@@ -45,7 +45,7 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Subset:
     """Chosen molecules.
 
     Attributes:
@@ -60,12 +60,12 @@ class Choice:
 
 
 def read_pool(sources: Sequence[Source], limit: int | None = None, show: Callable[[int], None] | None = None) -> Pool:
-    """Read the molecules to choose from, which take half a kilobyte each; `distinct` says what the arguments are.
+    """Read the molecules to choose from, half a kilobyte each; the arguments are those of `unique_molecules`.
 
     Raises:
         NoMoleculeError: the library holds none.
     """
-    molecules = distinct(sources, limit, show)
+    molecules = unique_molecules(sources, limit, show)
     pool = Pool([], [])
     while part := list(islice(molecules, AT_A_TIME)):
         pool.smiles.extend(molecule.smiles for molecule in part)
@@ -75,7 +75,7 @@ def read_pool(sources: Sequence[Source], limit: int | None = None, show: Callabl
     return pool
 
 
-def choose(pool: Pool, number: int, seed: int, show: Callable[[Done], None] | None = None) -> Choice:
+def choose(pool: Pool, number: int, seed: int, show: Callable[[FitProgress], None] | None = None) -> Subset:
     """Choose molecules such that the others have one of them near.
 
     Each step tries a few molecules and takes the one that adds most to the coverage (stochastic greedy: Mirzasoleiman
@@ -105,18 +105,18 @@ def choose(pool: Pool, number: int, seed: int, show: Callable[[Done], None] | No
     rows = np.empty(number, dtype=np.int64)
     for step in range(number):
         tried = draw.integers(len(left), size=tries)
-        reached = [np.maximum(covered, likeness(pool.fingerprints[row], references)) for row in left[tried]]
+        reached = [np.maximum(covered, tanimoto(pool.fingerprints[row], references)) for row in left[tried]]
         best = int(np.argmax([cover.sum() for cover in reached]))
         covered = reached[best]
         rows[step] = left[tried[best]]
         left[tried[best]] = left[-1]
         left = left[:-1]
         if show:
-            show(Done(step + 1, number))
-    return Choice(rows, float(covered.mean()), _coverage([pool.fingerprints[row] for row in at_random], references))
+            show(FitProgress(step + 1, number))
+    return Subset(rows, float(covered.mean()), _coverage([pool.fingerprints[row] for row in at_random], references))
 
 
-def write(choice: Choice, pool: Pool, out: Path) -> None:
+def write(subset: Subset, pool: Pool, out: Path) -> None:
     """Write the SMILES of the chosen as a library of one column.
 
     Raises:
@@ -124,7 +124,7 @@ def write(choice: Choice, pool: Pool, out: Path) -> None:
     """
     import pyarrow as pa
 
-    table = pa.table({"smiles": [pool.smiles[row] for row in choice.rows]})
+    table = pa.table({"smiles": [pool.smiles[row] for row in subset.rows]})
     table_file.write(iter([table]), table.schema, out)
 
 
@@ -132,5 +132,5 @@ def _coverage(chosen: Sequence[ExplicitBitVect], references: Sequence[ExplicitBi
     """Return how alike references are to the most similar of the chosen, on average."""
     covered = np.zeros(len(references))
     for fingerprint in chosen:
-        covered = np.maximum(covered, likeness(fingerprint, references))
+        covered = np.maximum(covered, tanimoto(fingerprint, references))
     return float(covered.mean())
