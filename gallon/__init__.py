@@ -1,4 +1,136 @@
-"""The front door: the `gallon` command. It parses, prints and exits; the work is done in the rooms behind it.
+"""gallon: describe molecule libraries by a multimodal LLM, and distill what it knows into a fast student.
 
-Only light modules are imported here; each command imports what it needs, so that `gallon --help` answers at once.
+    import gallon
+
+    gallon.annotate("molecules.csv", model="Qwen/Qwen2.5-VL-7B-Instruct")
+    gallon.teach("solubility.csv", target="logS")
+    gallon.distill("solubility.csv", target="logS")
+    gallon.load("gallon-models/solubility/student").predict(["CCO"])
+
+Options have the names of the command line's, with underscores. What a name needs is imported when it is first used, so
+that `import gallon` is light.
 """
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cluster.library.errors import LibraryError
+    from cluster.store.connection import StoreError
+    from cluster.store.open import open_store
+    from distill.learn.screening import Screened
+    from distill.learn.teach import Trained
+    from gallon.api.annotation import AnnotationResult, VerificationResult, session
+    from gallon.api.evaluation import Comparison
+    from gallon.api.prediction import Predictor, load
+    from gallon.api.progress import Progress
+    from gallon.api.records import ExportResult, export
+    from gallon.api.records import read_annotations as annotations
+    from gallon.api.report import report
+    from gallon.api.selection import Selection
+    from teacher.errors import GallonError, UsageError
+    from teacher.files import OutputError
+    from teacher.llm.describer import Describer, Description
+
+    # Their options are those of the command line (`gallon.config`), which no type checker sees.
+    annotate: Callable[..., AnnotationResult]
+    choose: Callable[..., Selection]
+    describe: Callable[..., list[Description]]
+    describer: Callable[..., Describer]
+    distill: Callable[..., Trained]
+    evaluate: Callable[..., Comparison]
+    screen: Callable[..., Screened]
+    teach: Callable[..., list[Trained]]
+    verify: Callable[..., VerificationResult]
+
+__all__ = [
+    "AnnotationResult",
+    "Comparison",
+    "Describer",
+    "Description",
+    "ExportResult",
+    "GallonError",
+    "LibraryError",
+    "OutputError",
+    "Predictor",
+    "Progress",
+    "Selection",
+    "StoreError",
+    "UsageError",
+    "VerificationResult",
+    "__version__",
+    "annotate",
+    "annotations",
+    "choose",
+    "describe",
+    "describer",
+    "distill",
+    "evaluate",
+    "export",
+    "load",
+    "open_store",
+    "report",
+    "screen",
+    "session",
+    "teach",
+    "verify",
+]
+
+_API = "gallon.api"
+_HOMES = {
+    "AnnotationResult": f"{_API}.annotation",
+    "VerificationResult": f"{_API}.annotation",
+    "annotate": f"{_API}.annotation",
+    "describe": f"{_API}.annotation",
+    "describer": f"{_API}.annotation",
+    "session": f"{_API}.annotation",
+    "verify": f"{_API}.annotation",
+    "Comparison": f"{_API}.evaluation",
+    "evaluate": f"{_API}.evaluation",
+    "distill": f"{_API}.learning",
+    "teach": f"{_API}.learning",
+    "Predictor": f"{_API}.prediction",
+    "load": f"{_API}.prediction",
+    "screen": f"{_API}.prediction",
+    "Progress": f"{_API}.progress",
+    "ExportResult": f"{_API}.records",
+    "annotations": f"{_API}.records",
+    "export": f"{_API}.records",
+    "report": f"{_API}.report",
+    "Selection": f"{_API}.selection",
+    "choose": f"{_API}.selection",
+    "LibraryError": "cluster.library.errors",
+    "StoreError": "cluster.store.connection",
+    "open_store": "cluster.store.open",
+    "GallonError": "teacher.errors",
+    "UsageError": "teacher.errors",
+    "OutputError": "teacher.files",
+    "Describer": "teacher.llm.describer",
+    "Description": "teacher.llm.describer",
+}
+_FLAT = {"annotate", "choose", "describe", "describer", "distill", "evaluate", "screen", "teach", "verify"}
+_OTHERWISE = {"annotations": "read_annotations"}  # what `from __future__ import annotations` would hide
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name of the front door when it is first asked for."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value: Any = version("gallon")
+    elif name in _HOMES:
+        value = getattr(importlib.import_module(_HOMES[name]), _OTHERWISE.get(name, name))
+    else:
+        raise AttributeError(f"module 'gallon' has no attribute '{name}'")
+    if name in _FLAT:
+        from gallon.flat import flat
+
+        value = flat(value)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

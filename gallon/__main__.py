@@ -1,5 +1,5 @@
 """`python -m gallon`."""
 
-from gallon.app import main
+from gallon.cli.app import main
 
 main()

@@ -21,13 +21,10 @@ from cluster.runs.run import ended_well
 from cluster.runs.workers import WorkerReporter
 from cluster.store.record import DeadLetter, Record, Stage
 from cluster.store.store import FINISHED, HELD, Store
-from teacher.chemistry.depiction import draw
-from teacher.chemistry.facts import Structure, structure_of
-from teacher.chemistry.graph_text import graph_text
-from teacher.chemistry.molecule import mol_of
+from teacher.chemistry.facts import Structure
 from teacher.errors import EngineDeadError
 from teacher.llm.engine import Completion, Engine, PromptRejectedError, Request
-from teacher.llm.prompt import Picture
+from teacher.llm.request import build_request, sampling_of
 from teacher.llm.spec import Sampling
 from teacher.llm.validation import RejectedError, validate
 
@@ -275,30 +272,12 @@ class Annotator:
     def _prepare(self, task: Task) -> None:
         """Render the prompt of a molecule, or note why it cannot be: whatever is raised, it is about this one."""
         try:
-            task.request = self._request(task)
+            task.request, task.facts = build_request(task.smiles, task.key, self._job.spec, self._job.prompt)
         except Exception as error:  # noqa: BLE001
             task.refused = PromptRejectedError(f"This molecule cannot be rendered: {error}")
 
-    def _request(self, task: Task) -> Request:
-        """Render the prompt of a molecule; what RDKit knows of it is found out first, so that no answer is in vain."""
-        spec, prompt = self._job.spec, self._job.prompt
-        mol = mol_of(task.smiles)
-        task.facts = structure_of(mol)
-        picture = None
-        if spec.image_size is not None:
-            picture = Picture(draw(mol, spec.image_size), uuid=f"{task.key.hex()}-{spec.image_size}")
-        content = prompt.render(
-            task=spec.task,
-            smiles=task.smiles if spec.smiles else None,
-            picture=picture,
-            graph=graph_text(mol) if spec.graph else None,
-        )
-        return Request(content, self._sampling(task), prompt.json_schema if spec.structured else None)
-
     def _sampling(self, task: Task) -> Sampling:
-        sampling = self._job.spec.sampling
-        assert sampling is not None, "only specs of imported annotations have none"
-        return sampling.retry_sampling(task.tries, task.cut_off)
+        return sampling_of(self._job.spec, task.tries, cut_off=task.cut_off)
 
     # To the store
 

@@ -40,9 +40,15 @@ def export(store: Store, spec: Spec, out: Path) -> int:
         OutputError: the file cannot be written.
         StoreError: Redis failed.
     """
+    schema, parts = tables(store, spec)
+    return write(parts, schema, out)
+
+
+def tables(store: Store, spec: Spec) -> tuple[pa.Schema, Parts]:
+    """Return the schema of what `export` writes, and an iterator over its tables of a few thousand rows."""
     prompt = store.prompt(spec)
     kinds = columns_of(prompt.json_schema if prompt else None)
-    return write(_parts(store, spec, kinds), _schema(kinds), out)
+    return _schema(kinds), _parts(store, spec, kinds)
 
 
 def _parts(store: Store, spec: Spec, kinds: dict[str, Kind]) -> Parts:

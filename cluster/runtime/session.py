@@ -67,14 +67,32 @@ class RaySession:
         return sum(int(min(node.cpus // cpus, node.gpus // gpus if gpus else math.inf)) for node in self.nodes)
 
 
+_open: list[RaySession] = []  # the session that this process is in, if it is in one
+
+
 @contextmanager
 def ray_session(address: str | None) -> Iterator[RaySession]:
     """Connect to the Ray cluster at `address` or in RAY_ADDRESS, or start a local one; disconnect at the end.
+
+    Inside a session this is the same session again, so that several calls can share one cluster.
 
     Raises:
         UsageError: the address is none that a cluster can be joined by.
         GallonError: no cluster answers at the address, it does not let us in, or none can be started here.
     """
+    if _open:
+        yield _open[-1]
+        return
+    with _connected(address) as session:
+        _open.append(session)
+        try:
+            yield session
+        finally:
+            _open.remove(session)
+
+
+@contextmanager
+def _connected(address: str | None) -> Iterator[RaySession]:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")
     import ray

@@ -15,7 +15,7 @@ import pytest
 import typer
 
 from cluster.store.open import open_store
-from gallon.app import app
+from gallon.cli.app import app
 from tests.integration.test_vllm import SMILES
 
 COMMAND = [sys.executable, "-m", "gallon"]

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from cluster.runs.status import RunMonitor, RunSnapshot, status
 from cluster.store.store import Store
-from gallon.follow import view
+from gallon.cli.follow import view
 
 POISON = "CCCCCCCCCCCC"
 MOLECULES = [f"{'C' * number}O" for number in range(1, 60)]

@@ -15,7 +15,7 @@ from cluster.runtime.process import Process
 from cluster.store.record import DeadLetter
 from cluster.store.store import Row, Store
 from distill.report.run import write
-from gallon.app import main
+from gallon.cli.app import main
 from teacher.chemistry.molecule import key_of
 from teacher.llm.prompt import Prompt
 from teacher.llm.spec import Spec

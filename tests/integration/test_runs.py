@@ -233,7 +233,7 @@ ENDING = """
 import signal, sys, time
 from cluster.runs.run import Run
 from cluster.store.store import Store
-from gallon.app import interrupt
+from gallon.cli.app import interrupt
 from teacher.llm.spec import Spec
 
 store = Store(sys.argv[1])

@@ -8,7 +8,8 @@ import pytest
 
 from cluster.library.source import resolve
 from cluster.store.store import Store
-from gallon.show import print_summary
+from gallon.api.annotation import AnnotationResult, first_records
+from gallon.cli.output import print_annotation
 from teacher.llm.spec import Spec
 from tests.integration.test_command_line import call
 
@@ -27,7 +28,12 @@ def test_a_summary_shows_molecules_of_its_own_library_and_counts_all_dead_letter
     run, second: Path, store: Store, spec: Spec, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for _ in range(2):  # the second run finds nothing to do, and has something to show all the same
-        print_summary(store, spec, run(second), resolve([str(second)], None), None)
+        result, examples = run(second), first_records(store, spec.id, resolve([str(second)]), None)
+        print_annotation(
+            AnnotationResult(
+                run=result.run, spec=spec.id, ledger=result.ledger, interrupted=False, examples=tuple(examples)
+            )
+        )
         said = capsys.readouterr().out
         assert [line.split()[0] for line in said.splitlines() if "agreement with RDKit" in line] == ["CO"]
         assert "dead letters       1 (0 molecules, 1 row without a molecule)" in said

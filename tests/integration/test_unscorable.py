@@ -13,6 +13,7 @@ from cluster.training.driver import TrainResources
 from distill.data.dataset import read
 from distill.data.splits import split
 from distill.evaluate.comparison import SeededSplit, Settings, compare
+from distill.evaluate.provenance import provenance
 from distill.evaluate.summary import summarize
 from distill.learn.inputs import ModelInputs
 from distill.learn.model_store import read_card
@@ -20,7 +21,8 @@ from distill.learn.recipes import recipe
 from distill.learn.student import INPUTS
 from distill.learn.teach import teach
 from distill.report.comparison import write
-from gallon.show import print_json, print_summary_table, print_trained
+from gallon.api.evaluation import Comparison
+from gallon.cli.output import print_comparison, print_json, print_trained
 from teacher.strict_json import dumps
 
 METHODS = ["random_forest", "gin", "student"]
@@ -66,7 +68,7 @@ def test_a_comparison_leaves_open_what_cannot_be_scored(
     table = strictly((tmp_path / "table.json").read_text())
     assert isinstance(table, dict) and [row["mean"] for row in table["rows"]] == [None] * len(METHODS)
     assert "nan" not in (tmp_path / "table.csv").read_text() and ">nan<" not in page.read_text()
-    print_summary_table(model_inputs, cases, rows, 0)
+    print_comparison(Comparison(rows=rows, facts=provenance(model_inputs, cases, 0), page=page))
     assert "nan" not in capsys.readouterr().out
     assert strictly(dumps([asdict(row) for row in rows]))
     for outcome in (tmp_path / "fits").glob("*/outcome.json"):

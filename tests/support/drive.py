@@ -19,7 +19,7 @@ from cluster.library.source import resolve
 from cluster.runs.limits import RunLimits
 from cluster.runtime.session import ray_session
 from cluster.store.open import open_store
-from gallon.app import interrupt
+from gallon.cli.app import interrupt
 from teacher.errors import GallonError
 from teacher.llm.prompt import load
 from teacher.llm.spec import Model, PromptRef, Sampling, Spec

@@ -134,7 +134,7 @@ def test_the_job_runs_on_the_cluster_by_a_command_that_gallon_knows() -> None:
 def assert_gallon_knows(command: str) -> None:
     import typer.main
 
-    from gallon.app import app
+    from gallon.cli.app import app
 
     program, verb, *arguments = shlex.split(command)
     assert program == "gallon"

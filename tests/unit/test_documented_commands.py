@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from gallon.app import app
+from gallon.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[2]
 READMES = [ROOT / "README.md", *sorted((ROOT / "deploy").glob("*/README.md"))]

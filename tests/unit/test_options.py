@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 import gallon
-from gallon.app import app
+from gallon.cli.app import app
 
 SOURCES = Path(gallon.__file__).parent
 COMMANDS = {command.callback.__name__: command.callback for command in app.registered_commands}
@@ -33,7 +33,7 @@ def test_the_command_says_its_version() -> None:
 def functions() -> dict[str, list[Function]]:
     """Return all functions and methods of the command line, by name."""
     found = defaultdict(list)
-    for file in SOURCES.glob("*.py"):
+    for file in SOURCES.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, Function):
                 found[node.name].append(node)

@@ -10,7 +10,7 @@ import pytest
 import ray
 from typer.testing import CliRunner
 
-from gallon.app import app
+from gallon.cli.app import app
 from teacher.errors import UsageError
 
 NUMBERS = [f"{number / 2}" for number in range(20)]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gallon.app import main
+from gallon.cli.app import main
 
 EVIL = "\x1b]0;pwned\x07\x1b[31mcol\x9b2J\r"
 

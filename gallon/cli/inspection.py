@@ -9,8 +9,10 @@ from typing import Annotated
 
 import typer
 
-from gallon.options import DEFAULT_STORE, AsJson, Overwrite, StoreOption
-from gallon.show import counter, print_json, print_table, stderr
+from gallon.cli.options import AsJson, Overwrite, StoreOption
+from gallon.cli.output import print_json, print_table
+from gallon.cli.progress import shown, stderr
+from gallon.config import DEFAULT_STORE
 from teacher.errors import UsageError
 from teacher.wording import counted, plain
 
@@ -52,7 +54,7 @@ def _follow(where: str, *, as_json: bool) -> None:
     from rich.console import Console
 
     from cluster.store.open import open_store
-    from gallon.follow import follow
+    from gallon.cli.follow import follow
 
     console = Console()
     if as_json or not console.is_terminal:
@@ -80,19 +82,14 @@ def report(
 
     Example: `gallon report --learned gallon-models/esol`
     """
-    from cluster.store.open import open_store
-    from distill.report.run import write
-    from teacher.files import check_folder, check_output
+    from gallon.api import report as pages
 
-    console = stderr()
-    if out is None:
-        check_folder(Path())  # a page is named by its run, so it replaces only one of the same run
-    else:
-        check_output(out, suffixes=[".html", ".htm"], overwrite=overwrite)
-    with open_store(store, create=False) as opened, counter(console, "gallery") as show:
-        written = write(opened, run, out, most=gallery, folders=learned or (), show=show)
+    with shown(stderr()) as progress:
+        written = pages.report(
+            run, out=out, overwrite=overwrite, gallery=gallery, learned=learned or (), store=store, progress=progress
+        )
     if as_json:
         print_json({**asdict(written), "path": str(written.path)})
     else:
-        shown = f"{written.shown:,} of {counted(written.records, 'record')} of run {written.run}"
-        typer.echo(f"{shown}: {plain(str(written.path))} ({written.bytes / 1e6:.1f} MB)")
+        extent = f"{written.shown:,} of {counted(written.records, 'record')} of run {written.run}"
+        typer.echo(f"{extent}: {plain(str(written.path))} ({written.bytes / 1e6:.1f} MB)")

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from gallon import annotation, choosing, demo, learning, looking
-from gallon.annotation import INTERRUPTED
+from gallon.cli import annotation, demo, inspection, learning, selection
+from gallon.cli.annotation import INTERRUPTED
 from teacher.errors import GallonError
 from teacher.wording import plain
 
@@ -22,14 +22,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
-    choosing.choose,
+    selection.choose,
     annotation.annotate,
-    looking.status,
+    inspection.status,
     annotation.verify,
     annotation.dead,
     annotation.export,
     annotation.import_,
-    looking.report,
+    inspection.report,
     learning.teach,
     learning.distill,
     learning.evaluate,

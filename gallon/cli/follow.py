@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from gallon.show import duration
+from gallon.api.progress import duration
 from teacher.wording import counted, plain
 
 if TYPE_CHECKING:
@@ -28,11 +28,11 @@ def follow(store: Store, console: Console) -> None:
     from cluster.runs.status import RunMonitor
     from cluster.store.connection import StoreError
 
-    follower = RunMonitor(store)
+    monitor = RunMonitor(store)
     with Live(console=console, auto_refresh=False, screen=True) as live:
         while True:
             try:
-                live.update(view(follower.snapshot(), time.time()), refresh=True)
+                live.update(view(monitor.snapshot(), time.time()), refresh=True)
             except StoreError as error:
                 live.update(Text(plain(f"{error} Trying again; Ctrl-C ends.")), refresh=True)
             time.sleep(PERIOD_SECONDS)

@@ -1,0 +1,302 @@
+"""Annotate libraries, and recount them."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import islice
+
+from cluster.annotation.annotate import Result
+from cluster.annotation.annotate import annotate as run_annotation
+from cluster.annotation.metrics import serve_measured
+from cluster.annotation.resources import check_reachable, cpu_threads, default_concurrency, plan_pool
+from cluster.library.molecules import unique_molecules
+from cluster.library.source import Source
+from cluster.records.completeness import CompletenessReport
+from cluster.records.completeness import verify as recount
+from cluster.records.integrity import audit
+from cluster.runs.limits import RunLimits
+from cluster.runs.progress import Progress as RunProgress
+from cluster.runtime.private import private_folder
+from cluster.runtime.session import RaySession, ray_session, token_place
+from cluster.store.open import choose_spec, open_store
+from cluster.store.record import Ledger, Record
+from cluster.store.store import Store
+from gallon.api.library import Library, StrPath, sources_of
+from gallon.api.progress import Phase, ProgressCallback, phase
+from gallon.api.spec import ResolvedSpec, engine_settings, resolve_spec
+from gallon.config import DEFAULT_STORE, EngineConfig, LibraryConfig, SpecConfig
+from teacher.llm.describer import Describer, Description
+from teacher.llm.engine import VllmEngine
+from teacher.llm.models import TINY
+
+logger = logging.getLogger(__name__)
+
+EXAMPLES = 3
+EXAMPLES_AMONG = 100  # molecules at the beginning of a library
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnnotationResult:
+    """What a run came to.
+
+    Attributes:
+        run: its id.
+        spec: the id of the spec that it wrote under.
+        ledger: the counts of the library's rows and molecules.
+        interrupted: whether it was stopped before its end; the same call resumes.
+        examples: the first few records of the library.
+    """
+
+    run: str
+    spec: str
+    ledger: Ledger
+    interrupted: bool
+    examples: tuple[Record, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VerificationResult:
+    """Whether every molecule of a library has a record or a dead letter.
+
+    Attributes:
+        spec: the id of the spec.
+        report: the recount.
+        defects: records that break their schema or contradict their spec; None where nobody looked.
+    """
+
+    spec: str
+    report: CompletenessReport
+    defects: tuple[str, ...] | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is missing and nothing is wrong."""
+        return self.report.ok and not self.defects
+
+
+def annotate(
+    library: Library,
+    *,
+    reading: LibraryConfig,
+    spec: SpecConfig,
+    engine: EngineConfig,
+    store: StrPath = DEFAULT_STORE,
+    progress: ProgressCallback | None = None,
+) -> AnnotationResult:
+    """Describe every molecule of a library once; the same call again resumes.
+
+    Molecules that have a record under the same spec are not described again. An interrupt (Ctrl-C) ends the run in good
+    order and returns what it came to. To be called in the main thread.
+
+    Args:
+        library: paths, globs or URLs of files with molecules.
+        reading: how the files are read.
+        spec: what decides an annotation.
+        engine: how the run is carried out.
+        store: a Redis URL, or the folder of an embedded Redis.
+        progress: called about once a second.
+
+    Raises:
+        GallonError: what ended the run, in one sentence.
+    """
+    sources, resolved = sources_of(library, reading), resolve_spec(spec)
+    with annotation_session(store, engine, progress) as (opened, session):
+        result = annotate_sources(
+            sources, reading.limit, resolved, engine, store=opened, session=session, progress=progress
+        )
+        examples = first_records(opened, resolved.spec.id, sources, reading.limit)
+    return AnnotationResult(
+        run=result.run,
+        spec=resolved.spec.id,
+        ledger=result.ledger,
+        interrupted=result.interrupted,
+        examples=tuple(examples),
+    )
+
+
+def describe(
+    molecules: str | Iterable[str],
+    *,
+    spec: SpecConfig,
+    engine: EngineConfig,
+    progress: ProgressCallback | None = None,
+) -> list[Description]:
+    """Describe one or a few molecules, now, without a store or Ray; `Describer` keeps its engine for more calls.
+
+    Args:
+        molecules: SMILES.
+        spec: what decides a description.
+        engine: how the engine runs, and how many attempts a molecule has.
+        progress: called as answers come.
+
+    Returns:
+        One description for each molecule, in order; one that cannot be described carries the error.
+
+    Raises:
+        UsageError: the settings contradict one another, or name what does not exist.
+        EngineStartError: vLLM could not start.
+    """
+    texts = [molecules] if isinstance(molecules, str) else list(molecules)
+    if not texts:
+        return []
+    with describer(spec=spec, engine=engine) as opened, phase(progress, "describing", "molecules") as running:
+        return opened.describe(texts, lambda done: running.update(done, len(texts)))
+
+
+def describer(*, spec: SpecConfig, engine: EngineConfig) -> Describer:
+    """Start an engine that describes molecules until it is closed; to be used in a `with` statement.
+
+    Raises:
+        UsageError: the settings contradict one another, or name what does not exist.
+        EngineStartError: vLLM could not start.
+    """
+    resolved = resolve_spec(spec)
+    settings = engine_settings(
+        engine,
+        images=resolved.spec.image_size is not None,
+        cpu_threads=cpu_threads(1),
+        concurrency=default_concurrency(),
+    )
+    log = private_folder() / "describe-vllm.log"
+    return Describer(
+        VllmEngine(resolved.spec.model, resolved.weights, settings, log),
+        resolved.spec,
+        resolved.prompt,
+        engine.max_attempts,
+    )
+
+
+def verify(
+    library: Library,
+    *,
+    reading: LibraryConfig,
+    spec: SpecConfig,
+    spec_id: str | None = None,
+    deep: bool = False,
+    store: StrPath = DEFAULT_STORE,
+) -> VerificationResult:
+    """Recount a library against the store: does every molecule have a record or a dead letter?
+
+    Args:
+        library: as it was annotated.
+        reading: how the files are read.
+        spec: the settings that the library was annotated with.
+        spec_id: the spec's id, or its beginning, in their place.
+        deep: also look through every record of the spec.
+        store: a Redis URL, or the folder of an embedded Redis.
+
+    Raises:
+        UsageError: there is no such store or spec.
+    """
+    sources = sources_of(library, reading)
+    with open_store(str(store), create=False) as opened:
+        chosen = choose_spec(opened, spec_id) if spec_id else resolve_spec(spec).spec
+        report = recount(sources, limit=reading.limit, spec_id=chosen.id, store=opened)
+        defects = tuple(str(defect) for defect in audit(opened, chosen.id)) if deep else None
+    return VerificationResult(spec=chosen.id, report=report, defects=defects)
+
+
+@contextmanager
+def session(ray: str | None = None) -> Iterator[RaySession]:
+    """Keep one Ray cluster for all calls inside, rather than start one for each.
+
+    Args:
+        ray: address of the cluster; by default RAY_ADDRESS, or a local one.
+
+    Raises:
+        UsageError: the address is none that a cluster can be joined by.
+        GallonError: no cluster answers there, or none can be started here.
+    """
+    with ray_session(ray) as opened:
+        yield opened
+
+
+@contextmanager
+def annotation_session(
+    store: StrPath, engine: EngineConfig, progress: ProgressCallback | None
+) -> Iterator[tuple[Store, RaySession]]:
+    """Open the store and connect to Ray; every node must reach the store."""
+    with open_store(str(store)) as opened:
+        opened.check_policy()
+        with started_ray(engine.ray, progress) as session:
+            check_reachable(opened, session)
+            yield opened, session
+
+
+@contextmanager
+def started_ray(address: str | None, progress: ProgressCallback | None) -> Iterator[RaySession]:
+    """Connect to Ray, or start it, as a phase of its own, since it takes seconds."""
+    with ExitStack() as stack:
+        with phase(progress, "starting Ray", ""):
+            session = stack.enter_context(ray_session(address))
+        yield session
+
+
+def annotate_sources(
+    sources: Sequence[Source],
+    limit: int | None,
+    resolved: ResolvedSpec,
+    engine: EngineConfig,
+    *,
+    store: Store,
+    session: RaySession,
+    progress: ProgressCallback | None,
+) -> Result:
+    """Annotate the files of a library in a session."""
+    if resolved.spec.model.name == TINY:
+        logger.info(
+            "The tiny model repeats what it learned from RDKit: use it to try the system, not to learn chemistry."
+        )
+    settings = engine_settings(
+        engine,
+        images=resolved.spec.image_size is not None,
+        cpu_threads=cpu_threads(engine.workers or 1),
+        concurrency=default_concurrency(),
+    )
+    pool = plan_pool(session, resolved.weights, settings, workers=engine.workers, wait_for_gpus=engine.wait_for_gpus)
+    if session.dashboard:
+        token = f" (asks for the token in {place})" if (place := token_place()) else ""
+        logger.info("Ray dashboard: %s%s", session.dashboard, token)
+    limits = RunLimits(
+        max_dead=engine.max_dead, max_error_rate=engine.max_error_rate, stall_minutes=engine.stall_minutes
+    )
+    with phase(progress, "annotation", "molecules") as running:
+        return run_annotation(
+            sources,
+            limit=limit,
+            spec=resolved.spec,
+            prompt=resolved.prompt,
+            store=store,
+            session=session,
+            engine=functools.partial(serve_measured, resolved.spec.model, resolved.weights, settings),
+            pool=pool,
+            max_attempts=engine.max_attempts,
+            request_seconds=engine.request_minutes * 60,
+            limits=limits,
+            warn=logger.warning,
+            show=functools.partial(_tell, running),
+        )
+
+
+def _tell(running: Phase, progress: RunProgress) -> None:
+    done = progress.accepted + progress.dead
+    if not done:
+        running.update(0, detail=f"{progress.rows:,} rows read, {progress.todo:,} to annotate; starting the engine")
+        return
+    running.update(
+        done,
+        detail=f"{progress.dead:,} dead, {progress.token_rate:,.0f} tokens/s",
+        rate=progress.rate,
+        seconds_left=progress.eta_seconds,
+    )
+
+
+def first_records(store: Store, spec_id: str, sources: Sequence[Source], limit: int | None) -> list[Record]:
+    """Return the first few records about the beginning of a library."""
+    molecules = islice(unique_molecules(sources, limit), EXAMPLES_AMONG)
+    records = store.fetch(spec_id, [molecule.key for molecule in molecules])
+    return [record for record in records if record is not None][:EXAMPLES]

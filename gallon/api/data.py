@@ -1,0 +1,168 @@
+"""What teachers and students are trained with: data, split, annotations, workers."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from cluster.library.source import resolve
+from cluster.store.open import choose_spec, has_store, open_store
+from cluster.training.driver import TrainResources, plan_resources
+from distill.data.annotations import Annotations, fetch
+from distill.data.dataset import Dataset
+from distill.data.moleculenet import DATA_ROOT, load
+from distill.data.splits import Split, split
+from distill.data.transfer import with_transfer_set
+from distill.evaluate.tuning import found_in
+from distill.learn.inputs import ModelInputs
+from distill.learn.labels import check
+from distill.learn.model_store import refuse_other_data
+from distill.learn.recipes import RECIPES, Recipe, recipe
+from gallon.api.annotation import started_ray
+from gallon.api.library import StrPath
+from gallon.api.progress import ProgressCallback
+from gallon.config import DEFAULT_STORE, DataConfig, TrainConfig, TransferConfig
+from teacher.errors import UsageError
+from teacher.wording import counted
+
+logger = logging.getLogger(__name__)
+
+MODELS = Path("gallon-models")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSession:
+    """What teachers and students are trained with.
+
+    Attributes:
+        model_inputs: the dataset in all the forms in which it is read.
+        splits: one for each seed.
+        folder: where results go.
+        resources: the workers, and what each may use.
+        recipes: what replaces the recipes of these names.
+    """
+
+    model_inputs: ModelInputs
+    splits: Sequence[Split]
+    folder: Path
+    resources: TrainResources
+    recipes: Mapping[str, Recipe] = field(default_factory=dict)
+
+    def recipe(self, name: str) -> Recipe:
+        """Return a recipe as it is to be trained.
+
+        Raises:
+            UsageError: there is none of this name.
+        """
+        known = recipe(name)
+        return self.recipes.get(name, known)
+
+
+@contextmanager
+def training_session(
+    data: StrPath,
+    labels: DataConfig,
+    training: TrainConfig,
+    check_folder: Callable[[Path], None],
+    *,
+    store: StrPath | None = None,
+    spec_id: str | None = None,
+    transfer: TransferConfig | None = None,
+    tuning: StrPath | None = None,
+    seeds: int = 1,
+    progress: ProgressCallback | None = None,
+) -> Iterator[TrainingSession]:
+    """Read and split the data, and read the transfer set if there is one; then connect to Ray.
+
+    What is wrong with the data or the settings is found before a cluster starts, also by `check_folder`, which looks
+    whether results can be written to the folder. Where nothing reads annotations no store is given, so that nobody has
+    to choose a spec, or to reach a store, for nothing.
+    """
+    dataset = load(
+        str(data),
+        smiles_column=labels.smiles_column,
+        targets=labels.target or (),
+        split_column=labels.split_column,
+        data_root=labels.data_root or DATA_ROOT,
+        separator=labels.separator,
+        encoding=labels.encoding,
+    )
+    folder = training.out or MODELS / dataset.name
+    check_folder(folder)
+    if not training.overwrite:
+        refuse_other_data(folder, dataset)
+    splits = _splits(dataset, labels, seeds)
+    recipes = _recipes(dataset, splits[0], tuning, balance=training.balance)
+
+    def read(dataset: Dataset, wider: ModelInputs | None = None) -> ModelInputs:
+        annotations = _annotations(str(store), spec_id, dataset.keys) if store else None
+        return ModelInputs(dataset, annotations, folder / "inputs", training.encoder, os.cpu_count() or 1, wider)
+
+    wider = None
+    if transfer and transfer.transfer:
+        others = resolve(list(transfer.transfer))
+        wider = read(with_transfer_set(dataset, others, transfer.transfer_rows, labels.seed))
+    model_inputs = read(dataset, wider)
+    logger.info("%s", described(model_inputs))
+    with started_ray(training.ray, progress) as session:
+        resources = plan_resources(session, training.workers)
+        yield TrainingSession(
+            model_inputs=model_inputs, splits=splits, folder=folder, resources=resources, recipes=recipes
+        )
+
+
+def described(model_inputs: ModelInputs) -> str:
+    """Say what was read, and what of it cannot be learned from."""
+    dataset, annotations = model_inputs.dataset, model_inputs.annotations
+    words = [counted(len(dataset), "molecule")]
+    words += [f"{counted(len(dataset.invalid), 'row')} without one"] if dataset.invalid else []
+    words += [f"{counted(dataset.duplicates, 'duplicate row')} merged"] if dataset.duplicates else []
+    words += [f"{counted(dataset.conflicts, 'contradictory label')} left out"] if dataset.conflicts else []
+    if annotations and annotations.missing:
+        words += [f"{counted(annotations.missing, 'molecule')} without annotation, which no language teacher reads"]
+    if transfer := model_inputs.describe_transfer():
+        words += [f"{transfer['molecules']:,} more without labels, {transfer['annotated']:,} of them annotated"]
+    return "; ".join(words) + "."
+
+
+def _splits(dataset: Dataset, config: DataConfig, seeds: int) -> list[Split]:
+    """Split the dataset under each seed, and warn of what cannot be scored."""
+    splits = [
+        split(dataset, config.split, seed=seed, chirality=config.scaffold_chirality)  # type: ignore[arg-type]
+        for seed in range(config.seed, config.seed + seeds)
+    ]
+    _warn([warning for parts in splits for warning in check(parts, dataset)])
+    return splits
+
+
+def _recipes(dataset: Dataset, split: Split, tuning: StrPath | None, *, balance: bool) -> dict[str, Recipe]:
+    """Return the recipes that are not to be trained at their defaults."""
+    recipes: dict[str, Recipe] = {}
+    if tuning:
+        recipes, warnings = found_in(Path(tuning), dataset, split)
+        _warn(warnings)
+    if balance:
+        if dataset.kind != "classification":
+            raise UsageError(f"--balance weighs classes, and the labels of {dataset.name} are numbers: leave it out.")
+        recipes = {name: replace(recipes.get(name, known), balance=True) for name, known in RECIPES.items()}
+    return recipes
+
+
+def _warn(sentences: Sequence[str]) -> None:
+    """Warn of each thing once."""
+    for sentence in dict.fromkeys(sentences):
+        logger.warning("%s", sentence)
+
+
+def _annotations(store: str, spec_id: str | None, keys: Sequence[bytes]) -> Annotations | None:
+    """Fetch the annotations of molecules; None where the store is empty and no spec was asked for."""
+    if spec_id is None and store == DEFAULT_STORE and not has_store(store):
+        return None
+    with open_store(store, create=False) as opened:
+        if spec_id is None and not opened.specs():
+            return None
+        return fetch(opened, choose_spec(opened, spec_id), keys)

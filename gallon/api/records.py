@@ -1,0 +1,95 @@
+"""Annotations out of the store: as a table in memory, or as a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, overload
+
+from cluster.records.export import export as write
+from cluster.records.export import tables
+from cluster.store.open import choose_spec, open_store
+from cluster.table_file import WRITERS
+from gallon.api.library import StrPath
+from gallon.config import DEFAULT_STORE
+from teacher.files import check_output
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow.dataset as ds
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExportResult:
+    """What was written: the id of the spec, how many rows, and where."""
+
+    spec: str
+    rows: int
+    path: Path
+
+
+@overload
+def read_annotations(
+    *, spec_id: str | None = None, store: StrPath = DEFAULT_STORE, format: Literal["pandas"] = "pandas"
+) -> pd.DataFrame: ...
+
+
+@overload
+def read_annotations(
+    *, spec_id: str | None = None, store: StrPath = DEFAULT_STORE, format: Literal["arrow"]
+) -> ds.Dataset: ...
+
+
+def read_annotations(
+    *,
+    spec_id: str | None = None,
+    store: StrPath = DEFAULT_STORE,
+    format: Literal["pandas", "arrow"] = "pandas",  # noqa: A002
+) -> pd.DataFrame | ds.Dataset:
+    """Return all accepted annotations of a spec, one row per molecule, with their provenance.
+
+    All of them are held in memory, about a kilobyte each: of millions, `export` a Parquet file instead.
+
+    Args:
+        spec_id: the spec's id, or its beginning; not needed where the store has one spec.
+        store: a Redis URL, or the folder of an embedded Redis.
+        format: "pandas" for a DataFrame, "arrow" for an Arrow dataset.
+
+    Returns:
+        The columns of `cluster.records.export.export`.
+
+    Raises:
+        UsageError: there is no such store or spec, or several specs could be meant.
+    """
+    import pyarrow as pa
+
+    with open_store(str(store), create=False) as opened:
+        schema, parts = tables(opened, choose_spec(opened, spec_id))
+        table = pa.concat_tables([schema.empty_table(), *parts])
+    if format == "arrow":
+        import pyarrow.dataset as ds
+
+        return ds.dataset(table)
+    return table.to_pandas()
+
+
+def export(
+    out: StrPath, *, spec_id: str | None = None, store: StrPath = DEFAULT_STORE, overwrite: bool = False
+) -> ExportResult:
+    """Write all accepted annotations of a spec to a .parquet, .jsonl or .csv file.
+
+    Args:
+        out: the file.
+        spec_id: the spec's id, or its beginning; not needed where the store has one spec.
+        store: a Redis URL, or the folder of an embedded Redis.
+        overwrite: whether a file that is there may be replaced.
+
+    Raises:
+        UsageError: there is no such store or spec, or the file cannot be written.
+        OutputError: the disk is full.
+    """
+    path = Path(out)
+    check_output(path, suffixes=WRITERS, overwrite=overwrite)
+    with open_store(str(store), create=False) as opened:
+        spec = choose_spec(opened, spec_id)
+        return ExportResult(spec=spec.id, rows=write(opened, spec, path), path=path)

@@ -1,0 +1,88 @@
+"""From settings to a spec, and to how an engine runs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from gallon.config import EngineConfig, SpecConfig
+from teacher.errors import UsageError
+from teacher.llm.engine import EngineSettings
+from teacher.llm.models import TINY, identify, local_path
+from teacher.llm.prompt import Prompt, load
+from teacher.llm.spec import Model, PromptRef, Sampling, Spec
+
+TINY_IMAGE_SIZE = 224  # what its vision tower sees
+IMAGE_SIZE = 500  # GALLON (arXiv 2406.01032)
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedSpec:
+    """A spec, the prompt that it refers to, and where the weights of its model are."""
+
+    spec: Spec
+    prompt: Prompt
+    weights: str
+
+
+def resolve_spec(config: SpecConfig) -> ResolvedSpec:
+    """Make the spec that the settings describe.
+
+    Raises:
+        UsageError: the settings contradict one another, or name what does not exist.
+    """
+    prompt = load(config.prompt)
+    if prompt.needs_task != (config.task is not None):
+        need = "needs a question: give --task" if prompt.needs_task else "takes no question: leave out --task"
+        raise UsageError(f"The prompt '{prompt.name}' {need}.")
+    image_size = config.image_size or (TINY_IMAGE_SIZE if config.model == TINY else IMAGE_SIZE)
+    found = identify(config.model, config.revision)
+    try:
+        spec = Spec(
+            model=Model(
+                name=found.name,
+                revision=found.revision,
+                dtype=found.dtype if config.dtype == "auto" else config.dtype,  # type: ignore[arg-type]
+                quantization=config.quantization,
+            ),
+            prompt=PromptRef.of(prompt),
+            task=config.task,
+            smiles=config.smiles,
+            image_size=image_size if config.image else None,
+            graph=config.model != TINY if config.graph is None else config.graph,
+            sampling=Sampling(
+                temperature=config.temperature,
+                top_p=config.top_p,
+                max_tokens=config.max_tokens or prompt.max_tokens,
+                seed=config.seed,
+            ),
+            structured=config.structured and prompt.json_schema is not None,
+            min_grounding=config.min_grounding,
+        )
+    except ValidationError as error:
+        raise UsageError(f"Invalid options: {error.errors()[0]['msg']}.") from None
+    return ResolvedSpec(spec, prompt, local_path(config.model))
+
+
+def engine_settings(config: EngineConfig, *, images: bool, cpu_threads: int | None, concurrency: int) -> EngineSettings:
+    """Return how vLLM is to run the model.
+
+    Args:
+        config: the user's settings.
+        images: whether requests carry a picture.
+        cpu_threads: threads that compute on a CPU; None leaves it to the environment.
+        concurrency: requests computed at the same time, where the user sets none.
+    """
+    return EngineSettings(
+        max_model_len=config.max_model_len,
+        max_num_seqs=config.concurrency or concurrency,
+        gpu_memory_utilization=config.gpu_memory,
+        kv_cache_bytes=round(config.kv_cache_gib * 2**30),
+        cpu_threads=cpu_threads,
+        tensor_parallel_size=config.tensor_parallel,
+        pipeline_parallel_size=config.pipeline_parallel,
+        images=images,
+        load_format=config.load_format,
+        trust_remote_code=config.trust_remote_code,
+    )

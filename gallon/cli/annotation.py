@@ -1,0 +1,200 @@
+"""The commands that fill the store, recount it and empty it."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gallon.cli.options import (
+    AsJson,
+    ConfigFile,
+    Library,
+    Overwrite,
+    SpecId,
+    StoreOption,
+    flatten_options,
+)
+from gallon.cli.output import columns, print_annotation, print_json, print_table
+from gallon.cli.progress import shown, stderr
+from gallon.config import DEFAULT_STORE, EngineConfig, LibraryConfig, SpecConfig
+from teacher.errors import GallonError
+from teacher.wording import counted, plain
+
+if TYPE_CHECKING:
+    from gallon.api.annotation import AnnotationResult
+
+INTERRUPTED = 130  # the exit status of a program that Ctrl-C ended
+
+
+@flatten_options
+def annotate(
+    *,
+    library: Library,
+    reading: LibraryConfig,
+    spec: SpecConfig,
+    engine: EngineConfig,
+    store: StoreOption = DEFAULT_STORE,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Describe every molecule of a library.
+
+    Run the same command again to resume: molecules that have a record under the same spec are not described again.
+
+    Example: `gallon annotate molecules.csv --smiles-column smiles --model Qwen/Qwen2.5-VL-7B-Instruct`
+    """
+    from cluster.runs.limits import refuse_dead
+    from gallon.api import annotation
+
+    with shown(stderr()) as progress:
+        result = annotation.annotate(library, reading=reading, spec=spec, engine=engine, store=store, progress=progress)
+    if as_json:
+        print_json({"run": result.run, "spec": result.spec, **asdict(result.ledger)})
+    else:
+        print_annotation(result)
+        typer.echo("\nNext: 'gallon export annotations.parquet' for all annotations, 'gallon status' for the ledger,")
+        typer.echo("'gallon dead' for what could not be annotated, 'gallon verify' to recount the library.")
+    stop_if_interrupted(result)
+    refuse_dead(result.ledger.dead, result.ledger.invalid, engine.max_dead)
+
+
+@flatten_options
+def verify(
+    *,
+    library: Library,
+    reading: LibraryConfig,
+    spec: SpecConfig,
+    spec_id: SpecId = None,
+    deep: Annotated[bool, typer.Option("--deep", help="Also check every record of the spec.")] = False,
+    store: StoreOption = DEFAULT_STORE,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Recount a library against the store: does every molecule have a record or a dead letter?
+
+    Name the spec by the flags that it was annotated with, or by its id. Exit status 1 when molecules are missing, or,
+    with --deep, when a record breaks its schema or contradicts its spec.
+
+    Example: `gallon verify molecules.csv --smiles-column smiles --spec 3f2a`
+    """
+    from gallon.api import annotation
+
+    result = annotation.verify(library, reading=reading, spec=spec, spec_id=spec_id, deep=deep, store=store)
+    defects = result.defects
+    facts = {
+        "spec": result.spec,
+        **asdict(result.report),
+        "defects": None if defects is None else len(defects),
+        "ok": result.ok,
+    }
+    if as_json:
+        print_json(facts)
+    else:
+        print_table("Recount", facts)
+    if not result.report.ok:
+        raise GallonError(
+            f"{counted(result.report.missing, 'molecule')} without a record or a dead letter under spec {result.spec}: "
+            "run 'gallon annotate' with the same arguments to finish them."
+        )
+    if defects:
+        raise GallonError(
+            f"{counted(len(defects), 'defect')} under spec {result.spec}, the first: {defects[0]}. "
+            "Somebody else wrote to this store, or it was damaged: restore it from a backup."
+        )
+
+
+def dead(
+    *,
+    spec_id: SpecId = None,
+    retry: Annotated[bool, typer.Option("--retry", help="Put them back among the pending.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Write them to this .jsonl file instead of the terminal.")] = None,
+    overwrite: Overwrite = False,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """List dead letters, or have them tried again by the next `gallon annotate` of their library.
+
+    Example: `gallon dead --out dead.jsonl`
+    """
+    from cluster.records.dead_letters import dead_letters, write_jsonl
+    from cluster.store.open import choose_spec, open_store
+    from teacher.files import check_output
+
+    if out is not None:
+        check_output(out, suffixes=[".jsonl"], overwrite=overwrite)
+    with open_store(store, create=False) as opened:
+        spec = choose_spec(opened, spec_id)
+        if retry:
+            retried = opened.retry_dead(spec.id)
+            if as_json:
+                print_json({"spec": spec.id, "retried": retried})
+            else:
+                again = "run 'gallon annotate' on their library to try again"
+                typer.echo(f"{counted(retried, 'molecule')} back among the pending: {again}.")
+            return
+        letters = dead_letters(opened, spec)
+        if out is not None:
+            typer.echo(f"{counted(write_jsonl(letters, out), 'dead letter')} written to {plain(str(out))}")
+        elif as_json:
+            print_json({"spec": spec.id, "dead": [asdict(letter) for letter in letters]})
+        else:
+            for letter in letters:
+                what = letter.smiles or letter.raw or ""
+                typer.echo(columns([f"{letter.source}:{letter.row}", letter.stage, what, letter.message]))
+
+
+def export(
+    out: Annotated[Path, typer.Argument(help="OUT.parquet, OUT.jsonl or OUT.csv")],
+    overwrite: Overwrite = False,
+    spec_id: SpecId = None,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Write the annotations of a spec to a file, one row per molecule, with their provenance.
+
+    Example: `gallon export annotations.parquet --spec 3f2a`
+    """
+    from gallon.api import records
+
+    written = records.export(out, spec_id=spec_id, store=store, overwrite=overwrite)
+    if as_json:
+        print_json({"spec": written.spec, "rows": written.rows, "path": str(written.path)})
+    else:
+        typer.echo(f"{counted(written.rows, 'annotation')} of spec {written.spec} written to {plain(str(out))}")
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(help="JSON lines with smiles, text, model and, if known, more.")],
+    store: StoreOption = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Import annotations made elsewhere, with what is known of their making.
+
+    Each line is a JSON object with `smiles`, `text` and `model`; `revision`, `prompt`, `prompt_version`,
+    `finish_reason`, `prompt_tokens` and `completion_tokens` are kept where they are given.
+
+    Example: `gallon import gpt_descriptions.jsonl`
+    """
+    from cluster.records.importer import import_annotations
+    from cluster.store.open import open_store
+
+    with open_store(store) as opened:
+        ledgers = import_annotations(opened, file)
+    ledger_facts = [{"spec": spec_id, **asdict(ledger)} for spec_id, ledger in ledgers.items()]
+    if as_json:
+        keys = ("rows", "molecules", "duplicates", "invalid", "accepted", "dead", "new")
+        print_json({**{key: sum(facts[key] for facts in ledger_facts) for key in keys}, "specs": ledger_facts})
+    else:
+        for facts in ledger_facts:
+            print_table(f"Imported under spec {facts.pop('spec')}", facts)
+
+
+def stop_if_interrupted(result: AnnotationResult) -> None:
+    """Exit where the user stopped the run."""
+    if result.interrupted:
+        sys.stderr.write("Stopped. What is in the ledger is kept; the same command resumes.\n")
+        raise typer.Exit(INTERRUPTED)

@@ -1,0 +1,116 @@
+"""The command that runs the full pipeline."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gallon.cli.annotation import stop_if_interrupted
+from gallon.cli.options import AsJson, ConfigFile, StoreOption, flatten_options
+from gallon.cli.output import (
+    facts_of,
+    print_annotation,
+    print_json,
+    print_table,
+    print_trained,
+    screened_facts,
+)
+from gallon.cli.progress import shown, stderr
+from gallon.config import (
+    DEFAULT_STORE,
+    DataConfig,
+    EngineConfig,
+    LibraryConfig,
+    ObjectiveConfig,
+    SpecConfig,
+    TrainConfig,
+    TransferConfig,
+)
+from teacher.wording import plain
+
+TEACHERS, STUDENT, FOLDS = ("dmpnn", "lm"), "fingerprint", 3
+
+
+@flatten_options
+def demo(
+    *,
+    limit: Annotated[int | None, typer.Option(min=50, help="Take only the first N of the 1,017 molecules.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("gallon-demo"),
+    spec: SpecConfig,
+    engine: EngineConfig,
+    store: StoreOption = DEFAULT_STORE,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run the full pipeline on real molecules, on this machine, without network or GPU.
+
+    Describes 1,017 sodium-channel inhibitors that come with RDKit, trains a graph and a language teacher of their
+    activity, distills a student, scores 4,999 other molecules with it, and writes a page to look at.
+
+    Example: `gallon demo --limit 200`
+    """
+    from rdkit import RDConfig
+
+    from cluster.store.open import open_store
+    from distill.data import inhibitors
+    from distill.learn.model_store import check_place
+    from gallon.api.annotation import annotate, session
+    from gallon.api.learning import distill, teach
+    from gallon.api.prediction import screen
+    from gallon.api.report import report
+
+    file, scores = out / "inhibitors.csv", out / "scores.csv"
+    for name in (*TEACHERS, "student"):
+        check_place(out / name)
+    inhibitors.write(file, limit)
+    reading = LibraryConfig(smiles_column=inhibitors.SMILES)
+    labels = DataConfig(smiles_column=inhibitors.SMILES, target=(inhibitors.ACTIVITY,), split="random")
+    training = TrainConfig(out=out, overwrite=True)
+    others = f"{RDConfig.RDDataDir}/NCI/first_5K.smi"
+    with shown(stderr()) as progress, open_store(store), session(engine.ray):
+        result = annotate(file, reading=reading, spec=spec, engine=engine, store=store, progress=progress)
+        if not as_json:
+            print_annotation(result)
+        stop_if_interrupted(result)
+        teachers = teach(
+            file,
+            labels=labels,
+            training=training,
+            teacher=TEACHERS,
+            folds=FOLDS,
+            spec_id=result.spec,
+            store=store,
+            progress=progress,
+        )
+        student = distill(
+            file,
+            labels=labels,
+            training=training,
+            objective=ObjectiveConfig(),
+            transfer=TransferConfig(),
+            student=STUDENT,
+            progress=progress,
+        )
+        screened = screen(
+            others,
+            reading=LibraryConfig(limit=limit),
+            student=student.path,
+            out=scores,
+            overwrite=True,
+            progress=progress,
+        )
+        page = report(result.run, out=out / "report.html", overwrite=True, learned=out, store=store, progress=progress)
+    facts = screened_facts(screened, scores)
+    if as_json:
+        models = [facts_of(model) for model in (*teachers, student)]
+        report_path = str(page.path)
+        print_json(
+            {"spec": result.spec, **asdict(result.ledger), "models": models, "screened": facts, "report": report_path}
+        )
+    else:
+        print_trained([*teachers, student])
+        print_table("Other molecules, scored by the student", facts)
+        typer.echo(f"\nTo look at in a browser: {plain(str(page.path))}")

@@ -1,0 +1,236 @@
+"""The commands that learn from labelled molecules, and use what was learned."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gallon.cli.options import (
+    AsJson,
+    ConfigFile,
+    Data,
+    Folds,
+    Library,
+    Overwrite,
+    RayAddress,
+    SpecId,
+    StoreOption,
+    Tuning,
+    flatten_options,
+)
+from gallon.cli.output import (
+    facts_of,
+    print_comparison,
+    print_json,
+    print_table,
+    print_trained,
+    screened_facts,
+)
+from gallon.cli.progress import shown, stderr
+from gallon.config import (
+    DEFAULT_STORE,
+    DataConfig,
+    LibraryConfig,
+    ObjectiveConfig,
+    TrainConfig,
+    TransferConfig,
+)
+from teacher.wording import plain
+
+
+@flatten_options
+def teach(
+    *,
+    data: Data,
+    labels: DataConfig,
+    teacher: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="gcn, gin, gat, dmpnn, lm, lm-fine-tuned, mmf or e-llagnn; default: dmpnn, and lm where there are "
+            "annotations.",
+            rich_help_panel="Training",
+        ),
+    ] = None,
+    folds: Folds = 5,
+    tuning: Tuning = None,
+    training: TrainConfig,
+    spec_id: SpecId = None,
+    store: StoreOption = DEFAULT_STORE,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train graph and language teachers on labelled molecules.
+
+    The language teacher reads what `gallon annotate` wrote about the molecules. The same command again continues where
+    it was stopped.
+
+    Example: `gallon teach solubility.csv --target logS`
+    """
+    from gallon.api import learning
+
+    with shown(stderr()) as progress:
+        trained = learning.teach(
+            data,
+            labels=labels,
+            training=training,
+            teacher=separated(teacher),
+            folds=folds,
+            tuning=tuning,
+            spec_id=spec_id,
+            store=store,
+            progress=progress,
+        )
+    if as_json:
+        print_json({"models": [facts_of(model) for model in trained]})
+    else:
+        print_trained(trained)
+
+
+@flatten_options
+def distill(
+    *,
+    data: Data,
+    labels: DataConfig,
+    teacher: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder of a teacher; default: those that `gallon teach` left.", rich_help_panel="Student"),
+    ] = None,
+    student: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Inputs to try for the student: atoms, atoms-1hop, fingerprint; default: all.",
+            rich_help_panel="Student",
+        ),
+    ] = None,
+    objective: ObjectiveConfig,
+    transfer: TransferConfig,
+    tuning: Tuning = None,
+    training: TrainConfig,
+    spec_id: SpecId = None,
+    store: StoreOption = DEFAULT_STORE,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Distill a student, a small MLP that scores whole libraries, from teachers.
+
+    Takes the same data and split as the `gallon teach` before it. Of several inputs the one that validates best is
+    kept. With a library given by --transfer the student also learns what the teachers predict for its molecules; the
+    language teacher predicts those that are annotated in the store.
+
+    Example: `gallon distill solubility.csv --target logS --transfer library.smi`
+    """
+    from gallon.api import learning
+
+    with shown(stderr()) as progress:
+        trained = learning.distill(
+            data,
+            labels=labels,
+            training=training,
+            objective=objective,
+            transfer=transfer,
+            teacher=teacher,
+            student=separated(student),
+            tuning=tuning,
+            spec_id=spec_id,
+            store=store,
+            progress=progress,
+        )
+    if as_json:
+        print_json({"models": [facts_of(trained)]})
+    else:
+        print_trained([trained])
+
+
+@flatten_options
+def evaluate(
+    *,
+    data: Data,
+    labels: DataConfig,
+    methods: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Rows of the table; default: all but chemprop, lm-fine-tuned, mmf, e-llagnn.",
+            rich_help_panel="Comparison",
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many, from --seed on.", rich_help_panel="Comparison")] = 5,
+    trials: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Optuna trials of every method; 0: its stated defaults.", rich_help_panel="Comparison"
+        ),
+    ] = 0,
+    folds: Folds = 5,
+    transfer: TransferConfig,
+    training: TrainConfig,
+    spec_id: SpecId = None,
+    store: StoreOption = DEFAULT_STORE,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare baselines, teachers and students on one dataset, over seeds.
+
+    All choices are made on the validation part. Writes `table.json`, `table.csv` and `comparison.html` into the folder.
+    The same command again continues where it was stopped.
+
+    Example: `gallon evaluate esol --data-root moleculenet --seeds 5`
+    """
+    from gallon.api import evaluation
+
+    with shown(stderr()) as progress:
+        comparison = evaluation.evaluate(
+            data,
+            labels=labels,
+            training=training,
+            transfer=transfer,
+            methods=separated(methods),
+            seeds=seeds,
+            trials=trials,
+            folds=folds,
+            spec_id=spec_id,
+            store=store,
+            progress=progress,
+        )
+    if as_json:
+        rows = [asdict(row) for row in comparison.rows]
+        print_json({**comparison.facts, "rows": rows, "path": str(comparison.page)})
+    else:
+        print_comparison(comparison)
+        typer.echo(f"\nWritten to {plain(str(comparison.page))}")
+
+
+@flatten_options
+def screen(
+    *,
+    library: Library,
+    student: Annotated[Path, typer.Option(help="Folder of a student, as `gallon distill` leaves it.")],
+    out: Annotated[Path, typer.Option(help="OUT.parquet, OUT.jsonl or OUT.csv")],
+    overwrite: Overwrite = False,
+    reading: LibraryConfig,
+    ray: RayAddress = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score a whole library with a student: one row out for each row in.
+
+    Example: `gallon screen library.smi.zst --student gallon-models/esol/student --out scores.parquet`
+    """
+    from gallon.api import prediction
+
+    with shown(stderr()) as progress:
+        screened = prediction.screen(
+            library, reading=reading, student=student, out=out, overwrite=overwrite, ray=ray, progress=progress
+        )
+    facts = screened_facts(screened, out)
+    if as_json:
+        print_json(facts)
+    else:
+        print_table("Screened", facts)
+
+
+def separated(values: list[str] | None) -> list[str]:
+    """Return the values of a list option, given several times or separated by commas."""
+    return [part.strip() for value in values or () for part in value.split(",") if part.strip()]

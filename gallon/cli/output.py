@@ -1,0 +1,140 @@
+"""What commands print: tables, and one JSON object for programs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from teacher import strict_json
+from teacher.wording import counted, plain
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cluster.store.record import Ledger
+    from distill.evaluate.summary import SummaryRow
+    from distill.learn.screening import Screened
+    from distill.learn.teach import Trained
+    from gallon.api.annotation import AnnotationResult
+    from gallon.api.evaluation import Comparison
+
+STYLES = {"better": "bold", "worse": "dim", None: ""}
+
+
+def print_annotation(result: AnnotationResult) -> None:
+    """Print the ledger and a few records of the library's own molecules."""
+    print_table(f"Run {result.run}, spec {result.spec}", _with_letters(result.ledger))
+    for record in result.examples:
+        typer.echo(f"\n{plain(record.smiles)}  (agreement with RDKit {record.grounding.score:.2f})")
+        typer.echo(f"  {plain(record.text)}")
+
+
+def _with_letters(ledger: Ledger) -> dict[str, Any]:
+    """Return a ledger with what `gallon dead` lists of it, which is dead molecules and rows that hold none."""
+    letters = f"{ledger.dead + ledger.invalid:,}"
+    if ledger.invalid:
+        letters += f" ({counted(ledger.dead, 'molecule')}, {counted(ledger.invalid, 'row')} without a molecule)"
+    return {**asdict(ledger), "dead letters": letters}
+
+
+def print_table(title: str, facts: dict[str, Any]) -> None:
+    """Print facts as two columns under a title; what is None is left out."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table.grid(padding=(0, 2))
+    for name, value in facts.items():
+        if value is not None:
+            grid.add_row(f"  {name.replace('_', ' ')}", Text(_worded(value)))
+    console = Console(highlight=False)
+    console.print(Text(title, style="bold"))
+    console.print(grid)
+
+
+def _worded(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int | float) else plain(str(value))
+
+
+def facts_of(model: Trained) -> dict[str, Any]:
+    """Return what is known of a trained model, fit for JSON."""
+    return {**asdict(model), "path": str(model.path)}
+
+
+def screened_facts(screened: Screened, out: Path) -> dict[str, Any]:
+    """Return what came of a screening, fit for JSON."""
+    rounded = {"seconds": round(screened.seconds, 3), "rows_per_second": round(screened.rows_per_second, 1)}
+    return {**asdict(screened), **rounded, "path": str(out)}
+
+
+def print_trained(trained: Sequence[Trained]) -> None:
+    """Print how good models are in each part of the split, and where they lie."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    metrics = [name for name in trained[0].metrics["test"] if name not in ("targets", "left_out")]
+    table = Table("model", "part", *metrics, "folder", box=None)
+    for model in trained:
+        for part, values in model.metrics.items():
+            first = part == "train"
+            shown = [_measured(values[name]) for name in metrics]
+            table.add_row(model.name if first else "", part, *shown, Text(plain(str(model.path)) if first else ""))
+    Console(highlight=False).print(table)
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """Print a comparison; rows that are significantly better than the reference are bold, those worse are dimmed."""
+    from rich.console import Console
+    from rich.table import Table
+
+    rows, facts = comparison.rows, comparison.facts
+    table = Table(box=None)
+    for heading in ("method", f"test {rows[0].metric}", "n", "valid"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("chosen")
+    table.add_column("behind by (95 %)", no_wrap=True)
+    compared = any(row.difference is not None for row in rows)
+    for row in rows:
+        chosen = ", ".join(f"{name} x{times}" for name, times in row.chosen.items())
+        test = f"{row.mean:.3f} ± {row.std:.3f}" if row.seeds else _measured(row.mean)
+        cells = [row.method, test, str(row.seeds), _measured(row.valid), chosen]
+        table.add_row(*cells, _behind(row) if compared else "", style=STYLES[row.differs])
+    Console(highlight=False).print(table)
+    dataset, annotations = facts["dataset"], facts["annotations"]
+    typer.echo(
+        f"{plain(dataset['name'])}, {counted(dataset['molecules'], 'molecule')}, sha256 {dataset['sha256'][:12]}"
+    )
+    for split in facts["splits"]:
+        typer.echo(plain(split["description"]))
+    spec = annotations["spec"] if annotations else "none"
+    typer.echo(f"trials of every method: {facts['trials']}; spec of the annotations: {spec}")
+
+
+def _measured(value: float) -> str:
+    """Return a metric with three decimals, or a dash where nothing could be scored."""
+    return "–" if math.isnan(value) else f"{value:.3f}"
+
+
+def _behind(row: SummaryRow) -> str:
+    """Return how far a row is behind the reference: the interval, or where there is none the difference itself."""
+    if row.difference is None:
+        return "(reference)" if row.seeds else ""
+    told = f"{row.interval[0]:+.3f} to {row.interval[1]:+.3f}" if row.interval else f"{row.difference:+.3f}"
+    return f"{told}, {row.differs}" if row.differs else told
+
+
+def print_json(facts: dict[str, Any]) -> None:
+    """Print one JSON object, for programs."""
+    typer.echo(strict_json.dumps(facts))
+
+
+def columns(cells: Iterable[str]) -> str:
+    """Return a line of columns with tabs between them, as `cut` and spreadsheets read it; cells hold none."""
+    return "\t".join(map(plain, cells))

@@ -1,0 +1,51 @@
+"""The command that plans what an LLM should describe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gallon.cli.options import AsJson, ConfigFile, Library, Overwrite, flatten_options
+from gallon.cli.output import print_json, print_table
+from gallon.cli.progress import shown, stderr
+from gallon.config import LibraryConfig
+
+
+@flatten_options
+def choose(
+    *,
+    library: Library,
+    number: Annotated[int, typer.Option(min=1, help="How many molecules to choose.")],
+    out: Annotated[Path, typer.Option(help="OUT.csv, OUT.parquet or OUT.jsonl")],
+    overwrite: Overwrite = False,
+    reading: LibraryConfig,
+    seed: Annotated[int, typer.Option(help="Seed of the random candidates.")] = 0,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Select a representative subset of a library, where describing all of it is too expensive.
+
+    Every molecule should have a similar one in the subset; the mean similarity is printed next to that of a random
+    subset of the same size. The teacher e-llagnn learns about all molecules from annotations of the subset.
+
+    Example: `gallon choose library.smi.zst --number 10000 --out chosen.csv`
+    """
+    from gallon.api import selection
+
+    with shown(stderr()) as progress:
+        chosen = selection.choose(
+            library, reading=reading, number=number, out=out, overwrite=overwrite, seed=seed, progress=progress
+        )
+    facts = {
+        "molecules": chosen.molecules,
+        "chosen": number,
+        "coverage": round(chosen.coverage, 3),
+        "coverage_at_random": round(chosen.coverage_at_random, 3),
+        "path": str(out),
+    }
+    if as_json:
+        print_json(facts)
+    else:
+        print_table("Chosen", facts)
