@@ -23,6 +23,7 @@ class Setting:
         help: one line for people.
         min, max: the limits of its values, themselves allowed.
         flag: how the command line spells it, where that is not its name.
+        alias: another spelling of the flag, that of vLLM.
         panel: the heading of `--help`, where it is not that of its configuration.
     """
 
@@ -30,6 +31,7 @@ class Setting:
     min: float | None = None
     max: float | None = None
     flag: str | None = None
+    alias: str | None = None
     panel: str | None = None
 
     def check(self, name: str, value: object) -> None:
@@ -164,12 +166,20 @@ class EngineConfig(Config):
     stall_minutes: Annotated[
         float, Setting(min=0.1, help="Stop after this long without any progress.", panel="Limits")
     ] = 60.0
-    concurrency: Annotated[int | None, Setting(min=1, help="Molecules that an engine works on at a time.")] = None
+    concurrency: Annotated[
+        int | None, Setting(alias="--max-num-seqs", min=1, help="Molecules that an engine works on at a time.")
+    ] = None
     max_model_len: Annotated[int | None, Setting(min=1, help="Context length in tokens; default: the model's.")] = None
-    gpu_memory: Annotated[float, Setting(min=0.05, max=1.0, help="Share of each GPU's memory to use.")] = 0.9
+    gpu_memory: Annotated[
+        float, Setting(alias="--gpu-memory-utilization", min=0.05, max=1.0, help="Share of each GPU's memory to use.")
+    ] = 0.9
     kv_cache_gib: Annotated[float, Setting(min=0.1, help="KV cache of an engine on a CPU, in GiB.")] = 1.0
-    tensor_parallel: Annotated[int, Setting(min=1, help="GPUs that share each layer of the model.")] = 1
-    pipeline_parallel: Annotated[int, Setting(min=1, help="Groups of GPUs that share the layers.")] = 1
+    tensor_parallel: Annotated[
+        int, Setting(alias="--tensor-parallel-size", min=1, help="GPUs that share each layer of the model.")
+    ] = 1
+    pipeline_parallel: Annotated[
+        int, Setting(alias="--pipeline-parallel-size", min=1, help="Groups of GPUs that share the layers.")
+    ] = 1
     load_format: Annotated[str, Setting(help="How vLLM loads weights; 'dummy' makes random ones.")] = "auto"
     trust_remote_code: Annotated[bool, Setting(help="Run code that comes with the model.")] = False
     ray: Annotated[str | None, Setting(help="Address of a Ray cluster; default: RAY_ADDRESS, or a local one.")] = None
@@ -253,4 +263,4 @@ class ObjectiveConfig(Config):
     soft_lm: Annotated[float, Setting(min=0, help="Weight of the language teachers' predictions.")] = 0.5
     hidden_gnn: Annotated[float, Setting(min=0, help="Weight of the graph teachers' representations.")] = 0.1
     hidden_lm: Annotated[float, Setting(min=0, help="Weight of the language teachers' representations.")] = 0.1
-    temperature: Annotated[float, Setting(min=0.1, help="Of the teachers' class probabilities.")] = 1.0
+    soft_temperature: Annotated[float, Setting(min=0.1, help="Temperature of the teachers' class probabilities.")] = 1.0

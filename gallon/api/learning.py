@@ -81,8 +81,8 @@ def distill(
     training: TrainConfig,
     objective: ObjectiveConfig,
     transfer: TransferConfig,
-    teacher: StrPath | Sequence[StrPath] | None = None,
-    student: str | Sequence[str] | None = None,
+    teacher_folder: StrPath | Sequence[StrPath] | None = None,
+    student_input: str | Sequence[str] | None = None,
     tuning: StrPath | None = None,
     spec_id: str | None = None,
     store: StrPath = DEFAULT_STORE,
@@ -98,8 +98,8 @@ def distill(
         training: likewise.
         objective: the terms of the student's loss.
         transfer: a library without labels; the language teacher predicts those of its molecules that are annotated.
-        teacher: folders of teachers; by default those that `teach` left.
-        student: inputs to try (`atoms`, `atoms-1hop`, `fingerprint`); by default all.
+        teacher_folder: one or several teachers; by default those that `teach` left.
+        student_input: inputs to try (`atoms`, `atoms-1hop`, `fingerprint`); by default all.
         tuning: a `tuning.json` of `evaluate`, whose settings are used.
         spec_id: the spec of the annotations, or the beginning of its id.
         store: that has the annotations of the transfer set.
@@ -121,10 +121,10 @@ def distill(
         tuning=tuning,
         progress=progress,
     ) as session:
-        students = [session.recipe(f"student-{name}") for name in listed(student or INPUTS)]
+        students = [session.recipe(f"student-{name}") for name in listed(student_input or INPUTS)]
         return distill_from(
             session,
-            [Path(folder) for folder in listed(teacher or ())],
+            [Path(folder) for folder in listed(teacher_folder or ())],
             students=[replace(known, descriptors=descriptors) for known in students],
             seed=labels.seed,
             weights=_weights(objective, has_transfer_set=bool(transfer.transfer)),
@@ -188,7 +188,7 @@ def _weights(objective: ObjectiveConfig, *, has_transfer_set: bool) -> distillat
         soft_lm=objective.soft_lm,
         hidden_gnn=objective.hidden_gnn,
         hidden_lm=objective.hidden_lm,
-        temperature=objective.temperature,
+        temperature=objective.soft_temperature,
     )
 
 

@@ -17,26 +17,25 @@ from teacher.wording import plain
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (
-    selection.choose,
-    annotation.annotate,
-    inspection.status,
-    annotation.verify,
-    annotation.dead,
-    annotation.export,
-    annotation.import_,
-    inspection.report,
-    learning.teach,
-    learning.distill,
-    learning.evaluate,
-    learning.screen,
-    demo.demo,
-):
-    app.command(command.__name__.rstrip("_"))(command)
+COMMANDS = {
+    "Annotate": (
+        annotation.annotate,
+        selection.choose,
+        annotation.verify,
+        annotation.dead,
+        annotation.export,
+        annotation.import_,
+    ),
+    "Learn": (learning.teach, learning.distill, learning.evaluate, learning.screen),
+    "Look": (inspection.status, inspection.report),
+    "Try": (demo.demo,),
+}
+for panel, commands in COMMANDS.items():
+    for command in commands:
+        app.command(command.__name__.rstrip("_"), rich_help_panel=panel)(command)
 
 
 def _show_version(wanted: bool) -> None:
@@ -51,7 +50,7 @@ def root(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Describe molecule libraries by an open multimodal LLM, and distil what it knows into a fast student."""
+    """Describe molecule libraries with an open multimodal LLM, and distill what it knows into a fast student."""
 
 
 def interrupt(signal_number: int, frame: object) -> None:

@@ -91,7 +91,7 @@ def demo(
             training=training,
             objective=ObjectiveConfig(),
             transfer=TransferConfig(),
-            student=STUDENT,
+            student_input=STUDENT,
             progress=progress,
         )
         screened = screen(

@@ -94,11 +94,11 @@ def distill(
     *,
     data: Data,
     labels: DataConfig,
-    teacher: Annotated[
+    teacher_folder: Annotated[
         list[Path] | None,
         typer.Option(help="Folder of a teacher; default: those that `gallon teach` left.", rich_help_panel="Student"),
     ] = None,
-    student: Annotated[
+    student_input: Annotated[
         list[str] | None,
         typer.Option(
             help="Inputs to try for the student: atoms, atoms-1hop, fingerprint; default: all.",
@@ -131,8 +131,8 @@ def distill(
             training=training,
             objective=objective,
             transfer=transfer,
-            teacher=teacher,
-            student=separated(student),
+            teacher_folder=teacher_folder,
+            student_input=separated(student_input),
             tuning=tuning,
             spec_id=spec_id,
             store=store,

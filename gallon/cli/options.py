@@ -98,17 +98,19 @@ def _options_of(config: type[Settings]) -> list[inspect.Parameter]:
             field.name,
             inspect.Parameter.KEYWORD_ONLY,
             default=inspect.Parameter.empty if field.default is MISSING else field.default,
-            annotation=Annotated[
-                _repeated(hints[field.name]), _option(settings[field.name], settings[field.name].panel or config.panel)
-            ],
+            annotation=Annotated[_repeated(hints[field.name]), _option(field.name, settings[field.name], config.panel)],
         )
         for field in fields(config)
     ]
 
 
-def _option(setting: Setting, panel: str) -> Any:
+def _option(name: str, setting: Setting, panel: str) -> Any:
     flags = [setting.flag] if setting.flag else []
-    return typer.Option(*flags, help=setting.help, min=setting.min, max=setting.max, rich_help_panel=panel)
+    if setting.alias:
+        flags = [f"--{name.replace('_', '-')}", setting.alias]
+    return typer.Option(
+        *flags, help=setting.help, min=setting.min, max=setting.max, rich_help_panel=setting.panel or panel
+    )
 
 
 def _repeated(hint: Any) -> Any:

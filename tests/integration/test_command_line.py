@@ -100,7 +100,7 @@ def test_the_demo_goes_the_whole_way(own_environment: None, tmp_path: Path) -> N
             2,
             "There is no method 'svm'",
         ),
-        (["distill", "{library}", "--target", "number", "--descriptors", "some"], 2, "choose out of all, lean"),
+        (["distill", "{library}", "--target", "number", "--descriptors", "some"], 2, "choose one of all, lean"),
         (["screen", "{library}", "--student", "nowhere", "--out", "out.csv"], 2, "There is no model in nowhere"),
         (["choose", "{library}", "--number", "7", "--out", "{folder}/out.csv"], 2, "holds 6 molecules, not 7"),
         (["choose", "{library}", "--number", "2", "--out", "{folder}/out.smi"], 2, "should end in one of"),
@@ -124,7 +124,7 @@ def test_the_demo_goes_the_whole_way(own_environment: None, tmp_path: Path) -> N
         (["annotate", "{library}", "--task", "solubility"], 2, "leave out --task"),
         (["annotate", "{library}", "--model", "nobody/nothing"], 2, "'nobody/nothing' is not on this machine"),
         (["annotate", "{library}", "--model", "{folder}"], 2, "holds no model"),
-        (["annotate", "{library}", "--dtype", "int8"], 2, "make no spec"),
+        (["annotate", "{library}", "--dtype", "int8"], 2, "Invalid options"),
         (["annotate", "{library}", "--no-smiles", "--no-image", "--no-graph"], 2, "must be given"),
         (["annotate", "{library}", "--store", "redis://127.0.0.1:1"], 1, "cannot be reached"),
         (["annotate", "{library}", "--kv-cache-gib", "100000"], 1, "GiB of memory"),
@@ -272,11 +272,15 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
         "--max-error-rate",
         "--stall-minutes",
         "--concurrency",
+        "--max-num-seqs",
         "--max-model-len",
         "--gpu-memory",
+        "--gpu-memory-utilization",
         "--kv-cache-gib",
         "--tensor-parallel",
+        "--tensor-parallel-size",
         "--pipeline-parallel",
+        "--pipeline-parallel-size",
         "--load-format",
         "--trust-remote-code",
         "--no-trust-remote-code",
@@ -288,7 +292,7 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
     file = ["--smiles-column", "--separator", "--encoding"]
     data = ["--target", *file, "--split", "--split-column", "--scaffold-chirality", "--data-root", "--seed"]
     learning = ["--out", "--overwrite", "--workers", "--encoder", "--balance", "--ray", "--config"]
-    weights = ["--descriptors", "--soft-gnn", "--soft-lm", "--hidden-gnn", "--hidden-lm", "--temperature"]
+    weights = ["--descriptors", "--soft-gnn", "--soft-lm", "--hidden-gnn", "--hidden-lm", "--soft-temperature"]
     transfer = ["--transfer", "--transfer-rows"]
     expected = {
         "annotate": [*file, "--limit", "--config", *spec, *engine, *common],
@@ -299,11 +303,21 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
         "dead": ["--spec", "--retry", "--out", "--overwrite", *common],
         "export": ["--overwrite", "--spec", *common],
         "import": common,
-        "choose": ["--number", "--out", "--overwrite", *file, "--limit", "--seed", "--json", "--help"],
+        "choose": ["--number", "--out", "--overwrite", *file, "--limit", "--seed", "--config", "--json", "--help"],
         "teach": ["--teacher", "--folds", "--tuning", "--spec", *data, *learning, *common],
-        "distill": ["--teacher", "--student", "--tuning", "--spec", *weights, *transfer, *data, *learning, *common],
+        "distill": [
+            "--teacher-folder",
+            "--student-input",
+            "--tuning",
+            "--spec",
+            *weights,
+            *transfer,
+            *data,
+            *learning,
+            *common,
+        ],
         "evaluate": ["--methods", "--folds", "--seeds", "--trials", "--spec", *transfer, *data, *learning, *common],
-        "screen": ["--student", "--out", "--overwrite", *file, "--limit", "--ray", "--json", "--help"],
+        "screen": ["--student", "--out", "--overwrite", *file, "--limit", "--ray", "--config", "--json", "--help"],
     }
     commands = typer.main.get_command(app).commands
     assert commands.keys() == expected.keys()
