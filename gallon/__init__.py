@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from cluster.library.errors import LibraryError
     from cluster.store.connection import StoreError
     from cluster.store.open import open_store
-    from distill.learn.screening import Screened
     from distill.learn.teach import Trained
+    from distill.screen.screening import Screened
     from gallon.api.annotation import AnnotationResult, VerificationResult, session
     from gallon.api.evaluation import Comparison
     from gallon.api.prediction import Predictor, load

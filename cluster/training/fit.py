@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from teacher.nn.inputs import Inputs
-
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
+
+    from teacher.nn.inputs import Inputs
 
 LEAST_BATCH = 3  # half of it, and no less stands in the last step, is still two molecules
 

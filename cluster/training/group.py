@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import torch.distributed
+from torch import Tensor
 
 from cluster.training.fit import Fit
 from cluster.training.shards import assign_shards
 from teacher.nn.inputs import Inputs
-
-if TYPE_CHECKING:
-    import numpy as np
-    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,6 @@ class DataShard:
 
     def places(self, rows: np.ndarray) -> np.ndarray:
         """Return where rows, numbered among all, stand in this part."""
-        import numpy as np
-
         return np.searchsorted(self.rows, rows)
 
 
@@ -46,8 +44,6 @@ class ProcessGroup:
     def total(self, values: Tensor) -> Tensor:
         """Sum numbers over the group, in place."""
         if self.size > 1:
-            import torch.distributed
-
             torch.distributed.all_reduce(values)
         return values
 
@@ -55,8 +51,6 @@ class ProcessGroup:
         """Bring together what each has, in order."""
         if self.size == 1:
             return [mine]
-        import torch.distributed
-
         everything: list[Any] = [None] * self.size
         torch.distributed.all_gather_object(everything, mine)
         return everything
@@ -75,8 +69,6 @@ def shard_of(
     fits: Sequence[Fit], inputs: Mapping[str, Inputs], columns: Mapping[str, np.ndarray], group: ProcessGroup
 ) -> DataShard:
     """Take what a worker of a group needs for some fits: what it looks after, and the molecules dealt to it."""
-    import numpy as np
-
     used = {fit.inputs for fit in fits}
     names = {column for fit in fits for column in fit.targets.values()}
     everything = np.arange(len(inputs[next(iter(used))]))

@@ -7,20 +7,22 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+import torch
+from safetensors.numpy import save_file as save_arrays
+from safetensors.torch import save_file
+from torch import Tensor
+
+from cluster.training.batch_norm import with_shared_statistics
 from cluster.training.fit import Fit
+from cluster.training.group import DataShard, ProcessGroup
 from cluster.training.metrics import TrainingMetrics
 from cluster.training.results import TrainingError
 from cluster.training.shards import batches, steps
 from teacher import strict_json
 from teacher.files import replacing, replacing_folder
-
-if TYPE_CHECKING:
-    import numpy as np
-    from torch import Tensor
-
-    from cluster.training.group import DataShard, ProcessGroup
 
 CHECKPOINT_SECONDS = 30.0
 PREDICT_ROWS = 512
@@ -44,14 +46,10 @@ class Training:
     """One fit in training on one worker."""
 
     def __init__(self, fit: Fit, part: DataShard, group: ProcessGroup, folder: Path) -> None:
-        import torch
-
         torch.manual_seed(fit.seed)
         self._fit, self._part, self._group, self._folder = fit, part, group, folder
         self._learner = fit.build().to(group.device)
         if group.size > 1:
-            from cluster.training.batch_norm import with_shared_statistics
-
             self._learner = with_shared_statistics(self._learner)
         self._optimizer = torch.optim.AdamW(
             self._learner.parameters(),
@@ -92,8 +90,6 @@ class Training:
 
     def _train_epoch(self) -> dict[str, float]:
         """Go once through the molecules; return the mean of each term of the loss."""
-        import torch
-
         self._learner.train()
         sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros(2))
         for step, (rows, shards) in enumerate(batches(self._fit, self._epoch)):
@@ -108,16 +104,12 @@ class Training:
 
     def _batch(self, places: np.ndarray) -> tuple[Any, dict[str, Tensor]]:
         """Return what the learner is called with."""
-        import torch
-
         device = self._group.device
         targets = {name: torch.from_numpy(column[places]).to(device) for name, column in self._columns.items()}
         return self._inputs.batch(places).to(device), targets
 
     def _step(self, terms: dict[str, tuple[Tensor, Tensor]], step: int) -> None:
         """Take one step down the loss: the sum of the terms' means over the whole group's molecules."""
-        import torch
-
         counts = self._group.total(torch.stack([count for _, count in terms.values()]).float())
         means = [total / count.clamp(min=1) for (total, _), count in zip(terms.values(), counts, strict=True)]
         self._optimizer.zero_grad(set_to_none=True)
@@ -133,9 +125,6 @@ class Training:
 
     def _predict(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return predictions and representations of those rows that this worker looks after."""
-        import numpy as np
-        import torch
-
         places = self._part.places(self._group.mine(rows))
         asked = places if len(places) else np.zeros(1, dtype=np.int64)
         self._learner.eval()
@@ -156,8 +145,6 @@ class Training:
         Returns:
             Whether the fit can go on: one whose loss or predictions are no longer finite has nothing more to learn.
         """
-        import numpy as np
-
         valid = self._fit.valid
         prediction, _ = self._predict(valid)
         truth = self._columns["labels"][self._part.places(self._group.mine(valid))]
@@ -182,8 +169,6 @@ class Training:
 
     def _restore(self) -> None:
         """Go on from the last checkpoint, if there is one."""
-        import torch
-
         file = self._folder / f"{self._fit.id}.pt"
         if not self._group.agreed(file.is_file()):
             return
@@ -195,8 +180,6 @@ class Training:
         torch.set_rng_state(state["random"])
 
     def _save(self) -> None:
-        import torch
-
         if self._group.number:
             return
         state = {
@@ -213,10 +196,6 @@ class Training:
 
     def _finish(self) -> None:
         """Write the result, whole or not at all, and drop the checkpoint."""
-        import numpy as np
-        from safetensors.numpy import save_file as save_arrays
-        from safetensors.torch import save_file
-
         self._learner.load_state_dict(self._best.weights)
         rows = np.arange(sum(len(part) for part in self._group.gather(self._group.mine(self._part.rows))))
         answers = self._group.gather((self._group.mine(rows), *self._predict(rows)))

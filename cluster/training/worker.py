@@ -7,6 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import ray
+import ray.train
+import torch
+from ray.train.torch import get_device
+
 from cluster.training.fit import Fit
 from cluster.training.group import DataShard, ProcessGroup
 from cluster.training.loop import DivergenceError, Training
@@ -36,11 +41,6 @@ class WorkerConfig:
 
 def run_worker(config: Mapping[str, WorkerConfig]) -> None:
     """Do this worker's share; runs in every worker of Ray Train."""
-    import ray
-    import ray.train
-    import torch
-    from ray.train.torch import get_device
-
     order = config["work"]
     context = ray.train.get_context()
     rank, workers = context.get_world_rank(), context.get_world_size()

@@ -30,8 +30,7 @@ from distill.learn.distillation import (
 from distill.learn.fits import NOTHING, Batch, DistillationTargets
 from distill.learn.inputs import ModelInputs
 from distill.learn.metrics import main_metric, score
-from distill.learn.recipes import Recipe, recipe
-from distill.learn.student import INPUTS
+from distill.learn.recipes import INPUTS, Recipe, recipe
 from distill.learn.teach import learn
 from distill.learn.teacher_outputs import CrossFitPlan, TeacherOutputs, logits, with_transfer_set
 from teacher.errors import UsageError

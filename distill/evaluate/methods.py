@@ -8,7 +8,7 @@ from typing import Literal
 from distill.evaluate import baselines
 from distill.learn.recipes import recipe
 from teacher.errors import UsageError
-from teacher.nn.gnn import ARCHITECTURES
+from teacher.nn.registry import ARCHITECTURES
 
 Listens = Literal["nobody", "gnn", "lm", "both", "shuffled", "gallon"]
 

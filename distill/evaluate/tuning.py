@@ -28,8 +28,7 @@ from distill.evaluate.search import AT_A_TIME, BestTrial, Candidate, Search, sea
 from distill.learn.fits import FORMAT, Batch
 from distill.learn.inputs import ModelInputs
 from distill.learn.metrics import main_metric, score
-from distill.learn.recipes import RECIPES, Recipe, recipe
-from distill.learn.student import INPUTS
+from distill.learn.recipes import INPUTS, RECIPES, Recipe, recipe
 from teacher import strict_json
 from teacher.errors import UsageError
 from teacher.files import write_text

@@ -18,7 +18,7 @@ from distill.data.splits import Split
 from distill.learn.inputs import ModelInputs
 from distill.learn.metrics import main_metric, score
 from distill.learn.network import settings_for
-from distill.learn.objective import Objective, Scale, learner
+from distill.learn.objective import NetworkWithLoss, Objective, Scale
 from distill.learn.recipes import Recipe
 from teacher.errors import UsageError
 from teacher.wording import counted
@@ -26,7 +26,6 @@ from teacher.wording import counted
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cluster.training.fit import Learner
     from distill.data.cells import Kind
     from teacher.nn.inputs import Inputs
 
@@ -131,7 +130,7 @@ class Batch:
             Fit(
                 id=hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32],
                 name=name or recipe.name,
-                build=functools.partial(_build, network, scale, objective, widths),
+                build=functools.partial(NetworkWithLoss, network, scale, objective, widths),
                 inputs=inputs,
                 targets=named,
                 train=rows,
@@ -162,11 +161,6 @@ def digest(array: NDArray[Any]) -> str:
 def _columns(targets: DistillationTargets) -> dict[str, NDArray[np.float32]]:
     soft = {f"soft.{teacher}": column for teacher, (column, _) in targets.soft.items()}
     return {**soft, **{f"hidden.{teacher}": column for teacher, (column, _) in targets.hidden.items()}}
-
-
-def _build(network: Any, scale: Scale, objective: Objective, widths: Mapping[str, int]) -> Learner:
-    built: Learner = learner(network, scale, objective, widths)
-    return built
 
 
 def _score(kind: Kind, truth: NDArray[Any], prediction: NDArray[Any]) -> float:

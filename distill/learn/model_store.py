@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -12,21 +11,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from distill.data.dataset import Dataset, Target
-from distill.data.features import DESCRIPTOR_SETS, DescriptorSet, Scaler
+from distill.data.features import DESCRIPTOR_SETS, DescriptorSet
 from distill.data.features_id import features_id
-from distill.learn.network import Network
-from distill.learn.recipes import recipe
 from teacher import strict_json
 from teacher.errors import UsageError
 from teacher.files import check_folder, replacing_folder
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from rdkit.Chem import Mol
-
     from cluster.training.fit import Outcome
     from distill.data.splits import Split
     from distill.learn.inputs import ModelInputs
@@ -96,7 +88,7 @@ def save(
     spec: str | None = None,
     teachers: Sequence[ModelCard] = (),
 ) -> ModelCard:
-    """Write a model as a folder that `SavedModel` reads, in the place of one that is there; see `check_place`.
+    """Write a model as a folder, in the place of one that is there; see `check_place`.
 
     Raises:
         OutputError: the disk is full, or the folder cannot be written.
@@ -195,48 +187,3 @@ def usable_card(folder: Path) -> ModelCard:
             f"{here}: train it again, or use it with what it was made by ({software})."
         )
     return card
-
-
-class SavedModel:
-    """A saved student or graph teacher that predicts molecules.
-
-    Raises:
-        UsageError: the folder holds no whole model, or one that needs texts, or features of another version.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file as load_arrays
-
-        self.card = usable_card(folder)
-        self._recipe = recipe(self.card.recipe)
-        if self._recipe.role == "lm":
-            raise UsageError(f"The model in {folder} reads annotations; a library is scored by a student.")
-        try:
-            scaler = load_arrays(folder / SCALER) if self._recipe.reads == "fingerprint" else None
-            self._scaler = Scaler.from_arrays(scaler) if scaler else None
-            features = {"features": len(self._scaler.keep)} if self._scaler else {}
-            settings = {**self.card.settings, **features}
-            build = functools.partial(self._recipe.build, len(self.card.targets), **settings)
-            self._network = Network.load(folder / WEIGHTS, build)
-        except (OSError, SafetensorError, RuntimeError, KeyError, TypeError) as error:
-            reason = str(error).split("\n", maxsplit=1)[0]
-            raise UsageError(f"The model in {folder} is damaged ({reason}): train it again.") from None
-
-    def predict(self, mols: list[Mol]) -> NDArray[np.float32]:
-        """Return probabilities of classes and values in the labels' units: (molecules, targets)."""
-        from scipy.special import expit
-
-        from distill.data.features import student_features
-        from teacher.nn.graphs import Graphs
-        from teacher.nn.inputs import Inputs, Matrix
-
-        inputs: Inputs
-        if self._scaler:
-            inputs = Matrix(self._scaler.transform(student_features(mols, self.card.descriptors)))
-        else:
-            inputs = Graphs.of(mols)
-        values, _ = self._network.predict(inputs, np.arange(len(mols)))
-        classes = np.array([target.kind == "classification" for target in self.card.targets])
-        predicted: NDArray[np.float32] = np.where(classes, expit(values), values).astype(np.float32)
-        return predicted

@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import nn
 
 from distill.learn.recipes import Recipe
 from teacher.nn.graphs import Paired
@@ -15,7 +18,6 @@ from teacher.nn.inputs import Inputs, Matrix
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from torch import nn
 
 AT_A_TIME = 512
 PREFIX = "network."  # of its weights, beside those of what maps it to its teachers
@@ -43,9 +45,6 @@ class Network:
         Raises:
             SafetensorError, OSError, RuntimeError, KeyError: they are damaged, or of another network.
         """
-        import torch
-        from safetensors.torch import load_file
-
         weights = load_file(file)
         module = build()
         inside = {name.removeprefix(PREFIX): value for name, value in weights.items() if name.startswith(PREFIX)}
@@ -55,8 +54,6 @@ class Network:
 
     def predict(self, inputs: Inputs, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return logits of classes and values in the labels' units, (rows, targets), and representations."""
-        import torch
-
         with torch.inference_mode():
             answers = [
                 self.module(inputs.batch(rows[first : first + AT_A_TIME]).to(self.device))

@@ -17,13 +17,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import numpy as np
-    from torch import Tensor, nn
+import numpy as np
+import torch
+from sklearn.decomposition import PCA
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
 
-    from distill.data.dataset import Target
+from distill.data.dataset import Target
 
 HIDDEN_WIDTH = 64  # directions of a teacher's representation that are kept when it is whitened
 LEAST_VARIANCE = 1e-6  # share of the first direction's; below it a direction is noise
@@ -70,8 +72,6 @@ class Scale:
 
         A target without a label keeps its units: there is nothing to learn of it.
         """
-        import numpy as np
-
         known = ~np.isnan(labels)
         counts = np.maximum(known.sum(axis=0), 1)
         values = np.where(known, labels, 0).astype(np.float64)  # squares of float32 overflow early
@@ -91,8 +91,8 @@ class Scale:
         )
 
 
-def learner(network: Callable[[], nn.Module], scale: Scale, objective: Objective, widths: Mapping[str, int]) -> Any:
-    """Return what `cluster.training.driver` trains: a network with the terms of its loss.
+class NetworkWithLoss(nn.Module):
+    """What `cluster.training.driver` trains: a network with the terms of its loss.
 
     Targets that it is called with: `labels`, and for each teacher of the objective `soft.NAME` (in the units of the
     labels, or logits) and `hidden.NAME` (whitened). What is NaN in them is not learnt.
@@ -103,61 +103,60 @@ def learner(network: Callable[[], nn.Module], scale: Scale, objective: Objective
         objective: the weights of the terms.
         widths: of the network's representation under "student", and of each teacher's whitened representation.
     """
-    import torch
-    from torch import nn
 
-    class Learner(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = network()
-            self.maps = nn.ModuleDict({name: nn.Linear(widths["student"], widths[name]) for name in objective.hidden})
-            self.means: Tensor
-            self.deviations: Tensor
-            self.register_buffer("means", torch.tensor(scale.means))
-            self.register_buffer("deviations", torch.tensor(scale.deviations))
+    means: Tensor
+    deviations: Tensor
 
-        def forward(self, batch: Any, targets: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
-            scores, hidden = self.network(batch)
-            terms = {"task": _masked(self._task, scores, targets["labels"])}
-            for name, weight in objective.soft.items():
-                terms[f"soft.{name}"] = _masked(self._soft, scores, targets[f"soft.{name}"], weight)
-            for name, weight in objective.hidden.items():
-                mapped = self.maps[name](hidden)
-                terms[f"hidden.{name}"] = _masked(_squared, mapped, targets[f"hidden.{name}"], weight)
-            return terms
+    def __init__(
+        self, network: Callable[[], nn.Module], scale: Scale, objective: Objective, widths: Mapping[str, int]
+    ) -> None:
+        super().__init__()
+        self.scale, self.objective = scale, objective
+        self.network = network()
+        self.maps = nn.ModuleDict({name: nn.Linear(widths["student"], widths[name]) for name in objective.hidden})
+        self.register_buffer("means", torch.tensor(scale.means))
+        self.register_buffer("deviations", torch.tensor(scale.deviations))
 
-        def predict(self, batch: Any) -> tuple[Tensor, Tensor]:
-            """Return logits of classes and values in the labels' units, (B, targets), and representations."""
-            scores, hidden = self.network(batch)
-            return scores * self.deviations + self.means, hidden
+    def forward(self, batch: Any, targets: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return each term of the loss: the weighted sum over what is known, and how many things it sums."""
+        scores, hidden = self.network(batch)
+        terms = {"task": _masked(self._task, scores, targets["labels"])}
+        for name, weight in self.objective.soft.items():
+            terms[f"soft.{name}"] = _masked(self._soft, scores, targets[f"soft.{name}"], weight)
+        for name, weight in self.objective.hidden.items():
+            mapped = self.maps[name](hidden)
+            terms[f"hidden.{name}"] = _masked(_squared, mapped, targets[f"hidden.{name}"], weight)
+        return terms
 
-        def _task(self, scores: Tensor, labels: Tensor) -> Tensor:
-            smooth = objective.label_smoothing
-            weights = torch.tensor(scale.positive_weights if objective.balance else (1.0,) * len(scale.classes))
-            cross_entropy = nn.functional.binary_cross_entropy_with_logits(
-                scores,
-                (labels * (1 - smooth) + smooth / 2).clamp(0, 1),
-                pos_weight=weights.to(scores.device),
-                reduction="none",
-            )
-            return self._by_kind(cross_entropy, _squared(scores, self._in_units(labels)))
+    def predict(self, batch: Any) -> tuple[Tensor, Tensor]:
+        """Return logits of classes and values in the labels' units, (B, targets), and representations."""
+        scores, hidden = self.network(batch)
+        return scores * self.deviations + self.means, hidden
 
-        def _soft(self, scores: Tensor, teacher: Tensor) -> Tensor:
-            wanted = torch.sigmoid(teacher / objective.temperature)
-            given = scores / objective.temperature
-            binary = nn.functional.binary_cross_entropy_with_logits
-            divergence = binary(given, wanted, reduction="none") - binary(
-                teacher / objective.temperature, wanted, reduction="none"
-            )
-            return self._by_kind(divergence * objective.temperature**2, _squared(scores, self._in_units(teacher)))
+    def _task(self, scores: Tensor, labels: Tensor) -> Tensor:
+        smooth = self.objective.label_smoothing
+        balanced = self.scale.positive_weights if self.objective.balance else (1.0,) * len(self.scale.classes)
+        cross_entropy = binary_cross_entropy_with_logits(
+            scores,
+            (labels * (1 - smooth) + smooth / 2).clamp(0, 1),
+            pos_weight=torch.tensor(balanced, device=scores.device),
+            reduction="none",
+        )
+        return self._by_kind(cross_entropy, _squared(scores, self._in_units(labels)))
 
-        def _in_units(self, values: Tensor) -> Tensor:
-            return (values - self.means) / self.deviations
+    def _soft(self, scores: Tensor, teacher: Tensor) -> Tensor:
+        temperature = self.objective.temperature
+        wanted = torch.sigmoid(teacher / temperature)
+        divergence = binary_cross_entropy_with_logits(
+            scores / temperature, wanted, reduction="none"
+        ) - binary_cross_entropy_with_logits(teacher / temperature, wanted, reduction="none")
+        return self._by_kind(divergence * temperature**2, _squared(scores, self._in_units(teacher)))
 
-        def _by_kind(self, of_classes: Tensor, of_values: Tensor) -> Tensor:
-            return torch.where(torch.tensor(scale.classes, device=of_classes.device), of_classes, of_values)
+    def _in_units(self, values: Tensor) -> Tensor:
+        return (values - self.means) / self.deviations
 
-    return Learner()
+    def _by_kind(self, of_classes: Tensor, of_values: Tensor) -> Tensor:
+        return torch.where(torch.tensor(self.scale.classes, device=of_classes.device), of_classes, of_values)
 
 
 def whiten(representation: np.ndarray, train: np.ndarray) -> np.ndarray:
@@ -169,9 +168,6 @@ def whiten(representation: np.ndarray, train: np.ndarray) -> np.ndarray:
         representation: (molecules, width); rows that are NaN stay so.
         train: the rows that decide the directions.
     """
-    import numpy as np
-    from sklearn.decomposition import PCA
-
     known = ~np.isnan(representation).any(axis=1)
     shown = representation[train[known[train]]]
     if len(shown) < 2:
@@ -188,8 +184,6 @@ def _masked(
     loss: Callable[[Tensor, Tensor], Tensor], scores: Tensor, targets: Tensor, weight: float = 1.0
 ) -> tuple[Tensor, Tensor]:
     """Return the weighted sum of a loss over the targets that are known, and how many those are."""
-    import torch
-
     known = ~torch.isnan(targets)
     losses = loss(scores, torch.where(known, targets, torch.zeros_like(targets)))
     return weight * torch.where(known, losses, torch.zeros_like(losses)).sum(), known.sum()

@@ -1,5 +1,6 @@
 """What can be trained, by name: its network, what it reads, its settings and its schedule by default.
 
+Networks are named, not imported: to look a recipe up loads no torch.
 The defaults are what `--trials 0` uses; `space` says what Optuna may choose from instead.
 """
 
@@ -8,20 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from cluster.training.fit import Schedule
 from distill.data.features import DescriptorSet
-from distill.learn.student import INPUTS, student
 from teacher.errors import UsageError
-from teacher.nn.fusion import mmf
-from teacher.nn.gnn import ARCHITECTURES
-from teacher.nn.mlp import perceptron
-from teacher.nn.text_encoder import fine_tuned, frozen
+from teacher.nn.registry import ARCHITECTURES, NetworkRef
 
 if TYPE_CHECKING:
     from optuna import Trial
-    from torch import nn
+
+Input = Literal["atoms", "atoms-1hop", "fingerprint"]  # of a student
+INPUTS: tuple[Input, ...] = get_args(Input)
 
 Role = Literal["gnn", "lm", "student"]
 Reads = Literal["graphs", "embeddings", "tokens", "graphs and embeddings", "neighbourhoods", "fingerprint"]
@@ -49,7 +48,7 @@ class Recipe:
     role: Role
     reads: Reads
     descriptors: DescriptorSet = "lean"
-    build: Callable[..., nn.Module]
+    build: NetworkRef
     settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     schedule: Schedule
     label_smoothing: float = 0.0
@@ -113,7 +112,7 @@ _STUDENTS = [
         name=f"student-{reads}",
         role="student",
         reads="fingerprint" if reads == "fingerprint" else "graphs",
-        build=student,
+        build=NetworkRef("distill.learn.student:student"),
         settings={"reads": reads, "width": 256, "layers": 2, "dropout": 0.2},
         schedule=VECTORS if reads == "fingerprint" else GRAPHS,
         space=_space,
@@ -128,7 +127,7 @@ RECIPES: dict[str, Recipe] = {
             name="lm",
             role="lm",
             reads="embeddings",
-            build=frozen,
+            build=NetworkRef("teacher.nn.text_encoder:FrozenEncoderHead"),
             settings={"width": 256, "dropout": 0.3},
             schedule=VECTORS,
             space=_space,
@@ -137,7 +136,7 @@ RECIPES: dict[str, Recipe] = {
             name="lm-fine-tuned",
             role="lm",
             reads="tokens",
-            build=fine_tuned,
+            build=NetworkRef("teacher.nn.text_encoder:FineTunedEncoder"),
             settings={"dropout": 0.1},
             schedule=Schedule(epochs=10, batch_size=64, learning_rate=2e-5, weight_decay=1e-2, gradient_norm=1.0),
             label_smoothing=0.3,
@@ -147,7 +146,7 @@ RECIPES: dict[str, Recipe] = {
             name="mmf",
             role="lm",
             reads="graphs and embeddings",
-            build=mmf,
+            build=NetworkRef("teacher.nn.fusion:MMF"),
             settings={"width": 128, "layers": 3, "hops": 3, "heads": 4, "experts": 4, "dropout": 0.1},
             schedule=GRAPHS,
             space=_space,
@@ -156,7 +155,7 @@ RECIPES: dict[str, Recipe] = {
             name="e-llagnn",
             role="lm",
             reads="neighbourhoods",
-            build=perceptron,
+            build=NetworkRef("teacher.nn.mlp:MLP"),
             settings={"width": 256, "layers": 2, "dropout": 0.2},
             schedule=VECTORS,
             space=_space,
@@ -166,7 +165,7 @@ RECIPES: dict[str, Recipe] = {
             name="student-gallon",
             role="student",
             reads="graphs",
-            build=student,
+            build=NetworkRef("distill.learn.student:student"),
             settings={"reads": "atoms", "width": 32, "layers": 3, "dropout": 0.3},
             schedule=GALLON_TEACHER,
         ),

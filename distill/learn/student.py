@@ -1,75 +1,85 @@
 """Students: small perceptrons that never pass a message along a bond, and so score whole libraries fast.
 
-Each maps a batch of B molecules to a prediction (B, targets) and the representation (B, width) it is made from.
+Each maps a batch of B molecules to a prediction (B, targets) and the representation (B, width) it is made from. They
+need torch and not PyG, which takes a worker that screens a library as long again to import.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from teacher.nn.graphs import atom_categories, bond_categories
-from teacher.nn.mlp import hidden_layers, perceptron
+import torch
+from torch import Tensor, nn
+
+from teacher.nn.graphs import GraphBatch, atom_categories, bond_categories
+from teacher.nn.mlp import MLP, hidden_layers
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from teacher.nn.graphs import GraphBatch
-
-Input = Literal["atoms", "atoms-1hop", "fingerprint"]
-INPUTS: tuple[Input, ...] = ("atoms", "atoms-1hop", "fingerprint")
+    from distill.learn.recipes import Input
 
 
-def student(targets: int, *, reads: Input, width: int, layers: int, dropout: float, features: int = 0) -> nn.Module:
-    """Return a student.
+def student(
+    targets: int, *, reads: Input, width: int, layers: int, dropout: float, features: int = 0
+) -> MLP | AtomStudent:
+    """Return the student that reads some input.
 
     Args:
         targets: numbers to predict.
-        reads: "atoms" (GALLON's own: the raw features of each atom), "atoms-1hop" (with those of its bonds and
-            neighbours, which an MLP may be given beforehand; MuGSI, arXiv 2406.19832), or "fingerprint".
+        reads: "fingerprint", or what an `AtomStudent` reads.
         width: of the hidden layers and the representation.
         layers: hidden layers.
         dropout: after each of them.
         features: of a fingerprint; not used for atoms.
     """
     if reads == "fingerprint":
-        return perceptron(targets, features=features, width=width, layers=layers, dropout=dropout)
-    return _of_atoms(targets, reads, width, layers, dropout)
+        return MLP(targets, features=features, width=width, layers=layers, dropout=dropout)
+    return AtomStudent(targets, reads=reads, width=width, layers=layers, dropout=dropout)
 
 
-def _of_atoms(targets: int, reads: Input, width: int, layers: int, dropout: float) -> nn.Module:
-    import torch
-    from torch import nn
-    from torch_geometric.nn import global_mean_pool
-    from torch_geometric.utils import scatter
+class AtomStudent(nn.Module):
+    """A perceptron over each atom, mean-pooled: it maps a `GraphBatch`, but hears nothing along its bonds.
 
-    class OfAtoms(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            features = len(atom_categories())
-            if reads == "atoms-1hop":
-                features = 2 * sum(atom_categories()) + sum(bond_categories())
-            self.body = hidden_layers(features, width, layers, dropout)
-            self.head = nn.Linear(width, targets)
+    Args:
+        targets: numbers to predict.
+        reads: "atoms" (GALLON's own: the raw features of each atom) or "atoms-1hop" (with those of its bonds and
+            neighbours, which an MLP may be given beforehand; MuGSI, arXiv 2406.19832).
+        width: of the hidden layers and the representation.
+        layers: hidden layers.
+        dropout: after each of them.
+    """
 
-        def forward(self, batch: GraphBatch) -> tuple[Tensor, Tensor]:
-            atoms = batch.atoms.float() if reads == "atoms" else self._neighbourhoods(batch)
-            pooled = global_mean_pool(self.body(atoms), batch.molecule, batch.molecules)
-            return self.head(pooled), pooled
+    def __init__(self, targets: int, *, reads: Input, width: int, layers: int, dropout: float) -> None:
+        super().__init__()
+        self.reads = reads
+        features = len(atom_categories())
+        if reads == "atoms-1hop":
+            features = 2 * sum(atom_categories()) + sum(bond_categories())
+        self.body = hidden_layers(features, width, layers, dropout)
+        self.head = nn.Linear(width, targets)
 
-        def _neighbourhoods(self, batch: GraphBatch) -> Tensor:
-            """Count, for each atom, the features of itself, of its neighbours, and of its bonds."""
-            atoms, bonds = _one_hot(batch.atoms, atom_categories()), _one_hot(batch.bonds, bond_categories())
-            leaves, enters = batch.ends
-            around = torch.cat([atoms[leaves], bonds], dim=1)
-            return torch.cat([atoms, scatter(around, enters, dim=0, dim_size=len(atoms), reduce="sum")], dim=1)
+    def forward(self, graph: GraphBatch) -> tuple[Tensor, Tensor]:
+        """Return the prediction and the representation."""
+        atoms = graph.x.float() if self.reads == "atoms" else _neighbourhoods(graph)
+        atoms_of_each = torch.bincount(graph.batch, minlength=graph.num_graphs).clamp(min=1)
+        pooled = _summed(self.body(atoms), graph.batch, graph.num_graphs) / atoms_of_each[:, None]
+        return self.head(pooled), pooled
 
-    return OfAtoms()
+
+def _neighbourhoods(graph: GraphBatch) -> Tensor:
+    """Count, for each atom, the features of itself, of its neighbours, and of its bonds."""
+    atoms, bonds = _one_hot(graph.x, atom_categories()), _one_hot(graph.edge_attr, bond_categories())
+    leaves, enters = graph.edge_index
+    around = torch.cat([atoms[leaves], bonds], dim=1)
+    return torch.cat([atoms, _summed(around, enters, len(atoms))], dim=1)
+
+
+def _summed(rows: Tensor, group: Tensor, groups: int) -> Tensor:
+    """Return the sum of the rows (n, width) of each group (n): (groups, width)."""
+    return rows.new_zeros(groups, rows.shape[1]).scatter_add_(0, group[:, None].expand_as(rows), rows)
 
 
 def _one_hot(features: Tensor, categories: tuple[int, ...]) -> Tensor:
     """Return categorical features (n, f) as ones among zeros (n, sum of categories)."""
-    import torch
-
     firsts = torch.tensor([0, *categories[:-1]], device=features.device).cumsum(0)
     ones = torch.zeros(len(features), sum(categories), device=features.device)
     return ones.scatter_(1, features + firsts, 1.0)

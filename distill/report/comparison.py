@@ -15,11 +15,11 @@ from distill.evaluate.provenance import provenance
 from distill.evaluate.summary import SummaryRow
 from distill.learn.inputs import ModelInputs
 from distill.report.comparison_page import page
+from distill.report.html import COMPARISON_PAGE
 from teacher import strict_json
 from teacher.files import check_folder, check_output, replacing, write_text
 
-PAGE = "comparison.html"
-FILES = ("table.json", "table.csv", PAGE)
+FILES = ("table.json", "table.csv", COMPARISON_PAGE)
 COLUMNS = ("method", "metric", "mean", "std", "seeds", "valid", "seconds", "difference")
 
 
@@ -52,7 +52,7 @@ def write(
     facts = {**made_of, "rows": [_row(row) for row in rows], "runs": [_run(run) for run in runs]}
     write_text(folder / "table.json", strict_json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
     _write_csv(folder / "table.csv", rows)
-    path = folder / PAGE
+    path = folder / COMPARISON_PAGE
     write_text(path, page(made_of, model_inputs.dataset, cases, runs, rows))
     return path
 

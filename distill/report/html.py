@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
+COMPARISON_PAGE = "comparison.html"  # beside the tables of a comparison; a run's page shows it
+
 
 @cache
 def environment() -> Environment:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from distill.learn.metrics import main_metric
 from distill.learn.model_store import ModelCard, read_card
-from distill.report.comparison import PAGE
+from distill.report.html import COMPARISON_PAGE
 from distill.report.svg import BLUE, GREY, ORANGE, figure
 from teacher.errors import UsageError
 
@@ -58,7 +58,7 @@ def training_section(folder: Path) -> TrainingSection:
         UsageError: it holds neither a model nor a comparison, or a model in it is damaged.
     """
     models = [_model(card.parent) for card in sorted(folder.glob("*/card.json"))]
-    page = folder / PAGE
+    page = folder / COMPARISON_PAGE
     comparison = _of_our_elements(page.read_text(encoding="utf-8", errors="replace")) if page.is_file() else None
     if not models and comparison is None:
         raise UsageError(f"{folder} holds neither a model nor a comparison: name a folder as 'gallon teach' writes it.")

@@ -10,8 +10,7 @@ from cluster.training.driver import FitProgress
 from distill.data.features import DESCRIPTOR_SETS, DescriptorSet
 from distill.learn import distillation, teacher_outputs
 from distill.learn.model_store import check_place
-from distill.learn.recipes import Recipe, recipe
-from distill.learn.student import INPUTS
+from distill.learn.recipes import INPUTS, Recipe, recipe
 from distill.learn.teach import Trained
 from distill.learn.teach import teach as train
 from gallon.api.data import TrainingSession, training_session

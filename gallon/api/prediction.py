@@ -10,9 +10,10 @@ import numpy as np
 
 from cluster.library.columns import smiles_columns
 from cluster.table_file import WRITERS
-from distill.learn.model_store import ModelCard, SavedModel, usable_card
-from distill.learn.screening import Screened
-from distill.learn.screening import screen as score
+from distill.learn.model_store import ModelCard, usable_card
+from distill.screen.saved_model import SavedModel
+from distill.screen.screening import Screened
+from distill.screen.screening import screen as score
 from gallon.api.annotation import started_ray
 from gallon.api.library import Library, StrPath, sources_of
 from gallon.api.progress import ProgressCallback, phase

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from cluster.store.record import Ledger
     from distill.evaluate.summary import SummaryRow
-    from distill.learn.screening import Screened
     from distill.learn.teach import Trained
+    from distill.screen.screening import Screened
     from gallon.api.annotation import AnnotationResult
     from gallon.api.evaluation import Comparison
 

@@ -6,10 +6,8 @@ D-MPNN, half of one of a perceptron over atoms. Here a draw of 64 bits decides o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
+import torch
+from torch import Tensor, nn
 
 LEVELS = 2**16  # that a draw of 16 bits has
 VALUES_A_DRAW = 4
@@ -23,8 +21,6 @@ def dropout(values: Tensor, rate: float, training: bool) -> Tensor:
         rate: the share, which is rounded to a multiple of 2^-16.
         training: otherwise all values stay.
     """
-    import torch
-
     dropped = round(rate * LEVELS)
     if not training or not 0 < dropped < LEVELS or values.device.type != "cpu":
         return torch.dropout(values, rate, training)
@@ -34,12 +30,17 @@ def dropout(values: Tensor, rate: float, training: bool) -> Tensor:
     return values * kept.mul_(LEVELS / (LEVELS - dropped))
 
 
-def dropout_layer(rate: float) -> nn.Module:
-    """Return `dropout` as a layer."""
-    from torch import nn
+class Dropout(nn.Module):
+    """`dropout` as a layer."""
 
-    class Dropout(nn.Module):
-        def forward(self, values: Tensor) -> Tensor:
-            return dropout(values, rate, self.training)
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
 
-    return Dropout()
+    def forward(self, values: Tensor) -> Tensor:
+        """Drop a share of the values, in training."""
+        return dropout(values, self.rate, self.training)
+
+    def extra_repr(self) -> str:
+        """Return what `repr` shows of the layer."""
+        return f"rate={self.rate}"

@@ -1,18 +1,20 @@
-"""Molecules as graphs for neural networks: atoms, directed bonds, and their features as PyG defines them."""
+"""Molecules as graphs for neural networks: atoms, directed bonds, and their features as PyG defines them.
+
+PyG is imported where its tables are read: it takes longer than torch, and who works on fingerprints needs none of it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import torch
+from rdkit.Chem import Mol
 
 from teacher.nn.inputs import Matrix, starts, stretches
-
-if TYPE_CHECKING:
-    import numpy as np
-    import torch
-    from rdkit.Chem import Mol
 
 COLUMNS = (("uint8", 9), ("uint8", 3), ("int32", 2))  # of atoms, of bonds, of their ends
 MOST_NEIGHBOURS, MOST_HYDROGENS, MOST_RADICAL_ELECTRONS = 10, 8, 4  # that PyG tells apart
@@ -20,29 +22,29 @@ MOST_NEIGHBOURS, MOST_HYDROGENS, MOST_RADICAL_ELECTRONS = 10, 8, 4  # that PyG t
 
 @dataclass(frozen=True, slots=True)
 class GraphBatch:
-    """Some molecules as one graph of several components.
+    """Some molecules as one graph of several components, named as PyG names them.
 
     Attributes:
-        atoms: int64, shape (atoms, 9): PyG's categorical features (`torch_geometric.utils.smiles.x_map`).
-        bonds: int64, shape (directed bonds, 3): type, stereo, conjugation (`e_map`).
-        ends: int64, shape (2, directed bonds): the atom that a bond leaves and the one that it enters. Bonds 2k and
-            2k + 1 are the two directions of one bond.
-        molecule: int64, shape (atoms): the molecule that each atom is of.
-        molecules: their number.
+        x: int64, shape (atoms, 9): PyG's categorical features (`torch_geometric.utils.smiles.x_map`).
+        edge_attr: int64, shape (directed bonds, 3): type, stereo, conjugation (`e_map`).
+        edge_index: int64, shape (2, directed bonds): the atom that a bond leaves and the one that it enters. Bonds 2k
+            and 2k + 1 are the two directions of one bond.
+        batch: int64, shape (atoms): the molecule that each atom is of.
+        num_graphs: the number of molecules.
     """
 
-    atoms: torch.Tensor
-    bonds: torch.Tensor
-    ends: torch.Tensor
-    molecule: torch.Tensor
-    molecules: int
+    x: torch.Tensor
+    edge_attr: torch.Tensor
+    edge_index: torch.Tensor
+    batch: torch.Tensor
+    num_graphs: int
 
     def to(self, device: str) -> GraphBatch:
         """Return the same batch on a device."""
-        atoms, bonds, ends, molecule = (
-            column.to(device) for column in (self.atoms, self.bonds, self.ends, self.molecule)
+        x, edge_attr, edge_index, batch = (
+            column.to(device) for column in (self.x, self.edge_attr, self.edge_index, self.batch)
         )
-        return GraphBatch(atoms, bonds, ends, molecule, self.molecules)
+        return GraphBatch(x, edge_attr, edge_index, batch, self.num_graphs)
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,6 @@ class Graphs:
 
         What PyG does not know (a charge beyond +6, an axis that is a stereocentre) is clipped or counted as other.
         """
-        import numpy as np
-
         described = [_describe(mol) for mol in mols]
         columns = [
             np.asarray([row for part in parts for row in part], dtype=dtype).reshape(-1, width)
@@ -97,18 +97,15 @@ class Graphs:
 
     def batch(self, rows: np.ndarray) -> GraphBatch:
         """Return the graphs of some rows as one."""
-        import numpy as np
-        import torch
-
         atoms, atom_counts = stretches(self.atom_starts, rows)
         bonds, bond_counts = stretches(self.bond_starts, rows)
         ends = self.ends[:, bonds] + np.repeat(starts(atom_counts)[:-1], bond_counts)
         return GraphBatch(
-            atoms=torch.from_numpy(self.atoms[atoms].astype(np.int64)),
-            bonds=torch.from_numpy(self.bonds[bonds].astype(np.int64)),
-            ends=torch.from_numpy(ends.astype(np.int64)),
-            molecule=torch.from_numpy(np.repeat(np.arange(len(rows)), atom_counts)),
-            molecules=len(rows),
+            x=torch.from_numpy(self.atoms[atoms].astype(np.int64)),
+            edge_attr=torch.from_numpy(self.bonds[bonds].astype(np.int64)),
+            edge_index=torch.from_numpy(ends.astype(np.int64)),
+            batch=torch.from_numpy(np.repeat(np.arange(len(rows)), atom_counts)),
+            num_graphs=len(rows),
         )
 
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import Any, Protocol, Self
 
-if TYPE_CHECKING:
-    import numpy as np
-    import torch
+import numpy as np
+import torch
 
 
 class Batch(Protocol):
@@ -53,26 +52,24 @@ class Matrix:
 
     def batch(self, rows: np.ndarray) -> torch.Tensor:
         """Return a tensor of shape (rows, features)."""
-        import torch
-
         return torch.from_numpy(self.values[rows])
 
 
 @dataclass(frozen=True, slots=True)
 class TokenBatch:
-    """Texts as tokens.
+    """Texts as tokens, named as transformers names them.
 
     Attributes:
-        tokens: int64, shape (texts, longest), padded at the end.
-        mask: bool of the same shape; False where it is padded.
+        input_ids: int64, shape (texts, longest), padded at the end.
+        attention_mask: bool of the same shape; False where it is padded.
     """
 
-    tokens: torch.Tensor
-    mask: torch.Tensor
+    input_ids: torch.Tensor
+    attention_mask: torch.Tensor
 
     def to(self, device: str) -> TokenBatch:
         """Return the same batch on a device."""
-        return TokenBatch(self.tokens.to(device), self.mask.to(device))
+        return TokenBatch(self.input_ids.to(device), self.attention_mask.to(device))
 
 
 @dataclass(frozen=True)
@@ -92,8 +89,6 @@ class Tokens:
     @classmethod
     def of(cls, texts: Sequence[Sequence[int]], padding: int) -> Tokens:
         """Lay out the token ids of texts."""
-        import numpy as np
-
         ids = np.concatenate([np.asarray(text, dtype=np.int32) for text in texts])
         return cls(ids, starts([len(text) for text in texts]), padding)
 
@@ -107,9 +102,6 @@ class Tokens:
 
     def batch(self, rows: np.ndarray) -> TokenBatch:
         """Return the texts of some rows, padded to the longest."""
-        import numpy as np
-        import torch
-
         places, lengths = stretches(self.starts, rows)
         mask = np.arange(lengths.max(initial=0))[None] < lengths[:, None]
         tokens = np.full(mask.shape, self.padding, dtype=np.int64)
@@ -119,8 +111,6 @@ class Tokens:
 
 def starts(lengths: Sequence[int] | np.ndarray) -> np.ndarray:
     """Return where stretches of these lengths (n) begin, one after another, and where the last one ends (n + 1)."""
-    import numpy as np
-
     return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
 
 
@@ -131,8 +121,6 @@ def stretches(begins: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndar
         begins: where each stretch begins, and where the last one ends (n + 1).
         rows: which stretches (R).
     """
-    import numpy as np
-
     lengths = begins[rows + 1] - begins[rows]
     offsets = np.repeat(begins[rows] - starts(lengths)[:-1], lengths)
     return np.arange(lengths.sum()) + offsets, lengths

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from torch import Tensor, nn
 
-from teacher.nn.dropout import dropout_layer
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
+from teacher.nn.dropout import Dropout
 
 
-def perceptron(targets: int, *, features: int, width: int, layers: int, dropout: float) -> nn.Module:
-    """Return a network that maps vectors (B, features) to a prediction (B, targets) and a representation (B, width).
+class MLP(nn.Module):
+    """Maps vectors (B, features) to a prediction (B, targets) and a representation (B, width).
 
     Args:
         targets: numbers to predict.
@@ -20,31 +17,26 @@ def perceptron(targets: int, *, features: int, width: int, layers: int, dropout:
         layers: hidden layers.
         dropout: after each of them.
     """
-    from torch import nn
 
-    class Perceptron(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.body = hidden_layers(features, width, layers, dropout)
-            self.head = nn.Linear(width, targets)
+    def __init__(self, targets: int, *, features: int, width: int, layers: int, dropout: float) -> None:
+        super().__init__()
+        self.body = hidden_layers(features, width, layers, dropout)
+        self.head = nn.Linear(width, targets)
 
-        def forward(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
-            hidden = self.body(vectors)
-            return self.head(hidden), hidden
-
-    return Perceptron()
+    def forward(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the prediction and the representation."""
+        hidden = self.body(vectors)
+        return self.head(hidden), hidden
 
 
-def hidden_layers(features: int, width: int, layers: int, dropout: float) -> nn.Module:
+def hidden_layers(features: int, width: int, layers: int, dropout: float) -> nn.Sequential:
     """Return hidden layers of ReLU, BatchNorm and dropout each, as GALLON's student has them."""
-    from torch import nn
-
     body: list[nn.Module] = []
     for number in range(layers):
         body += [
             nn.Linear(width if number else features, width),
             nn.ReLU(),
             nn.BatchNorm1d(width),
-            dropout_layer(dropout),
+            Dropout(dropout),
         ]
     return nn.Sequential(*body)

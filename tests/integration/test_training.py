@@ -19,9 +19,9 @@ from cluster.training.driver import TrainResources, fit_all
 from cluster.training.fit import Fit, FitSet, Schedule
 from cluster.training.results import TrainingError
 from distill.data.dataset import Target
-from distill.learn.objective import Objective, Scale, learner
+from distill.learn.objective import NetworkWithLoss, Objective, Scale
 from distill.learn.recipes import RECIPES, Recipe
-from teacher.nn.gnn import gin
+from teacher.nn.gnn import GIN
 from teacher.nn.graphs import Graphs
 from teacher.nn.inputs import Matrix
 from teacher.tiny import library
@@ -41,11 +41,11 @@ def fit_set() -> FitSet:
     labels = np.array([[MolLogP(mol)] for mol in mols], dtype=np.float32)
     labels[5] = np.nan
     scale = Scale.of(labels[:90], [Target("logP", "regression")])
-    network = functools.partial(gin, 1, width=16, layers=2, dropout=0.0)
+    network = functools.partial(GIN, 1, width=16, layers=2, dropout=0.0)
     fit = Fit(
         id="logp",
         name="logP",
-        build=functools.partial(learner, network, scale, Objective(), {}),
+        build=functools.partial(NetworkWithLoss, network, scale, Objective(), {}),
         inputs="graphs",
         targets={"labels": "labels"},
         train=np.arange(90),
@@ -64,7 +64,7 @@ def without_dropout(known: Recipe, left_over: int, fit_set: FitSet) -> Fit:
     fingerprint = known.reads == "fingerprint"
     settings = {**known.settings, "width": 16, "dropout": 0.0, **({"features": FEATURES} if fingerprint else {})}
     scale = Scale.of(fit_set.columns["labels"], [Target("logP", "regression")])
-    build = functools.partial(learner, functools.partial(known.build, 1, **settings), scale, Objective(), {})
+    build = functools.partial(NetworkWithLoss, functools.partial(known.build, 1, **settings), scale, Objective(), {})
     return replace(
         fit,
         id=f"{known.name}-{left_over}",
@@ -139,7 +139,7 @@ def fragile(tmp_path: Path, deaths: int) -> FitSet:
         Fit(
             id=f"fragile{seed}",
             name="fragile",
-            build=functools.partial(learner, build, scale, Objective(), {}),
+            build=functools.partial(NetworkWithLoss, build, scale, Objective(), {}),
             inputs="vectors",
             targets={"labels": "labels"},
             train=np.arange(30),

@@ -18,8 +18,7 @@ from distill.data.splits import split
 from distill.evaluate.comparison import SeededSplit, Settings
 from distill.evaluate.tuning import FILE, found_in, tuned
 from distill.learn.inputs import ModelInputs
-from distill.learn.recipes import recipe
-from distill.learn.student import INPUTS
+from distill.learn.recipes import INPUTS, recipe
 
 MOLECULES = 60
 TRIALS = 2

@@ -17,8 +17,7 @@ from distill.evaluate.provenance import provenance
 from distill.evaluate.summary import summarize
 from distill.learn.inputs import ModelInputs
 from distill.learn.model_store import read_card
-from distill.learn.recipes import recipe
-from distill.learn.student import INPUTS
+from distill.learn.recipes import INPUTS, recipe
 from distill.learn.teach import teach
 from distill.report.comparison import write
 from gallon.api.evaluation import Comparison

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from teacher.nn.dropout import dropout, dropout_layer
+from teacher.nn.dropout import Dropout, dropout
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5])
@@ -26,7 +26,7 @@ def test_neighbours_fall_independently() -> None:
 
 
 def test_a_seed_decides_what_falls() -> None:
-    layer = dropout_layer(0.2)
+    layer = Dropout(0.2)
     left = []
     for _ in range(2):
         torch.manual_seed(7)
@@ -40,4 +40,4 @@ def test_nothing_or_everything_can_fall(rate: float, share: float) -> None:
 
 
 def test_a_trained_network_drops_nothing() -> None:
-    assert torch.equal(dropout_layer(0.9).eval()(torch.ones(100)), torch.ones(100))
+    assert torch.equal(Dropout(0.9).eval()(torch.ones(100)), torch.ones(100))

@@ -21,7 +21,7 @@ from cluster.training.loop import DivergenceError, Training
 from cluster.training.results import read_outcome
 from cluster.training.shards import assign_shards, batches, most_workers, steps
 from distill.data.dataset import Target
-from distill.learn.objective import Objective, Scale, learner
+from distill.learn.objective import NetworkWithLoss, Objective, Scale
 from distill.learn.recipes import RECIPES
 from teacher.nn.graphs import Graphs, Paired
 from teacher.nn.inputs import Inputs, Matrix
@@ -111,7 +111,9 @@ def test_every_network_is_trained_where_one_molecule_is_left_over(
     if "width" in settings:
         settings["width"] = 8
     network = functools.partial(known.build, 1, **settings)
-    build = functools.partial(learner, network, Scale.of(labels, [Target("size", "regression")]), Objective(), {})
+    build = functools.partial(
+        NetworkWithLoss, network, Scale.of(labels, [Target("size", "regression")]), Objective(), {}
+    )
     outcome = trained(fit_of(molecules, known.schedule.batch_size and 64, build), inputs, labels, tmp_path)
     assert outcome.epochs == 2
     assert np.isfinite(outcome.prediction).all()

@@ -5,9 +5,9 @@ from rdkit import Chem
 from torch_geometric.nn import GCNConv, global_mean_pool
 from torch_geometric.utils import from_rdmol
 
-from teacher.nn.gnn import ARCHITECTURES
 from teacher.nn.graphs import Graphs
 from teacher.nn.inputs import Matrix, Tokens
+from teacher.nn.registry import ARCHITECTURES
 from teacher.tiny import library
 
 
@@ -25,34 +25,34 @@ def graphs(mols: list[Chem.Mol]) -> Graphs:
 def test_features_are_those_of_pyg(mols: list[Chem.Mol], graphs: Graphs) -> None:
     for row, mol in enumerate(mols):
         theirs, ours = from_rdmol(mol), graphs.batch(np.array([row]))
-        order = (ours.ends[0] * mol.GetNumAtoms() + ours.ends[1]).argsort()
-        assert torch.equal(ours.atoms, theirs.x)
-        assert torch.equal(ours.ends[:, order], theirs.edge_index)
-        assert torch.equal(ours.bonds[order], theirs.edge_attr)
+        order = (ours.edge_index[0] * mol.GetNumAtoms() + ours.edge_index[1]).argsort()
+        assert torch.equal(ours.x, theirs.x)
+        assert torch.equal(ours.edge_index[:, order], theirs.edge_index)
+        assert torch.equal(ours.edge_attr[order], theirs.edge_attr)
 
 
 def test_what_pyg_does_not_know_is_still_a_graph() -> None:
     mols = [Chem.MolFromSmiles(smiles) for smiles in ("[W+7]", "[Fe-6]")]
-    assert Graphs.of(mols).batch(np.arange(2)).atoms[:, 3].tolist() == [11, 0]
+    assert Graphs.of(mols).batch(np.arange(2)).x[:, 3].tolist() == [11, 0]
 
 
 def test_the_two_directions_of_a_bond_stand_beside_one_another(graphs: Graphs) -> None:
-    ends = graphs.batch(np.arange(len(graphs))).ends
+    ends = graphs.batch(np.arange(len(graphs))).edge_index
     assert torch.equal(ends[:, 0::2].flip(0), ends[:, 1::2])
 
 
 def test_a_batch_of_taken_rows_is_the_batch_of_those_rows(graphs: Graphs) -> None:
     rows = np.array([7, 3, 120, 3])
     taken, whole = graphs.take(rows).batch(np.array([2, 0])), graphs.batch(np.array([120, 7]))
-    assert torch.equal(taken.atoms, whole.atoms) and torch.equal(taken.ends, whole.ends)
-    assert torch.equal(taken.bonds, whole.bonds) and torch.equal(taken.molecule, whole.molecule)
+    assert torch.equal(taken.x, whole.x) and torch.equal(taken.edge_index, whole.edge_index)
+    assert torch.equal(taken.edge_attr, whole.edge_attr) and torch.equal(taken.batch, whole.batch)
 
 
 def test_texts_are_padded_to_the_longest_of_the_batch() -> None:
     tokens = Tokens.of([[5, 6, 7], [8], [9, 9]], padding=0)
     batch = tokens.take(np.array([2, 0, 1])).batch(np.array([2, 0]))
-    assert batch.tokens.tolist() == [[8, 0], [9, 9]]
-    assert batch.mask.tolist() == [[True, False], [True, True]]
+    assert batch.input_ids.tolist() == [[8, 0], [9, 9]]
+    assert batch.attention_mask.tolist() == [[True, False], [True, True]]
 
 
 def test_a_matrix_gives_its_rows() -> None:
@@ -90,5 +90,5 @@ def test_gcn_is_that_of_pyg(graphs: Graphs) -> None:
     theirs = GCNConv(9, 8)
     theirs.load_state_dict(ours.layers[0].state_dict())
     batch = graphs.batch(np.arange(20))
-    pooled = global_mean_pool(theirs(batch.atoms.float(), batch.ends), batch.molecule)
+    pooled = global_mean_pool(theirs(batch.x.float(), batch.edge_index), batch.batch)
     assert torch.allclose(ours(batch)[1], pooled, atol=1e-5)

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from distill.data.dataset import Target
-from distill.learn.objective import Objective, Scale, learner, whiten
+from distill.learn.objective import NetworkWithLoss, Objective, Scale, whiten
 
 CLASSES = (Target("toxic", "classification"),)
 NUMBERS = (Target("logS", "regression"), Target("logP", "regression"))
@@ -18,7 +18,7 @@ class Echo(nn.Module):
 
 
 def build(labels: np.ndarray, targets: tuple[Target, ...], objective: Objective, **widths: int):
-    return learner(Echo, Scale.of(labels, targets), objective, {"student": labels.shape[1], **widths})
+    return NetworkWithLoss(Echo, Scale.of(labels, targets), objective, {"student": labels.shape[1], **widths})
 
 
 def test_what_is_missing_is_not_learnt() -> None:

@@ -12,7 +12,8 @@ import numpy as np
 
 from cluster.library.source import NoMoleculeError, Source
 from cluster.table_file import WRITERS, apart, write
-from distill.learn.model_store import ModelCard, SavedModel
+from distill.learn.model_store import ModelCard
+from distill.screen.saved_model import SavedModel
 from teacher.chemistry.molecule import InvalidMoleculeError, from_mol
 from teacher.chemistry.parsing import read_mol_safely
 from teacher.files import check_output

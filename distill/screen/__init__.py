@@ -1,0 +1,1 @@
+"""Scoring a library with a saved model."""
