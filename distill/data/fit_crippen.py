@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rdkit.Chem import Mol
 
-    from teacher.chemistry.molecule import Molecule
-
 PENALTY = 30.0  # of the ridge, on standardised columns
 ROWS = 60_000  # molecules to learn from
 
@@ -52,22 +50,15 @@ def main(
 
 def _molecules(library: list[Path], rows: int) -> tuple[list[Mol], NDArray[np.bool_]]:
     """Return so many molecules of a library, and which of them are for the test: those that `tiny` is tested with."""
+    from itertools import islice
     from random import Random
 
-    from teacher.chemistry.molecule import InvalidMoleculeError, parse
     from teacher.tiny.examples import held_out
-    from teacher.tiny.library import read
+    from teacher.tiny.library import read, valid
 
     smiles = list(read(library))
     Random(0).shuffle(smiles)
-    molecules: list[Molecule] = []
-    for text in smiles:
-        if len(molecules) == rows:
-            break
-        try:
-            molecules.append(parse(text.encode()))
-        except InvalidMoleculeError:
-            continue
+    molecules = list(islice(valid(smiles), rows))
     return [molecule.mol for molecule in molecules], np.array([held_out(molecule.key) for molecule in molecules])
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ from distill.data.features import fingerprint_features
 from distill.data.features_id import features_id
 from distill.evaluate.baseline import Baseline, Examples
 from distill.evaluate.baselines import BASELINES
+from teacher.provenance import digest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,4 +56,4 @@ class CachedPredictions:
         name = next(name for name, known in BASELINES.items() if known is self.baseline)
         chosen = {**self.baseline.defaults, **(settings or {})}
         facts = [name, chosen, self.model_inputs.dataset.sha256, split.sha256, seed, features_id()]
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+        return digest(facts)

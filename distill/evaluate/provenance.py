@@ -6,7 +6,6 @@ import os
 import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ import numpy as np
 from distill.data.splits import PARTS
 from distill.evaluate.comparison import SeededSplit
 from distill.learn.inputs import ModelInputs
+from teacher.provenance import installed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from distill.data.dataset import Dataset
     from distill.data.splits import Split
 
-PACKAGES = (
+PACKAGES = (  # that have a hand in a result
     *("gallon", "torch", "torch-geometric", "ray", "transformers", "scikit-learn", "xgboost", "xgboost-cpu"),
     *("chemprop", "optuna", "rdkit", "numpy"),
 )
@@ -52,7 +52,7 @@ def provenance(
         "annotations": _annotations(model_inputs),
         "transfer": model_inputs.describe_transfer(),
         "splits": splits(model_inputs.dataset, cases),
-        "versions": _versions(),
+        "versions": {"python": platform.python_version(), **installed(PACKAGES)},
         "machine": _machine(),
     }
 
@@ -113,17 +113,6 @@ def _count(labels: NDArray[np.float32]) -> int:
 
 def _positives(labels: NDArray[np.float32]) -> int:
     return int((labels == 1).sum())
-
-
-def _versions() -> dict[str, str]:
-    """Return the versions of those packages that have a hand in a result and are installed."""
-    installed = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            installed[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return installed
 
 
 def _machine() -> dict[str, Any]:

@@ -11,7 +11,6 @@ part chooses; so has whichever graph teacher is distilled, for each one in the t
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -32,6 +31,7 @@ from distill.learn.recipes import INPUTS, RECIPES, Recipe, recipe
 from teacher import strict_json
 from teacher.errors import UsageError
 from teacher.files import write_text
+from teacher.provenance import digest
 
 if TYPE_CHECKING:
     from distill.data.dataset import Dataset
@@ -241,7 +241,7 @@ class _Bench:
             "seed": self.case.seed,
             "trials": [self.trials, AT_A_TIME],
         }
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+        return digest(facts)
 
 
 def _facts(one: Search[Any]) -> Any:

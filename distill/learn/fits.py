@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
@@ -21,6 +20,7 @@ from distill.learn.network import settings_for
 from distill.learn.objective import NetworkWithLoss, Objective, Scale
 from distill.learn.recipes import Recipe
 from teacher.errors import UsageError
+from teacher.provenance import digest
 from teacher.wording import counted
 
 if TYPE_CHECKING:
@@ -122,13 +122,13 @@ class Batch:
             "label_smoothing": [recipe.label_smoothing, recipe.balance],
             "inputs": inputs,
             "columns": named,
-            "train": digest(rows),
-            "valid": digest(valid),
+            "train": content_digest(rows),
+            "valid": content_digest(valid),
             "seed": seed,
         }
         self._fits.append(
             Fit(
-                id=hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32],
+                id=digest(facts),
                 name=name or recipe.name,
                 build=functools.partial(NetworkWithLoss, network, scale, objective, widths),
                 inputs=inputs,
@@ -148,12 +148,12 @@ class Batch:
         return name, self._model_inputs.readable_by(recipe)
 
     def _column(self, target: str, column: NDArray[np.float32]) -> str:
-        name = "labels" if target == "labels" else f"{target}.{digest(column)}"
+        name = "labels" if target == "labels" else f"{target}.{content_digest(column)}"
         self._columns[name] = column
         return name
 
 
-def digest(array: NDArray[Any]) -> str:
+def content_digest(array: NDArray[Any]) -> str:
     """Return a short digest of an array's content."""
     return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
 

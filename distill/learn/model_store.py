@@ -6,7 +6,6 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from distill.data.features_id import features_id
 from teacher import strict_json
 from teacher.errors import UsageError
 from teacher.files import check_folder, replacing_folder
+from teacher.provenance import installed
 
 if TYPE_CHECKING:
     from cluster.training.fit import Outcome
@@ -73,7 +73,7 @@ class ModelCard:
     epochs: int = 0
     seconds: float = 0.0
     history: Sequence[Mapping[str, float]] = ()
-    versions: Mapping[str, str] = field(default_factory=lambda: {name: version(name) for name in PACKAGES})
+    versions: Mapping[str, str] = field(default_factory=lambda: installed(PACKAGES))
 
 
 def save(

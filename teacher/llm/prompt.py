@@ -10,7 +10,6 @@ schema stand for the vocabulary of `groups.yaml`.
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -136,8 +135,3 @@ def _with_vocabulary(node: Any, groups: tuple[str, ...]) -> Any:
     if isinstance(node, str):
         return node.replace("{functional_groups}", ", ".join(groups))
     return node
-
-
-def canonical_json(value: Any) -> str:
-    """Write `value` as JSON in the one form that hashes are taken of."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

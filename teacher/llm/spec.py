@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from teacher.llm.prompt import Prompt, canonical_json
+from teacher.llm.prompt import Prompt
+from teacher.provenance import compact_digest
 
 SPEC_VERSION = 1
 DIGEST = "sha256:"  # begins the revision of a model that is known by its files
@@ -101,4 +101,4 @@ class Spec(Frozen):
         facts = self.model_dump()
         if self.model.revision.startswith(DIGEST):
             del facts["model"]["name"]
-        return hashlib.sha256(canonical_json(facts).encode()).hexdigest()[:16]
+        return compact_digest(facts, 16)

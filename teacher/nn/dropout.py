@@ -40,7 +40,3 @@ class Dropout(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         """Drop a share of the values, in training."""
         return dropout(values, self.rate, self.training)
-
-    def extra_repr(self) -> str:
-        """Return what `repr` shows of the layer."""
-        return f"rate={self.rate}"

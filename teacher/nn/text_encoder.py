@@ -44,13 +44,12 @@ def format_text(smiles: str, annotation: str) -> str:
     return f"{smiles}\n{words}"
 
 
-def embed(texts: Sequence[str], name: str, show: Callable[[int], None] | None = None) -> np.ndarray:
+def embed(texts: Sequence[str], name: str) -> np.ndarray:
     """Return what an encoder makes of texts without fine-tuning: mean-pooled, float32, shape (texts, width).
 
     Args:
         texts: one a molecule.
         name: of the encoder.
-        show: called with the number of texts that are done.
 
     Raises:
         UsageError: the encoder cannot be loaded.
@@ -64,8 +63,6 @@ def embed(texts: Sequence[str], name: str, show: Callable[[int], None] | None = 
         for first in range(0, len(texts), TEXTS_AT_A_TIME):
             rows = by_length[first : first + TEXTS_AT_A_TIME]
             parts.append(_pooled(encoder, tokens.batch(rows).to(device)).float().cpu().numpy())
-            if show:
-                show(first + len(rows))
     embedded = np.empty((len(texts), parts[0].shape[1]), dtype=np.float32)
     embedded[by_length] = np.concatenate(parts)
     return embedded

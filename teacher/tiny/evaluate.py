@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 from teacher.chemistry.depiction import draw
 from teacher.chemistry.facts import Facts, facts_of
 from teacher.chemistry.graph_text import graph_text
-from teacher.chemistry.molecule import InvalidMoleculeError, Molecule, parse
+from teacher.chemistry.molecule import Molecule
 from teacher.llm.engine import Completion, Engine, Request
 from teacher.llm.prompt import Content, Picture, Prompt
 from teacher.llm.spec import Sampling
 from teacher.llm.validation import RejectedError, claimed_groups, validate
 from teacher.tiny.examples import held_out
+from teacher.tiny.library import valid
 from teacher.tiny.model import IMAGE_SIZE
 
 if TYPE_CHECKING:
@@ -76,13 +77,9 @@ def sample(smiles: Sequence[str], limit: int) -> list[Molecule]:
     order = list(smiles)
     Random(SEED).shuffle(order)
     chosen: dict[bytes, Molecule] = {}
-    for text in order:
+    for molecule in valid(order):
         if len(chosen) == limit:
             break
-        try:
-            molecule = parse(text.encode())
-        except InvalidMoleculeError:
-            continue
         if held_out(molecule.key):
             chosen[molecule.key] = molecule
     return list(chosen.values())
@@ -104,18 +101,12 @@ def versions() -> dict[str, str]:
     return {module.__name__: str(module.__version__) for module in (vllm, torch, transformers, rdkit)}
 
 
-def evaluate(
-    engine: Engine,
-    prompt: Prompt,
-    molecules: Sequence[Molecule],
-    progress: Progress,
-    conditions: Sequence[Condition] = CONDITIONS,
-) -> dict[str, Scores]:
+def evaluate(engine: Engine, prompt: Prompt, molecules: Sequence[Molecule], progress: Progress) -> dict[str, Scores]:
     """Ask about every molecule under every condition, greedily, and return the scores by the condition's name."""
     facts = [facts_of(molecule.mol) for molecule in molecules]
-    task = progress.add_task("evaluating", total=len(molecules) * len(conditions), note="")
+    task = progress.add_task("evaluating", total=len(molecules) * len(CONDITIONS), note="")
     scores = {}
-    for condition in conditions:
+    for condition in CONDITIONS:
         completions = []
         for start in range(0, len(molecules), IN_FLIGHT):
             some = molecules[start : start + IN_FLIGHT]

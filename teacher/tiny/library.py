@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from teacher.chemistry.molecule import InvalidMoleculeError, Molecule, parse
 from teacher.errors import UsageError
 
 
@@ -28,3 +29,13 @@ def read(files: Sequence[Path] | None) -> list[str]:
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"Cannot read {file}: {error}") from None
     return smiles
+
+
+def valid(smiles: Iterable[str]) -> Iterator[Molecule]:
+    """Yield the molecules of SMILES, but for those that are none."""
+    for text in smiles:
+        try:
+            molecule = parse(text.encode())
+        except InvalidMoleculeError:
+            continue
+        yield molecule

@@ -12,6 +12,16 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+import torch
+from matplotlib.figure import Figure
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+from torch.optim import AdamW, Muon, Optimizer
+from torch.utils.data import DataLoader, IterableDataset
+from transformers import DynamicCache
+
 from teacher import strict_json
 from teacher.errors import UsageError
 from teacher.files import replacing
@@ -21,8 +31,6 @@ from teacher.tiny.examples import IGNORED, Batch, Examples
 
 if TYPE_CHECKING:
     from rich.progress import Progress
-    from torch import Tensor
-    from torch.optim import Optimizer
 
 SMILES_FIRST = 0.6  # share of the steps that show SMILES alone
 WARM_UP = 100  # steps
@@ -97,8 +105,6 @@ class Learner:
     """The network in training: its optimizers, its history, and how far it has come."""
 
     def __init__(self, plan: Plan, folder: Path) -> None:
-        import torch
-
         self.plan = plan
         self.folder = folder
         self.words = tokenizer.train(corpus.texts())
@@ -116,8 +122,6 @@ class Learner:
 
     def learn(self, batch: Batch) -> dict[str, float]:
         """Take one step; return the losses: of the answers, of the patches of pictures, of the readings."""
-        import torch
-
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = group["full_lr"] * self._pace()
@@ -134,8 +138,6 @@ class Learner:
 
     def save(self) -> None:
         """Write what is needed to go on, and the checkpoint as it would be served now."""
-        import torch
-
         state = {
             "plan": asdict(self.plan),
             "step": self.step,
@@ -155,8 +157,6 @@ class Learner:
         Raises:
             UsageError: it was written under another plan.
         """
-        import torch
-
         file = self.folder / "state.pt"
         if not file.is_file():
             return
@@ -173,8 +173,6 @@ class Learner:
             optimizer.load_state_dict(saved)
 
     def _begin_with(self, start: Path) -> None:
-        from safetensors.torch import load_file
-
         try:
             words = (start / "tokenizer.json").read_text(encoding="utf-8")
             weights = load_file(start / "model.safetensors")
@@ -198,8 +196,6 @@ class Learner:
 
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
         """Return the cross entropy of the answers' tokens, and that of all labels of a patch or of a reading."""
-        from torch.nn.functional import cross_entropy
-
         tokens, targets = batch.tokens.to(self.plan.device), batch.targets.to(self.plan.device)
         embedded = self.network.model.text_model.embed_tokens(tokens)
         losses = {}
@@ -219,8 +215,6 @@ class Learner:
 
     def _of_labels(self, head: str, features: Tensor, truth: Tensor) -> Tensor:
         """Return the binary cross entropy of what a head makes of features, summed over its labels."""
-        from torch.nn.functional import binary_cross_entropy_with_logits
-
         guesses = self.heads[head](features).float()
         return binary_cross_entropy_with_logits(guesses, truth.to(guesses)) * truth.shape[-1]
 
@@ -235,9 +229,6 @@ class Learner:
 
         The prefix, most of it the instructions, is computed once for the batch rather than once a row.
         """
-        import torch
-        from transformers import DynamicCache
-
         decoder = self.network.model.text_model
         rows, width, begin = len(embedded), embedded.shape[1], len(prefix)
         cache = DynamicCache(config=self.network.config.text_config)
@@ -260,16 +251,12 @@ class Learner:
 
     def _attention(self, tokens: int) -> AbstractContextManager[None]:
         """Choose how attention over so many tokens is computed, which changes nothing but the time that it takes."""
-        from torch.nn.attention import SDPBackend, sdpa_kernel
-
         plain = self.plan.device == "cpu" and tokens <= FEW_TOKENS
         return sdpa_kernel(SDPBackend.MATH) if plain else nullcontext()
 
 
 def _optimizers(named: Sequence[tuple[str, Tensor]]) -> list[Optimizer]:
     """Return Muon for the matrices inside the layers and AdamW for all other parameters."""
-    from torch.optim import AdamW, Muon
-
     inside = [weight for name, weight in named if weight.ndim == 2 and ("layers" in name or "connector" in name)]
     chosen = {id(weight) for weight in inside}
     others = [weight for _, weight in named if id(weight) not in chosen]
@@ -289,13 +276,19 @@ def _batches(smiles: Sequence[str], learner: Learner) -> Iterator[Batch]:
 
 
 def _ahead(examples: Examples, first: int) -> Iterator[Batch]:
-    from torch.utils.data import DataLoader, IterableDataset
+    return iter(
+        DataLoader(ExampleStream(examples, first), batch_size=None, num_workers=1, prefetch_factor=BATCHES_AHEAD)
+    )
 
-    class Stream(IterableDataset[Batch]):
-        def __iter__(self) -> Iterator[Batch]:
-            return examples.batches(first)
 
-    return iter(DataLoader(Stream(), batch_size=None, num_workers=1, prefetch_factor=BATCHES_AHEAD))
+class ExampleStream(IterableDataset[Batch]):
+    """Batches of examples from a step on, for a process of a `DataLoader`."""
+
+    def __init__(self, examples: Examples, first: int) -> None:
+        self.examples, self.first = examples, first
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self.examples.batches(self.first)
 
 
 def _spoken(history: Sequence[dict[str, float]]) -> str:
@@ -310,8 +303,6 @@ def _means(history: Sequence[dict[str, float]]) -> dict[str, float]:
 
 def draw_losses(history: Sequence[dict[str, float]], folder: Path) -> None:
     """Write the losses of all steps to `losses.json`, and their running means as a curve to `losses.png`."""
-    from matplotlib.figure import Figure
-
     (folder / "losses.json").write_text(strict_json.dumps(history) + "\n", encoding="utf-8")
     windows = [history[start : start + RECENT] for start in range(0, len(history), RECENT)]
     figure = Figure(figsize=(8, 4.5), layout="constrained")

@@ -17,14 +17,19 @@ from distill.data.features import (
     DescriptorSet,
     Scaler,
     counts_and_properties,
+    descriptor_names,
     ecfp,
-    feature_names,
     fingerprint_features,
     surroundings,
 )
 from teacher.tiny import library
 
 SMILES = ["CCO", "CCCCCCCCCC", "c1ccccc1C(=O)O", "[Na+].[Cl-]", "CC(=O)Oc1ccccc1C(=O)O", "[Cu+2].[O-]C=O.[O-]C=O"]
+
+
+def feature_names(descriptors: DescriptorSet = "all") -> tuple[str, ...]:
+    """Return what the columns of `fingerprint_features` are."""
+    return (*(f"morgan{bit}" for bit in range(FINGERPRINT_BITS)), *descriptor_names(descriptors))
 
 
 @pytest.fixture
