@@ -25,7 +25,7 @@ check: $(READY)
 install: $(READY)
 
 $(READY): pyproject.toml deploy/install.sh $(wildcard deploy/requirements-*.txt)
-	PYTHON=$(PYTHON) deploy/install.sh $(VENV) $(EXTRA)
+	PYTHON=$(PYTHON) deploy/install.sh $(VENV) $(EXTRA) dev
 	touch $@
 
 clean:

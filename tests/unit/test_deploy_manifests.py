@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -198,6 +199,34 @@ def test_the_container_is_pinned_and_does_not_run_as_root() -> None:
     assert [base[3] for base in bases] == ["base", "cpu", "gpu"]
     assert re.fullmatch(r"python:3\.\d+\.\d+-slim-\w+", bases[0][1])
     assert [line for line in lines if line.startswith("USER ")] == ["USER 1000"]
+
+
+def test_the_container_has_no_tools_for_tests_and_make_sets_them_up() -> None:
+    lines = (DEPLOY / "container" / "Containerfile").read_text().splitlines()
+    installs = [line.split()[1:] for line in lines if line.startswith("RUN deploy/install.sh")]
+    assert installs == [["deploy/install.sh", "/opt/gallon/venv", extra] for extra in ("cpu", "gpu")]
+    assert "deploy/install.sh $(VENV) $(EXTRA) dev" in (DEPLOY.parent / "Makefile").read_text()
+
+
+def test_tools_for_tests_are_installed_only_when_asked_for(tmp_path: Path) -> None:
+    """With a Python whose pip notes what it is to install, and installs nothing."""
+    python = tmp_path / "python"
+    python.write_text(
+        """#!/bin/sh
+        case "$2" in
+          venv) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
+          pip) echo "$@" >> "$NOTES" ;;
+          *platform*) echo "3.11 linux x86_64" ;;
+        esac
+        """
+    )
+    python.chmod(0o755)
+    for asked, tools in (([], False), (["dev"], True)):
+        notes = tmp_path / f"notes-{tools}"
+        environment = {**os.environ, "PYTHON": str(python), "NOTES": str(notes)}
+        subprocess.run([DEPLOY / "install.sh", tmp_path / "venv", "cpu", *asked], check=True, env=environment)
+        assert ("requirements-dev.txt" in notes.read_text()) is tools
+        assert "requirements-cpu.txt" in notes.read_text()
 
 
 def test_the_container_file_is_sound() -> None:
