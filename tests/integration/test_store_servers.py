@@ -128,7 +128,7 @@ def test_a_step_waits_for_a_slot_that_is_being_moved(cluster_store: Store) -> No
 
 
 def test_a_slot_that_stays_on_its_way_is_told_as_that(cluster_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cluster.store.store.UNSETTLED_SECONDS", 1.0)
+    monkeypatch.setattr("cluster.store.calls.UNSETTLED_SECONDS", 1.0)
     slots_in_move(cluster_store)
     with pytest.raises(StoreUnsettledError, match="on their way to another node") as caught:
         cluster_store.commit("spec", "run", [(KEYS[0], record())], [(5, 6)])
@@ -136,7 +136,7 @@ def test_a_slot_that_stays_on_its_way_is_told_as_that(cluster_store: Store, monk
 
 
 def test_slots_that_no_node_has_are_told_as_that(cluster_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cluster.store.store.UNSETTLED_SECONDS", 1.0)
+    monkeypatch.setattr("cluster.store.calls.UNSETTLED_SECONDS", 1.0)
     nodes = [node.redis_connection for node in cluster_store._redis.get_primaries()]
     slot = nodes[0].execute_command("CLUSTER KEYSLOT", f"gallon:{{{KEYS[0][0]:02x}}}")
     for node in nodes:
