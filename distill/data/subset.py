@@ -1,6 +1,7 @@
 """Which molecules an LLM should describe where it cannot describe all of them.
 
-The others borrow from those most like them (`distill.data.neighbours`), so none should be without a chosen one near.
+The others borrow from those most like them (`distill.features.neighbours`), so none should be without a chosen one
+near.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from cluster import table_file
 from cluster.library.molecules import unique_molecules
 from cluster.library.source import NoMoleculeError, Source
 from cluster.training.driver import FitProgress
-from distill.data.neighbours import fingerprints_of, tanimoto
+from distill.features.neighbours import fingerprints_of, tanimoto
 from teacher.errors import UsageError
 from teacher.wording import counted
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill.data.cells import Kind
-from distill.data.features import ecfp, fingerprint_features
 from distill.evaluate.baseline import Baseline, Examples, Settings
 from distill.evaluate.chemprop_cli import chemprop_fit, chemprop_inputs, chemprop_space
+from distill.features.vectors import ecfp, fingerprint_features
 from teacher.errors import UsageError
 
 if TYPE_CHECKING:

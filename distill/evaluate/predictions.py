@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill.data.cache import cached
-from distill.data.features import fingerprint_features
-from distill.data.features_id import features_id
 from distill.evaluate.baseline import Baseline, Examples
 from distill.evaluate.baselines import BASELINES
+from distill.features.features_id import features_id
+from distill.features.vectors import fingerprint_features
 from teacher.provenance import digest
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cluster.training.fit import Fit, FitSet
-from distill.data.features_id import features_id
 from distill.data.splits import Split
+from distill.features.features_id import features_id
 from distill.learn.inputs import ModelInputs
 from distill.learn.metrics import main_metric, score
 from distill.learn.network import settings_for
@@ -92,25 +92,13 @@ class Batch:
         inputs, readable = self._read(recipe, split)
         rows = split.train if train is None else train
         rows, valid = rows[readable[rows]], split.valid[readable[split.valid]]
-        labelled = int((~np.isnan(dataset.labels[rows])).any(axis=1).sum())
-        if labelled < LEAST_MOLECULES:
-            raise UsageError(
-                f"The {name or recipe.name} has {counted(labelled, 'labelled molecule')} to learn from, and needs "
-                f"{LEAST_MOLECULES}: add labelled molecules{'' if readable.all() else ' or annotations'}, or use fewer "
-                "folds (--folds 0 divides nothing)."
-            )
+        self._check(name or recipe.name, rows, annotated=bool(readable.all()))
         columns = {"labels": dataset.labels, **_columns(targets)}
         named = {target: self._column(target, column) for target, column in columns.items()}
         scale = Scale.of(dataset.labels[rows], dataset.targets)
         settings = settings_for(recipe, self._inputs[inputs], self._model_inputs.encoder)
         network = functools.partial(recipe.build, len(dataset.targets), **settings)
-        objective = Objective(
-            soft={teacher: weight for teacher, (_, weight) in targets.soft.items()},
-            hidden={teacher: weight for teacher, (_, weight) in targets.hidden.items()},
-            temperature=targets.temperature,
-            label_smoothing=recipe.label_smoothing,
-            balance=recipe.balance,
-        )
+        objective = _objective(recipe, targets)
         widths = {teacher: column.shape[1] for teacher, (column, _) in targets.hidden.items()}
         widths["student"] = recipe.settings.get("width", 0)
         facts = {
@@ -141,6 +129,16 @@ class Batch:
             )
         )
 
+    def _check(self, name: str, rows: NDArray[np.int64], *, annotated: bool) -> None:
+        """Refuse rows with too few labels to learn from; `annotated` tells whether all molecules can be read."""
+        labelled = int((~np.isnan(self._model_inputs.dataset.labels[rows])).any(axis=1).sum())
+        if labelled < LEAST_MOLECULES:
+            raise UsageError(
+                f"The {name} has {counted(labelled, 'labelled molecule')} to learn from, and needs {LEAST_MOLECULES}: "
+                f"add labelled molecules{'' if annotated else ' or annotations'}, or use fewer folds (--folds 0 "
+                "divides nothing)."
+            )
+
     def _read(self, recipe: Recipe, split: Split) -> tuple[str, NDArray[np.bool_]]:
         """Keep what the recipe reads; return its name, and which molecules can be read."""
         name, inputs = self._model_inputs.inputs(recipe, split)
@@ -156,6 +154,16 @@ class Batch:
 def content_digest(array: NDArray[Any]) -> str:
     """Return a short digest of an array's content."""
     return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
+
+
+def _objective(recipe: Recipe, targets: DistillationTargets) -> Objective:
+    return Objective(
+        soft={teacher: weight for teacher, (_, weight) in targets.soft.items()},
+        hidden={teacher: weight for teacher, (_, weight) in targets.hidden.items()},
+        temperature=targets.temperature,
+        label_smoothing=recipe.label_smoothing,
+        balance=recipe.balance,
+    )
 
 
 def _columns(targets: DistillationTargets) -> dict[str, NDArray[np.float32]]:

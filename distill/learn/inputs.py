@@ -14,9 +14,9 @@ import numpy as np
 from distill.data.annotations import Annotations
 from distill.data.cache import cached
 from distill.data.dataset import Dataset
-from distill.data.features import DescriptorSet, Scaler, fingerprint_features, student_features
-from distill.data.features_id import features_id
-from distill.data.neighbours import fingerprints_of, neighbour_features
+from distill.features.features_id import features_id
+from distill.features.neighbours import fingerprints_of, neighbour_features
+from distill.features.vectors import DescriptorSet, Scaler, fingerprint_features, student_features
 from teacher.errors import UsageError
 from teacher.nn.graphs import Graphs, Paired
 from teacher.nn.inputs import Inputs, Matrix

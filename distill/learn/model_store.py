@@ -11,8 +11,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from distill.data.dataset import Dataset, Target
-from distill.data.features import DESCRIPTOR_SETS, DescriptorSet
-from distill.data.features_id import features_id
+from distill.features.features_id import features_id
+from distill.features.vectors import DESCRIPTOR_SETS, DescriptorSet
 from teacher import strict_json
 from teacher.errors import UsageError
 from teacher.files import check_folder, replacing_folder
@@ -38,7 +38,7 @@ class ModelCard:
         schedule: how long and how fast it was trained.
         balance: whether both classes weighed the same.
         descriptors: that it reads beside a fingerprint.
-        features: id of the features that it was trained on (`distill.data.features_id`).
+        features: id of the features that it was trained on (`distill.features.features_id`).
         targets: what it predicts.
         dataset: name and sha256 of what it learnt from.
         split: kind, sha256 and description of the split.

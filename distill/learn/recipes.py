@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from cluster.training.fit import Schedule
-from distill.data.features import DescriptorSet
+from distill.features.vectors import DescriptorSet
 from teacher.errors import UsageError
 from teacher.nn.registry import ARCHITECTURES, NetworkRef
 

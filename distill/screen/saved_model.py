@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file as load_arrays
 from scipy.special import expit
 
-from distill.data.features import Scaler, student_features
+from distill.features.vectors import Scaler, student_features
 from distill.learn.model_store import SCALER, WEIGHTS, usable_card
 from distill.learn.network import Network
 from distill.learn.recipes import recipe

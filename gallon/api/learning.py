@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cluster.training.driver import FitProgress
-from distill.data.features import DESCRIPTOR_SETS, DescriptorSet
+from distill.features.vectors import DESCRIPTOR_SETS, DescriptorSet
 from distill.learn import distillation, teacher_outputs
 from distill.learn.model_store import check_place
 from distill.learn.recipes import INPUTS, Recipe, recipe

@@ -33,11 +33,11 @@ from cluster.runtime.session import RaySession, ray_session
 from cluster.training.driver import TrainResources
 from distill.data import inhibitors
 from distill.data.dataset import Dataset
-from distill.data.features import DescriptorSet
 from distill.data.moleculenet import load
 from distill.data.splits import split
 from distill.evaluate.baseline import Examples
 from distill.evaluate.chemprop_cli import COMMAND, chemprop_fit, chemprop_inputs
+from distill.features.vectors import DescriptorSet
 from distill.learn.distillation import Weights, distill_student
 from distill.learn.inputs import ModelInputs
 from distill.learn.recipes import recipe

@@ -9,8 +9,8 @@ from rdkit.Chem.Descriptors import CalcMolDescriptors
 from rdkit.Chem.rdMolDescriptors import CalcCrippenDescriptors
 from safetensors.numpy import load, save
 
-from distill.data import fit_crippen
-from distill.data.features import (
+from distill.features import fit_crippen
+from distill.features.vectors import (
     CLIP,
     DESCRIPTOR_SETS,
     FINGERPRINT_BITS,

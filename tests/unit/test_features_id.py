@@ -11,8 +11,8 @@ from rdkit import Chem
 from safetensors.numpy import save_file
 
 from distill.data.dataset import read
-from distill.data.features import DESCRIPTOR_SETS, student_features
-from distill.data.features_id import features_id
+from distill.features.features_id import features_id
+from distill.features.vectors import DESCRIPTOR_SETS, student_features
 from distill.learn.inputs import ModelInputs
 from teacher.nn.graphs import Graphs
 
@@ -44,7 +44,7 @@ def test_features_that_change_get_another_id() -> None:
     assert known["id"] == features_id(), "write features.json anew: python -m tests.unit.test_features_id"
     for name, values in summaries().items():
         assert values == pytest.approx(known["summaries"][name], rel=1e-4, abs=1e-4), (
-            f"{name} are other numbers now: raise VERSION in distill/data/features_id.py, then python -m "
+            f"{name} are other numbers now: raise VERSION in distill/features/features_id.py, then python -m "
             "tests.unit.test_features_id"
         )
 

@@ -10,8 +10,8 @@ from rdkit.Chem import MolFromSmiles
 from rdkit.DataStructs import ExplicitBitVect
 
 from cluster.library.source import resolve
-from distill.data.neighbours import fingerprints_of, neighbour_features, tanimoto
 from distill.data.subset import Pool, choose, read_pool, write
+from distill.features.neighbours import fingerprints_of, neighbour_features, tanimoto
 from teacher.errors import UsageError
 from teacher.tiny import library
 

@@ -17,11 +17,11 @@ from rdkit import RDConfig
 from rdkit.Chem import Descriptors, MolFromSmiles
 
 from distill.data.dataset import Dataset, Target, read
-from distill.data.features_id import features_id
 from distill.data.splits import split
 from distill.evaluate.comparison import Run, SeededSplit
 from distill.evaluate.methods import REFERENCE
 from distill.evaluate.summary import summarize
+from distill.features.features_id import features_id
 from distill.learn.inputs import ModelInputs
 from distill.learn.metrics import main_metric, score
 from distill.learn.model_store import FORMAT, ModelCard

@@ -23,7 +23,7 @@ ALWAYS_MANY = {
     ("cluster/store/record.py", "bytes"),
     ("cluster/annotation/annotator.py", "times"),
     ("distill/data/splits.py", "molecules"),
-    ("distill/data/fit_crippen.py", "molecules"),
+    ("distill/features/fit_crippen.py", "molecules"),
 }
 PLURAL_ON_A_PAGE = re.compile(r"\}\}\s+(?!is\b|was\b|leaves\b)([a-z]+s)\b")
 ALWAYS_MANY_ON_A_PAGE = {"targets"}  # the first 20 of so many targets

@@ -3,8 +3,8 @@
 Descriptors come in sets, since they may cost far more than the molecule they describe. RDKit parses a molecule of
 Lipo in 0.14 ms and makes its fingerprint in 0.05 ms; all its 217 descriptors take 8 to 15 ms, and no few of them are to
 blame (the dearest, `qed`, is a sixth). `lean` takes 0.29 ms, two thirds of it for Crippen's logP and refractivity;
-`estimated` takes 0.06 ms: it estimates these two (`distill.data.crippen`) and leaves out the charges. XGBoost beside
-counts, scaffold split, validation and test part:
+`estimated` takes 0.06 ms: it estimates these two (`distill.features.crippen`) and leaves out the charges. XGBoost
+beside counts, scaffold split, validation and test part:
 
 |  | ESOL, RMSE | Lipo, RMSE | BBBP, ROC-AUC |
 |---|---|---|---|
@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from distill.data import crippen
+from distill.features import crippen
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

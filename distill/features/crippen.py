@@ -6,7 +6,7 @@ a Morgan fingerprint: a ridge regression from these to those costs nothing besid
 and ChEMBL that it has not learnt from it has an RMSE of 0.38 for logP (R² 0.963) and of 1.1 cm³/mol for the
 refractivity (R² 0.999).
 
-`distill.data.fit_crippen` learns it.
+`distill.features.fit_crippen` learns it.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from distill.data.features import morgan
+from distill.features.vectors import morgan
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

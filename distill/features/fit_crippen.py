@@ -1,6 +1,6 @@
 """Learn the estimate of Crippen's values anew.
 
-    python -m distill.data.fit_crippen --library pubchem.smi.zst --library chembl.smi.zst
+    python -m distill.features.fit_crippen --library pubchem.smi.zst --library chembl.smi.zst
 
 says how well it estimates molecules that it has not learnt from, and writes the file that `crippen.estimate` reads.
 """
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 import typer
 
-from distill.data.crippen import FILE, NAMES
-from distill.data.features import counts_and_properties
+from distill.features.crippen import FILE, NAMES
+from distill.features.vectors import counts_and_properties
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,0 +1,1 @@
+"""Molecules as numbers: fingerprints, descriptors, surroundings, and how alike molecules are."""
