@@ -113,6 +113,10 @@ GROUPS: dict[str, tuple[list[str], list[str]]] = {
         ["C[N+](=O)[O-]", "CN(=O)=O", "O=[N+]([O-])c1ccccc1", "CN[N+](=O)[O-]"],
         ["CO[N+](=O)[O-]", "CN=O", "[O-][N+](=O)O", "CON=O"],
     ),
+    "nitrate ester": (
+        ["CO[N+](=O)[O-]", "CON(=O)=O", "O=[N+]([O-])OCC(CO[N+](=O)[O-])O[N+](=O)[O-]", "O=[N+]([O-])Oc1ccccc1"],
+        ["C[N+](=O)[O-]", "CON=O", "[O-][N+](=O)O", "[Na+].[O-][N+](=O)[O-]", "CO[N+](C)(C)C"],
+    ),
     "N-oxide": (["C[N+](C)(C)[O-]", "[O-][n+]1ccccc1"], ["CC=[N+](C)[O-]", "C[N+](=O)[O-]", "CN(C)O", "CC(C)=NO"]),
     "thiol": (["CCS", "Sc1ccccc1", "C[S-]"], ["CSC", "CC(=O)S", "CC(=S)S", "S", "CSSC"]),
     "thioether": (["CSC", "CSc1ccccc1", "C1CCSC1"], ["c1ccsc1", "CS", "CSSC", "CS(C)=O", "CC(=O)SC", "CSC#N"]),
@@ -364,6 +368,7 @@ def test_every_name_and_alias_mentions_its_own_group_alone(entries: list[dict[st
         ("nitrobenzene, etherification, polyesters, hydrochloride", set()),
         ("4-chloro-3-nitro", {"chloro", "nitro"}),
         ("pyridine N-Oxides", {"N-oxide"}),
+        ("two alkyl nitrates beside a nitro group", {"nitrate ester", "nitro"}),
         ("amines, halogens and carbonyls", set()),
         ("no ketone", {"ketone"}),
         ("ETHERS", {"ether"}),
