@@ -129,6 +129,10 @@ class SpecConfig(Config):
             min=0.0, max=1.0, help="Reject answers whose functional groups and rings agree less than this with RDKit."
         ),
     ] = 0.0
+    engine_arg: Annotated[
+        tuple[str, ...] | None,
+        Setting(help="One of vLLM's engine arguments, NAME=JSON, e.g. max_num_batched_tokens=16384; may be repeated."),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -157,7 +157,7 @@ def describer(*, spec: SpecConfig, engine: EngineConfig) -> Describer:
     resolved = resolve_spec(spec)
     settings = engine_settings(
         engine,
-        images=resolved.spec.image_size is not None,
+        resolved,
         cpu_threads=cpu_threads(1),
         concurrency=default_concurrency(),
     )
@@ -253,7 +253,7 @@ def annotate_sources(
         )
     settings = engine_settings(
         engine,
-        images=resolved.spec.image_size is not None,
+        resolved,
         cpu_threads=cpu_threads(engine.workers or 1),
         concurrency=default_concurrency(),
     )

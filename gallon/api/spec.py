@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -12,6 +14,7 @@ from teacher.llm.engine import EngineSettings
 from teacher.llm.models import TINY, identify, local_path
 from teacher.llm.prompt import Prompt, load
 from teacher.llm.spec import Model, PromptRef, Sampling, Spec
+from teacher.llm.vllm_arguments import deciding, parse_engine_arguments
 
 TINY_IMAGE_SIZE = 224  # what its vision tower sees
 IMAGE_SIZE = 500  # GALLON (arXiv 2406.01032)
@@ -19,11 +22,12 @@ IMAGE_SIZE = 500  # GALLON (arXiv 2406.01032)
 
 @dataclass(frozen=True, slots=True)
 class ResolvedSpec:
-    """A spec, the prompt that it refers to, and where the weights of its model are."""
+    """A spec, the prompt that it refers to, where the weights of its model are, and vLLM's arguments."""
 
     spec: Spec
     prompt: Prompt
     weights: str
+    arguments: Mapping[str, Any]
 
 
 def resolve_spec(config: SpecConfig) -> ResolvedSpec:
@@ -38,6 +42,7 @@ def resolve_spec(config: SpecConfig) -> ResolvedSpec:
         raise UsageError(f"The prompt '{prompt.name}' {need}.")
     image_size = config.image_size or (TINY_IMAGE_SIZE if config.model == TINY else IMAGE_SIZE)
     found = identify(config.model, config.revision)
+    arguments = parse_engine_arguments(config.engine_arg or ())
     try:
         spec = Spec(
             model=Model(
@@ -59,18 +64,21 @@ def resolve_spec(config: SpecConfig) -> ResolvedSpec:
             ),
             structured=config.structured and prompt.json_schema is not None,
             min_grounding=config.min_grounding,
+            arguments=deciding(arguments),
         )
     except ValidationError as error:
         raise UsageError(f"Invalid options: {error.errors()[0]['msg']}.") from None
-    return ResolvedSpec(spec, prompt, local_path(config.model))
+    return ResolvedSpec(spec, prompt, local_path(config.model), arguments)
 
 
-def engine_settings(config: EngineConfig, *, images: bool, cpu_threads: int | None, concurrency: int) -> EngineSettings:
+def engine_settings(
+    config: EngineConfig, resolved: ResolvedSpec, *, cpu_threads: int | None, concurrency: int
+) -> EngineSettings:
     """Return how vLLM is to run the model.
 
     Args:
         config: the user's settings.
-        images: whether requests carry a picture.
+        resolved: what is served.
         cpu_threads: threads that compute on a CPU; None leaves it to the environment.
         concurrency: requests computed at the same time, where the user sets none.
     """
@@ -82,7 +90,8 @@ def engine_settings(config: EngineConfig, *, images: bool, cpu_threads: int | No
         cpu_threads=cpu_threads,
         tensor_parallel_size=config.tensor_parallel,
         pipeline_parallel_size=config.pipeline_parallel,
-        images=images,
+        image_size=resolved.spec.image_size,
         load_format=config.load_format,
         trust_remote_code=config.trust_remote_code,
+        arguments=resolved.arguments,
     )

@@ -11,9 +11,9 @@ import importlib.metadata
 import itertools
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,6 +21,7 @@ from teacher.errors import EngineDeadError, EngineRefusedError, EngineStartError
 from teacher.llm.engine_log import EngineLog
 from teacher.llm.prompt import Content, Picture
 from teacher.llm.spec import Model, Sampling
+from teacher.llm.vllm_arguments import vllm_config
 
 if TYPE_CHECKING:
     from vllm.renderers.params import ChatParams
@@ -75,16 +76,18 @@ class EngineSettings:
     """How vLLM runs a model. Nothing here decides what is written, so nothing here is part of the spec.
 
     Attributes:
-        max_model_len: context length in tokens; None takes the model's own.
+        max_model_len: context length in tokens; None takes as much of the model's own as memory holds.
         max_num_seqs: requests computed at the same time.
         gpu_memory_utilization: share of each GPU's memory for weights and KV cache.
         kv_cache_bytes: size of the KV cache on a CPU, where no share of a GPU decides it.
         cpu_threads: threads that compute the model on a CPU; None leaves it to the environment.
         tensor_parallel_size: GPUs that share each layer.
         pipeline_parallel_size: GPUs (times the above) that share the layers.
-        images: whether requests carry a picture; a model that cannot see one is then refused.
+        image_size: side in pixels of the picture that requests carry; None for none. A model that cannot see one is
+            refused.
         load_format: vLLM's way to load weights; `dummy` makes random ones, for measurements.
         trust_remote_code: run code that comes with the model. Off unless the user asks.
+        arguments: more of vLLM's engine arguments, by name.
     """
 
     max_model_len: int | None = None
@@ -94,9 +97,10 @@ class EngineSettings:
     cpu_threads: int | None = None
     tensor_parallel_size: int = 1
     pipeline_parallel_size: int = 1
-    images: bool = True
+    image_size: int | None = 448
     load_format: str = "auto"
     trust_remote_code: bool = False
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def gpus(self) -> int:
@@ -244,36 +248,9 @@ async def launch(
         EngineRefusedError: requests carry pictures and the model cannot see; its weights were not loaded.
     """
     set_environment(settings)
-    from vllm.config.structured_outputs import StructuredOutputsConfig
-    from vllm.engine.arg_utils import AsyncEngineArgs
-    from vllm.usage.usage_lib import UsageContext
     from vllm.v1.engine.async_llm import AsyncLLM
 
-    arguments = AsyncEngineArgs(
-        model=path,
-        revision=None if path != model.name else model.revision,
-        dtype=model.dtype,
-        quantization=model.quantization,
-        load_format=settings.load_format,
-        trust_remote_code=settings.trust_remote_code,
-        max_model_len=settings.max_model_len,
-        max_num_seqs=settings.max_num_seqs,
-        gpu_memory_utilization=settings.gpu_memory_utilization,
-        kv_cache_memory_bytes=settings.kv_cache_bytes if on_cpu() else None,
-        tensor_parallel_size=settings.tensor_parallel_size,
-        pipeline_parallel_size=settings.pipeline_parallel_size,
-        limit_mm_per_prompt={"image": 1 if settings.images else 0},
-        distributed_executor_backend="uni" if _in_one_process(settings) else None,
-        enforce_eager=on_cpu(),
-        # Every picture is seen once: keeping its features costs memory and time and saves nothing.
-        mm_processor_cache_gb=0,
-        disable_log_stats=True,
-        # With whitespace allowed between JSON tokens a weak model may write blanks until it is cut off.
-        structured_outputs_config=StructuredOutputsConfig(backend="xgrammar", disable_any_whitespace=True),
-    )
-    config = arguments.create_engine_config(UsageContext.ENGINE_CONTEXT)
-    if settings.images and not config.model_config.is_multimodal_model:
-        raise EngineRefusedError(f"{model.name} reads text only: give --no-image, or choose a model that sees.")
+    config = vllm_config(model, path, settings, on_cpu=on_cpu(), one_process=_in_one_process(settings))
     return AsyncLLM.from_vllm_config(config, stat_loggers=list(stat_loggers), disable_log_stats=True)
 
 

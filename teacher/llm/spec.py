@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -76,6 +76,7 @@ class Spec(Frozen):
         sampling: None where it is not known (annotations made elsewhere).
         structured: whether the answer is held to the prompt's schema while it is written.
         min_grounding: the least agreement with RDKit at which an answer is accepted.
+        arguments: of vLLM's engine, those that may change the text (`teacher.llm.vllm_arguments`).
     """
 
     version: int = SPEC_VERSION
@@ -88,6 +89,7 @@ class Spec(Frozen):
     sampling: Sampling | None
     structured: bool = True
     min_grounding: float = Field(default=0.0, ge=0.0, le=1.0)
+    arguments: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _shows_the_molecule(self) -> Spec:
@@ -101,4 +103,6 @@ class Spec(Frozen):
         facts = self.model_dump()
         if self.model.revision.startswith(DIGEST):
             del facts["model"]["name"]
+        if not self.arguments:  # there were specs before there were arguments
+            del facts["arguments"]
         return compact_digest(facts, 16)

@@ -263,6 +263,7 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
         "--structured",
         "--no-structured",
         "--min-grounding",
+        "--engine-arg",
     ]
     engine = [
         "--workers",

@@ -149,7 +149,9 @@ def test_a_model_that_cannot_see_is_refused_before_its_weights_load(own_environm
     with pytest.raises(EngineRefusedError, match="blind reads text only: give --no-image"):
         VllmEngine(identify(str(blind)), str(blind), EngineSettings(cpu_threads=1), tmp_path / "vllm.log")
     with pytest.raises(EngineStartError, match=r"could not start blind: .*weights"):
-        VllmEngine(identify(str(blind)), str(blind), EngineSettings(cpu_threads=1, images=False), tmp_path / "vllm.log")
+        VllmEngine(
+            identify(str(blind)), str(blind), EngineSettings(cpu_threads=1, image_size=None), tmp_path / "vllm.log"
+        )
 
 
 def test_an_engine_that_cannot_read_its_weights_says_so(own_environment: None, tmp_path: Path) -> None:

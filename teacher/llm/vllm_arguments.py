@@ -1,0 +1,162 @@
+"""How vLLM is started: what it is told besides the model, and why (line numbers of vLLM 0.32)."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from teacher.errors import EngineRefusedError, UsageError
+
+if TYPE_CHECKING:
+    from vllm.config import VllmConfig
+
+    from teacher.llm.engine import EngineSettings
+    from teacher.llm.spec import Model
+
+# What gallon sets itself, with the setting that does it.
+OWN = {
+    "model": "--model",
+    "revision": "--revision",
+    "dtype": "--dtype",
+    "quantization": "--quantization",
+    "load_format": "--load-format",
+    "trust_remote_code": "--trust-remote-code",
+    "max_model_len": "--max-model-len",
+    "max_num_seqs": "--concurrency",
+    "gpu_memory_utilization": "--gpu-memory",
+    "kv_cache_memory_bytes": "--kv-cache-gib",
+    "tensor_parallel_size": "--tensor-parallel",
+    "pipeline_parallel_size": "--pipeline-parallel",
+    "limit_mm_per_prompt": "--image-size or --no-image",
+    "language_model_only": "--no-image",
+    "structured_outputs_config": "--structured",
+    "seed": "--seed",
+    "served_model_name": "--model",
+}
+# What changes how fast a text is written, or where, and not which one. Everything else is taken to change the text, and
+# is part of the spec: a new argument of vLLM's costs a spec of its own at worst, and never mixes two kinds of texts.
+HARMLESS = frozenset(
+    {
+        *("async_scheduling", "block_size", "compilation_config", "cpu_offload_gb", "cudagraph_capture_sizes"),
+        *("data_parallel_size", "disable_custom_all_reduce", "disable_log_stats", "distributed_executor_backend"),
+        *("download_dir", "enable_chunked_prefill", "enable_expert_parallel", "enable_prefix_caching"),
+        *("enforce_eager", "max_num_batched_tokens", "max_parallel_loading_workers"),
+        *("mm_encoder_tp_mode", "mm_processor_cache_gb", "mm_processor_cache_type", "mm_tensor_ipc"),
+        *("safetensors_load_strategy", "scheduling_policy", "skip_mm_profiling", "stream_interval"),
+    }
+)
+
+
+def parse_engine_arguments(given: Sequence[str]) -> dict[str, Any]:
+    """Read engine arguments of vLLM, each NAME=JSON; a value that is not JSON is taken for text.
+
+    Raises:
+        UsageError: vLLM has no such argument, or gallon sets it by an option of its own.
+    """
+    arguments = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        key = name.strip().removeprefix("--").replace("-", "_")
+        if not equals:
+            raise UsageError(f"The engine argument '{text}' has no value: give NAME=JSON.")
+        if key in OWN:
+            raise UsageError(f"The engine argument {key} is set by {OWN[key]}: use that.")
+        if key not in known_arguments():
+            raise UsageError(f"vLLM has no engine argument {key}.")
+        try:
+            arguments[key] = json.loads(value)
+        except ValueError:
+            arguments[key] = value
+    return arguments
+
+
+@functools.cache
+def known_arguments() -> frozenset[str]:
+    """Return the names of vLLM's engine arguments, read from its source: to import it takes many seconds.
+
+    Raises:
+        UsageError: vLLM is not installed.
+    """
+    found = find_spec("vllm")
+    if found is None or found.origin is None:
+        raise UsageError("vLLM is not installed here, so its engine arguments are not known.")
+    source = Path(found.origin).parent / "engine" / "arg_utils.py"
+    classes = [node for node in ast.parse(source.read_text(encoding="utf-8")).body if isinstance(node, ast.ClassDef)]
+    fields = [
+        statement.target.id
+        for node in classes
+        if node.name in {"EngineArgs", "AsyncEngineArgs"}
+        for statement in node.body
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
+    ]
+    return frozenset(fields)
+
+
+def deciding(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments that may change which text is written."""
+    return {name: value for name, value in sorted(arguments.items()) if name not in HARMLESS}
+
+
+def vllm_config(model: Model, path: str, settings: EngineSettings, *, on_cpu: bool, one_process: bool) -> VllmConfig:
+    """Return vLLM's configuration of a model.
+
+    Args:
+        model: what is served.
+        path: the folder of its files, or its Hugging Face id.
+        settings: how it runs.
+        on_cpu: whether this is vLLM for CPUs.
+        one_process: whether the model runs inside the engine's process.
+
+    Raises:
+        EngineRefusedError: requests carry pictures and the model reads text only; its weights were not loaded.
+        Exception: whatever vLLM raises for a configuration that it cannot use.
+    """
+    from vllm.config.structured_outputs import StructuredOutputsConfig
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.usage.usage_lib import UsageContext
+
+    arguments = AsyncEngineArgs(
+        model=path,
+        revision=None if path != model.name else model.revision,
+        dtype=model.dtype,
+        quantization=model.quantization,
+        load_format=settings.load_format,
+        trust_remote_code=settings.trust_remote_code,
+        # -1 is as much of the model's own context as memory holds: ten million tokens would not start.
+        max_model_len=settings.max_model_len or -1,
+        max_num_seqs=settings.max_num_seqs,
+        gpu_memory_utilization=settings.gpu_memory_utilization,
+        kv_cache_memory_bytes=settings.kv_cache_bytes if on_cpu else None,
+        tensor_parallel_size=settings.tensor_parallel_size,
+        pipeline_parallel_size=settings.pipeline_parallel_size,
+        limit_mm_per_prompt=_pictures(settings.image_size),
+        language_model_only=settings.image_size is None,
+        # Without it string templates get the picture in front of all text, and no prefix is shared.
+        interleave_mm_strings=settings.image_size is not None,
+        distributed_executor_backend="uni" if one_process else None,
+        enforce_eager=on_cpu,
+        # Every picture is seen once: keeping its features costs memory and time and saves nothing.
+        mm_processor_cache_gb=0,
+        disable_log_stats=True,
+        # With whitespace allowed between JSON tokens a weak model may write blanks until it is cut off.
+        structured_outputs_config=StructuredOutputsConfig(backend="xgrammar", disable_any_whitespace=True),
+    )
+    for name, value in settings.arguments.items():
+        setattr(arguments, name, value)
+    # The context of a batch job: without one vLLM takes 2,048 tokens a step on any card (arg_utils.py:2919).
+    config = arguments.create_engine_config(UsageContext.LLM_CLASS)
+    if settings.image_size is not None and not config.model_config.is_multimodal_model:
+        raise EngineRefusedError(f"{model.name} reads text only: give --no-image, or choose a model that sees.")
+    return config
+
+
+def _pictures(size: int | None) -> dict[str, Any]:
+    """Return what a request carries: a picture of this size, if any; unsaid, Qwen-VL would profile a long video."""
+    if size is None:
+        return {}
+    return {"image": {"count": 1, "width": size, "height": size}, "video": 0, "audio": 0}
