@@ -18,10 +18,11 @@ from cluster.library.source import Source, resolve
 from cluster.runtime.session import RaySession, ray_session
 from cluster.store.embedded import embedded_redis
 from cluster.store.store import Store
-from teacher.llm.engine import EngineSettings, VllmEngine
+from teacher.llm.engine import VllmEngine
 from teacher.llm.models import identify, local_path
 from teacher.llm.prompt import Prompt, load
 from teacher.llm.spec import Model, PromptRef, Sampling, Spec
+from teacher.llm.vllm_arguments import EngineSettings
 from tests.support.scripted import Script
 
 hypothesis.settings.register_profile("patient", deadline=None)  # no test asserts a time

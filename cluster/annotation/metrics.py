@@ -41,8 +41,9 @@ from cluster.store.store import Store
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from teacher.llm.engine import Engine, EngineSettings
+    from teacher.llm.engine import Engine
     from teacher.llm.spec import Model
+    from teacher.llm.vllm_arguments import EngineSettings
 
 
 class AnnotatorMetrics:

@@ -16,7 +16,7 @@ from teacher.llm.models import weight_bytes
 
 if TYPE_CHECKING:
     from cluster.runtime.session import RaySession
-    from teacher.llm.engine import EngineSettings
+    from teacher.llm.vllm_arguments import EngineSettings
 
 GIB = 2**30
 OVERHEAD_BYTES = GIB  # vLLM and PyTorch themselves, beside weights and KV cache

@@ -10,11 +10,10 @@ from pydantic import ValidationError
 
 from gallon.config import EngineConfig, SpecConfig
 from teacher.errors import UsageError
-from teacher.llm.engine import EngineSettings
 from teacher.llm.models import TINY, identify, local_path
 from teacher.llm.prompt import Prompt, load
 from teacher.llm.spec import Model, PromptRef, Sampling, Spec
-from teacher.llm.vllm_arguments import deciding, parse_engine_arguments
+from teacher.llm.vllm_arguments import EngineSettings, deciding, parse_engine_arguments
 
 TINY_IMAGE_SIZE = 224  # what its vision tower sees
 IMAGE_SIZE = 500  # GALLON (arXiv 2406.01032)

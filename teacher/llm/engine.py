@@ -11,9 +11,9 @@ import importlib.metadata
 import itertools
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,7 +21,7 @@ from teacher.errors import EngineDeadError, EngineRefusedError, EngineStartError
 from teacher.llm.engine_log import EngineLog
 from teacher.llm.prompt import Content, Picture
 from teacher.llm.spec import Model, Sampling
-from teacher.llm.vllm_arguments import vllm_config
+from teacher.llm.vllm_arguments import EngineSettings, vllm_config
 
 if TYPE_CHECKING:
     from vllm.renderers.params import ChatParams
@@ -69,43 +69,6 @@ class Engine(Protocol):
     def close(self) -> None:
         """Stop the engine and free what it holds."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineSettings:
-    """How vLLM runs a model. Nothing here decides what is written, so nothing here is part of the spec.
-
-    Attributes:
-        max_model_len: context length in tokens; None takes as much of the model's own as memory holds.
-        max_num_seqs: requests computed at the same time.
-        gpu_memory_utilization: share of each GPU's memory for weights and KV cache.
-        kv_cache_bytes: size of the KV cache on a CPU, where no share of a GPU decides it.
-        cpu_threads: threads that compute the model on a CPU; None leaves it to the environment.
-        tensor_parallel_size: GPUs that share each layer.
-        pipeline_parallel_size: GPUs (times the above) that share the layers.
-        image_size: side in pixels of the picture that requests carry; None for none. A model that cannot see one is
-            refused.
-        load_format: vLLM's way to load weights; `dummy` makes random ones, for measurements.
-        trust_remote_code: run code that comes with the model. Off unless the user asks.
-        arguments: more of vLLM's engine arguments, by name.
-    """
-
-    max_model_len: int | None = None
-    max_num_seqs: int = 256
-    gpu_memory_utilization: float = 0.9
-    kv_cache_bytes: int = 1 << 30
-    cpu_threads: int | None = None
-    tensor_parallel_size: int = 1
-    pipeline_parallel_size: int = 1
-    image_size: int | None = 448
-    load_format: str = "auto"
-    trust_remote_code: bool = False
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def gpus(self) -> int:
-        """GPUs that one engine takes on a machine that has some."""
-        return self.tensor_parallel_size * self.pipeline_parallel_size
 
 
 class VllmEngine:

@@ -11,10 +11,17 @@ import pytest
 from gallon.api.spec import resolve_spec
 from gallon.config import SpecConfig
 from teacher.errors import EngineRefusedError, UsageError
-from teacher.llm.engine import EngineSettings
 from teacher.llm.models import identify, local_path
 from teacher.llm.spec import Model
-from teacher.llm.vllm_arguments import HARMLESS, OWN, deciding, known_arguments, parse_engine_arguments, vllm_config
+from teacher.llm.vllm_arguments import (
+    HARMLESS,
+    OWN,
+    EngineSettings,
+    deciding,
+    known_arguments,
+    parse_engine_arguments,
+    vllm_config,
+)
 
 
 def config_of(settings: EngineSettings, path: str = local_path("tiny"), model: Model | None = None) -> Any:
