@@ -29,6 +29,7 @@ from teacher.llm.models import CHECKPOINT, identify, local_path
 from teacher.llm.prompt import Picture, Prompt
 from teacher.llm.spec import Sampling
 from teacher.llm.validation import validate
+from teacher.llm.vllm_arguments import EngineSettings
 from teacher.tiny import conversation, evaluate, library
 
 SMILES = ["CCO", "c1ccccc1O", "CC(=O)Nc1ccc(O)cc1", "O=C(O)c1ccccc1", "CCN(CC)CC", "C1CCCCC1"]
