@@ -17,7 +17,6 @@ from teacher.chemistry.graph_text import graph_text
 from teacher.chemistry.molecule import parse
 from teacher.errors import EngineDeadError, EngineRefusedError, EngineStartError
 from teacher.llm.engine import (
-    EngineSettings,
     PromptRejectedError,
     Request,
     VllmEngine,
