@@ -109,7 +109,7 @@ def plain_lines(console: Console, period: float = PLAIN_SECONDS) -> Iterator[Pro
     stop = threading.Event()
 
     def remind() -> None:
-        while not stop.wait(period / 4):
+        while not stop.wait(period / 10):  # late by so much at the most
             reporter.remind(period)
 
     reminder = threading.Thread(target=remind, name="progress", daemon=True)
