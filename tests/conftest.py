@@ -103,8 +103,8 @@ def run(store: Store, ray_here: RaySession, describe: Prompt, spec: Spec) -> Cal
 
     def run_it(*files: Path, script: Script | None = None, limit: int | None = None, **changes: Any) -> Result:
         sources: list[Source] = resolve([str(file) for file in files], changes.pop("smiles_column", None))
-        arguments = {"spec": spec, "prompt": describe, "pool": Pool(concurrency=16), "start_waits": (), **changes}
-        return annotate(sources, limit=limit, store=store, session=ray_here, engine=script or Script(), **arguments)
+        usual = {"spec": spec, "prompt": describe, "store": store, "pool": Pool(concurrency=16), "start_waits": ()}
+        return annotate(sources, limit=limit, session=ray_here, engine=script or Script(), **{**usual, **changes})
 
     return run_it
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from cluster.annotation.job import REQUEST_SECONDS, START_WAITS, EngineFactory, Job
 from cluster.annotation.metrics import publish
-from cluster.annotation.plan import plan
+from cluster.annotation.plan import plan_in_worker
 from cluster.annotation.pool import AnnotatorPool, Pool
 from cluster.library.rows import count
 from cluster.library.source import NoMoleculeError, Source
@@ -19,18 +20,22 @@ from cluster.runs.limits import LimitMonitor, RunLimits, enforce_limits
 from cluster.runs.progress import Progress, ProgressMeter, watched
 from cluster.runs.run import Run, mark_lost_runs
 from cluster.runtime.errors import first_of_ours
+from cluster.runtime.logs import worker_level
 from cluster.store.connection import StoreGoneError
 from cluster.store.record import Ledger
 from cluster.store.store import Store
 from teacher.errors import GallonError
 from teacher.llm.prompt import Prompt
 from teacher.llm.spec import Spec
+from teacher.wording import counted
 
 if TYPE_CHECKING:
     import ray.data
     from ray import ObjectRef
 
     from cluster.runtime.session import RaySession
+
+logger = logging.getLogger(__name__)
 
 NO_LIMITS = RunLimits(max_error_rate=1.0, stall_minutes=float("inf"))
 COUNT_AFTER_SECONDS = 20.0  # a run that has ended by then needs no estimate, which takes reading the library once more
@@ -110,6 +115,7 @@ def annotate(
         request_seconds=request_seconds,
         start_waits=start_waits,
     )
+    logger.info("the logs of its annotators are in %s, on the machine of each", session.logs)
     meter = ProgressMeter(store, run.id, len(sources))
     interrupted = False
     shows: list[Callable[[Progress], None]] = [partial(publish, store=store, run=run.id)]
@@ -154,6 +160,7 @@ def _others_left_some(run: Run) -> bool:
         free, held = run.left()
         if free or not held:
             return free > 0
+        logger.info("other runs still hold %s; waiting for them", counted(held, "molecule"))
         time.sleep(WAIT_SECONDS)
 
 
@@ -171,7 +178,10 @@ def _planned(
     dataset.context.execution_options.resource_limits = ExecutionResources.for_limits(
         cpu=left, object_store_memory=PLANNED_BYTES
     )
-    dataset = dataset.map_batches(plan, fn_kwargs={"job": job}, batch_size=None, batch_format="pyarrow", num_cpus=0.5)
+    arguments = {"job": job, "log_level": worker_level()}
+    dataset = dataset.map_batches(
+        plan_in_worker, fn_kwargs=arguments, batch_size=None, batch_format="pyarrow", num_cpus=0.5
+    )
     dataset.set_name("plan")  # what the dashboard calls it
     return dataset
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import socket
@@ -19,6 +20,7 @@ from cluster.annotation.metrics import AnnotatorMetrics, gpus_held, place
 from cluster.annotation.shared_lock import SharedLock
 from cluster.runs.run import ended_well
 from cluster.runs.workers import WorkerReporter
+from cluster.runtime.logs import log_in_worker
 from cluster.store.record import DeadLetter, Record, Stage
 from cluster.store.store import FINISHED, HELD, Store
 from teacher.chemistry.facts import Structure
@@ -27,9 +29,12 @@ from teacher.llm.engine import Completion, Engine, PromptRejectedError, Request
 from teacher.llm.request import build_request, sampling_of
 from teacher.llm.spec import Sampling
 from teacher.llm.validation import RejectedError, validate
+from teacher.wording import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+logger = logging.getLogger(__name__)
 
 TEXT_SHOWN = 400
 # Molecules with which an engine was lost once are tried this many at a time, so that one of them that kills is found
@@ -81,8 +86,9 @@ class Annotator:
     the whole worker, dies with the molecule in its hands. A try counts when an answer is refused, or is a failure.
     """
 
-    def __init__(self, job: Job, log_folder: str) -> None:
+    def __init__(self, job: Job, log_folder: str, log_level: int = logging.INFO) -> None:
         self._job = job
+        self._log_folder, self._log_level = Path(log_folder), log_level
         self._log_path = Path(log_folder) / f"vllm-{socket.gethostname()}-{os.getpid()}.log"
         self._engine_lock = SharedLock()  # to the engine
         self._store_lock = SharedLock()
@@ -96,8 +102,10 @@ class Annotator:
             StoreError: the store cannot be reached from here.
         """
         job = self._job
+        log_in_worker(self._log_folder, "annotator", self._log_level)
         self._store = Store(job.store_url)
         gpus = gpus_held()
+        logger.info("annotator of run %s on %s; its engine's log is %s", job.run, place(), self._log_path.name)
         self._reporter = WorkerReporter(self._store, job.run, gpus)
         self._metrics = AnnotatorMetrics(job.run, gpus, self._reporter)
         self._host = EngineHost(
@@ -111,6 +119,7 @@ class Annotator:
 
     def stop(self) -> None:
         """Store nothing from now on, so that what is counted after this stays true."""
+        logger.info("told to stop")
         with self._store_lock.exclusive():
             self._stopped = True
 
@@ -146,7 +155,9 @@ class Annotator:
             except EngineDeadError as error:
                 for task in group:
                     task.deaths.append(str(error))
-                self._claim(tasks, [task for task in group if task.key in tasks])
+                left = [task for task in group if task.key in tasks]
+                logger.info("%s were in the engine's hands, and are claimed anew", counted(len(left), "molecule"))
+                self._claim(tasks, left)
 
     # Who is tried, and with whom
 
@@ -159,6 +170,7 @@ class Annotator:
             task.losses, task.claim = lost, claim
             if lost in {FINISHED, HELD}:
                 del tasks[task.key]
+        logger.debug("claim %s: %d molecules; %d are in these hands now", claim, len(keys), len(tasks))
         blamed = [task for task in tasks.values() if task.losses >= MOST_LOSSES]
         self._commit([(task, self._blame(task)) for task in blamed])
         for task in blamed:
@@ -252,6 +264,7 @@ class Annotator:
             stage, reason = "engine", error
         task.tries += 1
         if task.tries < self._job.max_attempts:
+            logger.debug("%s is tried again (%s): %s", task.key.hex(), stage, reason)
             self._metrics.retried(stage)
             return None
         return self._dead_letter(task, stage, type(reason).__name__, str(reason) or "It failed without a word.", text)
@@ -309,6 +322,7 @@ class Annotator:
         )
 
     def _dead_letter(self, task: Task, stage: Stage, error: str, message: str, text: str | None = None) -> DeadLetter:
+        logger.debug("%s is a dead letter (%s): %s", task.key.hex(), stage, message)
         return DeadLetter(
             stage=stage,
             error=error,

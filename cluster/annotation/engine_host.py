@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from cluster.runs.workers import EngineState
 from teacher.errors import EngineDeadError, EngineRefusedError, EngineStartError
 from teacher.llm.engine import Engine
+
+logger = logging.getLogger(__name__)
 
 
 class EngineHost:
@@ -51,6 +54,7 @@ class EngineHost:
         with self._lock:
             if self._ready() is engine:
                 self._engine = None
+                logger.warning("the engine died, and the next molecule starts another: %s", error)
                 self._died(str(error))
                 engine.close()
 
@@ -77,15 +81,20 @@ class EngineHost:
         waits = iter(self._waits)
         while True:
             self._tell("starting")
+            begun = time.monotonic()
+            logger.info("starting an engine")
             try:
                 engine = self._start()
             except EngineStartError as error:
                 wait = next(waits, None)
                 if wait is None or isinstance(error, EngineRefusedError):
+                    logger.error("the engine does not start: %s", error)
                     self._tell("failed")
                     raise
+                logger.warning("the engine does not start, and is tried again in %g s: %s", wait, error)
                 self._died(str(error))
                 time.sleep(wait)
             else:
+                logger.info("the engine is ready after %.1f s", time.monotonic() - begun)
                 self._tell("ready")
                 return engine

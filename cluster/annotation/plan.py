@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from functools import cache
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from cluster.annotation.job import Job
 from cluster.annotation.metrics import count_rows
+from cluster.runtime.logs import log_in_worker, ray_log_folder
 from cluster.store.record import RAW_SHOWN, DeadLetter
 from cluster.store.store import Row, Store
 from teacher.chemistry.molecule import KEY_BYTES, PARSER_VERSION, InvalidMoleculeError
@@ -18,6 +20,8 @@ from teacher.chemistry.parsing import Parsed, shared_parser
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+logger = logging.getLogger(__name__)
 
 LibraryRow = dict[str, Any]  # a row as `cluster.library.rows.read` yields it
 NO_KEY = bytes(KEY_BYTES)  # stands for a row that is no molecule
@@ -27,6 +31,14 @@ NO_KEY = bytes(KEY_BYTES)  # stands for a row that is no molecule
 def shared_store(url: str) -> Store:
     """Return this process's store: one connection for all tasks that the process runs."""
     return Store(url)
+
+
+def plan_in_worker(block: pa.Table, job: Job, log_level: int) -> pa.Table:
+    """Do as `plan` in a worker of Ray's, whose log is among Ray's."""
+    log_in_worker(ray_log_folder(), "planner", log_level)
+    planned = plan(block, job)
+    logger.debug("run %s: %d rows are planned, %d to be annotated", job.run, block.num_rows, planned.num_rows)
+    return planned
 
 
 def plan(block: pa.Table, job: Job) -> pa.Table:

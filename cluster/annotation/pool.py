@@ -7,6 +7,7 @@ goes to whoever is left.
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections import deque
@@ -17,12 +18,16 @@ from typing import TYPE_CHECKING, Any, Self
 from cluster.annotation.annotator import Annotator
 from cluster.annotation.job import Job
 from cluster.runtime.errors import first_of_ours
+from cluster.runtime.logs import worker_level
 from teacher.errors import EngineStartError
+from teacher.wording import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ray import ObjectRef
+
+logger = logging.getLogger(__name__)
 
 WAIT_SECONDS = 1.0  # at most, in a call of Ray's: an interrupt is noticed between calls
 CLOSE_SECONDS = 10.0
@@ -173,6 +178,7 @@ class AnnotatorPool:
 
         self._started += 1
         self._last_added = time.monotonic()
+        logger.info("annotator %d of run %s is to start", self._started, self._job.run)
         actor = (
             ray.remote(concurrency_groups={CONTROL: 1})(Annotator)
             .options(
@@ -181,7 +187,7 @@ class AnnotatorPool:
                 num_gpus=self._pool.gpus,
                 max_concurrency=CALLS,
             )
-            .remote(self._job, str(self._logs))
+            .remote(self._job, str(self._logs), worker_level())
         )
         self._members.append(_Member(actor, actor.start.remote()))
 
@@ -226,7 +232,8 @@ class AnnotatorPool:
         try:
             answer = ray.get(ref)
         except ObjectLostError:
-            del member.batches[ref]  # a machine died with the batch; its molecules are pending and will be read again
+            logger.warning("a machine died with %s; they are read again", counted(member.batches[ref].rows, "molecule"))
+            del member.batches[ref]  # they are pending
         except RayError as error:
             cause = first_of_ours(error)
             if isinstance(cause, EngineStartError):
@@ -238,6 +245,7 @@ class AnnotatorPool:
         else:
             if ref == member.starting:
                 member.starting, member.place = None, answer
+                logger.info("an annotator has its place: %s", answer)
                 self._died_early = 0
             else:
                 del member.batches[ref]
@@ -254,6 +262,7 @@ class AnnotatorPool:
         self._last_retired = time.monotonic()
         told = type(error)(f"No engine on {member.place}: {error}")
         left = self._pool.workers - self._left_out
+        logger.warning("%s; %s left", told, counted(left, "annotator"))
         if not left:
             raise told from error
         self._warn(f"{told} The run goes on with {left} of {self._pool.workers} annotators.")
@@ -266,11 +275,13 @@ class AnnotatorPool:
         """
         import ray
 
+        reason = str(error).strip().split("\n", maxsplit=1)[0]
+        batches = counted(len(member.batches), "batch", "batches")
+        logger.warning("a worker died with %s (%s), and is replaced: %s", batches, member.place or "not ready", reason)
         self._take_back(member)
         ray.kill(member.actor)
         self._died_early += not member.is_ready
         if self._died_early >= EARLY_DEATHS:
-            reason = str(error).strip().split("\n", maxsplit=1)[0]
             raise EngineStartError(f"Annotators die before they are ready ({reason}): see Ray's logs.") from error
         self._add()
 

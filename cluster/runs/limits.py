@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import logging
 import signal
 import threading
 import time
@@ -14,6 +15,8 @@ from cluster.store.connection import StoreError
 from cluster.store.store import Store
 from teacher.errors import GallonError
 from teacher.wording import counted
+
+logger = logging.getLogger(__name__)
 
 PERIOD_SECONDS = 2.0
 # Not SIGINT, which a run started in the background of a script inherits as ignored: nothing could interrupt it then.
@@ -125,9 +128,10 @@ def enforce_limits(*checks: Callable[[], None]) -> Iterator[None]:
         while not done.wait(PERIOD_SECONDS):
             try:
                 check()
-            except StoreError:
-                continue  # the run itself meets the same failure and says so
+            except StoreError as error:  # the run itself meets the same failure and says so
+                logger.warning("limits cannot be checked: %s", error)
             except LimitError as reason:
+                logger.warning("a limit stops the run: %s", reason)
                 with deciding:
                     if not done.is_set():
                         reasons.append(reason)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import signal
 import socket
@@ -20,6 +21,8 @@ from cluster.store.record import Ledger
 from cluster.store.store import RUN_SECONDS, Store
 from teacher.llm.spec import Spec
 from teacher.wording import counted
+
+logger = logging.getLogger(__name__)
 
 BEAT_SECONDS = 10.0
 STOPPED = frozenset({"interrupted", "failed"})
@@ -72,6 +75,8 @@ class Run:
         self.id = _new_id(started)
         while not store.begin_run(self.id, self._running):
             self.id = _new_id(started)
+        files = counted(len(sources), "file")
+        logger.info("run %s of spec %s begins, over %s, the first of them %s", self.id, spec.id, files, sources[0])
 
     @contextmanager
     def alive(self) -> Iterator[None]:
@@ -83,14 +88,17 @@ class Run:
             nonlocal renewed
             self._store.heartbeat(self.id, self._spec.id, process, ALIVE_SECONDS)
             if self._store.facts(self.id).get("state") == "lost":
+                logger.warning("run %s was taken for lost, and goes on", self.id)
                 self._store.save_run(self.id, self._running)
             if time.monotonic() - renewed > RENEW_SECONDS:
                 self._store.renew(self.id, self._sources)
                 renewed = time.monotonic()
 
         def try_to_beat() -> None:
-            with suppress(StoreError):  # the run itself meets the same failure and says so
+            try:
                 beat()
+            except StoreError as error:  # the run itself meets the same failure and says so
+                logger.warning("run %s cannot give a sign of life: %s", self.id, error)
 
         beat()
         gone = False
@@ -156,6 +164,7 @@ class Run:
     @_undisturbed()
     def fail(self, reason: str) -> None:
         """Write down why the run failed, as far as the store still takes it."""
+        logger.error("run %s fails: %s", self.id, reason)
         with suppress(StoreError):
             self._close("failed", self.ledger(), reason=reason)
 
@@ -172,6 +181,7 @@ class Run:
         end = {"state": state, "finished": self.started + self._seconds, "ledger": asdict(ledger), **more}
         self._store.save_run(self.id, {**self._facts, **end})
         self._store.forget_run(self.id, self._sources)
+        logger.info("run %s is %s after %.1f s: %s", self.id, state, self._seconds, ledger)
 
 
 def refuse_loss(run: str, ledger: Ledger, rows: int) -> None:
@@ -213,6 +223,7 @@ def mark_lost_runs(store: Store) -> None:
             lasted = beats[run].until - ALIVE_SECONDS - facts["started"] if run in beats else 0.0
             ledger = store.ledger(facts["spec"], run, len(facts["sources"]), round(max(0.0, lasted), 3))
             if store.change_run(run, facts, {**facts, "state": "lost", "ledger": asdict(ledger)}):
+                logger.warning("run %s is lost: it ended without a word", run)
                 store.renew(run, len(facts["sources"]))  # else it has ended, or come back, just now
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import threading
@@ -10,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from teacher.wording import plain
+
+logger = logging.getLogger(__name__)
 
 KNOCK_SECONDS = 2.0
 # How long Ray lets a driver try to reach a head that is gone, unless this setting says otherwise.
@@ -31,11 +34,16 @@ def head_watched(address: str, screen: int) -> Iterator[None]:
     done = threading.Event()
 
     def watch() -> None:
-        answered = time.monotonic()
+        answered, silent = time.monotonic(), False
         while not done.wait(min(KNOCK_SECONDS, patience / 4)):
-            if _answers(address):
+            was_silent, silent = silent, not _answers(address)
+            if silent != was_silent:
+                state = "does not answer" if silent else "answers again"
+                logger.warning("the head of the Ray cluster at %s %s", address, state)
+            if not silent:
                 answered = time.monotonic()
             elif time.monotonic() - answered > patience and not done.is_set():
+                logger.error("%s", _sentence(address))
                 os.write(screen, f"gallon: {plain(_sentence(address))}\n".encode())
                 os._exit(1)
 

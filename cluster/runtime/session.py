@@ -18,8 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from cluster.runtime.head import head_watched
+from cluster.runtime.logs import ray_log_folder, ray_warnings_logged
 from cluster.runtime.private import private_folder
 from teacher.errors import GallonError, UsageError
+from teacher.wording import counted
+
+logger = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 5.0
 LEAST_FREE_BYTES = 1 << 26  # for Ray's logs and sockets
@@ -104,19 +108,22 @@ def _connected(address: str | None) -> Iterator[RaySession]:
     with _unnamed_passwords():
         context = _start(quiet) if local else _join(str(address), quiet)
     signal.signal(signal.SIGTERM, on_sigterm)  # Ray puts a handler of its own in its place, which ends the run at once
-    logs = Path(ray._private.worker._global_node.get_logs_dir_path())
+    logs = ray_log_folder()
     head = ray.get_runtime_context().gcs_address
     with _chatter_to(logs / "gallon-driver.log") as screen:
         try:
-            with head_watched(head, screen):
-                yield RaySession(
-                    local=local,
-                    dashboard=context.dashboard_url and f"http://{context.dashboard_url}",
-                    logs=logs,
-                    nodes=tuple(_node(known["Resources"]) for known in ray.nodes() if known["Alive"]),
-                )
+            session = RaySession(
+                local=local,
+                dashboard=context.dashboard_url and f"http://{context.dashboard_url}",
+                logs=logs,
+                nodes=tuple(_node(known["Resources"]) for known in ray.nodes() if known["Alive"]),
+            )
+            logger.info("%s, with its logs in %s", _told(session, head), logs)
+            with ray_warnings_logged(), head_watched(head, screen):
+                yield session
         finally:
             ray.shutdown()
+            logger.info("the Ray cluster at %s is %s", head, "stopped" if local else "left")
 
 
 def token_place() -> str | None:
@@ -129,6 +136,12 @@ def token_place() -> str | None:
     if os.environ.get("RAY_AUTH_TOKEN"):
         return "the environment variable RAY_AUTH_TOKEN"
     return os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token"
+
+
+def _told(session: RaySession, head: str) -> str:
+    """Say what was started or joined."""
+    machines = f"{counted(len(session.nodes), 'machine')}, {session.cpus:g} CPUs and {session.gpus:g} GPUs"
+    return f"{'started' if session.local else 'joined'} the Ray cluster at {head} of {machines}"
 
 
 def _node(resources: dict[str, float]) -> Node:
@@ -171,6 +184,7 @@ def _start_patiently(settings: dict[str, Any]) -> Any:
     except Exception as error:
         if type(error) is not Exception:  # all but its own patience has a type
             raise
+        logger.warning("Ray gave its start up (%s), and is started once more", error)
         ray.shutdown()
         return start()
 

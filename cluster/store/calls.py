@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,6 +20,8 @@ from cluster.store.stored import damaged
 
 if TYPE_CHECKING:
     from redis.client import Pipeline
+
+logger = logging.getLogger(__name__)
 
 SCRIPTS = ("register", "claim", "hand", "commit", "rows", "tally", "retry", "change")
 UNSETTLED_SECONDS, UNSETTLED_PAUSE = 60.0, 0.5  # how long a step waits for slots of a cluster that are being moved
@@ -81,6 +84,7 @@ class Calls:
             answers = self._try(commands)
             until = time.monotonic() + UNSETTLED_SECONDS
             while any(unsettled := [*map(is_unsettled, answers)]) and time.monotonic() < until:
+                logger.info("slots of the Redis Cluster are on their way to another node; waiting for them")
                 time.sleep(UNSETTLED_PAUSE)
                 again = iter(self._try(compress(commands, unsettled)))
                 answers = [next(again) if so else answer for answer, so in zip(answers, unsettled, strict=True)]

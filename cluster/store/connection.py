@@ -50,11 +50,10 @@ def connect(url: str) -> Redis:
         UsageError: the URL is none that this project understands.
         StoreError: nobody answers, or the answer is a refusal.
     """
-    from redis.backoff import ExponentialBackoff
-    from redis.retry import Retry
+    from cluster.store.patience import patient
 
     connect_once(url).close()
-    return _client(url, ANSWER_SECONDS, Retry(ExponentialBackoff(cap=5.0, base=0.1), 8))
+    return _client(url, ANSWER_SECONDS, patient(parse(url)))
 
 
 def connect_once(url: str) -> Redis:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import shutil
 import socket
@@ -31,6 +32,8 @@ from cluster.runtime.private import private_folder
 from cluster.store.address import unix_url
 from cluster.store.connection import StoreError, StoreFullError, StoreGoneError, connect_once
 from teacher.errors import UsageError
+
+logger = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 30.0  # with a server that says nothing; one that reads its data back is waited for without end
 LOOK_SECONDS = 0.05
@@ -163,11 +166,14 @@ def _serve(folder: Path, url: str) -> None:
         StoreGoneError: there is one, and it does not answer.
     """
     ours: subprocess.Popen[bytes] | None = None
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline, seen = time.monotonic() + PATIENCE_SECONDS, State.READY
     try:
         while (state := _knock(url)) is not State.READY:
             if ours is not None and ours.poll() is not None:
                 raise StoreError(f"The embedded Redis did not start; the reason is at the end of {folder / LOG}.")
+            if state is not seen:
+                logger.info("the embedded Redis in %s: %s", folder, state.name.lower())
+            seen = state
             if state is State.LOADING:
                 deadline = time.monotonic() + PATIENCE_SECONDS
             elif state is State.NOBODY and ours is None:
@@ -223,6 +229,7 @@ def _start(folder: Path) -> subprocess.Popen[bytes] | None:
             facts = {"host": socket.gethostname(), "process": server.pid, "socket": str(folder / SOCKET)}
             lock.write(json.dumps(facts) + "\n")
             lock.flush()
+        logger.info("started the embedded Redis in %s, process %d", folder, server.pid)
         return server
 
 
@@ -277,3 +284,4 @@ def _stop_if_last(users: int, url: str) -> None:
     except StoreGoneError:
         return
     redis.shutdown(nosave=True)
+    logger.info("stopped the embedded Redis, which nobody uses any more")

@@ -8,6 +8,7 @@ twice, since a process may also be killed for what others did (by the kernel, wh
 from __future__ import annotations
 
 import json
+import logging
 import os
 import resource
 import signal
@@ -25,6 +26,8 @@ from teacher.chemistry.molecule import InvalidMoleculeError, Molecule, from_mol,
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
+
+logger = logging.getLogger(__name__)
 
 Text = tuple[bytes, Notation]
 
@@ -76,6 +79,7 @@ class SafeParser:
         try:
             return self._ask(texts)
         except _ParserEndedError as error:
+            logger.warning("the process that parses ended: one of %d texts %s", len(texts), error.reason(self._seconds))
             if len(texts) > 1:
                 return [found for text in texts for found in self._parse([text])]
             if error.is_about_time or tries == 1:

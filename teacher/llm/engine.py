@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import importlib.metadata
 import itertools
+import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from vllm.renderers.params import ChatParams
     from vllm.sampling_params import SamplingParams
     from vllm.v1.engine.async_llm import AsyncLLM
+
+logger = logging.getLogger(__name__)
 
 StatLogger = Callable[..., Any]  # what makes one of vLLM's `StatLoggerBase`
 CLOSED = "the engine was closed while it worked on this request"
@@ -100,6 +103,7 @@ class VllmEngine:
         self._thread = threading.Thread(target=self._loop.run_forever, name="vllm-engine", daemon=True)
         self._thread.start()
         self._log = EngineLog(log_path)
+        logger.info("vLLM is to load %s (%s) from %s; its log is %s", model.name, model.revision, path, log_path)
         self._llm = self._start(model, path, settings, stat_loggers)
 
     def submit(self, request: Request) -> Future[Completion]:
@@ -113,6 +117,7 @@ class VllmEngine:
 
     def close(self) -> None:
         """Fail what is unfinished, then stop vLLM's processes and the event loop."""
+        logger.info("vLLM is closed")
         with self._closing:
             self._closed = True
         # Whoever waits for an answer that a dead engine never gives is woken, while vLLM can still hear of it.

@@ -73,6 +73,7 @@ def here(ray_here: RaySession, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let an annotator be in this process, which is none of Ray's workers."""
     monkeypatch.setattr("cluster.annotation.annotator.gpus_held", lambda: 0.0)
     monkeypatch.setattr("cluster.annotation.annotator.place", lambda: "here")
+    monkeypatch.setattr("cluster.annotation.annotator.log_in_worker", lambda *_: None)
 
 
 def test_molecules_that_others_have_meanwhile_are_left_to_them(
