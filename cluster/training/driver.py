@@ -7,6 +7,7 @@ a folder that all of them reach.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cluster.runtime.errors import exception_chain
+from cluster.runtime.logs import worker_level
 from cluster.runtime.periodic import run_periodically
 from cluster.training.fit import Fit, FitSet, Outcome
 from cluster.training.results import TrainingError, failure_of, is_done, read_outcome
@@ -23,6 +25,8 @@ from teacher.wording import counted
 
 if TYPE_CHECKING:
     from cluster.runtime.session import RaySession
+
+logger = logging.getLogger(__name__)
 
 MAX_FAILURES = 3  # times that the group of workers is started again
 LOOK_SECONDS = 1.0
@@ -90,6 +94,7 @@ def fit_all(
     folder = folder.expanduser().resolve()
     folder.mkdir(parents=True, exist_ok=True)
     left = list({fit.id: fit for fit in fit_set.fits if not is_done(folder, fit.id)}.values())
+    logger.info("%s of %d are to be done in %s", counted(len(left), "fit"), len(fit_set.fits), folder)
     if left:
         for fit in left:
             failure_of(folder, fit.id).unlink(missing_ok=True)
@@ -107,10 +112,12 @@ def _train(fits: Sequence[Fit], fit_set: FitSet, folder: Path, resources: TrainR
     from ray.train.torch import TorchTrainer
     from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
 
+    from cluster.training.controller import ControllerLog
     from cluster.training.group import ProcessGroup, shard_of
     from cluster.training.worker import WorkerConfig, run_worker
 
     workers, together = arranged(fits, resources)
+    logger.info("%s, who %s", counted(workers, "training worker"), "share each fit" if together else "take fits each")
     groups = (
         [ProcessGroup(number, workers, "cpu") for number in range(workers)] if together else [ProcessGroup(0, 1, "cpu")]
     )
@@ -120,6 +127,7 @@ def _train(fits: Sequence[Fit], fit_set: FitSet, folder: Path, resources: TrainR
         folder=folder,
         together=together,
         threads=resources.cpus,
+        log_level=worker_level(),
     )
     per_worker = {"CPU": float(resources.cpus), **({"GPU": float(resources.gpus)} if resources.gpus else {})}
     trainer = TorchTrainer(
@@ -132,11 +140,13 @@ def _train(fits: Sequence[Fit], fit_set: FitSet, folder: Path, resources: TrainR
             name=f"training-{fits[0].id[:12]}",
             storage_path=str(folder / "ray"),
             failure_config=FailureConfig(max_failures=MAX_FAILURES),
+            callbacks=[ControllerLog(order.log_level)],
         ),
     )
     try:
         trainer.fit()
     except WorkerGroupError as error:
+        logger.warning("the training workers gave up: %s", error)
         first = next(iter(error.worker_failures.values()), error)
         if isinstance(cause := _root(first), GallonError):
             raise cause from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch.distributed
@@ -13,6 +13,8 @@ from torch import Tensor
 from cluster.training.fit import Fit
 from cluster.training.shards import assign_shards
 from teacher.nn.inputs import Inputs
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,10 @@ class ProcessGroup:
         torch.distributed.all_gather_object(everything, mine)
         return everything
 
-    def agreed(self, decision: bool) -> bool:
+    def agreed(self, decision: T) -> T:
         """Return what the first one decides."""
-        return bool(self.gather(decision)[0])
+        decided: T = self.gather(decision)[0]
+        return decided
 
     def mine(self, rows: np.ndarray) -> np.ndarray:
         """Return those out of some rows that this worker looks after."""

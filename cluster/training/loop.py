@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections import defaultdict
@@ -19,10 +20,13 @@ from cluster.training.batch_norm import with_shared_statistics
 from cluster.training.fit import Fit
 from cluster.training.group import DataShard, ProcessGroup
 from cluster.training.metrics import TrainingMetrics
+from cluster.training.reporter import Reporter
 from cluster.training.results import TrainingError
 from cluster.training.shards import batches, steps
 from teacher import strict_json
 from teacher.files import replacing, replacing_folder
+
+logger = logging.getLogger(__name__)
 
 CHECKPOINT_SECONDS = 30.0
 PREDICT_ROWS = 512
@@ -45,7 +49,9 @@ class DivergenceError(TrainingError):
 class Training:
     """One fit in training on one worker."""
 
-    def __init__(self, fit: Fit, part: DataShard, group: ProcessGroup, folder: Path) -> None:
+    def __init__(
+        self, fit: Fit, part: DataShard, group: ProcessGroup, folder: Path, reporter: Reporter | None = None
+    ) -> None:
         torch.manual_seed(fit.seed)
         self._fit, self._part, self._group, self._folder = fit, part, group, folder
         self._learner = fit.build().to(group.device)
@@ -65,20 +71,26 @@ class Training:
         self._seconds = 0.0
         self._best = Best()
         self._history: list[dict[str, float]] = []
+        self._reporter = reporter or Reporter()
         self._metrics = TrainingMetrics(fit.id[:RUN_DIGITS], fit.name)
 
     def run(self) -> None:
         """Train to the end, from where it was interrupted, and write the result down."""
         self._restore()
+        logger.info("fit %s (%s) begins after epoch %d", self._fit.id, self._fit.name, self._epoch)
         begun = saved = time.monotonic()
         earlier = self._seconds
         while self._epoch < self._fit.schedule.epochs:
             if not self._validate(self._train_epoch()):
                 break
             self._seconds = earlier + time.monotonic() - begun
-            if self._group.agreed(time.monotonic() - saved > CHECKPOINT_SECONDS):
+            is_late = time.monotonic() - saved > CHECKPOINT_SECONDS
+            save, report = self._group.agreed((is_late, self._reporter.is_due))
+            if save:
                 self._save()
                 saved = time.monotonic()
+            if report:
+                self._reporter.report(self._fit.name, self._history[-1])
         if not self._best.epoch:
             raise DivergenceError(
                 f"The loss of '{self._fit.name}' is no finite number from its first epoch on: look for values among "
@@ -193,6 +205,7 @@ class Training:
         }
         with replacing(self._folder / f"{self._fit.id}.pt") as aside, aside.open("wb") as file:
             torch.save(state, file)
+        logger.info("checkpoint of fit %s after epoch %d, best score %.4g", self._fit.id, self._epoch, self._best.score)
 
     def _finish(self) -> None:
         """Write the result, whole or not at all, and drop the checkpoint."""
@@ -217,3 +230,5 @@ class Training:
             save_arrays(outputs, aside / "outputs.safetensors")
             (aside / "outcome.json").write_text(strict_json.dumps(facts), encoding="utf-8")
         (self._folder / f"{self._fit.id}.pt").unlink(missing_ok=True)
+        best = (self._best.score, self._best.epoch, self._epoch)
+        logger.info("fit %s is done: score %.4g in epoch %d of %d", self._fit.id, *best)

@@ -7,9 +7,11 @@ import os
 import signal
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import ray
 import torch
 from rdkit import Chem
 from rdkit.Chem.Crippen import MolLogP
@@ -17,7 +19,9 @@ from rdkit.Chem.Crippen import MolLogP
 from cluster.runtime.session import RaySession
 from cluster.training.driver import TrainResources, fit_all
 from cluster.training.fit import Fit, FitSet, Schedule
+from cluster.training.group import ProcessGroup, shard_of
 from cluster.training.results import TrainingError
+from cluster.training.worker import WorkerConfig, run_worker
 from distill.data.dataset import Target
 from distill.learn.objective import NetworkWithLoss, Objective, Scale
 from distill.learn.recipes import RECIPES, Recipe
@@ -157,6 +161,38 @@ def test_training_goes_on_after_a_killed_worker(ray_here: RaySession, tmp_path: 
     outcomes = fit_all(fragile(tmp_path, deaths=1), tmp_path / "fits", TrainResources())
     assert [outcome.epochs for outcome in outcomes] == [5, 5]
     assert [len(outcome.history) for outcome in outcomes] == [5, 5]
+
+
+def test_the_logs_of_a_training_name_its_fits_and_the_deaths_of_workers(ray_here: RaySession, tmp_path: Path) -> None:
+    before = set(ray_here.logs.iterdir())
+    fit_all(fragile(tmp_path, deaths=1), tmp_path / "fits", TrainResources())
+    new = sorted(set(ray_here.logs.iterdir()) - before)
+    workers = "".join(file.read_text() for file in new if file.name.startswith("train-worker-"))
+    controllers = "".join(file.read_text() for file in new if file.name.startswith("train-controller-"))
+    assert workers.count("fit fragile0 (fragile) begins after epoch") == 2
+    assert workers.count("fit fragile1 is done: score") == 1
+    assert controllers.count("training worker 1 died") == 1
+
+
+def test_whoever_takes_part_in_every_fit_reports_epochs_to_ray_train(
+    ray_here: RaySession, fit_set: FitSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker's loop in this process, with more reports than Ray Train would take in a short time."""
+    reported: list[dict[str, float | str]] = []
+    monkeypatch.setattr("cluster.training.reporter.REPORT_SECONDS", -1.0)
+    monkeypatch.setattr("cluster.training.worker.log_in_worker", lambda *_: None)
+    monkeypatch.setattr("ray.train.report", reported.append)
+    monkeypatch.setattr("cluster.training.worker.get_device", lambda: "cpu")
+    part = shard_of(fit_set.fits, fit_set.inputs, fit_set.columns, ProcessGroup(0, 1, "cpu"))
+    for workers in (1, 2):
+        context = SimpleNamespace(get_world_rank=lambda: 0, get_world_size=lambda workers=workers: workers)
+        monkeypatch.setattr("ray.train.get_context", lambda context=context: context)
+        folder = tmp_path / str(workers)
+        folder.mkdir()
+        fits = ray.put(list(fit_set.fits))
+        run_worker({"work": WorkerConfig(fits=fits, parts=[ray.put(part)], folder=folder, together=False, threads=1)})
+    assert [(each["fit"], each["epoch"]) for each in reported] == [("logP", epoch) for epoch in range(1, 5)]
+    assert all({"loss", "score"} <= each.keys() for each in reported)
 
 
 def test_workers_that_keep_dying_end_in_one_sentence(ray_here: RaySession, tmp_path: Path) -> None:

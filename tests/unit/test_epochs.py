@@ -18,6 +18,7 @@ from cluster.training.driver import TrainResources, arranged
 from cluster.training.fit import Fit, Outcome, Schedule
 from cluster.training.group import ProcessGroup, shard_of
 from cluster.training.loop import DivergenceError, Training
+from cluster.training.reporter import Reporter
 from cluster.training.results import read_outcome
 from cluster.training.shards import assign_shards, batches, most_workers, steps
 from distill.data.dataset import Target
@@ -117,6 +118,21 @@ def test_every_network_is_trained_where_one_molecule_is_left_over(
     outcome = trained(fit_of(molecules, known.schedule.batch_size and 64, build), inputs, labels, tmp_path)
     assert outcome.epochs == 2
     assert np.isfinite(outcome.prediction).all()
+
+
+@pytest.mark.parametrize(("seconds", "epochs"), [(-1.0, [1, 2]), (math.inf, [])])
+def test_epochs_are_reported_when_it_is_time(
+    seconds: float, epochs: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cluster.training.reporter.REPORT_SECONDS", seconds)
+    reported: list[dict[str, Any]] = []
+    alone = ProcessGroup(0, 1, "cpu")
+    fit = fit_of(8, 4, lambda: Scripted([3.0, 3.0, 2.0, 2.0]))
+    vectors = Matrix(np.zeros((8, 1), dtype=np.float32))
+    shard = shard_of([fit], {"inputs": vectors}, {"labels": np.zeros((8, 1), dtype=np.float32)}, alone)
+    Training(fit, shard, alone, tmp_path, Reporter(reported.append)).run()
+    assert [each["epoch"] for each in reported] == epochs
+    assert all(each["fit"] == "fit" and {"task", "loss", "score"} <= each.keys() for each in reported)
 
 
 class Scripted(nn.Module):
