@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
+
+logger = logging.getLogger(__name__)
 
 AT_A_TIME = 5  # trials that are drawn before their values are known; not the workers, on which no result may depend
 
@@ -115,6 +118,7 @@ def search(
         values = judge(asked)
         for place, one in enumerate(searches):
             one.tell(values[place * number : (place + 1) * number])
+            logger.info("search of %s: %d of %d trials, the best %s", one.name, begun + number, trials, one.found)
 
 
 def _study(seed: int) -> Study:

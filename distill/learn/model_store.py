@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from distill.data.splits import Split
     from distill.learn.inputs import ModelInputs
     from distill.learn.recipes import Recipe
+
+logger = logging.getLogger(__name__)
 
 FORMAT = "gallon model 2"
 CARD, WEIGHTS, SCALER, OUTPUTS = "card.json", "weights.safetensors", "scaler.safetensors", "outputs.parquet"
@@ -123,6 +126,7 @@ def save(
             (aside / SCALER).write_bytes(packed(model_inputs.scaler(recipe.descriptors, split).arrays()))
         written = strict_json.dumps({"format": FORMAT, **asdict(card)}, indent=2)
         (aside / CARD).write_text(written + "\n", encoding="utf-8")
+    logger.info("model %s is saved in %s, with its best epoch %d", recipe.name, folder, outcome.best_epoch)
     return card
 
 

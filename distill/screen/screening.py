@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
     from cluster.runtime.session import RaySession
+
+logger = logging.getLogger(__name__)
 
 ROWS_AT_A_TIME = 2_048
 OURS = ("source", "row", "smiles", "error")  # columns beside the predictions
@@ -92,9 +95,12 @@ def screen(
         if counted["rows"] == counted["invalid"]:
             raise NoMoleculeError.of(sources, counted["rows"], "name another file, or the column with the SMILES")
 
+    logger.info("screening begins: the model %s, into %s", student, out)
     started = time.monotonic()
     write(parts(), schema, out)
-    return Screened(rows=counted["rows"], invalid=counted["invalid"], seconds=time.monotonic() - started)
+    screened = Screened(rows=counted["rows"], invalid=counted["invalid"], seconds=time.monotonic() - started)
+    logger.info("screening is done: %s", screened)
+    return screened
 
 
 def _predicted(card: ModelCard) -> list[str]:
