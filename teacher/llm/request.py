@@ -8,6 +8,7 @@ from teacher.chemistry.graph_text import graph_text
 from teacher.chemistry.molecule import mol_of
 from teacher.llm.engine import Request
 from teacher.llm.prompt import Picture, Prompt
+from teacher.llm.schema import for_grammar
 from teacher.llm.spec import Sampling, Spec
 
 
@@ -37,7 +38,8 @@ def build_request(smiles: str, key: bytes, spec: Spec, prompt: Prompt) -> tuple[
         picture=picture,
         graph=graph_text(mol) if spec.graph else None,
     )
-    return Request(content, sampling_of(spec), prompt.json_schema if spec.structured else None), structure
+    grammar = for_grammar(prompt.json_schema) if spec.structured else None
+    return Request(content, sampling_of(spec), grammar), structure
 
 
 def sampling_of(spec: Spec, attempt: int = 0, *, cut_off: bool = False) -> Sampling:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 Kind = Literal["integer", "number", "boolean", "string", "strings", "json"]
 
 REFERENCES = ("$ref", "$dynamicRef")
+STRING_BOUNDS = ("minLength", "maxLength")
+NAMED_SCHEMAS = ("properties", "patternProperties", "dependentSchemas", "$defs", "definitions")
+LITERALS = ("enum", "const", "default", "examples")
 SAMPLES: tuple[Any, ...] = ({}, [], "", 0, True, None)  # one of each type
 
 
@@ -48,6 +51,27 @@ def validator_of(schema: Any) -> Draft202012Validator:
     except (TypeError, ValueError, RecursionError):
         raise SchemaError("holds what JSON cannot: dates, infinities, or itself") from None
     return _compiled(text)
+
+
+def for_grammar(schema: Any) -> Any:
+    """Return a schema without the bounds on the lengths of strings, for the grammar that constrains decoding.
+
+    Counting characters makes the masks of a 131,000-token vocabulary 27 times as expensive (141 against 5 us a token),
+    and their compilation 4.7 s instead of 0.02 s. The bounds are checked when the answer is there.
+    """
+    if isinstance(schema, list):
+        return [for_grammar(each) for each in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    freed = {}
+    for keyword, value in schema.items():
+        if keyword in STRING_BOUNDS:
+            continue
+        if keyword in NAMED_SCHEMAS and isinstance(value, Mapping):
+            freed[keyword] = {name: for_grammar(each) for name, each in value.items()}
+        else:
+            freed[keyword] = value if keyword in LITERALS else for_grammar(value)
+    return freed
 
 
 def columns_of(schema: Mapping[str, Any] | None) -> dict[str, Kind]:

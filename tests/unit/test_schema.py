@@ -13,7 +13,7 @@ import yaml
 
 from teacher.errors import UsageError
 from teacher.llm.prompt import load
-from teacher.llm.schema import SchemaError, check_schema, columns_of
+from teacher.llm.schema import SchemaError, check_schema, columns_of, for_grammar
 from teacher.llm.validation import RejectedError, well_formed
 from teacher.plain_yaml import TIMESTAMP
 
@@ -172,3 +172,21 @@ def test_a_field_has_a_column_of_its_type_or_of_json(field: Any, kind: str) -> N
 @pytest.mark.parametrize("schema", [None, {}, {"properties": None}, {"properties": []}])
 def test_a_schema_without_fields_gives_no_columns(schema: Any) -> None:
     assert columns_of(schema) == {}
+
+
+def test_the_grammar_does_not_count_characters_and_keeps_everything_else() -> None:
+    bounded = {"type": "string", "minLength": 1, "maxLength": 600}
+    schema = {
+        "type": "object",
+        "properties": {"maxLength": {"type": "integer", "maximum": 9}, "text": bounded},
+        "$defs": {"minLength": {"anyOf": [bounded, {"enum": [{"maxLength": 1}]}]}},
+        "required": ["maxLength"],
+    }
+    assert for_grammar(schema) == {
+        "type": "object",
+        "properties": {"maxLength": {"type": "integer", "maximum": 9}, "text": {"type": "string"}},
+        "$defs": {"minLength": {"anyOf": [{"type": "string"}, {"enum": [{"maxLength": 1}]}]}},
+        "required": ["maxLength"],
+    }
+    assert schema["properties"]["text"] is bounded and "maxLength" in bounded
+    assert for_grammar(None) is None
