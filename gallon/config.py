@@ -129,6 +129,13 @@ class SpecConfig(Config):
             min=0.0, max=1.0, help="Reject answers whose functional groups and rings agree less than this with RDKit."
         ),
     ] = 0.0
+    endpoint: Annotated[
+        str | None,
+        Setting(
+            help="URL of an OpenAI-compatible server that has the model, e.g. http://10.0.0.5:8000/v1; its key is read "
+            "from GALLON_ENDPOINT_KEY. No engine is started."
+        ),
+    ] = None
     engine_arg: Annotated[
         tuple[str, ...] | None,
         Setting(help="One of vLLM's engine arguments, NAME=JSON, e.g. max_num_batched_tokens=16384; may be repeated."),

@@ -41,6 +41,7 @@ from cluster.store.store import Store
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from teacher.llm.endpoint import EndpointSettings
     from teacher.llm.engine import Engine
     from teacher.llm.spec import Model
     from teacher.llm.vllm_arguments import EngineSettings
@@ -182,6 +183,17 @@ def serve_measured(model: Model, path: str, settings: EngineSettings, log_path: 
     from vllm.v1.metrics.ray_wrappers import RayPrometheusStatLogger
 
     return VllmEngine(model, path, settings, log_path, stat_loggers=[RayPrometheusStatLogger])
+
+
+def ask_endpoint(settings: EndpointSettings, log_path: Path) -> Engine:
+    """Connect to an OpenAI-compatible server, which writes no log here.
+
+    Raises:
+        EngineStartError: the server does not answer, does not let us in, or has no such model.
+    """
+    from teacher.llm.endpoint import EndpointEngine
+
+    return EndpointEngine(settings)
 
 
 def gpus_held() -> float:

@@ -23,6 +23,7 @@ OVERHEAD_BYTES = GIB  # vLLM and PyTorch themselves, beside weights and KV cache
 LEAST_CPUS = 2  # with one, Ray would wait for ever for a place for the last step of the pipeline
 CPU_CONCURRENCY = 64
 GPU_CONCURRENCY = 256
+ENDPOINT_CONCURRENCY = 64
 
 
 def default_concurrency() -> int:
@@ -91,6 +92,18 @@ def plan_pool(
         gpus=settings.gpus,
         concurrency=settings.max_num_seqs,
     )
+
+
+def plan_clients(session: RaySession, *, workers: int | None, concurrency: int) -> Pool:
+    """Decide how many annotators ask a server, which take no GPU.
+
+    Args:
+        session: the cluster.
+        workers: the annotators; by default one, which a server keeps busy as long as drawing takes less than a core.
+        concurrency: requests that each has open at a time.
+    """
+    number = workers or 1
+    return Pool(workers=number, cpus=_share(session.cpus, number), concurrency=concurrency)
 
 
 def _share(cpus: float, annotators: int) -> float:

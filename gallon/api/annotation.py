@@ -11,8 +11,17 @@ from itertools import islice
 
 from cluster.annotation.annotate import Result
 from cluster.annotation.annotate import annotate as run_annotation
-from cluster.annotation.metrics import serve_measured
-from cluster.annotation.resources import check_reachable, cpu_threads, default_concurrency, plan_pool
+from cluster.annotation.job import EngineFactory
+from cluster.annotation.metrics import ask_endpoint, serve_measured
+from cluster.annotation.pool import Pool
+from cluster.annotation.resources import (
+    ENDPOINT_CONCURRENCY,
+    check_reachable,
+    cpu_threads,
+    default_concurrency,
+    plan_clients,
+    plan_pool,
+)
 from cluster.library.molecules import unique_molecules
 from cluster.library.source import Source
 from cluster.records.completeness import CompletenessReport
@@ -27,10 +36,11 @@ from cluster.store.record import Ledger, Record
 from cluster.store.store import Store
 from gallon.api.library import Library, StrPath, sources_of
 from gallon.api.progress import Phase, ProgressCallback, phase
-from gallon.api.spec import ResolvedSpec, engine_settings, resolve_spec
+from gallon.api.spec import ResolvedSpec, endpoint_settings, engine_settings, resolve_spec
 from gallon.config import DEFAULT_STORE, EngineConfig, LibraryConfig, SpecConfig
 from teacher.llm.describer import Describer, Description
-from teacher.llm.engine import VllmEngine
+from teacher.llm.endpoint import EndpointEngine
+from teacher.llm.engine import Engine, VllmEngine
 from teacher.llm.models import TINY
 
 logger = logging.getLogger(__name__)
@@ -155,19 +165,15 @@ def describer(*, spec: SpecConfig, engine: EngineConfig) -> Describer:
         EngineStartError: vLLM could not start.
     """
     resolved = resolve_spec(spec)
-    settings = engine_settings(
-        engine,
-        resolved,
-        cpu_threads=cpu_threads(1),
-        concurrency=default_concurrency(),
-    )
-    log = private_folder() / "describe-vllm.log"
-    return Describer(
-        VllmEngine(resolved.spec.model, resolved.weights, settings, log),
-        resolved.spec,
-        resolved.prompt,
-        engine.max_attempts,
-    )
+    return Describer(_engine(resolved, engine), resolved.spec, resolved.prompt, engine.max_attempts)
+
+
+def _engine(resolved: ResolvedSpec, config: EngineConfig) -> Engine:
+    """Start an engine in this process, or connect to a server."""
+    if resolved.endpoint is not None:
+        return EndpointEngine(endpoint_settings(config, resolved, concurrency=ENDPOINT_CONCURRENCY))
+    settings = engine_settings(config, resolved, cpu_threads=cpu_threads(1), concurrency=default_concurrency())
+    return VllmEngine(resolved.spec.model, resolved.weights, settings, private_folder() / "describe-vllm.log")
 
 
 def verify(
@@ -251,13 +257,7 @@ def annotate_sources(
         logger.info(
             "The tiny model repeats what it learned from RDKit: use it to try the system, not to learn chemistry."
         )
-    settings = engine_settings(
-        engine,
-        resolved,
-        cpu_threads=cpu_threads(engine.workers or 1),
-        concurrency=default_concurrency(),
-    )
-    pool = plan_pool(session, resolved.weights, settings, workers=engine.workers, wait_for_gpus=engine.wait_for_gpus)
+    factory, pool = _served(resolved, engine, session)
     if session.dashboard:
         token = f" (asks for the token in {place})" if (place := token_place()) else ""
         logger.info("Ray dashboard: %s%s", session.dashboard, token)
@@ -272,7 +272,7 @@ def annotate_sources(
             prompt=resolved.prompt,
             store=store,
             session=session,
-            engine=functools.partial(serve_measured, resolved.spec.model, resolved.weights, settings),
+            engine=factory,
             pool=pool,
             max_attempts=engine.max_attempts,
             request_seconds=engine.request_minutes * 60,
@@ -280,6 +280,22 @@ def annotate_sources(
             warn=logger.warning,
             show=functools.partial(_tell, running),
         )
+
+
+def _served(resolved: ResolvedSpec, engine: EngineConfig, session: RaySession) -> tuple[EngineFactory, Pool]:
+    """Return what starts an engine, or asks a server, in an annotator, and how many annotators there are."""
+    if resolved.endpoint is not None:
+        client = endpoint_settings(engine, resolved, concurrency=ENDPOINT_CONCURRENCY)
+        pool = plan_clients(session, workers=engine.workers, concurrency=client.concurrency)
+        return functools.partial(ask_endpoint, client), pool
+    settings = engine_settings(
+        engine,
+        resolved,
+        cpu_threads=cpu_threads(engine.workers or 1),
+        concurrency=default_concurrency(),
+    )
+    pool = plan_pool(session, resolved.weights, settings, workers=engine.workers, wait_for_gpus=engine.wait_for_gpus)
+    return functools.partial(serve_measured, resolved.spec.model, resolved.weights, settings), pool
 
 
 def _tell(running: Phase, progress: RunProgress) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,23 +11,35 @@ from pydantic import ValidationError
 
 from gallon.config import EngineConfig, SpecConfig
 from teacher.errors import UsageError
+from teacher.llm.endpoint import KEY_VARIABLES, UNPROVEN, EndpointSettings
 from teacher.llm.models import TINY, identify, local_path
 from teacher.llm.prompt import Prompt, load
 from teacher.llm.spec import Model, PromptRef, Sampling, Spec
 from teacher.llm.vllm_arguments import EngineSettings, deciding, parse_engine_arguments
 
 TINY_IMAGE_SIZE = 224  # what its vision tower sees
-IMAGE_SIZE = 500  # GALLON (arXiv 2406.01032)
+# GALLON (arXiv 2406.01032) draws 500 pixels; 448, a multiple of 28, is not resized by Qwen-VL: 256 tokens, not 324.
+IMAGE_SIZE = 448
+SHARE_OF_TIME = 0.9  # of a request's: a server that hangs costs requests, not what is taken for a dead engine
 
 
 @dataclass(frozen=True, slots=True)
 class ResolvedSpec:
-    """A spec, the prompt that it refers to, where the weights of its model are, and vLLM's arguments."""
+    """A spec, and how it is served.
+
+    Attributes:
+        spec: what decides the annotations.
+        prompt: that the spec refers to.
+        weights: where those of its model are.
+        arguments: vLLM's engine arguments.
+        endpoint: URL of the server that has the model; None for engines of our own.
+    """
 
     spec: Spec
     prompt: Prompt
     weights: str
     arguments: Mapping[str, Any]
+    endpoint: str | None = None
 
 
 def resolve_spec(config: SpecConfig) -> ResolvedSpec:
@@ -40,7 +53,7 @@ def resolve_spec(config: SpecConfig) -> ResolvedSpec:
         need = "needs a question: give --task" if prompt.needs_task else "takes no question: leave out --task"
         raise UsageError(f"The prompt '{prompt.name}' {need}.")
     image_size = config.image_size or (TINY_IMAGE_SIZE if config.model == TINY else IMAGE_SIZE)
-    found = identify(config.model, config.revision)
+    found = _claimed(config) if config.endpoint else identify(config.model, config.revision)
     arguments = parse_engine_arguments(config.engine_arg or ())
     try:
         spec = Spec(
@@ -67,7 +80,18 @@ def resolve_spec(config: SpecConfig) -> ResolvedSpec:
         )
     except ValidationError as error:
         raise UsageError(f"Invalid options: {error.errors()[0]['msg']}.") from None
-    return ResolvedSpec(spec, prompt, local_path(config.model), arguments)
+    return ResolvedSpec(spec, prompt, local_path(config.model), arguments, config.endpoint)
+
+
+def _claimed(config: SpecConfig) -> Model:
+    """Return the model that a server says it has; which weights those are nobody proves.
+
+    Raises:
+        UsageError: engine arguments are given for an engine that is not ours.
+    """
+    if config.engine_arg:
+        raise UsageError("A server has its own engine arguments: leave out --engine-arg or --endpoint.")
+    return Model(name=config.model, revision=":".join(filter(None, (UNPROVEN, config.revision))))
 
 
 def engine_settings(
@@ -93,4 +117,16 @@ def engine_settings(
         load_format=config.load_format,
         trust_remote_code=config.trust_remote_code,
         arguments=resolved.arguments,
+    )
+
+
+def endpoint_settings(config: EngineConfig, resolved: ResolvedSpec, *, concurrency: int) -> EndpointSettings:
+    """Return how the server is asked; its key comes out of the environment."""
+    assert resolved.endpoint is not None, "only for specs that a server serves"
+    return EndpointSettings(
+        url=resolved.endpoint,
+        model=resolved.spec.model.name,
+        key=next(filter(None, map(os.environ.get, KEY_VARIABLES)), None),
+        concurrency=config.concurrency or concurrency,
+        seconds=SHARE_OF_TIME * config.request_minutes * 60,
     )

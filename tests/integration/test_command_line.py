@@ -264,6 +264,7 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
         "--no-structured",
         "--min-grounding",
         "--engine-arg",
+        "--endpoint",
     ]
     engine = [
         "--workers",

@@ -1,0 +1,284 @@
+"""An OpenAI-compatible server in place of an engine: vLLM, Ray Serve, SGLang, LiteLLM, or a service paid by the token.
+
+The server is shared with others and may be busy, so that a refusal for the moment (429, 503) cools all requests down
+together, and what is broken for the moment is tried again until the deadline. What the server is asked is what the
+engine would be asked; whether it keeps to the schema is found out when the answer is checked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import random
+import threading
+import time
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+from teacher.errors import EngineDeadError, EngineRefusedError, EngineStartError
+from teacher.llm.engine import CLOSE_SECONDS, CLOSED, Completion, PromptRejectedError, Request
+from teacher.llm.prompt import Picture
+
+if TYPE_CHECKING:
+    import httpx
+
+UNPROVEN = "unproven"  # the revision of a model that a server only claims to have
+KEY_VARIABLES = ("GALLON_ENDPOINT_KEY", "OPENAI_API_KEY")
+BUSY = frozenset({408, 425, 429, 502, 503, 504})  # for the moment
+DENIED = frozenset({401, 403})
+CONNECT_SECONDS = 10.0
+FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # seconds, where the server does not say how long
+BROKEN_TRIES = 3  # of an answer that is no answer: cut off on the way, no JSON, an error of the server's own
+
+
+class EndpointError(RuntimeError):
+    """The server gave no usable answer to a request, whatever was tried until its deadline."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EndpointSettings:
+    """Where the server is, and how it is asked.
+
+    Attributes:
+        url: up to and without `/chat/completions`, e.g. `http://10.0.0.5:8000/v1`.
+        model: the name by which the server knows it.
+        key: sent as a bearer token; never shown.
+        concurrency: requests that are open at a time.
+        seconds: for one request, all its tries and waits included.
+    """
+
+    url: str
+    model: str
+    key: str | None = field(default=None, repr=False)
+    concurrency: int = 64
+    seconds: float = 1_800.0
+
+
+class EndpointEngine:
+    """An `Engine` behind HTTP.
+
+    Raises:
+        EngineRefusedError: the server does not let us in, or has no such model.
+        EngineStartError: no server answers.
+    """
+
+    def __init__(self, settings: EndpointSettings) -> None:
+        self._settings = settings
+        self._loop = asyncio.new_event_loop()
+        self._closing = threading.Lock()
+        self._closed = False
+        self._cool_until = 0.0
+        self._thread = threading.Thread(target=self._loop.run_forever, name="endpoint", daemon=True)
+        self._thread.start()
+        try:
+            asyncio.run_coroutine_threadsafe(self._connect(), self._loop).result()
+        except EngineStartError:
+            self._stop_loop()
+            raise
+
+    def submit(self, request: Request) -> Future[Completion]:
+        """Queue a request and return at once."""
+        with self._closing:
+            if not self._closed:
+                return asyncio.run_coroutine_threadsafe(self._complete(request), self._loop)
+        refused: Future[Completion] = Future()
+        refused.set_exception(EngineDeadError(CLOSED))
+        return refused
+
+    def close(self) -> None:
+        """Fail what is unfinished, and close the connections."""
+        with self._closing:
+            self._closed = True
+        wait([asyncio.run_coroutine_threadsafe(self._disconnect(), self._loop)], timeout=CLOSE_SECONDS)
+        self._stop_loop()
+
+    def _stop_loop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout=CLOSE_SECONDS)
+
+    async def _connect(self) -> None:
+        """Open the connections, and look whether the server has the model."""
+        import httpx
+
+        key = self._settings.key
+        self._open = asyncio.Semaphore(self._settings.concurrency)
+        self._client = httpx.AsyncClient(
+            base_url=self._settings.url.rstrip("/") + "/",
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            timeout=httpx.Timeout(self._settings.seconds, connect=CONNECT_SECONDS),
+            limits=httpx.Limits(max_connections=self._settings.concurrency),
+        )
+        try:
+            answer = await self._client.get("models", timeout=CONNECT_SECONDS)
+            self._check(answer)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            await self._client.aclose()
+            raise EngineStartError(
+                f"No OpenAI-compatible server answers at {self._settings.url} ({_reason(error)}): start it, or correct "
+                "--endpoint, which ends with /v1 for most servers."
+            ) from None
+        except EngineStartError:
+            await self._client.aclose()
+            raise
+
+    def _check(self, answer: httpx.Response) -> None:
+        if answer.status_code in DENIED:
+            raise EngineRefusedError(
+                f"The server at {self._settings.url} does not let us in (HTTP {answer.status_code}): put its key into "
+                f"{KEY_VARIABLES[0]}."
+            )
+        if answer.status_code in BUSY:
+            raise EngineStartError(f"The server at {self._settings.url} is busy (HTTP {answer.status_code}).")
+        try:
+            names = [str(known["id"]) for known in answer.json()["data"]]
+        except (ValueError, KeyError, TypeError):
+            raise EngineRefusedError(
+                f"What answers at {self._settings.url} is no OpenAI-compatible server (HTTP {answer.status_code}): "
+                "correct --endpoint, which ends with /v1 for most servers."
+            ) from None
+        if self._settings.model not in names:
+            raise EngineRefusedError(
+                f"The server at {self._settings.url} has no model '{self._settings.model}': it has {', '.join(names)}."
+            )
+
+    async def _disconnect(self) -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await self._client.aclose()
+
+    async def _complete(self, request: Request) -> Completion:
+        try:
+            async with self._open:
+                return await self._answered(_body(self._settings.model, request))
+        except asyncio.CancelledError as error:
+            raise EngineDeadError(CLOSED) from error
+
+    async def _answered(self, body: dict[str, Any]) -> Completion:
+        """Ask until there is an answer, the server refuses the request, or its time is over."""
+        import httpx
+
+        deadline = time.monotonic() + self._settings.seconds
+        broken, backoff = 0, FIRST_WAIT
+        while True:
+            await self._cool(deadline)
+            try:
+                answer = await self._client.post(
+                    "chat/completions", json=body, timeout=max(0.1, deadline - time.monotonic())
+                )
+            except httpx.TimeoutException as error:
+                raise EndpointError(f"the server did not answer in time ({_reason(error)})") from None
+            except httpx.TransportError as error:
+                reason = _reason(error)
+                self._cool_down(backoff)
+                backoff = _longer(backoff)
+            else:
+                if answer.status_code in BUSY:
+                    reason = f"HTTP {answer.status_code}"
+                    self._cool_down(_retry_after(answer) or backoff)
+                    backoff = _longer(backoff)
+                elif answer.status_code in DENIED:
+                    raise EngineDeadError(f"the server does not let us in any more (HTTP {answer.status_code})")
+                elif answer.is_client_error:
+                    raise PromptRejectedError(f"the server refuses it (HTTP {answer.status_code}): {_message(answer)}")
+                else:
+                    try:
+                        return _completion(answer)
+                    except (ValueError, KeyError, TypeError, IndexError) as error:
+                        reason = f"HTTP {answer.status_code}, {_reason(error)}"
+                    broken += 1
+                    if broken >= BROKEN_TRIES:
+                        raise EndpointError(f"the server's answers are broken ({reason})") from None
+            if time.monotonic() >= deadline:
+                raise EndpointError(f"the server gave no answer until the deadline ({reason})")
+
+    def _cool_down(self, seconds: float) -> None:
+        """Let all requests wait: a server that refuses one for the moment refuses its neighbours, too."""
+        self._cool_until = max(self._cool_until, time.monotonic() + seconds)
+
+    async def _cool(self, deadline: float) -> None:
+        while (left := min(self._cool_until, deadline) - time.monotonic()) > 0:
+            await asyncio.sleep(left + random.uniform(0, min(0.1, left)))  # not all at once
+
+
+def _body(model: str, request: Request) -> dict[str, Any]:
+    sampling = request.sampling
+    body: dict[str, Any] = {
+        "model": model,
+        "messages": [{"role": "user", "content": [_part(part) for part in request.content]}],
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "max_tokens": sampling.max_tokens,
+    }
+    if sampling.temperature > 0:
+        body["seed"] = sampling.seed
+    if request.schema:
+        described = {"name": "answer", "schema": request.schema, "strict": True}
+        body["response_format"] = {"type": "json_schema", "json_schema": described}
+    return body
+
+
+def _part(part: str | Picture) -> dict[str, Any]:
+    if isinstance(part, str):
+        return {"type": "text", "text": part}
+    file = io.BytesIO()
+    part.image.save(file, format="PNG", compress_level=1)
+    encoded = base64.b64encode(file.getvalue()).decode()
+    return {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{encoded}"}}
+
+
+def _completion(answer: httpx.Response) -> Completion:
+    """Read an answer.
+
+    Raises:
+        ValueError, KeyError, TypeError, IndexError: it is none.
+    """
+    facts = answer.json()
+    choice, usage = facts["choices"][0], facts.get("usage") or {}
+    text = choice["message"]["content"]
+    if not isinstance(text, str):
+        raise TypeError("an answer without text")
+    return Completion(
+        text=text,
+        finish_reason=choice["finish_reason"],
+        prompt_tokens=int(usage.get("prompt_tokens", 0)),
+        completion_tokens=int(usage.get("completion_tokens", 0)),
+    )
+
+
+def _retry_after(answer: httpx.Response) -> float | None:
+    """Return how many seconds the server asks us to wait, but for at most as long as we would wait by ourselves."""
+    told = answer.headers.get("Retry-After")
+    if told is None:
+        return None
+    try:
+        seconds = float(told)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(told).timestamp() - time.time()
+        except ValueError:
+            return None
+    return min(max(seconds, 0.0), LONGEST_WAIT)
+
+
+def _longer(backoff: float) -> float:
+    return min(2 * backoff, LONGEST_WAIT)
+
+
+def _message(answer: httpx.Response) -> str:
+    """Return the server's own words about an error, in one line."""
+    try:
+        facts = answer.json()
+        error = facts.get("error", facts)
+        words = error.get("message") if isinstance(error, dict) else error
+    except (ValueError, AttributeError):
+        words = answer.text
+    return " ".join(str(words).split())[:300]
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

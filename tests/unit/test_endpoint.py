@@ -1,0 +1,139 @@
+"""An OpenAI-compatible server in place of an engine: asked in full, waited for, and never believed blindly."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Iterator
+
+import pytest
+from PIL import Image
+
+from teacher.errors import EngineDeadError, EngineRefusedError, EngineStartError
+from teacher.llm import endpoint
+from teacher.llm.endpoint import EndpointEngine, EndpointError, EndpointSettings
+from teacher.llm.engine import PromptRejectedError, Request
+from teacher.llm.prompt import Picture, Prompt
+from teacher.llm.request import build_request
+from teacher.llm.spec import Sampling, Spec
+from tests.support.scripted import true_answer
+from tests.support.server import KEY, MODEL, Behaviour, serving
+
+
+@pytest.fixture
+def behaviour() -> Behaviour:
+    return Behaviour()
+
+
+@pytest.fixture
+def url(behaviour: Behaviour) -> Iterator[str]:
+    with serving(behaviour) as url:
+        yield url
+
+
+@pytest.fixture
+def engine(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[EndpointEngine]:
+    monkeypatch.setattr(endpoint, "FIRST_WAIT", 0.01)
+    opened = EndpointEngine(EndpointSettings(url=url, model=MODEL, key=KEY, seconds=20.0))
+    yield opened
+    opened.close()
+
+
+def request(smiles: str = "CCO", temperature: float = 0.0) -> Request:
+    sampling = Sampling(max_tokens=50, temperature=temperature, seed=7)
+    picture = Picture(Image.new("RGB", (32, 32), "white"), "white")
+    return Request(["Look:", picture, f"SMILES: {smiles}"], sampling, {"type": "object"})
+
+
+def test_the_server_is_asked_what_the_engine_would_be(
+    engine: EndpointEngine, behaviour: Behaviour, spec: Spec, describe: Prompt
+) -> None:
+    built, _ = build_request("CCO", b"key", spec, describe)
+    completion = engine.submit(built).result()
+    assert (completion.text, completion.finish_reason) == (true_answer("CCO"), "stop")
+    assert (completion.prompt_tokens, completion.completion_tokens) == (100, 20)
+    (body,) = behaviour.asked
+    assert spec.sampling is not None
+    assert (body["model"], body["max_tokens"], body["temperature"]) == (MODEL, spec.sampling.max_tokens, 0.0)
+    assert body["response_format"]["json_schema"]["schema"] == built.schema and "seed" not in body
+
+
+def test_the_picture_stays_where_the_prompt_has_it_and_a_seed_goes_with_a_temperature(
+    engine: EndpointEngine, behaviour: Behaviour
+) -> None:
+    engine.submit(request(temperature=0.5)).result()
+    before, picture, after = behaviour.asked[0]["messages"][0]["content"]
+    assert (before["text"], after["text"], behaviour.asked[0]["seed"]) == ("Look:", "SMILES: CCO", 7)
+    kind, _, encoded = picture["image_url"]["url"].partition(",")
+    assert kind == "data:image/png;base64"
+    assert Image.open(io.BytesIO(base64.b64decode(encoded))).size == (32, 32)
+
+
+@pytest.mark.parametrize("faults", [[429, 503, 429], ["cut", "nonsense"], [500, "empty"], [502, 504]])
+def test_what_is_wrong_for_the_moment_is_tried_again(
+    engine: EndpointEngine, behaviour: Behaviour, faults: list[int | str]
+) -> None:
+    behaviour.faults = list(faults)
+    assert engine.submit(request()).result(timeout=20).text == true_answer("CCO")
+    assert len(behaviour.asked) == len(faults) + 1
+
+
+def test_a_busy_server_cools_all_requests_down(engine: EndpointEngine, behaviour: Behaviour) -> None:
+    behaviour.faults = [429] * 20
+    answers = [engine.submit(request("C" * length)) for length in range(1, 60)]
+    assert [answer.result(timeout=20).text for answer in answers] == [true_answer("C" * n) for n in range(1, 60)]
+    assert len(behaviour.asked) == 59 + 20
+
+
+@pytest.mark.parametrize("fault", ["nonsense", "cut", 500, "empty"])
+def test_a_server_whose_answers_stay_broken_costs_one_attempt(
+    engine: EndpointEngine, behaviour: Behaviour, fault: int | str
+) -> None:
+    behaviour.faults = [fault] * endpoint.BROKEN_TRIES
+    if fault == "cut":  # is a connection that was lost, which is waited for until the deadline
+        behaviour.faults *= 2
+        assert engine.submit(request()).result(timeout=20).text
+        return
+    with pytest.raises(EndpointError, match="answers are broken"):
+        engine.submit(request()).result(timeout=20)
+
+
+def test_a_request_that_the_server_refuses_is_refused_at_once(engine: EndpointEngine, behaviour: Behaviour) -> None:
+    behaviour.faults = [400]
+    with pytest.raises(PromptRejectedError, match=r"refuses it \(HTTP 400\): fault 400"):
+        engine.submit(request()).result(timeout=20)
+    assert len(behaviour.asked) == 1
+
+
+def test_a_server_that_never_answers_is_given_up_at_the_deadline(url: str, behaviour: Behaviour) -> None:
+    behaviour.faults = ["hang"]
+    opened = EndpointEngine(EndpointSettings(url=url, model=MODEL, key=KEY, seconds=0.2))
+    with pytest.raises(EndpointError, match="did not answer in time"):
+        opened.submit(request()).result(timeout=20)
+    assert opened.submit(request()).result(timeout=20).text
+    opened.close()
+
+
+def test_what_is_unfinished_when_it_is_closed_ends(engine: EndpointEngine, behaviour: Behaviour) -> None:
+    behaviour.faults = ["hang"]
+    waiting = engine.submit(request())
+    engine.close()
+    with pytest.raises(EngineDeadError):
+        waiting.result(timeout=20)
+    with pytest.raises(EngineDeadError):
+        engine.submit(request()).result(timeout=20)
+
+
+def test_a_wrong_address_key_or_model_is_told_in_one_sentence(url: str) -> None:
+    with pytest.raises(EngineRefusedError, match=r"does not let us in .*GALLON_ENDPOINT_KEY"):
+        EndpointEngine(EndpointSettings(url=url, model=MODEL))
+    with pytest.raises(EngineRefusedError, match="has no model 'another': it has some/model"):
+        EndpointEngine(EndpointSettings(url=url, model="another", key=KEY))
+    with pytest.raises(EngineStartError, match="No OpenAI-compatible server answers"):
+        EndpointEngine(EndpointSettings(url="http://127.0.0.1:9/v1", model=MODEL))
+
+
+def test_the_key_is_not_shown() -> None:
+    assert KEY not in repr(EndpointSettings(url="http://h/v1", model=MODEL, key=KEY))
+    assert json.dumps(KEY) not in str(EndpointSettings(url="http://h/v1", model=MODEL, key=KEY))
