@@ -1,1 +1,1 @@
-"""What is learnt from: labelled molecules, how they are divided, and in which forms they are read."""
+"""What is learnt from: labelled molecules, and how they are divided."""

@@ -1,1 +1,1 @@
-"""What learns: teachers, students, the terms of their loss, and models as they are kept and used."""
+"""What learns: teachers, students, the terms of their loss, and models as they are kept."""
