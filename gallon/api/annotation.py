@@ -42,6 +42,7 @@ from teacher.llm.describer import Describer, Description
 from teacher.llm.endpoint import EndpointEngine
 from teacher.llm.engine import Engine, VllmEngine
 from teacher.llm.models import TINY
+from teacher.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -301,7 +302,8 @@ def _served(resolved: ResolvedSpec, engine: EngineConfig, session: RaySession) -
 def _tell(running: Phase, progress: RunProgress) -> None:
     done = progress.accepted + progress.dead
     if not done:
-        running.update(0, detail=f"{progress.rows:,} rows read, {progress.todo:,} to annotate; starting the engine")
+        read, to_do = counted(progress.rows, "row"), counted(progress.todo, "molecule")
+        running.update(0, detail=f"{read} read, {to_do} to annotate; starting the engine")
         return
     running.update(
         done,

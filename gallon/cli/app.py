@@ -11,6 +11,7 @@ import typer
 
 from gallon.cli import annotation, demo, inspection, learning, selection
 from gallon.cli.annotation import INTERRUPTED
+from gallon.cli.logs import logged
 from teacher.errors import GallonError
 from teacher.wording import plain
 
@@ -35,7 +36,7 @@ COMMANDS = {
 }
 for panel, commands in COMMANDS.items():
     for command in commands:
-        app.command(command.__name__.rstrip("_"), rich_help_panel=panel)(command)
+        app.command(command.__name__.rstrip("_"), rich_help_panel=panel)(logged(command))
 
 
 def _show_version(wanted: bool) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from cluster.runtime.logs import Terminal
 from gallon.api.progress import Progress, ProgressCallback, worded
 from teacher.wording import plain
 
@@ -40,7 +41,10 @@ def shown(console: Console) -> Iterator[ProgressCallback]:
 
 @contextmanager
 def noticed(console: Console) -> Iterator[None]:
-    """Print the sentences of `gallon.api` for people."""
+    """Print the sentences of `gallon.api` for people, unless the whole log is shown to them."""
+    if any(isinstance(handler, Terminal) for handler in logging.getLogger("gallon").handlers):
+        yield
+        return
     handler = _ConsoleHandler(console)
     logger = logging.getLogger(NOTICES)
     level = logger.level

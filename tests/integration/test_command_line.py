@@ -290,7 +290,8 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
         "--wait-for-gpus",
         "--no-wait-for-gpus",
     ]
-    common = ["--store", "--json", "--help"]
+    output = ["--json", "--verbose", "-v", "--help"]
+    common = ["--store", *output]
     file = ["--smiles-column", "--separator", "--encoding"]
     data = ["--target", *file, "--split", "--split-column", "--scaffold-chirality", "--data-root", "--seed"]
     learning = ["--out", "--overwrite", "--workers", "--encoder", "--balance", "--ray", "--config"]
@@ -305,7 +306,19 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
         "dead": ["--spec", "--retry", "--out", "--overwrite", *common],
         "export": ["--overwrite", "--spec", *common],
         "import": common,
-        "choose": ["--number", "--out", "--overwrite", *file, "--limit", "--seed", "--config", "--json", "--help"],
+        "choose": [
+            "--number",
+            "--out",
+            "--overwrite",
+            *file,
+            "--limit",
+            "--seed",
+            "--config",
+            "--json",
+            "--verbose",
+            "-v",
+            "--help",
+        ],
         "teach": ["--teacher", "--folds", "--tuning", "--spec", *data, *learning, *common],
         "distill": [
             "--teacher-folder",
@@ -319,7 +332,19 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
             *common,
         ],
         "evaluate": ["--methods", "--folds", "--seeds", "--trials", "--spec", *transfer, *data, *learning, *common],
-        "screen": ["--student", "--out", "--overwrite", *file, "--limit", "--ray", "--config", "--json", "--help"],
+        "screen": [
+            "--student",
+            "--out",
+            "--overwrite",
+            *file,
+            "--limit",
+            "--ray",
+            "--config",
+            "--json",
+            "--verbose",
+            "-v",
+            "--help",
+        ],
     }
     commands = typer.main.get_command(app).commands
     assert commands.keys() == expected.keys()
