@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from teacher.errors import GallonError, UsageError
     from teacher.files import OutputError
     from teacher.llm.describer import Describer, Description
+    from teacher.llm.preview import Preview
 
     # Their options are those of the command line (`gallon.config`), which no type checker sees.
     annotate: Callable[..., AnnotationResult]
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     distill: Callable[..., Trained]
     evaluate: Callable[..., Comparison]
     screen: Callable[..., Screened]
+    show_prompt: Callable[..., Preview]
     teach: Callable[..., list[Trained]]
     verify: Callable[..., VerificationResult]
 
@@ -55,6 +57,7 @@ __all__ = [
     "LibraryError",
     "OutputError",
     "Predictor",
+    "Preview",
     "Progress",
     "Selection",
     "StoreError",
@@ -74,6 +77,7 @@ __all__ = [
     "report",
     "screen",
     "session",
+    "show_prompt",
     "teach",
     "verify",
 ]
@@ -98,6 +102,8 @@ _HOMES = {
     "ExportResult": f"{_API}.records",
     "annotations": f"{_API}.records",
     "export": f"{_API}.records",
+    "Preview": "teacher.llm.preview",
+    "show_prompt": f"{_API}.prompts",
     "report": f"{_API}.report",
     "Selection": f"{_API}.selection",
     "choose": f"{_API}.selection",
@@ -110,7 +116,18 @@ _HOMES = {
     "Describer": "teacher.llm.describer",
     "Description": "teacher.llm.describer",
 }
-_FLAT = {"annotate", "choose", "describe", "describer", "distill", "evaluate", "screen", "teach", "verify"}
+_FLAT = {
+    "annotate",
+    "choose",
+    "describe",
+    "describer",
+    "distill",
+    "evaluate",
+    "screen",
+    "show_prompt",
+    "teach",
+    "verify",
+}
 _OTHERWISE = {"annotations": "read_annotations"}  # what `from __future__ import annotations` would hide
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from gallon.cli import annotation, demo, inspection, learning, selection
+from gallon.cli import annotation, demo, inspection, learning, prompts, selection
 from gallon.cli.annotation import INTERRUPTED
 from gallon.cli.logs import logged
 from teacher.errors import GallonError
@@ -37,6 +37,12 @@ COMMANDS = {
 for panel, commands in COMMANDS.items():
     for command in commands:
         app.command(command.__name__.rstrip("_"), rich_help_panel=panel)(logged(command))
+
+
+prompt = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
+prompt.command("show")(logged(prompts.show))
+prompt.command("list")(logged(prompts.names))
+app.add_typer(prompt, name="prompt", help="See what the model is asked.", rich_help_panel="Annotate")
 
 
 def _show_version(wanted: bool) -> None:

@@ -9,7 +9,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -241,6 +243,15 @@ def test_help_of_every_command_has_an_example() -> None:
         assert "Example: `gallon" in inspect.getdoc(command.callback), command.callback.__name__
 
 
+def leaves(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every command with the words that call it."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from leaves(command, f"{before}{name} ")
+        else:
+            yield f"{before}{name}", command
+
+
 def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
     spec = [
         "--model",
@@ -306,6 +317,8 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
         "dead": ["--spec", "--retry", "--out", "--overwrite", *common],
         "export": ["--overwrite", "--spec", *common],
         "import": common,
+        "prompt show": ["--molecule", *spec, *engine, *output],
+        "prompt list": output,
         "choose": [
             "--number",
             "--out",
@@ -346,7 +359,7 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
             "--help",
         ],
     }
-    commands = typer.main.get_command(app).commands
+    commands = dict(leaves(typer.main.get_command(app)))
     assert commands.keys() == expected.keys()
     for name, command in commands.items():
         flags = {flag for option in command.params for flag in (*option.opts, *option.secondary_opts)}

@@ -1,0 +1,33 @@
+"""Look at what a model would be asked."""
+
+from __future__ import annotations
+
+from gallon.api.spec import engine_settings, resolve_spec
+from gallon.config import EngineConfig, SpecConfig
+from teacher.chemistry.molecule import InvalidMoleculeError, parse
+from teacher.errors import UsageError
+from teacher.llm.preview import Preview, preview
+from teacher.llm.request import build_request
+
+
+def show_prompt(molecule: str, *, spec: SpecConfig, engine: EngineConfig) -> Preview:
+    """Render the prompt of a molecule exactly as the model would see it; no weights are loaded.
+
+    Args:
+        molecule: its SMILES.
+        spec: what decides an annotation.
+        engine: how an engine would run.
+
+    Raises:
+        UsageError: the SMILES is no molecule, or the settings contradict one another.
+    """
+    resolved = resolve_spec(spec)
+    if resolved.endpoint is not None:
+        raise UsageError("What a server makes of a prompt is not known here: leave out --endpoint.")
+    try:
+        parsed = parse(molecule.encode())
+    except InvalidMoleculeError as error:
+        raise UsageError(f"'{molecule}' {error}: give another SMILES.") from None
+    request, _ = build_request(parsed.smiles, parsed.key, resolved.spec, resolved.prompt)
+    settings = engine_settings(engine, resolved, cpu_threads=None, concurrency=1)
+    return preview(request, resolved.spec.model, resolved.weights, settings)

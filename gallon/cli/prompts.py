@@ -1,0 +1,59 @@
+"""The commands about prompts."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import Annotated
+
+import typer
+
+from gallon.cli.options import AsJson, flatten_options
+from gallon.cli.output import print_json
+from gallon.config import EngineConfig, SpecConfig
+from teacher.wording import counted, plain
+
+ASPIRIN = "CC(=O)Oc1ccccc1C(=O)O"
+
+
+@flatten_options
+def show(
+    *,
+    prompt_name: Annotated[
+        str | None, typer.Argument(metavar="[NAME|FILE]", help="A prompt that ships with gallon, or a file.")
+    ] = None,
+    molecule: Annotated[str, typer.Option("--molecule", help="SMILES of the molecule that is asked about.")] = ASPIRIN,
+    spec: SpecConfig,
+    engine: EngineConfig,
+    as_json: AsJson = False,
+) -> None:
+    """Print exactly what the model would see of a molecule, and how many tokens that is.
+
+    The chat template and the picture's tokens are those of --model; its weights are not loaded.
+
+    Example: `gallon prompt show describe --molecule CCO --model Qwen/Qwen2.5-VL-7B-Instruct`
+    """
+    from gallon.api.prompts import show_prompt
+
+    shown = show_prompt(molecule, spec=replace(spec, prompt=prompt_name or spec.prompt), engine=engine)
+    if as_json:
+        print_json(asdict(shown))
+        return
+    for line in shown.text.splitlines():
+        typer.echo(plain(line))
+    typer.echo(f"\n{counted(shown.tokens, 'token')}; the model takes {counted(shown.context, 'token')}.", err=True)
+
+
+def names(as_json: AsJson = False) -> None:
+    """List the prompts that ship with gallon.
+
+    Example: `gallon prompt list`
+    """
+    from teacher.llm.prompt import load
+    from teacher.llm.prompt import names as known
+
+    prompts = [load(name) for name in known()]
+    if as_json:
+        print_json({"prompts": [prompt.model_dump(include={"name", "version", "summary"}) for prompt in prompts]})
+        return
+    for prompt in prompts:
+        typer.echo(f"{prompt.name} v{prompt.version}: {prompt.summary}")

@@ -1,0 +1,72 @@
+"""What a model would see of a molecule, to the token: rendered by vLLM as for a run, without loading weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from teacher.llm.engine import chat_message, chat_params, on_cpu, set_environment
+from teacher.llm.vllm_arguments import EngineSettings, vllm_config
+
+if TYPE_CHECKING:
+    from teacher.llm.engine import Request
+    from teacher.llm.spec import Model
+
+REPEATS = 4  # of one token, from which on they are counted instead of written out
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preview:
+    """A rendered prompt.
+
+    Attributes:
+        text: its tokens as text, the model's own marks included; a token that is repeated many times, as a picture's
+            is, is written once with its number.
+        tokens: how many there are.
+        context: tokens that the model takes, prompt and answer together.
+    """
+
+    text: str
+    tokens: int
+    context: int
+
+
+def preview(request: Request, model: Model, path: str, settings: EngineSettings) -> Preview:
+    """Render a request for a model.
+
+    Args:
+        request: as it would be submitted.
+        model: that would be asked.
+        path: the folder of its files, or its Hugging Face id.
+        settings: as of the engine.
+
+    Raises:
+        EngineRefusedError: the request carries a picture and the model reads text only.
+        VLLMClientError: the prompt is longer than the model takes.
+    """
+    set_environment(settings)
+    from vllm.renderers import renderer_from_config
+
+    config = vllm_config(model, path, settings, on_cpu=on_cpu(), one_process=True)
+    renderer = renderer_from_config(config)
+    _, (prompt,) = renderer.render_chat([[chat_message(request)]], chat_params())
+    ids = list(prompt["prompt_token_ids"])
+    return Preview(
+        text=_written(ids, renderer.tokenizer.decode), tokens=len(ids), context=config.model_config.max_model_len
+    )
+
+
+def _written(ids: list[int], decode: Callable[[list[int]], str]) -> str:
+    """Write tokens as text; runs of one token are counted, and whatever is between them is decoded in one piece."""
+    pieces: list[str] = []
+    plain: list[int] = []
+    for token, run in groupby(ids):
+        number = len(list(run))
+        if number < REPEATS:
+            plain += [token] * number
+            continue
+        pieces += [decode(plain), f"{decode([token])} x {number}"]
+        plain = []
+    return "".join([*pieces, decode(plain)])
