@@ -1,0 +1,132 @@
+"""The documentation site: it builds without a warning, loads nothing from the network, and says what the code does."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import fields
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cluster import metrics
+from cluster.records import export
+from cluster.store.record import DeadLetter, Ledger
+from distill.learn import screening
+from distill.report import comparison
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PACKAGES = ("gallon", "cluster", "teacher", "distill")
+GIVEN = "…"  # what a quoted message has in the place of names and numbers
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site as it is built; a link that leads nowhere is a warning, and --strict makes that an error."""
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stdout + built.stderr
+    return folder
+
+
+class Loaded(HTMLParser):
+    """What a browser loads by itself when it shows a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.urls: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if tag in ("img", "script", "iframe") and given.get("src"):
+            self.urls.append(given["src"] or "")
+        if tag == "link" and given.get("rel") != "canonical":
+            self.urls.append(given.get("href") or "")
+
+
+def test_pages_load_nothing_from_the_network(site: Path) -> None:
+    pages = sorted(site.rglob("*.html"))
+    assert len(pages) > 30
+    for page in pages:
+        loaded = Loaded()
+        loaded.feed(page.read_text(encoding="utf-8"))
+        assert [url for url in loaded.urls if "//" in url and not url.startswith("data:")] == [], page.name
+
+
+def test_the_reference_is_generated_from_the_code(site: Path) -> None:
+    commands = (site / "reference" / "command-line.html").read_text(encoding="utf-8")
+    assert "gallon screen" in commands
+    assert "--max-error-rate" in commands
+    shown = (site / "reference" / "metrics.html").read_text(encoding="utf-8")
+    assert metrics.ROWS.description in shown
+    assert "ray_gallon_rows_total" in shown
+    assert not [page.name for page in site.rglob("*.html") if "<!-- generate" in page.read_text(encoding="utf-8")]
+
+
+def test_every_column_of_the_output_files_is_explained() -> None:
+    text = (DOCS / "reference" / "files.md").read_text(encoding="utf-8")
+    columns = {*export.OURS, *screening.OURS, *comparison.COLUMNS}
+    columns |= {field.name for each in (DeadLetter, Ledger) for field in fields(each)}
+    assert sorted(column for column in columns if f"`{column}`" not in text) == []
+
+
+def code() -> Iterator[ast.AST]:
+    for package in PACKAGES:
+        for file in (ROOT / package).rglob("*.py"):
+            yield from ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+
+
+def test_every_environment_variable_that_the_code_reads_is_explained() -> None:
+    text = (DOCS / "reference" / "environment.md").read_text(encoding="utf-8")
+    read = set()
+    for node in code():
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("environ.get") and node.args:
+            read.add(ast.literal_eval(node.args[0]) if isinstance(node.args[0], ast.Constant) else None)
+        if isinstance(node, ast.keyword) and node.arg == "envvar" and isinstance(node.value, ast.Constant):
+            read.add(node.value.value)
+    assert len(read) > 4
+    assert sorted(name for name in read if name and f"`{name}`" not in text) == []
+
+
+def sentences() -> Iterator[str]:
+    """Yield the texts in the code, with `GIVEN` in the place of what is filled in."""
+    for node in code():
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(str(part.value) if isinstance(part, ast.Constant) else GIVEN for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def test_the_messages_that_troubleshooting_explains_are_those_of_the_code() -> None:
+    text = (DOCS / "troubleshooting.md").read_text(encoding="utf-8")
+    quoted = re.findall(r"^### `(.+)`$", text, re.MULTILINE)
+    known = list(sentences())
+    assert len(quoted) > 20
+    assert [message for message in quoted if not any(message in sentence for sentence in known)] == []
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    configuration = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    listed = set(re.findall(r"[\w/-]+\.md", configuration))
+    written = {str(file.relative_to(DOCS)) for file in DOCS.rglob("*.md")}
+    written |= {str(file.relative_to(DOCS).with_suffix(".md")) for file in DOCS.rglob("*.ipynb")}
+    assert written - listed == set()
+
+
+def test_the_citation_has_what_the_format_requires() -> None:
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert cited["cff-version"] == "1.2.0"
+    assert {"message", "title", "authors"} <= cited.keys()
+    assert cited["license"] == "Apache-2.0"
+    assert cited["references"][0]["identifiers"] == [{"type": "other", "value": "arXiv:2406.01032"}]
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 160
