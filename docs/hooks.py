@@ -1,13 +1,14 @@
 """The MkDocs hook: pages generated from the code, and documents of the repository shown as pages of the site.
 
 A page asks for generated text by a comment, `<!-- generate: metrics -->`. Documents outside this folder are added under
-the names in `INCLUDED`, notebooks as they were last executed. A relative link leads to the page of its target; where the
-target is source code, which the site does not carry, the link's text is left.
+the names in `INCLUDED`, notebooks as they were last executed. A relative link is changed to lead to the page of its
+target; of a link to source code, which is not part of the site, only the text is kept.
 """
 
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 import os
 import re
@@ -16,9 +17,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import typer
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+
+import cluster.metrics
+import gallon
+from cluster.runtime.instruments import Counter, Gauge, Histogram
+from distill.evaluate.methods import METHODS
+from teacher.llm import prompt
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -38,10 +46,19 @@ INCLUDED = {
         for file in sorted((DOCS / "tutorials").glob("*.ipynb"))
     },
 }
+IMAGES = {
+    "teacher/tiny/losses.png": "images/tiny-losses.png",
+    "tests/benchmarks/results/million.png": "images/million.png",
+}
+PLACES = {**INCLUDED, **IMAGES}
 ORIGINS = {page: document for document, page in INCLUDED.items() if document != "README.md"}
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)\s]*)?\)")
 MERMAID = re.compile(r"^```mermaid\n.*?^```$", re.DOTALL | re.MULTILINE)
 MARKER = re.compile(r"<!-- generate: ([\w-]+) -->")
+SECTION = re.compile(r"^(Args|Attributes|Returns|Yields|Raises):\n", re.MULTILINE)
+TITLES = {"Args": "argument", "Attributes": "attribute", "Raises": "error", "Returns": "value", "Yields": "value"}
+ITEM = re.compile(r"^    (\w[\w, ]*): ((?:.*\n?)(?:^     .*\n?)*)", re.MULTILINE)
+MODULE = re.compile(r"\b(?:[a-z_]\w*\.)+(?=\w)")  # of a type in a signature
 DIAGRAM = "images/pipeline.svg"  # in the place of Mermaid, whose script would have to come from the network
 
 
@@ -53,6 +70,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             continue
         text = notebook(source) if source.suffix == ".ipynb" else source.read_text(encoding="utf-8")
         files.append(File.generated(config, page, content=text))
+    for source, image in IMAGES.items():
+        files.append(File.generated(config, image, abs_src_path=str(ROOT / source)))
     return files
 
 
@@ -70,8 +89,8 @@ def _link(found: re.Match[str], here: str) -> str:
         return found[0]
     origin = ORIGINS.get(here, f"docs/{here}")
     document = os.path.normpath(ROOT / Path(origin).parent / target).removeprefix(f"{ROOT}/")
-    if document in INCLUDED or document.startswith("docs/"):
-        place = INCLUDED.get(document, document.removeprefix("docs/"))
+    if document in PLACES or document.startswith("docs/"):
+        place = PLACES.get(document, document.removeprefix("docs/"))
         return f"{image}[{text}]({_relative(place, here)}{anchor or ''})"
     return text if (ROOT / document).exists() else found[0]  # what is not there at all, MkDocs reports
 
@@ -82,11 +101,14 @@ def _relative(place: str, here: str) -> str:
 
 def command_line() -> str:
     """Return the reference of all commands, from the Typer application."""
-    import typer
+    return "\n\n".join(_command(name, command) for name, command in _commands().items())
 
+
+def _commands() -> dict[str, Any]:
     script = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]["gallon"]
-    root = typer.main.get_command(importlib.import_module(script.partition(":")[0]).app)
-    return "\n\n".join(_command(name, command) for name, command in root.commands.items())  # type: ignore[attr-defined]
+    root: Any = typer.main.get_command(importlib.import_module(script.partition(":")[0]).app)
+    commands: dict[str, Any] = root.commands
+    return commands
 
 
 def _command(name: str, command: Any) -> str:
@@ -126,25 +148,92 @@ def _option(option: Any) -> tuple[str, str, str]:
 
 
 def python_api() -> str:
-    """Return what mkdocstrings replaces by the reference of every name that `gallon` exports."""
-    import gallon
-
-    names = getattr(gallon, "__all__", ())
-    documented = {name: getattr(gallon, name) for name in names}
-    parts = [
-        f"::: {each.__module__}.{each.__qualname__}\n    options:\n      heading: gallon.{name}"
-        for name, each in documented.items()
-        if callable(each)
+    """Return the reference of every name that `gallon` exports."""
+    exported = {name: getattr(gallon, name) for name in getattr(gallon, "__all__", ())}
+    constants = [f"| `gallon.{name}` | `{value!r}` |" for name, value in exported.items() if not _is_code(value)]
+    functions = {name: value for name, value in exported.items() if inspect.isroutine(value)}
+    classes = {name: value for name, value in exported.items() if inspect.isclass(value)}
+    errors = {name: value for name, value in classes.items() if issubclass(value, Exception)}
+    results = {name: value for name, value in classes.items() if name not in errors}
+    parts = [f"## Functions\n\n{_members(functions)}", f"## Classes\n\n{_members(results)}"]
+    parts += [
+        f"## Errors\n\n{_members(errors)}",
+        "\n".join(["## Constants\n", "| name | value |", "|---|---|", *constants]),
     ]
-    others = [f"- `gallon.{name}`: `{each!r}`" for name, each in documented.items() if not callable(each)]
-    return "\n\n".join([*parts, "\n".join(others)]) if names else "This version exports no names."
+    return "\n\n".join(parts) if exported else "This version exports no names."
+
+
+def _is_code(value: Any) -> bool:
+    return inspect.isroutine(value) or inspect.isclass(value)
+
+
+def _members(members: dict[str, Any]) -> str:
+    return "\n\n".join(_member(name, member) for name, member in members.items())
+
+
+def _member(name: str, member: Any) -> str:
+    parts = [f"### gallon.{name}"]
+    if inspect.isroutine(member):
+        parts += [_signature(f"gallon.{name}", member), _documented(member, command=name)]
+        return "\n\n".join(parts)
+    parts.append(_documented(member))
+    for method, value in vars(member).items():
+        if not method.startswith("_") and inspect.isfunction(value):
+            parts += [_signature(f"{name}.{method}", value), _documented(value)]
+        elif not method.startswith("_") and isinstance(value, property):
+            parts.append(f"`{name}.{method}`: {inspect.getdoc(value)}")
+    return "\n\n".join(parts)
+
+
+def _signature(name: str, call: Any) -> str:
+    explained = _explained(call)
+    shown, options = [], False
+    for parameter in inspect.signature(call).parameters.values():
+        keyword = parameter.kind is parameter.KEYWORD_ONLY
+        if keyword and parameter.name not in explained:
+            options = True
+        elif parameter.name != "self":
+            shown += ["*"] if keyword and "*" not in shown else []
+            shown.append(_parameter(parameter))
+    shown += ["**options"] if options else []
+    return "\n".join([f"```python\n{name}(", *(f"    {each}," for each in shown), ")\n```"])
+
+
+def _parameter(parameter: inspect.Parameter) -> str:
+    kind = MODULE.sub("", inspect.formatannotation(parameter.annotation).strip("\"'"))
+    default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
+    return f"{parameter.name}: {kind}{default}"
+
+
+def _explained(call: Any) -> set[str]:
+    """Return the parameters that the docstring of a call explains."""
+    sections = SECTION.split(inspect.getdoc(call) or "")[1:]
+    found = dict(zip(sections[::2], sections[1::2], strict=True)).get("Args", "")
+    return {name for names, _ in ITEM.findall(found) for name in names.split(", ")}
+
+
+def _documented(member: Any, command: str | None = None) -> str:
+    """Return a docstring as Markdown; of a function, also the options that the command line explains."""
+    text, *sections = SECTION.split(inspect.getdoc(member) or "")
+    parameters = list(inspect.signature(member).parameters) if command else []
+    parts = [text.strip()]
+    for title, body in zip(sections[::2], sections[1::2], strict=True):
+        items = [(name, " ".join(meaning.split())) for name, meaning in ITEM.findall(body)]
+        if title == "Args" and command:
+            items = [item for item in items if set(item[0].split(", ")) & set(parameters)]
+        if items:
+            parts.append(_table((TITLES[title], "meaning"), [(f"`{name}`", meaning) for name, meaning in items]))
+        elif title in ("Returns", "Yields"):
+            parts.append(f"**{title}**: {' '.join(body.split())}")
+    if options := [name for name in parameters if command and name not in _explained(member)]:
+        place = f"command-line.md#gallon-{command if command in _commands() else 'annotate'}"
+        shown = ", ".join(f"`{name}`" for name in options)
+        parts.append(f"**Options**, explained with the [command line]({place}): {shown}.")
+    return "\n\n".join(parts)
 
 
 def metrics() -> str:
     """Return a table of the metrics, from their declarations."""
-    from cluster import metrics as declared
-    from cluster.runtime.instruments import Counter, Gauge, Histogram
-
     endings = {Counter: "_total", Gauge: "", Histogram: ""}
     rows = [
         (
@@ -153,7 +242,7 @@ def metrics() -> str:
             ", ".join(f"`{tag}`" for tag in metric.tags),
             metric.description,
         )
-        for metric in vars(declared).values()
+        for metric in vars(cluster.metrics).values()
         if type(metric) in endings
     ]
     return _table(("metric", "type", "labels", "meaning"), rows)
@@ -161,17 +250,13 @@ def metrics() -> str:
 
 def prompts() -> str:
     """Return a table of the prompts that come with the package."""
-    from teacher.llm.prompt import load, names
-
-    loaded = [load(name) for name in names()]
+    loaded = [prompt.load(name) for name in prompt.names()]
     rows = [(f"`{each.name}`", str(each.version), "yes" if each.needs_task else "no", each.summary) for each in loaded]
     return _table(("prompt", "version", "needs `--task`", "asks for"), rows)
 
 
 def methods() -> str:
     """Return a table of the methods that `gallon evaluate` can compare."""
-    from distill.evaluate.methods import METHODS
-
     return _table(("method", "what it is"), [(f"`{each.name}`", each.summary) for each in METHODS.values()])
 
 
