@@ -1,7 +1,8 @@
-"""Every `gallon` command line that the READMEs show is one that the command takes."""
+"""Every `gallon` command line that the documents show is one that the command takes."""
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -13,27 +14,41 @@ import typer
 from gallon.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[2]
-READMES = [ROOT / "README.md", *sorted((ROOT / "deploy").glob("*/README.md"))]
+DOCUMENTS = [
+    *(ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md")),
+    *sorted((ROOT / "deploy").glob("*/README.md")),
+    *sorted((ROOT / "docs").glob("**/*.md")),
+    *sorted((ROOT / "docs").glob("**/*.ipynb")),
+]
 VERBS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 BLOCK = re.compile(r"```\w*\n(.*?)```", re.DOTALL)
 INLINE = re.compile(r"`([^`]+)`")
-CALL = re.compile(r"(?:^|[\s'])(?<!-n )gallon +([a-z].*)")  # kubectl's -n names a namespace
+QUOTED = re.compile(r"'gallon +([a-z][^']*)'")
+CALL = re.compile(r"(?:^|\s)(?<!-n )gallon +([a-z].*)")  # kubectl's -n names a namespace
 
 
 def command_lines(text: str) -> Iterator[list[str]]:
-    """Yield the arguments of each call of `gallon` in a README, with numbers in the place of N."""
+    """Yield the arguments of each call of `gallon` in a document, with a number in the place of N or of `…`."""
     lines = [line for block in BLOCK.findall(text) for line in block.replace("\\\n", " ").splitlines()]
     lines += [" ".join(code.split()) for code in INLINE.findall(BLOCK.sub("", text))]
-    for line in lines:
-        if call := CALL.search(line.partition(" #")[0]):
-            shown = re.sub(r"[\[\]]|\.\.\.|'$", "", call[1])
-            yield ["100" if word == "N" else word for word in shlex.split(shown)]
+    for line in (line.partition(" #")[0] for line in lines):
+        if call := QUOTED.search(line) or CALL.search(line):
+            shown = re.sub(r"[\[\]]|\.\.\.", "", call[1])
+            yield ["100" if word in ("N", "…") else word for word in shlex.split(shown)]
+
+
+def text_of(document: Path) -> str:
+    """Return a document as Markdown; of a notebook, its cells with text."""
+    text = document.read_text(encoding="utf-8")
+    if document.suffix != ".ipynb":
+        return text
+    return "\n\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"] if cell["cell_type"] == "markdown")
 
 
 SHOWN = [
-    pytest.param(words, id=f"{readme.parent.name} {' '.join(words)}")
-    for readme in READMES
-    for words in command_lines(readme.read_text(encoding="utf-8"))
+    pytest.param(words, id=f"{document.relative_to(ROOT)} {' '.join(words)}")
+    for document in DOCUMENTS
+    for words in command_lines(text_of(document))
 ]
 
 
@@ -45,7 +60,7 @@ def test_a_documented_command_line_is_understood(
     (tmp_path / "run.yaml").write_text("limit: 10\n")
     verb, *arguments = words
     assert verb in VERBS
-    if arguments not in ([], ["--config", "run.yaml"], ["--deep"]):  # where a README speaks of a command, or an option
+    if arguments not in ([], ["--config", "run.yaml"], ["--deep"]):  # a command or an option that is only mentioned
         VERBS[verb].make_context(verb, arguments)
 
 
@@ -56,4 +71,4 @@ def test_command_lines_are_found_and_mistakes_in_them_too() -> None:
         VERBS["demo"].make_context("demo", ["--limit", "20"])
     with pytest.raises(Exception, match="Missing parameter: out"):
         VERBS["screen"].make_context("screen", ["a", "--student", "s"])
-    assert len(SHOWN) > 40
+    assert len(SHOWN) > 100
