@@ -1,4 +1,4 @@
-"""The README's tables, out of the comparisons that are kept.
+"""The tables of `docs/benchmarks/models.md`, out of the comparisons that are kept.
 
     python -m tests.benchmarks.tables
 

@@ -19,6 +19,7 @@ from cluster.records import export
 from cluster.store.record import DeadLetter, Ledger
 from distill.learn import screening
 from distill.report import comparison
+from tests.benchmarks import tables
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -110,6 +111,14 @@ def test_the_messages_that_troubleshooting_explains_are_those_of_the_code() -> N
     known = list(sentences())
     assert len(quoted) > 20
     assert [message for message in quoted if not any(message in sentence for sentence in known)] == []
+
+
+def test_the_tables_of_results_are_those_of_the_stored_comparisons(capsys: pytest.CaptureFixture[str]) -> None:
+    tables.main()
+    text = (DOCS / "benchmarks" / "models.md").read_text(encoding="utf-8")
+    rows = [line.partition(" | ")[2] for line in capsys.readouterr().out.splitlines() if "±" in line]
+    assert len(rows) > 30
+    assert [row for row in rows if row not in text] == []
 
 
 def test_every_page_is_in_the_navigation() -> None:
