@@ -4,7 +4,7 @@ EXTRA ?= cpu
 VENV := .venv
 READY := $(VENV)/ready-$(EXTRA)
 
-.PHONY: demo test tools check install clean
+.PHONY: demo test tools check docs install clean
 
 demo: $(READY)
 	$(VENV)/bin/gallon demo
@@ -21,6 +21,10 @@ check: $(READY)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+
+# The documentation, as build/site/index.html.
+docs: $(READY)
+	$(VENV)/bin/python -m mkdocs build --strict
 
 install: $(READY)
 

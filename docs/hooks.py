@@ -277,7 +277,7 @@ GENERATORS: dict[str, Callable[[], str]] = {
 def notebook(file: Path) -> str:
     """Return a notebook as Markdown: its text, its code, and the output that is stored in it."""
     cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
-    note = f"Run it yourself: [{file.name}]({file.name}){{download}}."
+    note = f'Run it yourself: <a href="{file.name}" download>{file.name}</a>.'
     parts = [part for cell in cells for part in _cell(cell)]
     return "\n\n".join([parts[0], note, *parts[1:]])
 
