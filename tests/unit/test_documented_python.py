@@ -33,7 +33,7 @@ def sources() -> Iterator[tuple[str, str]]:
 def calls() -> Iterator[Any]:
     for document, code in sources():
         for node in ast.walk(ast.parse(code)):
-            if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("gallon."):
+            if isinstance(node, ast.Call) and re.fullmatch(r"gallon\.\w+", ast.unparse(node.func)):
                 yield pytest.param(node, id=f"{document} {ast.unparse(node.func)}")
 
 
