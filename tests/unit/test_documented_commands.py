@@ -22,6 +22,7 @@ DOCUMENTS = [
 ]
 VERBS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 BLOCK = re.compile(r"```\w*\n(.*?)```", re.DOTALL)
+OPTION = re.compile(r"`(--[a-z][a-z-]*)[^`]*`")
 INLINE = re.compile(r"`([^`]+)`")
 QUOTED = re.compile(r"'gallon +([a-z][^']*)'")
 CALL = re.compile(r"(?:^|\s)(?<!-n )gallon +([a-z].*)")  # kubectl's -n names a namespace
@@ -62,6 +63,19 @@ def test_a_documented_command_line_is_understood(
     assert verb in VERBS
     if arguments not in ([], ["--config", "run.yaml"], ["--deep"]):  # a command or an option that is only mentioned
         VERBS[verb].make_context(verb, arguments)
+
+
+def test_an_option_that_documents_mention_is_one_of_a_command() -> None:
+    known = {
+        name for verb in VERBS.values() for option in verb.params for name in (*option.opts, *option.secondary_opts)
+    }
+    mentioned = {
+        (str(document.relative_to(ROOT)), option)
+        for document in (ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md")))
+        for option in OPTION.findall(BLOCK.sub("", text_of(document)))
+    }
+    assert len(mentioned) > 80
+    assert [place for place in sorted(mentioned) if place[1] not in {*known, "--help", "--version"}] == []
 
 
 def test_command_lines_are_found_and_mistakes_in_them_too() -> None:

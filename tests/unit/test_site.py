@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import gallon
 from cluster import metrics
 from cluster.records import export
 from cluster.store.record import DeadLetter, Ledger
@@ -68,6 +69,8 @@ def test_the_reference_is_generated_from_the_code(site: Path) -> None:
     shown = (site / "reference" / "metrics.html").read_text(encoding="utf-8")
     assert metrics.ROWS.description in shown
     assert "ray_gallon_rows_total" in shown
+    python = (site / "reference" / "python.html").read_text(encoding="utf-8")
+    assert [name for name in gallon.__all__ if f"gallon.{name}" not in python] == []
     assert not [page.name for page in site.rglob("*.html") if "<!-- generate" in page.read_text(encoding="utf-8")]
 
 
