@@ -17,14 +17,15 @@ IN_ORDER = ("chemist", "compare-specs", "active-selection", "own-prompt")
 
 
 @pytest.fixture(scope="module")
-def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("tutorials") / "store"
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home folder for all of them, with the default store."""
+    return tmp_path_factory.mktemp("home")
 
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", IN_ORDER)
-def test_a_tutorial_runs(name: str, tmp_path: Path, shared_store: Path) -> None:
-    executed = execute(TUTORIALS / f"{name}.ipynb", tmp_path, shared_store)
+def test_a_tutorial_runs(name: str, tmp_path: Path, home: Path) -> None:
+    executed = execute(TUTORIALS / f"{name}.ipynb", tmp_path, home)
     assert all(cell.execution_count for cell in executed.cells if cell.cell_type == "code")
 
 

@@ -22,14 +22,20 @@ SECONDS = 900  # for one cell: a model starts, which takes minutes on a busy mac
 LOG = re.compile(r"^.*\b(INFO|WARNING|ERROR)\b.*\n?", re.MULTILINE)
 
 
-def execute(notebook: Path, folder: Path, store: Path) -> nbformat.NotebookNode:
-    """Execute a notebook in a folder, with a store, and return it with its outputs.
+def execute(notebook: Path, folder: Path, home: Path) -> nbformat.NotebookNode:
+    """Execute a notebook in a folder and return it with its outputs.
+
+    Args:
+        notebook: its file, which is left as it is.
+        folder: where it runs.
+        home: the home folder, with the default store, so that the user's own is left alone.
 
     Raises:
         nbclient.exceptions.CellExecutionError: a cell raised.
     """
     book = nbformat.read(notebook, as_version=4)
-    environment = {**os.environ, "GALLON_STORE": str(store), "HF_HUB_OFFLINE": "1"}
+    environment = {**os.environ, "HOME": str(home), "HF_HUB_OFFLINE": "1"}
+    environment.pop("GALLON_STORE", None)
     client = NotebookClient(book, timeout=SECONDS, resources={"metadata": {"path": str(folder)}})
     client.execute(env=environment)
     return book
@@ -63,8 +69,8 @@ def main() -> None:
     for notebook in sorted(TUTORIALS.glob("*.ipynb")):
         if sys.argv[1:] and notebook.stem not in sys.argv[1:]:
             continue
-        with tempfile.TemporaryDirectory() as folder:
-            executed = execute(notebook, Path(folder), Path(folder) / "store")
+        with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as home:
+            executed = execute(notebook, Path(folder), Path(home))
         nbformat.write(without_noise(executed), notebook)
 
 
