@@ -18,8 +18,8 @@ import gallon
 from cluster import metrics
 from cluster.records import export
 from cluster.store.record import DeadLetter, Ledger
-from distill.learn import screening
 from distill.report import comparison
+from distill.screen import screening
 from tests.benchmarks import tables
 
 ROOT = Path(__file__).parents[2]
