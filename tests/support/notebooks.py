@@ -19,6 +19,7 @@ from nbclient import NotebookClient
 
 TUTORIALS = Path(__file__).parents[2] / "docs" / "tutorials"
 SECONDS = 900  # for one cell: a model starts, which takes minutes on a busy machine
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 LOG = re.compile(r"^.*\b(INFO|WARNING|ERROR)\b.*\n?", re.MULTILINE)
 
 
@@ -55,7 +56,7 @@ def without_noise(book: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 def _kept(output: nbformat.NotebookNode) -> nbformat.NotebookNode | None:
     if output.output_type == "stream":
-        output.text = LOG.sub("", output.text)
+        output.text = LOG.sub("", COLOUR.sub("", output.text))
         return output if output.name == "stdout" and output.text.strip() else None
     if "<progress" in output.get("data", {}).get("text/html", "") or output.output_type == "display_data":
         return None
