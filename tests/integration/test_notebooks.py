@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import nbformat
 import pytest
 
 from tests.support.notebooks import TUTORIALS, execute
@@ -33,9 +32,9 @@ def test_every_tutorial_is_run() -> None:
     assert {notebook.stem for notebook in TUTORIALS.glob("*.ipynb")} == set(IN_ORDER)
 
 
-def test_tutorials_are_stored_with_their_outputs_and_nothing_of_a_machine() -> None:
+def test_nothing_of_a_machine_is_stored_in_a_tutorial() -> None:
     for notebook in TUTORIALS.glob("*.ipynb"):
         text = notebook.read_text(encoding="utf-8")
-        cells = nbformat.reads(text, as_version=4).cells
-        assert any(cell.cell_type == "code" and cell.outputs for cell in cells), notebook.name
-        assert not [each for each in ("/home/", "/root/", "/tmp/", "Traceback") if each in text], notebook.name
+        assert not [each for each in ("/home/", "/root/", "/tmp/", "Traceback", "\\u001b") if each in text], (
+            notebook.name
+        )
