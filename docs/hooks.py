@@ -107,7 +107,10 @@ def command_line() -> str:
 def _commands() -> dict[str, Any]:
     script = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]["gallon"]
     root: Any = typer.main.get_command(importlib.import_module(script.partition(":")[0]).app)
-    commands: dict[str, Any] = root.commands
+    commands: dict[str, Any] = {}
+    for name, command in root.commands.items():
+        inner = getattr(command, "commands", None)
+        commands |= {f"{name} {verb}": each for verb, each in inner.items()} if inner else {name: command}
     return commands
 
 
