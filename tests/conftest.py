@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,18 +21,19 @@ from cluster.library.source import Source, resolve
 from cluster.runtime.session import RaySession, ray_session
 from cluster.store.embedded import embedded_redis
 from cluster.store.store import Store
+from gallon.cli.app import main
 from teacher.llm.engine import VllmEngine
 from teacher.llm.models import identify, local_path
 from teacher.llm.prompt import Prompt, load
 from teacher.llm.spec import Model, PromptRef, Sampling, Spec
 from teacher.llm.vllm_arguments import EngineSettings
+from tests.support.command import CommandHere, Done
+from tests.support.data import SHARED_DATA
+from tests.support.gpus import FAKE_GPUS
 from tests.support.scripted import Script
 
 hypothesis.settings.register_profile("patient", deadline=None)  # no test asserts a time
 hypothesis.settings.load_profile("patient")
-
-FAKE_GPUS = 4
-SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -39,6 +43,7 @@ def own_environment() -> Iterator[None]:
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ.pop("GALLON_STORE", None)
     os.environ.pop("RAY_ADDRESS", None)
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # else each Ray starts an actor to count what it sends
     # Ray spells it so; the tests of metrics need not wait for ten seconds.
     os.environ["RAY_metrics_report_interval_ms"] = "2000"  # noqa: SIM112
     yield
@@ -82,6 +87,39 @@ def ray_here(ray_with_gpus: RaySession) -> RaySession:
     return replace(ray_with_gpus, nodes=tuple(replace(node, gpus=0.0) for node in ray_with_gpus.nodes))
 
 
+@pytest.fixture(scope="session")
+def ray_address(ray_with_gpus: RaySession) -> str:
+    """The address of the same Ray for commands in processes of their own, which need not start one each.
+
+    Its token is where the environment says, which they inherit.
+    """
+    import ray
+
+    address: str = ray.get_runtime_context().gcs_address
+    return address
+
+
+@pytest.fixture
+def command_here(
+    own_environment: None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[CommandHere]:
+    """Calls the `gallon` command in this process: for what needs no Ray."""
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+
+    def call(*arguments: str | Path, store: Path | str) -> Done:
+        monkeypatch.setenv("GALLON_STORE", str(store))
+        monkeypatch.setenv("COLUMNS", "200")
+        monkeypatch.setattr(sys, "argv", ["gallon", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capfd.readouterr()
+        return Done(int(ended.value.code or 0), out, err)
+
+    yield call
+    signal.signal(signal.SIGTERM, on_sigterm)
+
+
 @pytest.fixture
 def describe() -> Prompt:
     return load("describe")
@@ -117,6 +155,18 @@ def tiny_engine(own_environment: None, tmp_path_factory: pytest.TempPathFactory)
     engine = VllmEngine(identify("tiny"), local_path("tiny"), settings, log)
     yield engine
     engine.close()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 512 KiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("only root can mount a small disk")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 @pytest.fixture

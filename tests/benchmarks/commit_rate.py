@@ -22,7 +22,7 @@ from cluster.store.record import Record
 from cluster.store.store import Row, Store
 from teacher.chemistry.molecule import key_of
 from teacher.llm.validation import Grounding
-from tests.conftest import SHARED_DATA
+from tests.support.data import SHARED_DATA
 from tests.support.machine import machine
 
 TEXT_CHARACTERS = 1_200  # about 300 tokens of English

@@ -34,7 +34,7 @@ from cluster.records.completeness import verify
 from cluster.runtime.periodic import run_periodically
 from cluster.store.open import open_store
 from cluster.store.store import Store
-from tests.conftest import SHARED_DATA
+from tests.support.data import SHARED_DATA
 from tests.support.machine import machine
 
 RESULTS = Path(__file__).parent / "results"

@@ -30,8 +30,8 @@ from teacher.llm.spec import Model, PromptRef, Sampling, Spec
 from teacher.llm.validation import RejectedError, validate
 from teacher.tiny import answers
 from teacher.tiny.library import read
-from tests.conftest import SHARED_DATA
 from tests.support.browser import expected, opened
+from tests.support.data import SHARED_DATA
 from tests.support.machine import machine
 from tests.support.records import record
 

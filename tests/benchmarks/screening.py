@@ -42,7 +42,7 @@ from distill.learn.distillation import Weights, distill_student
 from distill.learn.inputs import ModelInputs
 from distill.learn.recipes import recipe
 from distill.screen.screening import screen
-from tests.conftest import SHARED_DATA
+from tests.support.data import SHARED_DATA
 from tests.support.machine import machine
 
 CORES = os.cpu_count() or 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -18,9 +17,9 @@ import typer
 
 from cluster.store.open import open_store
 from gallon.cli.app import app
-from tests.integration.test_vllm import SMILES
+from tests.support.command import CommandHere, call, last_json
+from tests.support.molecules import SMILES
 
-COMMAND = [sys.executable, "-m", "gallon"]
 NOBODY = "127.0.0.1:1"
 TEACH = [
     "teach",
@@ -36,17 +35,6 @@ TEACH = [
 ]
 
 
-def call(*arguments: str | Path, store: Path | str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "GALLON_STORE": str(store), "COLUMNS": "200"}
-    command = [*COMMAND, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=240)
-
-
-def last_json(done: subprocess.CompletedProcess[str]) -> dict:
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 @pytest.fixture
 def library(tmp_path: Path) -> Path:
     path = tmp_path / "library.csv"
@@ -57,10 +45,11 @@ def library(tmp_path: Path) -> Path:
 
 
 def test_a_library_is_annotated_by_the_real_engine_verified_exported_and_not_annotated_twice(
-    own_environment: None, library: Path, tmp_path: Path
+    ray_address: str, library: Path, tmp_path: Path
 ) -> None:
     store = tmp_path / "store"
-    ledger = last_json(call("annotate", library, "--json", store=store))
+    annotate = ["annotate", library, "--ray", ray_address, "--json"]
+    ledger = last_json(call(*annotate, store=store))
     assert (ledger["rows"], ledger["molecules"], ledger["duplicates"], ledger["invalid"]) == (8, 6, 1, 1)
     assert (ledger["accepted"] + ledger["dead"], ledger["pending"], ledger["dead"]) == (6, 0, 0)
     assert ledger["new"] == 6
@@ -71,7 +60,7 @@ def test_a_library_is_annotated_by_the_real_engine_verified_exported_and_not_ann
     assert exported["rows"] == 6
     (row, *_) = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert set(row) > {"functional_groups", "description", "grounding", "revision", "software"}
-    again = last_json(call("annotate", library, "--json", store=store))
+    again = last_json(call(*annotate, store=store))
     assert (again["new"], again["accepted"], again["prompt_tokens"]) == (0, 6, 0)
     status = last_json(call("status", "--json", store=store))
     assert [(spec["spec"], spec["accepted"], spec["molecules"]) for spec in status["specs"]] == [(ledger["spec"], 6, 6)]
@@ -81,12 +70,12 @@ def test_a_library_is_annotated_by_the_real_engine_verified_exported_and_not_ann
 
 
 def test_the_demo_goes_the_whole_way(own_environment: None, tmp_path: Path) -> None:
-    done = last_json(call("demo", "--limit", "60", "--out", tmp_path / "demo", "--json", store=tmp_path / "store"))
-    assert (done["rows"], done["accepted"] + done["dead"], done["pending"]) == (60, 60, 0)
+    done = last_json(call("demo", "--limit", "50", "--out", tmp_path / "demo", "--json", store=tmp_path / "store"))
+    assert (done["rows"], done["accepted"] + done["dead"], done["pending"]) == (50, 50, 0)
     assert [model["name"] for model in done["models"]] == ["dmpnn", "lm", "student-fingerprint"]
     assert all(model["metrics"]["test"]["rmse"] > 0 for model in done["models"])
-    assert (done["screened"]["rows"], done["screened"]["invalid"]) == (60, 0)
-    assert len((tmp_path / "demo" / "scores.csv").read_text().splitlines()) == 61
+    assert (done["screened"]["rows"], done["screened"]["invalid"]) == (50, 0)
+    assert len((tmp_path / "demo" / "scores.csv").read_text().splitlines()) == 51
     page = Path(done["report"]).read_text()
     assert "Learnt: demo" in page and "student" in page
 
@@ -129,7 +118,6 @@ def test_the_demo_goes_the_whole_way(own_environment: None, tmp_path: Path) -> N
         (["annotate", "{library}", "--dtype", "int8"], 2, "Invalid options"),
         (["annotate", "{library}", "--no-smiles", "--no-image", "--no-graph"], 2, "must be given"),
         (["annotate", "{library}", "--store", "redis://127.0.0.1:1"], 1, "cannot be reached"),
-        (["annotate", "{library}", "--kv-cache-gib", "100000"], 1, "GiB of memory"),
         (["annotate", "{library}", "--ray", "127.0.0.1:1"], 1, "No Ray cluster answers"),
         (["verify", "{library}", "--spec", "ffff"], 2, "There are no annotations at {folder}/store"),
         (["status"], 2, "There are no annotations"),
@@ -152,19 +140,37 @@ def test_the_demo_goes_the_whole_way(own_environment: None, tmp_path: Path) -> N
     ],
 )
 def test_a_mistake_ends_in_one_sentence_and_writes_nothing(
-    own_environment: None, library: Path, tmp_path: Path, arguments: list[str], status: int, sentence: str
+    command_here: CommandHere,
+    library: Path,
+    tmp_path: Path,
+    arguments: list[str],
+    status: int,
+    sentence: str,
 ) -> None:
     (tmp_path / "library.docx").write_bytes(b"")
     store = tmp_path / "store"
     filled = [argument.format(library=library, folder=tmp_path) for argument in arguments]
-    done = call(*filled, store=store)
-    assert (done.returncode, done.stdout) == (status, ""), done.stderr
-    assert sentence.format(folder=tmp_path) in done.stderr
-    assert not store.exists() or arguments[0] in {"annotate", "import"}
-    assert "Traceback" not in done.stderr
+    done = command_here(*filled, store=store)
+    assert (done.status, done.out) == (status, ""), done.err
+    assert sentence.format(folder=tmp_path) in done.err
+    assert "Traceback" not in done.err
     assert library.read_text().startswith("name,smiles,number")
+    assert not store.exists() or (arguments[0] in {"annotate", "import"} and holds_nothing(store))
+
+
+def holds_nothing(store: Path) -> bool:
     with open_store(str(store)) as opened:
-        assert (opened.specs(), opened.runs()) == ({}, {})
+        return (opened.specs(), opened.runs()) == ({}, {})
+
+
+def test_an_engine_that_does_not_fit_into_memory_is_refused_in_one_sentence(
+    own_environment: None, library: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    done = call("annotate", library, "--kv-cache-gib", "100000", store=store)
+    assert (done.returncode, done.stdout) == (1, ""), done.stderr
+    assert "GiB of memory" in done.stderr and "Traceback" not in done.stderr
+    assert holds_nothing(store)
 
 
 @pytest.mark.parametrize(
@@ -178,22 +184,29 @@ def test_a_mistake_ends_in_one_sentence_and_writes_nothing(
         ":Sekret77abc@127.0.0.1:6390",
     ],
 )
-def test_no_part_of_a_password_is_shown(own_environment: None, tmp_path: Path, url: str) -> None:
-    done = call("status", store=url)
-    assert (done.returncode in {1, 2}, done.stdout) == (True, "")
-    assert done.stderr.startswith("gallon: ") and done.stderr.count("\n") == 1
-    assert "Sekret" not in done.stderr and "77abc" not in done.stderr
+def test_no_part_of_a_password_is_shown(command_here: CommandHere, url: str) -> None:
+    done = command_here("status", store=url)
+    assert (done.status in {1, 2}, done.out) == (True, "")
+    assert done.err.startswith("gallon: ") and done.err.count("\n") == 1
+    assert "Sekret" not in done.err and "77abc" not in done.err
 
 
-def test_options_come_from_a_file_and_flags_win(own_environment: None, library: Path, tmp_path: Path) -> None:
+def test_a_mistake_ends_so_in_a_process_of_its_own(own_environment: None, tmp_path: Path) -> None:
+    done = call("status", store=tmp_path / "store")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "There are no annotations" in done.stderr
+
+
+def test_options_come_from_a_file_and_flags_win(command_here: CommandHere, library: Path, tmp_path: Path) -> None:
     config = tmp_path / "run.yaml"
     config.write_text("prompt: nothing-like-it\nsmiles-column: smiles\n")
-    assert "nothing-like-it" in call("annotate", library, "--config", config, store=tmp_path / "s").stderr
-    done = call("annotate", library, "--config", config, "--prompt", "other", store=tmp_path / "s")
-    assert "There is no prompt 'other'" in done.stderr
+    annotate = ["annotate", library, "--config", config]
+    assert "nothing-like-it" in command_here(*annotate, store=tmp_path / "s").err
+    done = command_here(*annotate, "--prompt", "other", store=tmp_path / "s")
+    assert "There is no prompt 'other'" in done.err
     config.write_text("promt: describe\n")
-    done = call("annotate", library, "--config", config, store=tmp_path / "s")
-    assert (done.returncode, "promt" in done.stderr) == (2, True)
+    done = command_here(*annotate, store=tmp_path / "s")
+    assert (done.status, "promt" in done.err) == (2, True)
 
 
 def wait_for_records(folder: Path, process: subprocess.Popen[str]) -> None:
@@ -209,12 +222,14 @@ def wait_for_records(folder: Path, process: subprocess.Popen[str]) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_ends_cleanly_and_the_same_command_resumes(
-    own_environment: None, tmp_path: Path, number: signal.Signals
+    ray_address: str, tmp_path: Path, number: signal.Signals
 ) -> None:
     library = tmp_path / "library.smi"
     library.write_text("".join("C" * length + "O\n" for length in range(1, 201)))
     drive = [sys.executable, "-m", "tests.support.drive", str(library), str(tmp_path / "store")]
-    with subprocess.Popen([*drive, "--delay", "0.05"], stdout=subprocess.PIPE, text=True) as process:
+    on_shared_ray = ["--ray", ray_address]
+    first = [*drive, *([] if number == signal.SIGINT else on_shared_ray)]  # one of them on a Ray of its own
+    with subprocess.Popen([*first, "--delay", "0.05"], stdout=subprocess.PIPE, text=True) as process:
         wait_for_records(tmp_path / "store", process)
         process.send_signal(number)
         output, _ = process.communicate(timeout=60)
@@ -222,15 +237,17 @@ def test_an_interrupted_run_ends_cleanly_and_the_same_command_resumes(
     assert stopped["interrupted"]
     assert stopped["accepted"] + stopped["pending"] == stopped["molecules"]
     assert 0 < stopped["accepted"] < 200
-    finished = json.loads(subprocess.run(drive, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+    done = subprocess.run([*drive, *on_shared_ray], capture_output=True, text=True, check=True)
+    finished = json.loads(done.stdout.splitlines()[-1])
     assert (finished["accepted"], finished["pending"], finished["interrupted"]) == (200, 0, False)
     assert finished["new"] == 200 - stopped["accepted"]  # nothing was stored after the ledger was taken
 
 
-def test_what_is_chosen_is_a_library(library: Path, tmp_path: Path) -> None:
-    chosen = last_json(
-        call("choose", library, "--number", "3", "--out", tmp_path / "chosen.csv", "--json", store=tmp_path)
-    )
+def test_what_is_chosen_is_a_library(command_here: CommandHere, library: Path, tmp_path: Path) -> None:
+    out = tmp_path / "chosen.csv"
+    done = command_here("choose", library, "--number", "3", "--out", out, "--json", store=tmp_path)
+    assert done.status == 0, done.err
+    chosen = json.loads(done.out.splitlines()[-1])
     assert (chosen["molecules"], chosen["chosen"]) == (6, 3)
     assert 0 < chosen["coverage_at_random"] <= chosen["coverage"] < 1
     header, *rows = (tmp_path / "chosen.csv").read_text().splitlines()

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.test_deploy_redis import server_with_tls
 from tests.support.panels import queries
+from tests.support.redis_server import server_with_tls
 
 ROOT = Path(__file__).parents[2]
 LOCAL = ROOT / "deploy" / "local"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import socket
 import subprocess
 import time
@@ -28,6 +27,7 @@ from cluster.runs.run import mark_lost_runs
 from cluster.runs.status import status
 from cluster.store.connection import StoreDeniedError, StoreError, StoreGoneError, connect
 from cluster.store.store import Store
+from tests.support.redis_server import server_with_tls
 from tests.support.scripted import Script
 
 DEPLOYED = Path(__file__).parents[2] / "deploy" / "redis"
@@ -95,18 +95,6 @@ def behind_tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     yield Server(port, folder / "tls")
     process.terminate()
     process.wait()
-
-
-def server_with_tls() -> str | None:
-    for folder in os.get_exec_path():
-        server = shutil.which("redis-server", path=folder)
-        if server:
-            answer = subprocess.run(
-                [server, "-"], check=False, input="tls-port 0\nport 0\n???", capture_output=True, text=True
-            )
-            if "tls-port" not in answer.stdout + answer.stderr:
-                return server
-    return None
 
 
 @pytest.fixture(params=["plain", "behind_tls"])

@@ -16,7 +16,7 @@ import psutil
 import pytest
 from rdkit import RDConfig
 
-from tests.integration.test_store_servers import free_port
+from tests.support.redis_server import free_port
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "deploy" / "slurm" / "gallon.sbatch"

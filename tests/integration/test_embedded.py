@@ -19,8 +19,7 @@ from cluster.store.embedded import SETTINGS, embedded_redis
 from cluster.store.open import open_store
 from cluster.store.store import Store
 from teacher.errors import UsageError
-from tests.integration.test_store import KEYS, ROWS
-from tests.support.records import record
+from tests.support.records import KEYS, ROWS, record
 
 
 def test_what_was_acknowledged_survives_a_killed_redis(tmp_path: Path) -> None:

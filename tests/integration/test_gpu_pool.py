@@ -12,7 +12,7 @@ from cluster.annotation.pool import Pool
 from cluster.store.store import Store
 from teacher.errors import EngineStartError
 from teacher.llm.spec import Spec
-from tests.conftest import FAKE_GPUS
+from tests.support.gpus import FAKE_GPUS
 from tests.support.scripted import Script
 
 ROWS = 3_000

@@ -17,8 +17,8 @@ import ray
 from cluster.runtime.private import LONGEST_PATH, private_folder
 from cluster.runtime.session import RaySession, ray_session
 from teacher.errors import GallonError, UsageError
-from tests.integration.test_store_servers import start_redis
 from tests.support.namespace import APART, require_namespace
+from tests.support.redis_server import start_redis
 
 LOOK = """
 import json, os, ray

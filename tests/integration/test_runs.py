@@ -22,9 +22,8 @@ from cluster.runtime.process import Process
 from cluster.store.connection import StoreError
 from cluster.store.store import LETTERS_SECONDS, RUN_SECONDS, Row, Store
 from teacher.llm.spec import Spec
-from tests.integration.test_store import KEYS, ROWS, letter
 from tests.support.namespace import APART, require_namespace
-from tests.support.records import ELSEWHERE, record
+from tests.support.records import ELSEWHERE, KEYS, ROWS, letter, record
 from tests.support.scripted import Script
 
 NOBODY = 2**22 + 1  # more than the number of any process

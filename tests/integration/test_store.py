@@ -15,20 +15,11 @@ from cluster.runs.run import Run, ended_well, mark_lost_runs
 from cluster.runtime.process import Process
 from cluster.store.connection import StoreDeniedError, StoreFullError, StoreGoneError
 from cluster.store.open import choose_spec
-from cluster.store.record import DeadLetter
 from cluster.store.store import FINISHED, HELD, Row, Store
-from teacher.chemistry.molecule import key_of
 from teacher.errors import UsageError
 from teacher.llm.prompt import Prompt
 from teacher.llm.spec import Spec
-from tests.support.records import ELSEWHERE, record
-
-KEYS = [key_of(f"C{number}") for number in range(50)]
-ROWS = [Row(key, 0, number + 1) for number, key in enumerate(KEYS)]
-
-
-def letter() -> DeadLetter:
-    return DeadLetter(stage="schema", error="RejectedError", message="no", source="f.smi", row=3, run="run", time=1.0)
+from tests.support.records import ELSEWHERE, KEYS, ROWS, letter, record
 
 
 def test_a_record_comes_back_as_it_went_in(store: Store) -> None:

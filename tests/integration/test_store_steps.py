@@ -13,8 +13,7 @@ from cluster.runs.run import Run, mark_lost_runs
 from cluster.store.store import FINISHED, HELD, Row, Store
 from teacher.chemistry.molecule import key_of
 from teacher.llm.spec import Model, PromptRef, Spec
-from tests.integration.test_store import letter
-from tests.support.records import ELSEWHERE, record
+from tests.support.records import ELSEWHERE, letter, record
 
 MADE = Spec(model=Model(name="m", revision="1"), prompt=PromptRef(name="p", version=1, digest="d"), sampling=None)
 SPEC = MADE.id

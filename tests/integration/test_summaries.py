@@ -11,7 +11,7 @@ from cluster.store.store import Store
 from gallon.api.annotation import AnnotationResult, first_records
 from gallon.cli.output import print_annotation
 from teacher.llm.spec import Spec
-from tests.integration.test_command_line import call
+from tests.support.command import CommandHere
 
 
 @pytest.fixture
@@ -40,12 +40,15 @@ def test_a_summary_shows_molecules_of_its_own_library_and_counts_all_dead_letter
 
 
 def test_dead_letters_stand_in_columns_and_a_recount_speaks_of_defects_only_if_it_looked_for_them(
-    run, second: Path, redis_url: str, spec: Spec
+    run, second: Path, redis_url: str, spec: Spec, command_here: CommandHere
 ) -> None:
     run(second)
-    ((row, stage, raw, message),) = [line.split("\t") for line in call("dead", store=redis_url).stdout.splitlines()]
+    ((row, stage, raw, message),) = [
+        line.split("\t") for line in command_here("dead", store=redis_url).out.splitlines()
+    ]
     assert (row, stage, raw) == (f"{second}:1", "parse", "not")
     assert message.startswith("The row ")
-    plainly = call("verify", second, "--spec", spec.id, store=redis_url).stdout
+    verify = ["verify", second, "--spec", spec.id]
+    plainly = command_here(*verify, store=redis_url).out
     assert "ok          yes" in plainly and "defects" not in plainly
-    assert "defects     0" in call("verify", second, "--spec", spec.id, "--deep", store=redis_url).stdout
+    assert "defects     0" in command_here(*verify, "--deep", store=redis_url).out

@@ -30,8 +30,7 @@ from teacher.llm.spec import Sampling
 from teacher.llm.validation import validate
 from teacher.llm.vllm_arguments import EngineSettings
 from teacher.tiny import conversation, evaluate, library
-
-SMILES = ["CCO", "c1ccccc1O", "CC(=O)Nc1ccc(O)cc1", "O=C(O)c1ccccc1", "CCN(CC)CC", "C1CCCCC1"]
+from tests.support.molecules import SMILES
 
 
 def request(prompt: Prompt, smiles: str, *, drawn: str | None = None, uuid: str | None = None) -> Request:

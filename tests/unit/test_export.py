@@ -20,8 +20,8 @@ from teacher.llm.prompt import Prompt
 from teacher.llm.schema import check_schema
 from teacher.llm.spec import Model, PromptRef, Sampling, Spec
 from teacher.llm.validation import RejectedError, validate
+from tests.support.prompts import PROMPT
 from tests.support.records import record
-from tests.unit.test_schema import PROMPT
 
 NOTHING = Structure((), aromatic_rings=0, aliphatic_rings=0)
 

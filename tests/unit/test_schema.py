@@ -16,18 +16,7 @@ from teacher.llm.prompt import load
 from teacher.llm.schema import SchemaError, check_schema, columns_of, for_grammar
 from teacher.llm.validation import RejectedError, well_formed
 from teacher.plain_yaml import TIMESTAMP
-
-PROMPT = {
-    "name": "mine",
-    "version": 1,
-    "summary": "s",
-    "max_tokens": 50,
-    "instructions": "Look.",
-    "image": "Drawing:",
-    "smiles": "{smiles}",
-    "graph": "{graph}",
-    "closing": "JSON:",
-}
+from tests.support.prompts import PROMPT
 
 
 def written(folder: Path, schema: Any) -> str:

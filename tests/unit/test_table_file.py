@@ -15,7 +15,6 @@ from pyarrow import parquet
 from cluster.table_file import WRITERS, write
 from teacher.errors import UsageError
 from teacher.files import OutputError
-from tests.unit.test_files import small_disk  # noqa: F401 - a fixture
 
 SCHEMA = pa.schema([("text", pa.string())])
 
@@ -26,7 +25,7 @@ def parts(number: int) -> Iterator[pa.Table]:
 
 
 @pytest.mark.parametrize("suffix", WRITERS)
-def test_a_disk_that_fills_up_leaves_the_old_table_and_nothing_else(small_disk: Path, suffix: str) -> None:  # noqa: F811
+def test_a_disk_that_fills_up_leaves_the_old_table_and_nothing_else(small_disk: Path, suffix: str) -> None:
     out = small_disk / f"out{suffix}"
     assert write(parts(1), SCHEMA, out) == 100
     before = out.read_bytes()

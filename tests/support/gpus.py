@@ -1,0 +1,3 @@
+"""GPUs that are not there."""
+
+FAKE_GPUS = 4  # of the tests' Ray
