@@ -73,10 +73,7 @@ class Machines:
         where = [f"--port={self._port}", f"--temp-dir={self._folder}"]
         # Ray wants the port of a dashboard to be free even where there is to be none.
         dashboard = ["--include-dashboard=false", f"--dashboard-port={_free_port()}"]
-        self._start_machines(["--head", *where, *dashboard])
-
-    def _start_machines(self, head: list[str]) -> None:
-        self._head = self._machine(*head, "--num-cpus=0")
+        self._head = self._machine("--head", *where, *dashboard, "--num-cpus=0")
         self._annotating = self._machine(f"--address={self.address}", f"--num-cpus={CPUS}")
 
     def _machine(self, *options: str) -> subprocess.Popen[bytes]:
@@ -102,18 +99,6 @@ class Machines:
                 raise RuntimeError(reason)
             time.sleep(0.1)
         return machine
-
-
-class OneMachine(Machines):
-    """A cluster of one machine, which believes that it has two GPUs."""
-
-    @property
-    def logs(self) -> Path:
-        """The folder of its logs."""
-        return Path(self._folder) / "session_latest" / "logs"
-
-    def _start_machines(self, head: list[str]) -> None:
-        self._head = self._annotating = self._machine(*head, f"--num-cpus={CPUS}", "--num-gpus=2")
 
 
 def _free_port() -> int:

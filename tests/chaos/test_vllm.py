@@ -25,12 +25,13 @@ IN_FLIGHT = 6 * 64
 
 
 @pytest.fixture
-def run(tmp_path: Path, own_environment: None) -> Iterator[subprocess.Popen[str]]:
+def run(tmp_path: Path, ray_address: str) -> Iterator[subprocess.Popen[str]]:
     """`gallon annotate` on a small library."""
     library = tmp_path / "library.smi"
     write_library(library, ROWS)
     store = str(tmp_path / "store")
     command = [str(Path(sys.executable).with_name("gallon")), "annotate", str(library), "--store", store, "--json"]
+    command += ["--ray", ray_address]
     command += ["--max-tokens", "200", "--concurrency", str(CONCURRENCY), "--kv-cache-gib", "0.25"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True, env=os.environ)
     yield process
@@ -42,7 +43,7 @@ def run(tmp_path: Path, own_environment: None) -> Iterator[subprocess.Popen[str]
 def test_a_killed_engine_is_started_anew_and_nothing_is_lost(run: subprocess.Popen[str], tmp_path: Path) -> None:
     with open_store(str(tmp_path / "store")) as store:
         wait_until(lambda: accepted(store) >= 10)
-        engine_process(run.pid).kill()
+        engine_process().kill()
         output, _ = run.communicate()
         ledger = json.loads(output.splitlines()[-1])
         assert run.returncode == 0
@@ -62,8 +63,13 @@ def accepted(store: Store) -> int:
     return sum(store.counts(spec_id).accepted for spec_id in store.specs())
 
 
-def engine_process(driver: int) -> psutil.Process:
-    """Return the process in which vLLM computes: a child of the annotator."""
-    processes = psutil.Process(driver).children(recursive=True)
-    (engine,) = [process for process in processes if "EngineCore" in process.name() + " ".join(process.cmdline())]
+def engine_process() -> psutil.Process:
+    """Return the process in which vLLM computes: a child of the annotator, which the tests' Ray has started."""
+    processes = psutil.Process().children(recursive=True)
+    annotators = [process for process in processes if "Annotator" in title(process)]
+    (engine,) = [child for one in annotators for child in one.children() if "EngineCore" in title(child)]
     return engine
+
+
+def title(process: psutil.Process) -> str:
+    return process.name() + " ".join(process.cmdline())

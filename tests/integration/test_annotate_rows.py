@@ -307,13 +307,13 @@ def test_a_library_without_a_molecule_is_a_failure(run, tmp_path: Path, store: S
     assert facts["state"] == "failed"
 
 
-def test_a_run_in_which_nothing_happens_is_stopped(store: Store, library: Path) -> None:
+def test_a_run_in_which_nothing_happens_is_stopped(store: Store, ray_address: str, library: Path) -> None:
     """In a process of its own: Ray Data keeps an annotator that has not yet answered until its driver ends.
 
     And in the background of a script, where a process inherits that Ctrl-C is ignored.
     """
     command = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "-m", "tests.support.drive"]
-    stalled = [*command, str(library), store.url, "--delay", "60", "--stall-minutes", "0.05"]
+    stalled = [*command, str(library), store.url, "--ray", ray_address, "--delay", "60", "--stall-minutes", "0.05"]
     done = subprocess.run(stalled, capture_output=True, text=True, check=False, timeout=200)
     assert done.returncode != 0
     assert "gallon: Stopped: nothing has happened for 0.05 minutes" in done.stderr

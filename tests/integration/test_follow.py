@@ -24,12 +24,12 @@ MOLECULES = [f"{'C' * number}O" for number in range(1, 60)]
 
 
 @pytest.fixture
-def running(store: Store, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+def running(store: Store, ray_address: str, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A run that takes its time, and one of whose molecules kills the engine."""
     library = tmp_path / "library.smi"
     library.write_text("\n".join([POISON, *MOLECULES]))
-    command = [sys.executable, "-m", "tests.support.drive", str(library), store.url, "--delay=0.5", "--concurrency=2"]
-    process = subprocess.Popen([*command, f"--poison={POISON}"])
+    command = [sys.executable, "-m", "tests.support.drive", str(library), store.url, "--ray", ray_address]
+    process = subprocess.Popen([*command, "--delay=0.5", "--concurrency=2", f"--poison={POISON}"])
     yield process
     process.terminate()
     process.wait(60)
