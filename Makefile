@@ -1,16 +1,25 @@
-# Two commands on a fresh clone: `make demo` and `make test`. Each sets up .venv first (deploy/install.sh).
+# On a fresh clone: `make demo`, `make test` or `make quick`. Each sets up .venv first (deploy/install.sh).
 PYTHON ?= python3
 EXTRA ?= cpu
 VENV := .venv
 READY := $(VENV)/ready-$(EXTRA)
 
-.PHONY: demo test tools check docs install clean
+# Tests run side by side, so many at a time: what one file starts is shared by the tests of that file. The files in their
+# order begin with the longest.
+JOBS ?= 2
+TESTS := $(VENV)/bin/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+
+.PHONY: demo test quick tools check docs install clean
 
 demo: $(READY)
 	$(VENV)/bin/gallon demo
 
 test: check
-	$(VENV)/bin/python -m pytest
+	$(TESTS)
+
+# What holds without Ray: in a minute or so.
+quick: check
+	$(TESTS) tests/unit
 
 # What some tests want besides Python packages (a Redis with TLS, Slurm, promtool, a browser); without it they are skipped.
 tools:

@@ -15,13 +15,13 @@ from teacher.llm.spec import Spec
 from tests.support.gpus import FAKE_GPUS
 from tests.support.scripted import Script
 
-ROWS = 3_000
+ROWS = 1_000
 GPU = Pool(workers=FAKE_GPUS, cpus=0.1, gpus=1, concurrency=16)
 
 
 @pytest.fixture
 def alkanols(tmp_path: Path) -> Path:
-    """Some four dozen batches of distinct molecules: more than two annotators take at once."""
+    """Sixteen batches of distinct molecules: more than two annotators take at once."""
     path = tmp_path / "alkanols.smi"
     path.write_text("".join(f"{'C' * (number % 50 + 1)}OC{'C' * (number // 50)}N\n" for number in range(ROWS)))
     return path

@@ -278,7 +278,7 @@ def test_a_teacher_of_graph_and_text_teaches_those_that_it_can_read(
     ray_here: RaySession, model_inputs: ModelInputs, parts: Split, tmp_path: Path
 ) -> None:
     (trained,) = teach(
-        model_inputs, parts, [recipe("mmf")], seed=0, folds=2, folder=tmp_path, resources=TrainResources(workers=2)
+        model_inputs, parts, [recipe("mmf")], seed=0, folds=2, folder=tmp_path, resources=TrainResources(workers=1)
     )
     ((outputs, card),) = teacher_outputs.read_all([trained.path], model_inputs, parts)
     assert np.isnan(outputs.prediction[:, 0]).tolist() == [place < UNREAD for place in range(MOLECULES)]
@@ -303,7 +303,7 @@ def test_a_teacher_that_borrows_texts_also_speaks_of_molecules_without(
     ray_here: RaySession, model_inputs: ModelInputs, with_library: ModelInputs, parts: Split, tmp_path: Path
 ) -> None:
     (trained,) = teach(
-        model_inputs, parts, [recipe("e-llagnn")], seed=0, folds=2, folder=tmp_path, resources=TrainResources(workers=2)
+        model_inputs, parts, [recipe("e-llagnn")], seed=0, folds=2, folder=tmp_path, resources=TrainResources(workers=1)
     )
     ((outputs, card),) = teacher_outputs.read_all([trained.path], with_library, parts)
     assert len(outputs.prediction) == MOLECULES + OTHERS and np.isfinite(outputs.prediction).all()
@@ -365,7 +365,7 @@ def test_a_comparison_has_every_method_under_every_seed_and_is_resumed(
     model_inputs = with_library
     methods = ["random_forest", "gin", "lm", "student", "student+both", "student+both+transfer"]
     methods += ["student+shuffled", "gallon"]
-    settings = Settings(methods=methods, folder=tmp_path, resources=TrainResources(workers=2), folds=2)
+    settings = Settings(methods=methods, folder=tmp_path, resources=TrainResources(workers=1), folds=2)
     cases = [SeededSplit(seed=seed, split=split(model_inputs.dataset, "random", seed=seed)) for seed in range(2)]
     runs = compare(model_inputs, cases, settings)
     assert [(run.method, run.seed) for run in runs] == [(name, seed) for name in methods for seed in range(2)]

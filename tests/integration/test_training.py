@@ -195,7 +195,10 @@ def test_whoever_takes_part_in_every_fit_reports_epochs_to_ray_train(
     assert all({"loss", "score"} <= each.keys() for each in reported)
 
 
-def test_workers_that_keep_dying_end_in_one_sentence(ray_here: RaySession, tmp_path: Path) -> None:
+def test_workers_that_keep_dying_end_in_one_sentence(
+    ray_here: RaySession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cluster.training.driver.MAX_FAILURES", 1)
     with pytest.raises(TrainingError, match=r"the same command goes on") as error:
         fit_all(fragile(tmp_path, deaths=99), tmp_path / "fits", TrainResources())
     assert "\n" not in str(error.value)

@@ -60,7 +60,7 @@ def test_a_comparison_leaves_open_what_cannot_be_scored(
     cases = [SeededSplit(seed=seed, split=split(model_inputs.dataset, "column")) for seed in range(2)]
     names = ["gin", *(f"student-{reads}" for reads in INPUTS)]
     short = {name: replace(recipe(name), schedule=replace(recipe(name).schedule, epochs=2)) for name in names}
-    settings = Settings(methods=METHODS, folder=tmp_path, resources=TrainResources(workers=2), folds=2, recipes=short)
+    settings = Settings(methods=METHODS, folder=tmp_path, resources=TrainResources(workers=1), folds=2, recipes=short)
     runs = compare(model_inputs, cases, settings)
     rows = summarize(runs, model_inputs.dataset.kind, "student")
     page = write(tmp_path, model_inputs, cases, runs, rows, trials=0)

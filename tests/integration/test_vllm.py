@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,17 @@ from teacher.llm.validation import validate
 from teacher.llm.vllm_arguments import EngineSettings
 from teacher.tiny import conversation, evaluate, library
 from tests.support.molecules import SMILES
+
+
+@pytest.fixture(scope="module")
+def tiny_engine(own_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmEngine]:
+    """The shipped model in the real vLLM, started once."""
+    settings = EngineSettings(max_num_seqs=32, kv_cache_bytes=1 << 28, cpu_threads=1)
+    log = tmp_path_factory.mktemp("vllm") / "vllm.log"
+    engine = VllmEngine(identify("tiny"), local_path("tiny"), settings, log)
+    yield engine
+    if not engine._closed:
+        engine.close()
 
 
 def request(prompt: Prompt, smiles: str, *, drawn: str | None = None, uuid: str | None = None) -> Request:
@@ -125,19 +137,6 @@ def test_a_prompt_longer_than_the_context_is_refused_and_costs_nobody_else(
     assert short.result().finish_reason == "stop"
 
 
-def test_whoever_still_asks_an_engine_that_is_closed_is_told(
-    own_environment: None, describe: Prompt, tmp_path: Path
-) -> None:
-    """One thread finds the engine dead and closes it, while others wait for it or come to ask."""
-    engine = VllmEngine(identify("tiny"), local_path("tiny"), EngineSettings(cpu_threads=1), tmp_path / "vllm.log")
-    unfinished = [engine.submit(request(describe, "C" * length)) for length in range(1, 30)]
-    engine.close()
-    late = engine.submit(request(describe, "CCO"))
-    for answer in unfinished:
-        assert isinstance(answer.exception(timeout=30), EngineDeadError | None)
-    assert isinstance(late.exception(timeout=30), EngineDeadError)
-
-
 def test_a_model_that_cannot_see_is_refused_before_its_weights_load(own_environment: None, tmp_path: Path) -> None:
     """There are none: whoever loaded them would say so."""
     blind = tmp_path / "blind"
@@ -162,3 +161,16 @@ def test_an_engine_that_cannot_read_its_weights_says_so(own_environment: None, t
     with pytest.raises(EngineStartError, match=r"vLLM could not start .*broken: .*(header|incomplete)") as caught:
         VllmEngine(model, str(broken), EngineSettings(cpu_threads=1), tmp_path / "vllm.log")
     assert "\n" not in str(caught.value)
+
+
+def test_whoever_still_asks_an_engine_that_is_closed_is_told(tiny_engine: VllmEngine, describe: Prompt) -> None:
+    """One thread finds the engine dead and closes it, while others wait for it or come to ask.
+
+    The last test here, since it closes the engine of all.
+    """
+    unfinished = [tiny_engine.submit(request(describe, "C" * length)) for length in range(1, 30)]
+    tiny_engine.close()
+    late = tiny_engine.submit(request(describe, "CCO"))
+    for answer in unfinished:
+        assert isinstance(answer.exception(timeout=30), EngineDeadError | None)
+    assert isinstance(late.exception(timeout=30), EngineDeadError)

@@ -41,4 +41,4 @@ def test_a_molecule_that_kills_is_found_by_few_deaths_and_few_turns_of_the_engin
         else:
             waiting = [task for task in waiting if task not in group]
     assert killer.losses == MOST_LOSSES == deaths == 4
-    assert turns <= 40
+    assert turns == 34

@@ -29,6 +29,7 @@ from teacher.nn.inputs import Inputs, Matrix
 from teacher.tiny import library
 
 FEATURES = 12
+BATCH = 16
 
 
 def rmse(truth: np.ndarray, prediction: np.ndarray) -> float:
@@ -95,11 +96,11 @@ def test_a_molecule_keeps_its_shard_in_every_epoch() -> None:
 @pytest.fixture(scope="module")
 def graphs() -> Graphs:
     """Molecules, the smallest of which have one atom."""
-    nci = [mol for smiles in library.read(None)[:200] if (mol := Chem.MolFromSmiles(smiles))][:128]
+    nci = [mol for smiles in library.read(None)[:80] if (mol := Chem.MolFromSmiles(smiles))][: 2 * BATCH]
     return Graphs.of([Chem.MolFromSmiles("C"), *nci])
 
 
-@pytest.mark.parametrize("molecules", [2, 3, 65, 129])
+@pytest.mark.parametrize("molecules", [2, 3, BATCH + 1, 2 * BATCH + 1])
 @pytest.mark.parametrize("name", [name for name in RECIPES if name != "lm-fine-tuned"])
 def test_every_network_is_trained_where_one_molecule_is_left_over(
     name: str, molecules: int, graphs: Graphs, tmp_path: Path
@@ -115,7 +116,7 @@ def test_every_network_is_trained_where_one_molecule_is_left_over(
     build = functools.partial(
         NetworkWithLoss, network, Scale.of(labels, [Target("size", "regression")]), Objective(), {}
     )
-    outcome = trained(fit_of(molecules, known.schedule.batch_size and 64, build), inputs, labels, tmp_path)
+    outcome = trained(fit_of(molecules, known.schedule.batch_size and BATCH, build), inputs, labels, tmp_path)
     assert outcome.epochs == 2
     assert np.isfinite(outcome.prediction).all()
 

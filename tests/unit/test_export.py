@@ -101,7 +101,7 @@ fields = st.booleans() | st.fixed_dictionaries(
 names = st.sampled_from(sorted(OURS)) | st.text(min_size=1, max_size=4)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     properties=st.dictionaries(names, fields, max_size=3),
     answer=st.dictionaries(names, values, max_size=3),

@@ -47,7 +47,7 @@ def parquet(smiles: list[str]) -> bytes:
 
 
 FILES: dict[str, bytes] = {
-    "library.smi": "".join(f"{smiles}\tname\n" for smiles in SMILES).encode() * 20,
+    "library.smi": "".join(f"{smiles}\tname\n" for smiles in SMILES).encode() * 5,
     "library.csv": ("id,smiles\n" + "".join(f'1,"{smiles}"\n' for smiles in SMILES)).encode() * 5,
     "library.sdf": MOL_BLOCK.encode() * 5,
     "library.parquet": parquet(SMILES * 20),

@@ -13,8 +13,8 @@ from distill.data.dataset import Dataset, read
 from distill.data.transfer import with_transfer_set
 from teacher.errors import UsageError
 
-LENGTHS = range(10, 410)
-TAKEN = 100
+LENGTHS = range(10, 170)
+TAKEN = 40
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_the_sample_is_of_the_whole_library_in_its_order(dataset: Dataset, tmp_p
 def test_a_sample_repeats_itself_however_the_library_is_cut_into_files(dataset: Dataset, tmp_path: Path) -> None:
     rows = ["C" * length for length in LENGTHS]
     whole = library(tmp_path, rows)
-    parts = [*library(tmp_path, rows[:300], "first.smi"), *library(tmp_path, rows[300:], "second.smi")]
+    parts = [*library(tmp_path, rows[:120], "first.smi"), *library(tmp_path, rows[120:], "second.smi")]
     sample = sizes(with_transfer_set(dataset, whole, TAKEN, seed=3))
     assert sizes(with_transfer_set(dataset, parts, TAKEN, seed=3)) == sample
     assert sizes(with_transfer_set(dataset, whole, TAKEN, seed=4)) != sample
