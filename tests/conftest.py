@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -33,14 +34,19 @@ hypothesis.settings.register_profile("patient", deadline=None)  # no test assert
 hypothesis.settings.load_profile("patient")
 
 
+OWN_VARIABLES = ("GALLON_STORE", "HF_HUB_OFFLINE", "RAY_ADDRESS", "RAY_AUTH_TOKEN_PATH", "RAY_USAGE_STATS_ENABLED")
+
+
 @pytest.fixture(scope="session", autouse=True)
-def own_environment() -> Iterator[None]:
+def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep the tests away from the user's store and cluster, and offline."""
-    kept = {name: os.environ.get(name) for name in ("GALLON_STORE", "HF_HUB_OFFLINE", "RAY_ADDRESS")}
+    kept = {name: os.environ.pop(name, None) for name in OWN_VARIABLES}
     os.environ["HF_HUB_OFFLINE"] = "1"
-    os.environ.pop("GALLON_STORE", None)
-    os.environ.pop("RAY_ADDRESS", None)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # else each Ray starts an actor to count what it sends
+    # Of its own, for several processes may test side by side.
+    token = tmp_path_factory.mktemp("ray") / "token"
+    token.write_text(secrets.token_hex(32))
+    os.environ["RAY_AUTH_TOKEN_PATH"] = str(token)
     # Ray spells it so; the tests of metrics need not wait for ten seconds.
     os.environ["RAY_metrics_report_interval_ms"] = "2000"  # noqa: SIM112
     yield
