@@ -9,12 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 
+from cluster.runtime.session import RaySession
 from cluster.store.open import open_store
 from gallon.cli.app import app
 from tests.support.command import CommandHere, call, last_json
@@ -164,13 +166,13 @@ def holds_nothing(store: Path) -> bool:
 
 
 def test_an_engine_that_does_not_fit_into_memory_is_refused_in_one_sentence(
-    own_environment: None, library: Path, tmp_path: Path
+    command_here: CommandHere, ray_here: RaySession, library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = tmp_path / "store"
-    done = call("annotate", library, "--kv-cache-gib", "100000", store=store)
-    assert (done.returncode, done.stdout) == (1, ""), done.stderr
-    assert "GiB of memory" in done.stderr and "Traceback" not in done.stderr
-    assert holds_nothing(store)
+    monkeypatch.setattr("gallon.api.annotation.ray_session", lambda _: nullcontext(ray_here))
+    done = command_here("annotate", library, "--kv-cache-gib", "100000", store=tmp_path / "store")
+    assert (done.status, done.out) == (1, ""), done.err
+    assert "GiB of memory" in done.err and "Traceback" not in done.err
+    assert holds_nothing(tmp_path / "store")
 
 
 @pytest.mark.parametrize(
