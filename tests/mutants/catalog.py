@@ -44,7 +44,7 @@ PLAN = "tests/integration/test_plan.py"
 EMBEDDED = "tests/integration/test_embedded.py"
 ROWS = "tests/integration/test_annotate_rows.py"
 ANNOTATOR = "tests/integration/test_annotator.py"
-CHECKS = "tests/unit/test_validation.py"
+CHECKS = "tests/unit/teacher/llm/test_validation.py"
 
 MUTANTS = (
     # A run's life
@@ -258,7 +258,7 @@ MUTANTS = (
         "cluster/store/record.py",
         "> LONGEST:",
         "> 1 << 60:",
-        ("tests/unit/test_forged.py::test_a_record_that_says_it_is_longer_than_memory_is_not_unpacked",),
+        ("tests/integration/test_forged.py::test_a_record_that_says_it_is_longer_than_memory_is_not_unpacked",),
     ),
     # The annotator
     Mutant(
@@ -266,21 +266,21 @@ MUTANTS = (
         "cluster/annotation/engine_host.py",
         "                self._died(str(error))\n                engine.close()\n",
         "                self._died(str(error))\n",
-        ("tests/unit/test_engine_host.py",),
+        ("tests/unit/cluster/annotation/test_engine_host.py",),
     ),
     Mutant(
         "an engine that is refused is tried again",
         "cluster/annotation/engine_host.py",
         "if wait is None or isinstance(error, EngineRefusedError):",
         "if wait is None:",
-        ("tests/unit/test_engine_host.py",),
+        ("tests/unit/cluster/annotation/test_engine_host.py",),
     ),
     Mutant(
         "the last tries are not alone",
         "cluster/annotation/annotator.py",
         "return alike[: SUSPECTS_TOGETHER if losses == 1 else 1]",
         "return alike[:SUSPECTS_TOGETHER]",
-        ("tests/unit/test_annotator.py",),
+        ("tests/unit/cluster/annotation/test_annotator.py",),
     ),
     Mutant(
         "suspects share the engine with others",
@@ -315,14 +315,14 @@ MUTANTS = (
         "cluster/annotation/in_flight.py",
         "if asked.overtaken is not None and now - asked.overtaken >= self._limit",
         "if False",
-        ("tests/unit/test_in_flight.py",),
+        ("tests/unit/cluster/annotation/test_in_flight.py",),
     ),
     Mutant(
         "a request's time runs while it waits for its turn",
         "cluster/annotation/in_flight.py",
         "if asked.overtaken is not None and now - asked.overtaken >= self._limit",
         "if now - asked.asked >= self._limit",
-        ("tests/unit/test_in_flight.py",),
+        ("tests/unit/cluster/annotation/test_in_flight.py",),
     ),
     # The checks
     Mutant(
@@ -380,21 +380,21 @@ MUTANTS = (
         "teacher/chemistry/parsing.py",
         "TRIES = 2",
         "TRIES = 1",
-        ("tests/unit/test_parsing.py",),
+        ("tests/integration/test_parsing.py",),
     ),
     Mutant(
         "RDKit is given what it cannot bear",
         "teacher/chemistry/bounds.py",
         "    if rings > MAX_RINGS:",
         "    if False:",
-        ("tests/unit/test_parsing.py::test_what_rdkit_cannot_bear_is_refused_with_the_reason",),
+        ("tests/integration/test_parsing.py::test_what_rdkit_cannot_bear_is_refused_with_the_reason",),
     ),
     Mutant(
         "dates in a prompt are what the process makes of them",
         "teacher/plain_yaml.py",
         "if tag != TIMESTAMP]",
         "if tag]",
-        ("tests/unit/test_schema.py",),
+        ("tests/unit/teacher/llm/test_schema.py",),
     ),
     # What goes out
     Mutant(
@@ -402,55 +402,55 @@ MUTANTS = (
         "cluster/library/streams.py",
         '    return LOGIN.sub("***@", text)',
         "    return text",
-        ("tests/unit/test_library.py::test_the_password_of_a_url_is_not_shown",),
+        ("tests/unit/cluster/library/test_library.py::test_the_password_of_a_url_is_not_shown",),
     ),
     Mutant(
         "JSON in a page is not escaped",
         "distill/report/html.py",
         'text.replace("<", "\\\\u003c")',
         "text",
-        ("tests/unit/test_report.py::test_json_inside_a_page_cannot_end_its_script",),
+        ("tests/unit/distill/report/test_report.py::test_json_inside_a_page_cannot_end_its_script",),
     ),
     Mutant(
         "text in a page is not escaped",
         "distill/report/html.py",
         "autoescape=True",
         "autoescape=False",
-        ("tests/unit/test_report.py::test_what_comes_from_the_data_is_escaped",),
+        ("tests/unit/distill/report/test_report.py::test_what_comes_from_the_data_is_escaped",),
     ),
     Mutant(
         "a comparison's page may load from anywhere",
         "distill/report/comparison.html.j2",
         "default-src 'none'; ",
         "",
-        ("tests/unit/test_report.py::test_a_page_loads_nothing_by_default",),
+        ("tests/unit/distill/report/test_report.py::test_a_page_loads_nothing_by_default",),
     ),
     Mutant(
         "a run's page may load from anywhere",
         "distill/report/run.html.j2",
         "default-src 'none'; ",
         "",
-        ("tests/unit/test_report.py::test_a_page_loads_nothing_by_default",),
+        ("tests/unit/distill/report/test_report.py::test_a_page_loads_nothing_by_default",),
     ),
     Mutant(
         "an output may replace its input",
         "teacher/files.py",
         "        if same := next((each for each in inputs if _same(place, each)), None):",
         "        if same := None:",
-        ("tests/unit/test_files.py",),
+        ("tests/unit/teacher/test_files.py",),
     ),
     Mutant(
         "files that are not ours go with a folder",
         "teacher/files.py",
         "if file.name not in ours and not os.path.lexists(new / file.name):",
         "if False:",
-        ("tests/unit/test_files.py",),
+        ("tests/unit/teacher/test_files.py",),
     ),
     Mutant(
         "a file that exists is replaced unasked",
         "teacher/files.py",
         "        if place.exists() and not overwrite:",
         "        if False:",
-        ("tests/unit/test_files.py",),
+        ("tests/unit/teacher/test_files.py",),
     ),
 )

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from jsonschema import validate
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
+DEPLOY = Path(__file__).parents[3] / "deploy"
 KUBERNETES_VERSION = "1.33"
 LINTERS = Path(sys.executable).parent  # where the packages of the extra `dev` put them
 MANIFESTS = [

@@ -9,10 +9,10 @@ import pytest
 
 from tests.mutants.catalog import MUTANTS
 
-TESTS = Path(__file__).parents[1]
+TESTS = Path(__file__).parents[2]
 PROMISES = (TESTS.parent / "docs" / "promises.md").read_text()
 TEXT = (TESTS / "README.md").read_text() + PROMISES
-NAMED = sorted(set(re.findall(r"`((?:unit|integration|chaos)/test_\w+\.py)(?:::(test_\w+))?`", TEXT)))
+NAMED = sorted(set(re.findall(r"`((?:unit|integration|chaos)/(?:\w+/)*test_\w+\.py)(?:::(test_\w+))?`", TEXT)))
 
 
 @pytest.mark.parametrize(("file", "test"), NAMED)

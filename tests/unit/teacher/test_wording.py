@@ -12,7 +12,7 @@ import pytest
 
 from teacher.wording import counted
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PACKAGES = ("teacher", "cluster", "distill", "gallon")
 NOUN = re.compile(r" (?!allows\b)[a-z]+s\b(?!/)")
 # Where the number is more than one, or the noun belongs to several numbers.

@@ -11,7 +11,7 @@ from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PINNED = re.compile(
     r"^(?P<name>[\w.-]+)==(?P<version>\S+)(?: ; \S.*)? \\\n(?P<hashes>(?:    --hash=.*\n)+)", re.MULTILINE
 )

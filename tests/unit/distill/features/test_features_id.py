@@ -41,11 +41,13 @@ def mixed(values: np.ndarray) -> float:
 
 def test_features_that_change_get_another_id() -> None:
     known = json.loads(KNOWN.read_text())
-    assert known["id"] == features_id(), "write features.json anew: python -m tests.unit.test_features_id"
+    assert known["id"] == features_id(), (
+        "write features.json anew: python -m tests.unit.distill.features.test_features_id"
+    )
     for name, values in summaries().items():
         assert values == pytest.approx(known["summaries"][name], rel=1e-4, abs=1e-4), (
             f"{name} are other numbers now: raise VERSION in distill/features/features_id.py, then python -m "
-            "tests.unit.test_features_id"
+            "tests.unit.distill.features.test_features_id"
         )
 
 

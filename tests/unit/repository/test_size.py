@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PACKAGES = ("cluster", "distill", "gallon", "teacher")
 FILES = sorted(file for package in PACKAGES for file in (ROOT / package).rglob("*.py"))
 FILE_LINES, FUNCTION_LINES, FOLDER_MODULES = 400, 60, 14

@@ -15,7 +15,7 @@ from cluster import metrics
 from cluster.runtime.instruments import Counter, Gauge, Histogram
 from tests.support.panels import DASHBOARD, queries
 
-PROMETHEUS = Path(__file__).parents[2] / "deploy" / "prometheus"
+PROMETHEUS = Path(__file__).parents[3] / "deploy" / "prometheus"
 METRIC = re.compile(r"\bray_gallon_\w+")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 BENCHMARKS = sorted(
-    file.stem for file in Path(__file__).parents[1].joinpath("benchmarks").glob("*.py") if file.stem != "__init__"
+    file.stem for file in Path(__file__).parents[2].joinpath("benchmarks").glob("*.py") if file.stem != "__init__"
 )
 
 
