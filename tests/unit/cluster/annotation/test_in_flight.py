@@ -130,9 +130,9 @@ def test_an_engine_that_answers_nobody_any_more_is_dead() -> None:
 
 def test_an_answer_to_another_thread_is_a_sign_of_life() -> None:
     engine, pulse = Engine(), Pulse()
-    asked, elsewhere = InFlight[str](engine, 0.4, pulse), InFlight[str](engine, 60, pulse)
+    asked, elsewhere = InFlight[str](engine, 1.0, pulse), InFlight[str](engine, 60, pulse)
     asked.submit("a", REQUEST)
     elsewhere.submit("b", REQUEST)
-    Timer(0.3, engine.asked[1].set_result, [COMPLETION]).start()
-    Timer(0.6, engine.asked[0].set_result, [COMPLETION]).start()
+    Timer(0.5, engine.asked[1].set_result, [COMPLETION]).start()
+    Timer(1.2, engine.asked[0].set_result, [COMPLETION]).start()
     assert [item for item, _ in asked.answered()] == ["a"]
