@@ -58,12 +58,12 @@ def test_what_an_engine_raises_when_it_is_asked_is_the_answer() -> None:
 
 def test_a_request_is_given_up_that_the_engine_has_left_behind() -> None:
     engine = Engine()
-    asked = InFlight[str](engine, 0.2, Pulse())
+    asked = InFlight[str](engine, 0.6, Pulse())
     for item in ("left behind", "quick", "quick too"):
         asked.submit(item, REQUEST)
     engine.asked[1].set_result(COMPLETION)
     assert [item for item, _ in asked.answered()] == ["quick"]
-    Timer(0.15, engine.asked[2].set_result, [COMPLETION]).start()  # so that the engine does not fall silent
+    Timer(0.3, engine.asked[2].set_result, [COMPLETION]).start()  # so that the engine does not fall silent
     assert [item for item, _ in asked.answered()] == ["quick too"]
     ((item, answer),) = asked.answered()
     assert item == "left behind" and isinstance(answer.exception(), RequestTimeoutError)
@@ -75,12 +75,12 @@ def test_a_request_is_given_up_that_the_engine_has_left_behind() -> None:
 
 def test_a_refusal_out_of_turn_leaves_nobody_behind() -> None:
     engine = Engine()
-    asked = InFlight[str](engine, 0.2, Pulse())
+    asked = InFlight[str](engine, 1.0, Pulse())
     for item in ("first", "refused", "last"):
         asked.submit(item, REQUEST)
     engine.asked[1].set_exception(PromptRejectedError("too long"))
     assert [item for item, _ in asked.answered()] == ["refused"]
-    Thread(target=answer_one_by_one, args=(engine.asked[::2], 0.15)).start()
+    Thread(target=answer_one_by_one, args=(engine.asked[::2], 0.6)).start()
     assert [asked.answered()[0][0] for _ in range(2)] == ["first", "last"]
 
 
