@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, get_args, get_origin, get_type_hint
 from teacher.errors import UsageError
 
 DEFAULT_STORE = "~/.gallon/store"
+STORE_VARIABLE = "GALLON_STORE"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -50,10 +50,10 @@ def connect(url: str) -> Redis:
         UsageError: the URL is none that this project understands.
         StoreError: nobody answers, or the answer is a refusal.
     """
-    from cluster.store.patience import patient
+    from cluster.runtime.patience import patient
 
     connect_once(url).close()
-    return _client(url, ANSWER_SECONDS, patient(parse(url)))
+    return _client(url, ANSWER_SECONDS, patient(str(parse(url))))
 
 
 def connect_once(url: str) -> Redis:

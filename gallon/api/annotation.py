@@ -34,10 +34,10 @@ from cluster.runtime.session import RaySession, ray_session, token_place
 from cluster.store.open import choose_spec, open_store
 from cluster.store.record import Ledger, Record
 from cluster.store.store import Store
-from gallon.api.library import Library, StrPath, sources_of
+from gallon.api.library import Library, StrPath, sources_of, store_named
 from gallon.api.progress import Phase, ProgressCallback, phase
 from gallon.api.spec import ResolvedSpec, endpoint_settings, engine_settings, resolve_spec
-from gallon.config import DEFAULT_STORE, EngineConfig, LibraryConfig, SpecConfig
+from gallon.config import EngineConfig, LibraryConfig, SpecConfig
 from teacher.llm.describer import Describer, Description
 from teacher.llm.endpoint import EndpointEngine
 from teacher.llm.engine import Engine, VllmEngine
@@ -95,7 +95,7 @@ def annotate(
     reading: LibraryConfig,
     spec: SpecConfig,
     engine: EngineConfig,
-    store: StrPath = DEFAULT_STORE,
+    store: StrPath | None = None,
     progress: ProgressCallback | None = None,
 ) -> AnnotationResult:
     """Describe every molecule of a library once; the same call again resumes.
@@ -108,7 +108,7 @@ def annotate(
         reading: how the files are read.
         spec: what decides an annotation.
         engine: how the run is carried out.
-        store: a Redis URL, or the folder of an embedded Redis.
+        store: a Redis URL, or the folder of an embedded Redis; by default that in GALLON_STORE, or ~/.gallon/store.
         progress: called about once a second.
 
     Raises:
@@ -184,7 +184,7 @@ def verify(
     spec: SpecConfig,
     spec_id: str | None = None,
     deep: bool = False,
-    store: StrPath = DEFAULT_STORE,
+    store: StrPath | None = None,
 ) -> VerificationResult:
     """Recount a library against the store: does every molecule have a record or a dead letter?
 
@@ -194,13 +194,13 @@ def verify(
         spec: the settings that the library was annotated with.
         spec_id: the spec's id, or its beginning, in their place.
         deep: also look through every record of the spec.
-        store: a Redis URL, or the folder of an embedded Redis.
+        store: a Redis URL, or the folder of an embedded Redis; by default that in GALLON_STORE, or ~/.gallon/store.
 
     Raises:
         UsageError: there is no such store or spec.
     """
     sources = sources_of(library, reading)
-    with open_store(str(store), create=False) as opened:
+    with open_store(store_named(store), create=False) as opened:
         chosen = choose_spec(opened, spec_id) if spec_id else resolve_spec(spec).spec
         report = recount(sources, limit=reading.limit, spec_id=chosen.id, store=opened)
         defects = tuple(str(defect) for defect in audit(opened, chosen.id)) if deep else None
@@ -224,10 +224,10 @@ def session(ray: str | None = None) -> Iterator[RaySession]:
 
 @contextmanager
 def annotation_session(
-    store: StrPath, engine: EngineConfig, progress: ProgressCallback | None
+    store: StrPath | None, engine: EngineConfig, progress: ProgressCallback | None
 ) -> Iterator[tuple[Store, RaySession]]:
     """Open the store and connect to Ray; every node must reach the store."""
-    with open_store(str(store)) as opened:
+    with open_store(store_named(store)) as opened:
         opened.check_policy()
         with started_ray(engine.ray, progress) as session:
             check_reachable(opened, session)

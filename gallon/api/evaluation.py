@@ -16,9 +16,9 @@ from distill.report.comparison import check_place
 from distill.report.comparison import write as write_report
 from gallon.api.data import training_session
 from gallon.api.learning import fits_of
-from gallon.api.library import StrPath, listed
+from gallon.api.library import StrPath, listed, store_named
 from gallon.api.progress import ProgressCallback, phase
-from gallon.config import DEFAULT_STORE, DataConfig, TrainConfig, TransferConfig
+from gallon.config import DataConfig, TrainConfig, TransferConfig
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,7 +57,7 @@ def evaluate(
     trials: int = 0,
     folds: int = 5,
     spec_id: str | None = None,
-    store: StrPath = DEFAULT_STORE,
+    store: StrPath | None = None,
     progress: ProgressCallback | None = None,
 ) -> Comparison:
     """Compare methods over seeds; the same call again goes on where it was stopped.
@@ -89,7 +89,7 @@ def evaluate(
         labels,
         training,
         functools.partial(check_place, inputs=[str(data), *(transfer.transfer or ())]),
-        store=store if reads_texts else None,
+        store=store_named(store) if reads_texts else None,
         spec_id=spec_id,
         transfer=transfer,
         seeds=seeds,

@@ -14,9 +14,9 @@ from distill.learn.recipes import INPUTS, Recipe, recipe
 from distill.learn.teach import Trained
 from distill.learn.teach import teach as train
 from gallon.api.data import TrainingSession, training_session
-from gallon.api.library import StrPath, listed
+from gallon.api.library import StrPath, listed, store_named
 from gallon.api.progress import Phase, ProgressCallback, phase
-from gallon.config import DEFAULT_STORE, DataConfig, ObjectiveConfig, TrainConfig, TransferConfig
+from gallon.config import DataConfig, ObjectiveConfig, TrainConfig, TransferConfig
 from teacher.errors import UsageError
 
 GRAPH_TEACHER, LANGUAGE_TEACHER = "dmpnn", "lm"
@@ -31,7 +31,7 @@ def teach(
     folds: int = 5,
     tuning: StrPath | None = None,
     spec_id: str | None = None,
-    store: StrPath = DEFAULT_STORE,
+    store: StrPath | None = None,
     progress: ProgressCallback | None = None,
 ) -> list[Trained]:
     """Train graph and language teachers on labelled molecules; the same call again goes on where it was stopped.
@@ -63,7 +63,7 @@ def teach(
         labels,
         training,
         check_folder,
-        store=store if reads_texts else None,
+        store=store_named(store) if reads_texts else None,
         spec_id=spec_id,
         tuning=tuning,
         progress=progress,
@@ -84,7 +84,7 @@ def distill(
     student_input: str | Sequence[str] | None = None,
     tuning: StrPath | None = None,
     spec_id: str | None = None,
-    store: StrPath = DEFAULT_STORE,
+    store: StrPath | None = None,
     progress: ProgressCallback | None = None,
 ) -> Trained:
     """Distill a student, a small MLP that scores whole libraries, from teachers.
@@ -114,7 +114,7 @@ def distill(
         labels,
         training,
         lambda folder: check_place(folder / "student"),
-        store=store if transfer.transfer else None,
+        store=store_named(store) if transfer.transfer else None,
         spec_id=spec_id,
         transfer=transfer,
         tuning=tuning,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from os import PathLike, fspath
 
 from cluster.library.source import Source, resolve
-from gallon.config import LibraryConfig
+from gallon.config import DEFAULT_STORE, STORE_VARIABLE, LibraryConfig
 
 StrPath = str | PathLike[str]
 Library = StrPath | Iterable[StrPath]
@@ -17,6 +18,11 @@ def listed(paths: Library) -> list[str]:
     if isinstance(paths, str | PathLike):
         return [fspath(paths)]
     return [fspath(path) for path in paths]
+
+
+def store_named(store: StrPath | None) -> str:
+    """Return the store that a call names, or the one in the environment, or the default."""
+    return fspath(store) if store is not None else os.environ.get(STORE_VARIABLE) or DEFAULT_STORE
 
 
 def sources_of(library: Library, config: LibraryConfig) -> list[Source]:

@@ -10,8 +10,7 @@ from cluster.records.export import export as write
 from cluster.records.export import tables
 from cluster.store.open import choose_spec, open_store
 from cluster.table_file import WRITERS
-from gallon.api.library import StrPath
-from gallon.config import DEFAULT_STORE
+from gallon.api.library import StrPath, store_named
 from teacher.files import check_output
 
 if TYPE_CHECKING:
@@ -30,20 +29,20 @@ class ExportResult:
 
 @overload
 def read_annotations(
-    *, spec_id: str | None = None, store: StrPath = DEFAULT_STORE, format: Literal["pandas"] = "pandas"
+    *, spec_id: str | None = None, store: StrPath | None = None, format: Literal["pandas"] = "pandas"
 ) -> pd.DataFrame: ...
 
 
 @overload
 def read_annotations(
-    *, spec_id: str | None = None, store: StrPath = DEFAULT_STORE, format: Literal["arrow"]
+    *, spec_id: str | None = None, store: StrPath | None = None, format: Literal["arrow"]
 ) -> ds.Dataset: ...
 
 
 def read_annotations(
     *,
     spec_id: str | None = None,
-    store: StrPath = DEFAULT_STORE,
+    store: StrPath | None = None,
     format: Literal["pandas", "arrow"] = "pandas",  # noqa: A002
 ) -> pd.DataFrame | ds.Dataset:
     """Return all accepted annotations of a spec, one row per molecule, with their provenance.
@@ -52,7 +51,7 @@ def read_annotations(
 
     Args:
         spec_id: the spec's id, or its beginning; not needed where the store has one spec.
-        store: a Redis URL, or the folder of an embedded Redis.
+        store: a Redis URL, or the folder of an embedded Redis; by default that in GALLON_STORE, or ~/.gallon/store.
         format: "pandas" for a DataFrame, "arrow" for an Arrow dataset.
 
     Returns:
@@ -63,7 +62,7 @@ def read_annotations(
     """
     import pyarrow as pa
 
-    with open_store(str(store), create=False) as opened:
+    with open_store(store_named(store), create=False) as opened:
         schema, parts = tables(opened, choose_spec(opened, spec_id))
         table = pa.concat_tables([schema.empty_table(), *parts])
     if format == "arrow":
@@ -74,14 +73,14 @@ def read_annotations(
 
 
 def export(
-    out: StrPath, *, spec_id: str | None = None, store: StrPath = DEFAULT_STORE, overwrite: bool = False
+    out: StrPath, *, spec_id: str | None = None, store: StrPath | None = None, overwrite: bool = False
 ) -> ExportResult:
     """Write all accepted annotations of a spec to a .parquet, .jsonl or .csv file.
 
     Args:
         out: the file.
         spec_id: the spec's id, or its beginning; not needed where the store has one spec.
-        store: a Redis URL, or the folder of an embedded Redis.
+        store: a Redis URL, or the folder of an embedded Redis; by default that in GALLON_STORE, or ~/.gallon/store.
         overwrite: whether a file that is there may be replaced.
 
     Raises:
@@ -90,6 +89,6 @@ def export(
     """
     path = Path(out)
     check_output(path, suffixes=WRITERS, overwrite=overwrite)
-    with open_store(str(store), create=False) as opened:
+    with open_store(store_named(store), create=False) as opened:
         spec = choose_spec(opened, spec_id)
         return ExportResult(spec=spec.id, rows=write(opened, spec, path), path=path)

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from cluster.store.open import open_store
 from distill.report.run import Written, write
-from gallon.api.library import StrPath, listed
+from gallon.api.library import StrPath, listed, store_named
 from gallon.api.progress import ProgressCallback, phase
-from gallon.config import DEFAULT_STORE
 from teacher.files import check_folder, check_output
 
 GALLERY = 100_000
@@ -22,7 +21,7 @@ def report(
     overwrite: bool = False,
     gallery: int = GALLERY,
     learned: StrPath | Sequence[StrPath] = (),
-    store: StrPath = DEFAULT_STORE,
+    store: StrPath | None = None,
     progress: ProgressCallback | None = None,
 ) -> Written:
     """Write one HTML page about a run: ledger, pace, agreement with RDKit, dead letters, and a gallery to search.
@@ -33,7 +32,7 @@ def report(
         overwrite: whether a page that is there may be replaced.
         gallery: molecules in the gallery, at most.
         learned: folders of `teach`, `distill` or `evaluate` to show too.
-        store: a Redis URL, or the folder of an embedded Redis.
+        store: a Redis URL, or the folder of an embedded Redis; by default that in GALLON_STORE, or ~/.gallon/store.
         progress: called as molecules are drawn.
 
     Raises:
@@ -45,5 +44,5 @@ def report(
     else:
         check_output(path, suffixes=[".html", ".htm"], overwrite=overwrite)
     folders = [Path(folder) for folder in listed(learned)]
-    with open_store(str(store), create=False) as opened, phase(progress, "gallery", "molecules") as running:
+    with open_store(store_named(store), create=False) as opened, phase(progress, "gallery", "molecules") as running:
         return write(opened, run, path, most=gallery, folders=folders, show=running.update)

@@ -11,8 +11,8 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
+from gallon.config import STORE_VARIABLE, Setting, settings_of
 from gallon.config import Config as Settings
-from gallon.config import Setting, settings_of
 from gallon.flat import configurations
 from teacher.errors import UsageError
 
@@ -32,7 +32,7 @@ StoreOption = Annotated[
     str,
     typer.Option(
         "--store",
-        envvar="GALLON_STORE",
+        envvar=STORE_VARIABLE,
         help="A Redis URL (redis://, rediss://, unix://, redis+cluster://), or the folder of an embedded Redis.",
         rich_help_panel="Store",
     ),

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from cluster.runtime import patience
 from cluster.runtime.logs import logging_to
 from cluster.runtime.session import RaySession
-from cluster.store import patience
 from cluster.store.connection import StoreGoneError
 from cluster.store.embedded import embedded_redis
 from cluster.store.store import Store
@@ -26,6 +26,7 @@ import logging, os, sys, time
 from contextlib import suppress
 from pathlib import Path
 import ray
+from cluster.runtime import patience
 from cluster.runtime.logs import logging_to
 from cluster.runtime.session import ray_session
 with logging_to(Path(sys.argv[1]), "annotate") as log, ray_session(None):

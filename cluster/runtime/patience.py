@@ -7,8 +7,6 @@ import logging
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
-from cluster.store.address import Address
-
 logger = logging.getLogger(__name__)
 
 TRIES = 8
@@ -18,7 +16,7 @@ FIRST_SECONDS, LONGEST_SECONDS = 0.1, 5.0
 class LoggedBackoff(ExponentialBackoff):
     """Waits between tries, told in the log."""
 
-    def __init__(self, place: Address) -> None:
+    def __init__(self, place: str) -> None:
         super().__init__(cap=LONGEST_SECONDS, base=FIRST_SECONDS)
         self._place = place
 
@@ -29,6 +27,10 @@ class LoggedBackoff(ExponentialBackoff):
         return seconds
 
 
-def patient(place: Address) -> Retry:
-    """Return the patience with a Redis that has answered before: about 20 s."""
+def patient(place: str) -> Retry:
+    """Return the patience with a Redis that has answered before: about 20 s.
+
+    Args:
+        place: its address, without a password.
+    """
     return Retry(LoggedBackoff(place), TRIES)
