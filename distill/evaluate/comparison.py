@@ -188,7 +188,7 @@ class _Stages:
     # Students
 
     def students(self, methods: Sequence[Method]) -> list[Run]:
-        """Distil students, under every case."""
+        """Distill students, under every case."""
         if not methods:
             return []
         teacher_outputs = self._teacher_outputs(methods)

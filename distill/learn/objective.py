@@ -1,7 +1,7 @@
 """What is minimised: the task's own loss, and how far the student is from its teachers.
 
 loss = task + Σ α₁·soft(teacher) + Σ α₂·hidden(teacher), over all teachers, each weight free (GALLON, arXiv 2406.01032,
-distils labels for classification and representations for regression; here both serve both).
+distills labels for classification and representations for regression; here both serve both).
 
 - *task*: binary cross entropy of logits, or squared error in units of the training labels' standard deviation.
 - *soft*: KL divergence of the student's probabilities from the teacher's at temperature τ, times τ² (Hinton et al.,
