@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from distill.screen.screening import Screened
     from gallon.api.annotation import AnnotationResult, VerificationResult, session
     from gallon.api.evaluation import Comparison
+    from gallon.api.planning import RunPlan
     from gallon.api.prediction import Predictor, load
     from gallon.api.progress import Progress
     from gallon.api.records import ExportResult, export
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     describer: Callable[..., Describer]
     distill: Callable[..., Trained]
     evaluate: Callable[..., Comparison]
+    plan_run: Callable[..., RunPlan]
     screen: Callable[..., Screened]
     show_prompt: Callable[..., Preview]
     teach: Callable[..., list[Trained]]
@@ -59,6 +61,7 @@ __all__ = [
     "Predictor",
     "Preview",
     "Progress",
+    "RunPlan",
     "Selection",
     "StoreError",
     "UsageError",
@@ -74,6 +77,7 @@ __all__ = [
     "export",
     "load",
     "open_store",
+    "plan_run",
     "report",
     "screen",
     "session",
@@ -103,6 +107,8 @@ _HOMES = {
     "annotations": f"{_API}.records",
     "export": f"{_API}.records",
     "Preview": "teacher.llm.preview",
+    "RunPlan": f"{_API}.planning",
+    "plan_run": f"{_API}.planning",
     "show_prompt": f"{_API}.prompts",
     "report": f"{_API}.report",
     "Selection": f"{_API}.selection",

@@ -43,10 +43,10 @@ class CompletenessReport:
         return self.missing == 0
 
 
-def verify(sources: Sequence[Source], *, limit: int | None, spec_id: str, store: Store) -> CompletenessReport:
+def verify(sources: Sequence[Source], *, limit: int | None, spec_id: str, store: Store | None) -> CompletenessReport:
     """Parse the whole library anew, trusting nothing that a run wrote, and look up every molecule.
 
-    Memory grows by 16 bytes a row.
+    Memory grows by 16 bytes a row. Without a store, as before the first run, every molecule is missing.
 
     Raises:
         LibraryError: a file cannot be read.
@@ -60,11 +60,7 @@ def verify(sources: Sequence[Source], *, limit: int | None, spec_id: str, store:
         rows += block_rows
         keys += block_keys
     unique = np.unique(np.frombuffer(keys, dtype=[("high", ">u8"), ("low", ">u8")])).tobytes()
-    standing: Counter[str] = Counter()
-    step = KEY_BYTES * KEYS_PER_CALL
-    for start in range(0, len(unique), step):
-        part = unique[start : start + step]
-        standing.update(store.state_of(spec_id, [part[i : i + KEY_BYTES] for i in range(0, len(part), KEY_BYTES)]))
+    states = _states(unique, spec_id, store) if store else Counter()
     molecules = len(unique) // KEY_BYTES
     valid = len(keys) // KEY_BYTES
     return CompletenessReport(
@@ -72,10 +68,20 @@ def verify(sources: Sequence[Source], *, limit: int | None, spec_id: str, store:
         molecules=molecules,
         duplicates=valid - molecules,
         invalid=rows - valid,
-        accepted=standing["accepted"],
-        dead=standing["dead"],
-        missing=standing["pending"] + standing["missing"],
+        accepted=states["accepted"],
+        dead=states["dead"],
+        missing=molecules - states["accepted"] - states["dead"],
     )
+
+
+def _states(keys: bytes, spec_id: str, store: Store) -> Counter[str]:
+    """Count how many of the joined keys are in each state."""
+    states: Counter[str] = Counter()
+    step = KEY_BYTES * KEYS_PER_CALL
+    for start in range(0, len(keys), step):
+        part = keys[start : start + step]
+        states.update(store.state_of(spec_id, [part[i : i + KEY_BYTES] for i in range(0, len(part), KEY_BYTES)]))
+    return states
 
 
 def _parsed_blocks(sources: Sequence[Source], limit: int | None) -> Iterator[tuple[int, bytes]]:

@@ -6,7 +6,7 @@ from gallon.api.spec import engine_settings, resolve_spec
 from gallon.config import EngineConfig, SpecConfig
 from teacher.chemistry.molecule import InvalidMoleculeError, parse
 from teacher.errors import UsageError
-from teacher.llm.preview import Preview, preview
+from teacher.llm.preview import Preview, previews
 from teacher.llm.request import build_request
 
 
@@ -30,4 +30,5 @@ def show_prompt(molecule: str, *, spec: SpecConfig, engine: EngineConfig) -> Pre
         raise UsageError(f"'{molecule}' {error}: give another SMILES.") from None
     request, _ = build_request(parsed.smiles, parsed.key, resolved.spec, resolved.prompt)
     settings = engine_settings(engine, resolved, cpu_threads=None, concurrency=1)
-    return preview(request, resolved.spec.model, resolved.weights, settings)
+    (shown,) = previews([request], resolved.spec.model, resolved.weights, settings)
+    return shown

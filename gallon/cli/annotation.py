@@ -37,6 +37,10 @@ def annotate(
     reading: LibraryConfig,
     spec: SpecConfig,
     engine: EngineConfig,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Count what is to be done and how long prompts are; start and write nothing."),
+    ] = False,
     store: StoreOption = DEFAULT_STORE,
     config: ConfigFile = None,
     as_json: AsJson = False,
@@ -50,6 +54,9 @@ def annotate(
     from cluster.runs.limits import refuse_dead
     from gallon.api import annotation
 
+    if dry_run:
+        _plan(library, reading, spec, engine, store, as_json=as_json)
+        return
     with shown(stderr()) as progress:
         result = annotation.annotate(library, reading=reading, spec=spec, engine=engine, store=store, progress=progress)
     if as_json:
@@ -60,6 +67,31 @@ def annotate(
         typer.echo("'gallon dead' for what could not be annotated, 'gallon verify' to recount the library.")
     stop_if_interrupted(result)
     refuse_dead(result.ledger.dead, result.ledger.invalid, engine.max_dead)
+
+
+def _plan(
+    library: list[str], reading: LibraryConfig, spec: SpecConfig, engine: EngineConfig, store: str, *, as_json: bool
+) -> None:
+    """Print what a run would do."""
+    from gallon.api.planning import plan_run
+
+    with shown(stderr()) as progress:
+        plan = plan_run(library, reading=reading, spec=spec, engine=engine, store=store, progress=progress)
+    counts = asdict(plan.report)
+    facts = {
+        "spec": plan.spec,
+        **{name: counts[name] for name in ("rows", "molecules", "duplicates", "invalid", "accepted", "dead")},
+        "to_annotate": plan.report.missing,
+        "mean_prompt_tokens": None if plan.prompt_tokens is None else round(plan.prompt_tokens, 1),
+        "longest_prompt_tokens": plan.longest_prompt,
+        "total_prompt_tokens": plan.total_prompt_tokens,
+        "longest_answer_tokens": plan.max_tokens,
+        "context_tokens": plan.context,
+    }
+    if as_json:
+        print_json(facts)
+    else:
+        print_table("Dry run", facts)
 
 
 @flatten_options

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -33,29 +33,31 @@ class Preview:
     context: int
 
 
-def preview(request: Request, model: Model, path: str, settings: EngineSettings) -> Preview:
-    """Render a request for a model.
+def previews(requests: Sequence[Request], model: Model, path: str, settings: EngineSettings) -> list[Preview]:
+    """Render requests for a model.
 
     Args:
-        request: as it would be submitted.
+        requests: as they would be submitted.
         model: that would be asked.
         path: the folder of its files, or its Hugging Face id.
         settings: as of the engine.
 
     Raises:
-        EngineRefusedError: the request carries a picture and the model reads text only.
-        VLLMClientError: the prompt is longer than the model takes.
+        EngineRefusedError: requests carry pictures and the model reads text only.
+        VLLMClientError: a prompt is longer than the model takes.
     """
     set_environment(settings)
     from vllm.renderers import renderer_from_config
 
     config = vllm_config(model, path, settings, on_cpu=on_cpu(), one_process=True)
     renderer = renderer_from_config(config)
-    _, (prompt,) = renderer.render_chat([[chat_message(request)]], chat_params())
-    ids = list(prompt["prompt_token_ids"])
-    return Preview(
-        text=_written(ids, renderer.tokenizer.decode), tokens=len(ids), context=config.model_config.max_model_len
-    )
+    found = []
+    for request in requests:
+        _, (prompt,) = renderer.render_chat([[chat_message(request)]], chat_params())
+        ids = list(prompt["prompt_token_ids"])
+        text = _written(ids, renderer.tokenizer.decode)
+        found.append(Preview(text=text, tokens=len(ids), context=config.model_config.max_model_len))
+    return found
 
 
 def _written(ids: list[int], decode: Callable[[list[int]], str]) -> str:

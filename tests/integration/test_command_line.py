@@ -328,7 +328,7 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
     weights = ["--descriptors", "--soft-gnn", "--soft-lm", "--hidden-gnn", "--hidden-lm", "--soft-temperature"]
     transfer = ["--transfer", "--transfer-rows"]
     expected = {
-        "annotate": [*file, "--limit", "--config", *spec, *engine, *common],
+        "annotate": [*file, "--limit", "--dry-run", "--config", *spec, *engine, *common],
         "demo": ["--limit", "--out", "--config", *spec, *engine, *common],
         "verify": [*file, "--limit", "--config", "--spec", "--deep", *spec, *common],
         "status": ["--follow", *common],

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 import gallon
+from cluster.store.store import Row, Store
 from gallon.api.spec import resolve_spec
 from gallon.cli.app import app
 from gallon.config import SpecConfig
+from teacher.chemistry.molecule import key_of
 from teacher.errors import UsageError
 from teacher.llm.engine import VllmEngine
 from teacher.llm.request import build_request
+from tests.support.records import record
 
 
 def test_the_prompt_is_shown_to_the_token(tiny_engine: VllmEngine) -> None:
@@ -33,3 +37,26 @@ def test_the_command_prints_the_prompt_and_lists_those_there_are() -> None:
     assert shown.exit_code == 0 and "soluble?" in json.loads(shown.stdout.splitlines()[-1])["text"]
     listed = CliRunner().invoke(app, ["prompt", "list"])
     assert [line.split()[0] for line in listed.stdout.splitlines()] == ["describe", "gallon"]
+
+
+def test_a_dry_run_counts_what_is_to_be_done_and_writes_nothing(
+    store: Store, redis_url: str, tmp_path: Path, tiny_engine: VllmEngine
+) -> None:
+    library = tmp_path / "library.smi"
+    library.write_text("CCO\nOCC\nCCN\nnothing\nCCS\n")
+    resolved = resolve_spec(SpecConfig())
+    store.save_spec(resolved.spec, resolved.prompt)
+    store.register(resolved.spec.id, "run", [Row(key_of("CCO"), 0, 1)])
+    store.commit(resolved.spec.id, "run", [(key_of("CCO"), record("CCO"))], [(1, 1)])
+    plan = gallon.plan_run(library, store=redis_url)
+    counts = (plan.report.rows, plan.report.molecules, plan.report.duplicates, plan.report.invalid)
+    assert (counts, plan.report.accepted, plan.report.missing) == ((5, 3, 1, 1), 1, 2)
+    requests = [build_request(smiles, b"", resolved.spec, resolved.prompt)[0] for smiles in ("CCO", "CCN", "CCS")]
+    lengths = [tiny_engine.submit(request).result(timeout=120).prompt_tokens for request in requests]
+    assert (plan.prompt_tokens, plan.longest_prompt) == (sum(lengths) / 3, max(lengths))
+    assert plan.total_prompt_tokens == round(2 * sum(lengths) / 3)
+    nowhere = tmp_path / "store"
+    said = CliRunner().invoke(app, ["annotate", str(library), "--dry-run", "--json", "--store", str(nowhere)])
+    facts = json.loads(said.stdout.splitlines()[-1])
+    assert (said.exit_code, facts["to_annotate"], facts["accepted"]) == (0, 3, 0)
+    assert not nowhere.exists()
