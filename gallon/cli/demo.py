@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -30,6 +30,10 @@ from gallon.config import (
     TransferConfig,
 )
 from teacher.wording import plain
+
+if TYPE_CHECKING:
+    from distill.learn.teach import Trained
+    from gallon.api.progress import ProgressCallback
 
 TEACHERS, STUDENT, FOLDS = ("dmpnn", "lm"), "fingerprint", 3
 
@@ -57,8 +61,7 @@ def demo(
     from cluster.store.open import open_store
     from distill.data import inhibitors
     from distill.learn.model_store import check_place
-    from gallon.api.annotation import annotate, session
-    from gallon.api.learning import distill, teach
+    from gallon.api.annotation import annotate, started_ray
     from gallon.api.prediction import screen
     from gallon.api.report import report
 
@@ -67,37 +70,17 @@ def demo(
         check_place(out / name)
     inhibitors.write(file, limit)
     reading = LibraryConfig(smiles_column=inhibitors.SMILES)
-    labels = DataConfig(smiles_column=inhibitors.SMILES, target=(inhibitors.ACTIVITY,), split="random")
-    training = TrainConfig(out=out, overwrite=True)
     others = f"{RDConfig.RDDataDir}/NCI/first_5K.smi"
-    with shown(stderr()) as progress, open_store(store), session(engine.ray):
+    with shown(stderr()) as progress, open_store(store), started_ray(engine.ray, progress):
         result = annotate(file, reading=reading, spec=spec, engine=engine, store=store, progress=progress)
         if not as_json:
             print_annotation(result)
         stop_if_interrupted(result)
-        teachers = teach(
-            file,
-            labels=labels,
-            training=training,
-            teacher=TEACHERS,
-            folds=FOLDS,
-            spec_id=result.spec,
-            store=store,
-            progress=progress,
-        )
-        student = distill(
-            file,
-            labels=labels,
-            training=training,
-            objective=ObjectiveConfig(),
-            transfer=TransferConfig(),
-            student_input=STUDENT,
-            progress=progress,
-        )
+        models = _models(file, out, result.spec, store, progress)
         screened = screen(
             others,
             reading=LibraryConfig(limit=limit),
-            student=student.path,
+            student=models[-1].path,
             out=scores,
             overwrite=True,
             progress=progress,
@@ -105,12 +88,39 @@ def demo(
         page = report(result.run, out=out / "report.html", overwrite=True, learned=out, store=store, progress=progress)
     facts = screened_facts(screened, scores)
     if as_json:
-        models = [facts_of(model) for model in (*teachers, student)]
-        report_path = str(page.path)
-        print_json(
-            {"spec": result.spec, **asdict(result.ledger), "models": models, "screened": facts, "report": report_path}
-        )
+        trained = [facts_of(model) for model in models]
+        pages = {"screened": facts, "report": str(page.path)}
+        print_json({"spec": result.spec, **asdict(result.ledger), "models": trained, **pages})
     else:
-        print_trained([*teachers, student])
+        print_trained(models)
         print_table("Other molecules, scored by the student", facts)
         typer.echo(f"\nTo look at in a browser: {plain(str(page.path))}")
+
+
+def _models(file: Path, out: Path, spec_id: str, store: str, progress: ProgressCallback) -> list[Trained]:
+    """Train the teachers, distill the student, and return them in this order."""
+    from distill.data import inhibitors
+    from gallon.api.learning import distill, teach
+
+    labels = DataConfig(smiles_column=inhibitors.SMILES, target=(inhibitors.ACTIVITY,), split="random")
+    training = TrainConfig(out=out, overwrite=True)
+    teachers = teach(
+        file,
+        labels=labels,
+        training=training,
+        teacher=TEACHERS,
+        folds=FOLDS,
+        spec_id=spec_id,
+        store=store,
+        progress=progress,
+    )
+    student = distill(
+        file,
+        labels=labels,
+        training=training,
+        objective=ObjectiveConfig(),
+        transfer=TransferConfig(),
+        student_input=STUDENT,
+        progress=progress,
+    )
+    return [*teachers, student]
