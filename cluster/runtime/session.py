@@ -9,7 +9,6 @@ import re
 import secrets
 import signal
 import socket
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from cluster.runtime.chatter import chatter_to
 from cluster.runtime.head import head_watched
 from cluster.runtime.logs import ray_log_folder, ray_warnings_logged
 from cluster.runtime.private import private_folder
@@ -110,7 +110,7 @@ def _connected(address: str | None) -> Iterator[RaySession]:
     signal.signal(signal.SIGTERM, on_sigterm)  # Ray puts a handler of its own in its place, which ends the run at once
     logs = ray_log_folder()
     head = ray.get_runtime_context().gcs_address
-    with _chatter_to(logs / "gallon-driver.log") as screen:
+    with chatter_to(logs / "gallon-driver.log") as screen:
         try:
             session = RaySession(
                 local=local,
@@ -238,7 +238,7 @@ def _join(address: str, quiet: dict[str, Any]) -> Any:
         "token's file into RAY_AUTH_TOKEN_PATH, or correct the address."
     )
     try:
-        with _chatter_to(Path(os.devnull)):  # with a wrong token each of many tries is a warning
+        with chatter_to(Path(os.devnull)):  # with a wrong token each of many tries is a warning
             if not _lets_us_in(address):
                 raise denied
             return ray.init(address=address, namespace="gallon", **quiet)
@@ -331,22 +331,3 @@ def _unnamed_passwords() -> Iterator[None]:
         yield
     finally:
         utils.get_entrypoint_name = command_line
-
-
-@contextmanager
-def _chatter_to(log: Path) -> Iterator[int]:
-    """Send what Ray's libraries write to standard error, in Python and in C++, to a log file.
-
-    Yields:
-        The file descriptor of what standard error was before.
-    """
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with log.open("ab") as file:
-        os.dup2(file.fileno(), 2)
-    try:
-        yield kept
-    finally:
-        sys.stderr.flush()
-        os.dup2(kept, 2)
-        os.close(kept)

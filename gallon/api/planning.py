@@ -10,6 +10,8 @@ from cluster.library.molecules import unique_molecules
 from cluster.library.source import Source
 from cluster.records.completeness import CompletenessReport
 from cluster.records.completeness import verify as recount
+from cluster.runtime.chatter import chatter_to
+from cluster.runtime.private import private_folder
 from cluster.store.open import has_store, open_store
 from gallon.api.library import Library, StrPath, sources_of, store_named
 from gallon.api.progress import ProgressCallback, phase
@@ -105,5 +107,6 @@ def _lengths(
     sample = some[:: max(1, len(some) // SAMPLE)][:SAMPLE]
     requests = [build_request(molecule.smiles, molecule.key, resolved.spec, resolved.prompt)[0] for molecule in sample]
     settings = engine_settings(engine, resolved, cpu_threads=None, concurrency=1)
-    rendered = previews(requests, resolved.spec.model, resolved.weights, settings)
+    with chatter_to(private_folder() / "prompts-vllm.log"):
+        rendered = previews(requests, resolved.spec.model, resolved.weights, settings)
     return [each.tokens for each in rendered], rendered[0].context if rendered else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from cluster.runtime.chatter import chatter_to
+from cluster.runtime.private import private_folder
 from gallon.api.spec import engine_settings, resolve_spec
 from gallon.config import EngineConfig, SpecConfig
 from teacher.chemistry.molecule import InvalidMoleculeError, parse
@@ -30,5 +32,6 @@ def show_prompt(molecule: str, *, spec: SpecConfig, engine: EngineConfig) -> Pre
         raise UsageError(f"'{molecule}' {error}: give another SMILES.") from None
     request, _ = build_request(parsed.smiles, parsed.key, resolved.spec, resolved.prompt)
     settings = engine_settings(engine, resolved, cpu_threads=None, concurrency=1)
-    (shown,) = previews([request], resolved.spec.model, resolved.weights, settings)
+    with chatter_to(private_folder() / "prompts-vllm.log"):
+        (shown,) = previews([request], resolved.spec.model, resolved.weights, settings)
     return shown

@@ -184,6 +184,7 @@ def set_environment(settings: EngineSettings) -> None:
     # A model is data: nothing of what vLLM reports leaves the machine.
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")  # standard output is for results
     # Several processes share a small machine's cores: binding threads to cores makes them wait for one another.
     os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
     if settings.cpu_threads is not None:
