@@ -45,12 +45,14 @@ class RaySession:
     """A connection to Ray.
 
     Attributes:
+        address: host and port of the cluster's head.
         local: whether the cluster is this machine alone, started for this run.
         dashboard: URL of the dashboard, or None.
         logs: folder of Ray's logs on each node.
         nodes: the machines that the cluster has now.
     """
 
+    address: str
     local: bool
     dashboard: str | None
     logs: Path
@@ -81,11 +83,11 @@ def ray_session(address: str | None) -> Iterator[RaySession]:
     Inside a session this is the same session again, so that several calls can share one cluster.
 
     Raises:
-        UsageError: the address is none that a cluster can be joined by.
+        UsageError: the address is none that a cluster can be joined by, or this process is in a session of another.
         GallonError: no cluster answers at the address, it does not let us in, or none can be started here.
     """
     if _open:
-        yield _open[-1]
+        yield _same(_open[-1], address)
         return
     with _connected(address) as session:
         _open.append(session)
@@ -93,6 +95,21 @@ def ray_session(address: str | None) -> Iterator[RaySession]:
             yield session
         finally:
             _open.remove(session)
+
+
+def in_session() -> bool:
+    """Tell whether this process is in a session, which takes no time to join."""
+    return bool(_open)
+
+
+def _same(session: RaySession, address: str | None) -> RaySession:
+    """Return the session that this process is in, if it is the one that is meant."""
+    if address not in {None, "auto", session.address}:
+        raise UsageError(
+            f"This process uses the Ray cluster at {session.address} already, and not {address}: end that session "
+            "first, or leave out the address."
+        )
+    return session
 
 
 @contextmanager
@@ -113,6 +130,7 @@ def _connected(address: str | None) -> Iterator[RaySession]:
     with chatter_to(logs / "gallon-driver.log") as screen:
         try:
             session = RaySession(
+                address=head,
                 local=local,
                 dashboard=context.dashboard_url and f"http://{context.dashboard_url}",
                 logs=logs,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 
@@ -30,7 +30,7 @@ from cluster.records.integrity import audit
 from cluster.runs.limits import RunLimits
 from cluster.runs.progress import Progress as RunProgress
 from cluster.runtime.private import private_folder
-from cluster.runtime.session import RaySession, ray_session, token_place
+from cluster.runtime.session import RaySession, in_session, ray_session, token_place
 from cluster.store.open import choose_spec, open_store
 from cluster.store.record import Ledger, Record
 from cluster.store.store import Store
@@ -238,7 +238,7 @@ def annotation_session(
 def started_ray(address: str | None, progress: ProgressCallback | None) -> Iterator[RaySession]:
     """Connect to Ray, or start it, as a phase of its own, since it takes seconds."""
     with ExitStack() as stack:
-        with phase(progress, "starting Ray", ""):
+        with nullcontext() if in_session() else phase(progress, "starting Ray", ""):
             session = stack.enter_context(ray_session(address))
         yield session
 

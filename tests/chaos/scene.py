@@ -32,7 +32,7 @@ from tests.support.drive import MODEL
 from tests.support.killers import graphene
 from tests.support.namespace import APART
 
-PATIENCE_SECONDS = 240.0
+PATIENCE_SECONDS = 400.0
 # Molecules that an annotator of these runs may hold at a time: its calls, of 64 each.
 IN_FLIGHT = 6 * 64
 REQUEST_SECONDS = 5.0  # of a run that may have a hung engine

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import typer
 
+from cluster.runtime import session
 from cluster.runtime.session import RaySession
 from cluster.store.open import open_store
 from gallon.cli.app import app
@@ -145,10 +146,12 @@ def test_a_mistake_ends_in_one_sentence_and_writes_nothing(
     command_here: CommandHere,
     library: Path,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     arguments: list[str],
     status: int,
     sentence: str,
 ) -> None:
+    monkeypatch.setattr(session, "_open", [])  # the tests' own session, in which another cluster is refused
     (tmp_path / "library.docx").write_bytes(b"")
     store = tmp_path / "store"
     filled = [argument.format(library=library, folder=tmp_path) for argument in arguments]

@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.chaos.scene import wait_until
 from tests.support.panels import queries
 from tests.support.redis_server import server_with_tls
 
@@ -131,7 +132,7 @@ def test_vllm_and_training_fill_the_rest_of_the_panels(cluster: Environment, job
 
 
 def test_prometheus_scrapes_every_node_and_knows_the_alerts(cluster: Environment, job: str) -> None:
-    assert len(answer(cluster, 'up{job="ray"} == 1')) == 3
+    wait_until(lambda: len(answer(cluster, 'up{job="ray"} == 1')) == 3)
     with urllib.request.urlopen(f"{cluster['PROMETHEUS_URL']}/api/v1/rules", timeout=10) as page:
         (group,) = json.load(page)["data"]["groups"]
     alerts = (ROOT / "deploy" / "prometheus" / "alerts.yml").read_text()

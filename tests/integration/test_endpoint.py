@@ -24,7 +24,7 @@ from teacher.llm.models import local_path
 from teacher.llm.request import build_request
 from tests.support.server import KEY, MODEL, Behaviour, serving
 
-START_SECONDS = 240
+START_SECONDS = 550
 
 
 def test_a_faulty_server_loses_nothing_and_writes_nothing_twice(

@@ -14,7 +14,7 @@ import pytest
 
 import gallon
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 

@@ -22,7 +22,7 @@ from distill.report import comparison
 from distill.screen import screening
 from tests.benchmarks import tables
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
 PACKAGES = ("gallon", "cluster", "teacher", "distill")
 GIVEN = "…"  # what a quoted message has in the place of names and numbers

@@ -16,7 +16,9 @@ from teacher.errors import EngineStartError, UsageError
 from teacher.llm.models import TINY, local_path
 from teacher.llm.vllm_arguments import EngineSettings
 
-CLUSTER = RaySession(local=False, dashboard=None, logs=Path(), nodes=(Node(cpus=32, gpus=4), Node(cpus=32, gpus=4)))
+CLUSTER = RaySession(
+    address="head:6379", local=False, dashboard=None, logs=Path(), nodes=(Node(cpus=32, gpus=4), Node(cpus=32, gpus=4))
+)
 SETTINGS = EngineSettings(max_num_seqs=16)
 
 
