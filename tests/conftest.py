@@ -23,8 +23,11 @@ from cluster.runtime.session import RaySession, ray_session
 from cluster.store.embedded import embedded_redis
 from cluster.store.store import Store
 from gallon.cli.app import main
+from teacher.llm.engine import VllmEngine
+from teacher.llm.models import identify, local_path
 from teacher.llm.prompt import Prompt, load
 from teacher.llm.spec import Model, PromptRef, Sampling, Spec
+from teacher.llm.vllm_arguments import EngineSettings
 from tests.support.command import CommandHere, Done
 from tests.support.data import SHARED_DATA
 from tests.support.gpus import FAKE_GPUS
@@ -167,3 +170,14 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"the data for tests and benchmarks is not at {SHARED_DATA}")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def tiny_engine(own_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmEngine]:
+    """The shipped model in the real vLLM, started once."""
+    settings = EngineSettings(max_num_seqs=32, kv_cache_bytes=1 << 28, cpu_threads=1)
+    log = tmp_path_factory.mktemp("vllm") / "vllm.log"
+    engine = VllmEngine(identify("tiny"), local_path("tiny"), settings, log)
+    yield engine
+    if not engine._closed:
+        engine.close()

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import ray
 
+from cluster.runtime import session
 from cluster.runtime.private import LONGEST_PATH, private_folder
 from cluster.runtime.session import RaySession, ray_session
 from teacher.errors import GallonError, UsageError
@@ -50,6 +51,12 @@ def test_ray_starts_with_a_long_temporary_folder_and_no_home_and_keeps_its_files
     assert "Sek" not in done.stdout + done.stderr
 
 
+@pytest.fixture
+def outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget the tests' own session, in which another cluster is refused."""
+    monkeypatch.setattr(session, "_open", [])
+
+
 @pytest.mark.parametrize(
     ("address", "sentence"),
     [
@@ -60,13 +67,13 @@ def test_ray_starts_with_a_long_temporary_folder_and_no_home_and_keeps_its_files
         ("http://user:Sekret@127.0.0.1:8265", "HOST:PORT"),
     ],
 )
-def test_an_address_of_another_kind_is_refused_with_the_right_form(address: str, sentence: str) -> None:
+def test_an_address_of_another_kind_is_refused_with_the_right_form(outside: None, address: str, sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence) as caught, ray_session(address):
         pass
     assert "Sekret" not in str(caught.value)
 
 
-def test_a_port_where_something_else_listens_is_no_cluster(tmp_path: Path) -> None:
+def test_a_port_where_something_else_listens_is_no_cluster(outside: None, tmp_path: Path) -> None:
     server, port = start_redis(tmp_path / "redis")
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
         for number in (port, silent.getsockname()[1], 99_999):

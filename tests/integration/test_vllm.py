@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,17 +31,6 @@ from teacher.llm.validation import validate
 from teacher.llm.vllm_arguments import EngineSettings
 from teacher.tiny import conversation, evaluate, library
 from tests.support.molecules import SMILES
-
-
-@pytest.fixture(scope="module")
-def tiny_engine(own_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmEngine]:
-    """The shipped model in the real vLLM, started once."""
-    settings = EngineSettings(max_num_seqs=32, kv_cache_bytes=1 << 28, cpu_threads=1)
-    log = tmp_path_factory.mktemp("vllm") / "vllm.log"
-    engine = VllmEngine(identify("tiny"), local_path("tiny"), settings, log)
-    yield engine
-    if not engine._closed:
-        engine.close()
 
 
 def request(prompt: Prompt, smiles: str, *, drawn: str | None = None, uuid: str | None = None) -> Request:

@@ -32,7 +32,7 @@ def call(*arguments: str | Path, store: Path | str) -> subprocess.CompletedProce
     """Call the command in a process of its own."""
     environment = {**os.environ, "GALLON_STORE": str(store), "COLUMNS": "200"}
     command = [*COMMAND, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=240)
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=550)
 
 
 def last_json(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
