@@ -130,6 +130,7 @@ _FLAT = {
     "distill",
     "evaluate",
     "screen",
+    "plan_run",
     "show_prompt",
     "teach",
     "verify",
