@@ -9,6 +9,7 @@ from typing import Any
 
 from teacher.chemistry.facts import Structure
 from teacher.chemistry.molecule import InvalidMoleculeError, parse
+from teacher.errors import EngineDeadError
 from teacher.llm.engine import Completion, Engine, PromptRejectedError, Request
 from teacher.llm.prompt import Prompt
 from teacher.llm.request import build_request, sampling_of
@@ -104,11 +105,15 @@ class Describer:
             try:
                 completion = answer.result()
                 valid = self._validated(completion, question.structure)
+            except EngineDeadError:
+                raise
             except PromptRejectedError as error:
                 return replace(found, error=str(error))
-            except RejectedError as error:
-                found = replace(found, error=str(error), attempts=attempt)
-                sampling = sampling_of(self.spec, attempt, cut_off=error.stage == "finish")
+            # What nobody foresaw, about one molecule, costs that molecule at most, as in a batch job.
+            except Exception as error:  # noqa: BLE001
+                found = replace(found, error=str(error) or type(error).__name__, attempts=attempt)
+                cut_off = isinstance(error, RejectedError) and error.stage == "finish"
+                sampling = sampling_of(self.spec, attempt, cut_off=cut_off)
                 if attempt < self._max_attempts:
                     answer = self._engine.submit(replace(question.request, sampling=sampling))
                 continue

@@ -17,13 +17,14 @@ from cluster.store.store import Row, Store
 from gallon.config import DataConfig, EngineConfig, LibraryConfig, SpecConfig, TrainConfig
 from gallon.flat import flat
 from teacher.chemistry.molecule import key_of
-from teacher.errors import UsageError
+from teacher.errors import EngineDeadError, UsageError
 from teacher.llm.describer import Describer
 from teacher.llm.prompt import Prompt
 from teacher.llm.spec import Spec
 from tests.support.models import TARGET, untrained_student
 from tests.support.records import record
-from tests.support.scripted import Script
+from tests.support.scripted import Script, true_answer
+from tests.support.server import KEY, MODEL, Behaviour, serving
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +155,29 @@ def test_a_few_molecules_are_described_without_store_or_ray(tmp_path: Path, spec
     assert (never.attempts, never.text) == (3, None) and "cut off" in str(never.error)
     assert refused.text is None and refused.error
     assert done == [1, 2, 3, 4, 5]
+
+
+def test_what_nobody_foresaw_about_a_molecule_costs_nobody_else(tmp_path: Path, spec: Spec, describe: Prompt) -> None:
+    script = Script(unforeseen={"CCO": 1, "CCN": 9})
+    with Describer(script(tmp_path / "log"), spec, describe) as describer:
+        again, never, other = describer.describe(["CCO", "CCN", "CCS"])
+    assert (again.attempts, again.error) == (2, None)
+    assert (never.text, never.attempts) == (None, 3) and never.error
+    assert other.text and other.attempts == 1
+
+
+def test_a_dead_engine_is_told_and_is_no_molecules_fault(tmp_path: Path, spec: Spec, describe: Prompt) -> None:
+    script = Script(poison=frozenset({"CCO"}))
+    with Describer(script(tmp_path / "log"), spec, describe) as describer, pytest.raises(EngineDeadError):
+        describer.describe(["CCO"])
+
+
+def test_a_server_is_asked_where_vllm_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "vllm", None)  # to import it is an error
+    monkeypatch.setenv("GALLON_ENDPOINT_KEY", KEY)
+    with serving(Behaviour()) as url:
+        (found,) = gallon.describe("CCO", endpoint=url, model=MODEL)
+    assert found.error is None and found.text == true_answer("CCO")
 
 
 def test_nothing_to_describe_starts_no_engine() -> None:
