@@ -10,14 +10,12 @@ from cluster.library.molecules import unique_molecules
 from cluster.library.source import Source
 from cluster.records.completeness import CompletenessReport
 from cluster.records.completeness import verify as recount
-from cluster.runtime.chatter import chatter_to
-from cluster.runtime.private import private_folder
 from cluster.store.open import has_store, open_store
 from gallon.api.library import Library, StrPath, sources_of, store_named
 from gallon.api.progress import ProgressCallback, phase
-from gallon.api.spec import ResolvedSpec, engine_settings, resolve_spec
+from gallon.api.prompts import rendered
+from gallon.api.spec import ResolvedSpec, resolve_spec
 from gallon.config import EngineConfig, LibraryConfig, SpecConfig
-from teacher.llm.preview import previews
 from teacher.llm.request import build_request
 
 SAMPLE = 64  # molecules whose prompts are rendered
@@ -106,7 +104,5 @@ def _lengths(
     some = list(islice(unique_molecules(sources, limit), SAMPLED_FROM))
     sample = some[:: max(1, len(some) // SAMPLE)][:SAMPLE]
     requests = [build_request(molecule.smiles, molecule.key, resolved.spec, resolved.prompt)[0] for molecule in sample]
-    settings = engine_settings(engine, resolved, cpu_threads=None, concurrency=1)
-    with chatter_to(private_folder() / "prompts-vllm.log"):
-        rendered = previews(requests, resolved.spec.model, resolved.weights, settings)
-    return [each.tokens for each in rendered], rendered[0].context if rendered else None
+    found = rendered(requests, resolved, engine)
+    return [each.tokens for each in found], found[0].context if found else None

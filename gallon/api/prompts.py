@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cluster.runtime.chatter import chatter_to
 from cluster.runtime.private import private_folder
-from gallon.api.spec import engine_settings, resolve_spec
+from gallon.api.spec import ResolvedSpec, engine_settings, resolve_spec
 from gallon.config import EngineConfig, SpecConfig
 from teacher.chemistry.molecule import InvalidMoleculeError, parse
 from teacher.errors import UsageError
+from teacher.llm.engine import Request
 from teacher.llm.preview import Preview, previews
 from teacher.llm.request import build_request
 
@@ -31,7 +34,12 @@ def show_prompt(molecule: str, *, spec: SpecConfig, engine: EngineConfig) -> Pre
     except InvalidMoleculeError as error:
         raise UsageError(f"'{molecule}' {error}: give another SMILES.") from None
     request, _ = build_request(parsed.smiles, parsed.key, resolved.spec, resolved.prompt)
+    (shown,) = rendered([request], resolved, engine)
+    return shown
+
+
+def rendered(requests: Sequence[Request], resolved: ResolvedSpec, engine: EngineConfig) -> list[Preview]:
+    """Render requests as an engine would, and keep to a file what vLLM says meanwhile."""
     settings = engine_settings(engine, resolved, cpu_threads=None, concurrency=1)
     with chatter_to(private_folder() / "prompts-vllm.log"):
-        (shown,) = previews([request], resolved.spec.model, resolved.weights, settings)
-    return shown
+        return previews(requests, resolved.spec.model, resolved.weights, settings)

@@ -54,7 +54,7 @@ HARMLESS = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSettings:
-    """How vLLM runs a model. Nothing here decides what is written, so nothing here is part of the spec.
+    """How vLLM runs a model. What of it may decide the text, some of `arguments`, is in the spec as well (`deciding`).
 
     Attributes:
         max_model_len: context length in tokens; None takes as much of the model's own as memory holds.
@@ -157,34 +157,34 @@ def vllm_config(model: Model, path: str, settings: EngineSettings, *, on_cpu: bo
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.usage.usage_lib import UsageContext
 
-    arguments = AsyncEngineArgs(
-        model=path,
-        revision=None if path != model.name else model.revision,
-        dtype=model.dtype,
-        quantization=model.quantization,
-        load_format=settings.load_format,
-        trust_remote_code=settings.trust_remote_code,
+    own = {
+        "model": path,
+        "revision": None if path != model.name else model.revision,
+        "dtype": model.dtype,
+        "quantization": model.quantization,
+        "load_format": settings.load_format,
+        "trust_remote_code": settings.trust_remote_code,
         # -1 is as much of the model's own context as memory holds: ten million tokens would not start.
-        max_model_len=settings.max_model_len or -1,
-        max_num_seqs=settings.max_num_seqs,
-        gpu_memory_utilization=settings.gpu_memory_utilization,
-        kv_cache_memory_bytes=settings.kv_cache_bytes if on_cpu else None,
-        tensor_parallel_size=settings.tensor_parallel_size,
-        pipeline_parallel_size=settings.pipeline_parallel_size,
-        limit_mm_per_prompt=_pictures(settings.image_size),
-        language_model_only=settings.image_size is None,
+        "max_model_len": settings.max_model_len or -1,
+        "max_num_seqs": settings.max_num_seqs,
+        "gpu_memory_utilization": settings.gpu_memory_utilization,
+        "kv_cache_memory_bytes": settings.kv_cache_bytes if on_cpu else None,
+        "tensor_parallel_size": settings.tensor_parallel_size,
+        "pipeline_parallel_size": settings.pipeline_parallel_size,
+        "limit_mm_per_prompt": _pictures(settings.image_size),
+        "language_model_only": settings.image_size is None,
         # Without it string templates get the picture in front of all text, and no prefix is shared.
-        interleave_mm_strings=settings.image_size is not None,
-        distributed_executor_backend="uni" if one_process else None,
-        enforce_eager=on_cpu,
+        "interleave_mm_strings": settings.image_size is not None,
+        "distributed_executor_backend": "uni" if one_process else None,
+        "enforce_eager": on_cpu,
         # Every picture is seen once: keeping its features costs memory and time and saves nothing.
-        mm_processor_cache_gb=0,
-        disable_log_stats=True,
+        "mm_processor_cache_gb": 0,
+        "disable_log_stats": True,
         # With whitespace allowed between JSON tokens a weak model may write blanks until it is cut off.
-        structured_outputs_config=StructuredOutputsConfig(backend="xgrammar", disable_any_whitespace=True),
-    )
-    for name, value in settings.arguments.items():
-        setattr(arguments, name, value)
+        "structured_outputs_config": StructuredOutputsConfig(backend="xgrammar", disable_any_whitespace=True),
+    }
+    # To the constructor, which makes what vLLM needs of JSON.
+    arguments = AsyncEngineArgs(**{**own, **settings.arguments})
     # The context of a batch job: without one vLLM takes 2,048 tokens a step on any card (arg_utils.py:2919).
     config = arguments.create_engine_config(UsageContext.LLM_CLASS)
     if settings.image_size is not None and not config.model_config.is_multimodal_model:

@@ -65,6 +65,13 @@ def test_engine_arguments_reach_vllm() -> None:
     assert config_of(EngineSettings(arguments=given)).scheduler_config.max_num_batched_tokens == 8_192
 
 
+def test_an_engine_argument_of_several_settings_becomes_what_vllm_makes_of_it() -> None:
+    given = parse_engine_arguments(['compilation_config={"mode": 0}', "mm_processor_cache_gb=1"])
+    config = config_of(EngineSettings(arguments=given))
+    assert type(config.compilation_config).__name__ == "CompilationConfig"
+    assert config.model_config.multimodal_config.mm_processor_cache_gb == 1
+
+
 @pytest.mark.parametrize(
     ("argument", "sentence"),
     [
