@@ -179,5 +179,5 @@ def tiny_engine(own_environment: None, tmp_path_factory: pytest.TempPathFactory)
     log = tmp_path_factory.mktemp("vllm") / "vllm.log"
     engine = VllmEngine(identify("tiny"), local_path("tiny"), settings, log)
     yield engine
-    if not engine._closed:
+    if not engine._loop.closed:
         engine.close()

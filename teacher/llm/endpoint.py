@@ -11,15 +11,15 @@ import asyncio
 import base64
 import io
 import random
-import threading
 import time
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from teacher.errors import EngineDeadError, EngineRefusedError, EngineStartError
-from teacher.llm.engine import CLOSE_SECONDS, CLOSED, Completion, PromptRejectedError, Request
+from teacher.llm.engine import Completion, PromptRejectedError, Request
+from teacher.llm.event_loop import EventLoop
 from teacher.llm.prompt import Picture
 
 if TYPE_CHECKING:
@@ -67,37 +67,24 @@ class EndpointEngine:
 
     def __init__(self, settings: EndpointSettings) -> None:
         self._settings = settings
-        self._loop = asyncio.new_event_loop()
-        self._closing = threading.Lock()
-        self._closed = False
+        self._loop = EventLoop("endpoint")
         self._cool_until = 0.0
-        self._thread = threading.Thread(target=self._loop.run_forever, name="endpoint", daemon=True)
-        self._thread.start()
         try:
-            asyncio.run_coroutine_threadsafe(self._connect(), self._loop).result()
+            self._loop.run(self._connect())
         except EngineStartError:
-            self._stop_loop()
+            self._loop.stop()
             raise
 
     def submit(self, request: Request) -> Future[Completion]:
         """Queue a request and return at once."""
-        with self._closing:
-            if not self._closed:
-                return asyncio.run_coroutine_threadsafe(self._complete(request), self._loop)
-        refused: Future[Completion] = Future()
-        refused.set_exception(EngineDeadError(CLOSED))
-        return refused
+        return self._loop.submit(lambda: self._complete(request))
 
     def close(self) -> None:
         """Fail what is unfinished, and close the connections."""
-        with self._closing:
-            self._closed = True
-        wait([asyncio.run_coroutine_threadsafe(self._disconnect(), self._loop)], timeout=CLOSE_SECONDS)
-        self._stop_loop()
-
-    def _stop_loop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(timeout=CLOSE_SECONDS)
+        if not self._loop.cancel():
+            return
+        self._loop.finish(self._client.aclose())
+        self._loop.stop()
 
     async def _connect(self) -> None:
         """Open the connections, and look whether the server has the model."""
@@ -144,19 +131,9 @@ class EndpointEngine:
                 f"The server at {self._settings.url} has no model '{self._settings.model}': it has {', '.join(names)}."
             )
 
-    async def _disconnect(self) -> None:
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-        await self._client.aclose()
-
     async def _complete(self, request: Request) -> Completion:
-        try:
-            async with self._open:
-                return await self._answered(_body(self._settings.model, request))
-        except asyncio.CancelledError as error:
-            raise EngineDeadError(CLOSED) from error
+        async with self._open:
+            return await self._answered(_body(self._settings.model, request))
 
     async def _answered(self, body: dict[str, Any]) -> Completion:
         """Ask until there is an answer, the server refuses the request, or its time is over."""

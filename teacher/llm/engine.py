@@ -6,20 +6,19 @@ a thread of its own, so that any number of threads may submit requests and the e
 
 from __future__ import annotations
 
-import asyncio
 import importlib.metadata
 import itertools
 import logging
 import os
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from teacher.errors import EngineDeadError, EngineRefusedError, EngineStartError
 from teacher.llm.engine_log import EngineLog
+from teacher.llm.event_loop import EventLoop
 from teacher.llm.prompt import Content, Picture
 from teacher.llm.spec import Model, Sampling
 from teacher.llm.vllm_arguments import EngineSettings, vllm_config
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 StatLogger = Callable[..., Any]  # what makes one of vLLM's `StatLoggerBase`
-CLOSED = "the engine was closed while it worked on this request"
-CLOSE_SECONDS = 10
 
 
 class PromptRejectedError(ValueError):
@@ -96,34 +93,24 @@ class VllmEngine:
         log_path: Path,
         stat_loggers: Sequence[StatLogger] = (),
     ) -> None:
-        self._loop = asyncio.new_event_loop()
+        self._loop = EventLoop("vllm-engine")
         self._ids = itertools.count()
-        self._closing = threading.Lock()
-        self._closed = False
-        self._thread = threading.Thread(target=self._loop.run_forever, name="vllm-engine", daemon=True)
-        self._thread.start()
         self._log = EngineLog(log_path)
         logger.info("vLLM is to load %s (%s) from %s; its log is %s", model.name, model.revision, path, log_path)
         self._llm = self._start(model, path, settings, stat_loggers)
 
     def submit(self, request: Request) -> Future[Completion]:
         """Queue a request and return at once."""
-        with self._closing:
-            if not self._closed:
-                return asyncio.run_coroutine_threadsafe(self._complete(request), self._loop)
-        refused: Future[Completion] = Future()
-        refused.set_exception(EngineDeadError(CLOSED))
-        return refused
+        return self._loop.submit(lambda: self._complete(request))
 
     def close(self) -> None:
         """Fail what is unfinished, then stop vLLM's processes and the event loop."""
-        logger.info("vLLM is closed")
-        with self._closing:
-            self._closed = True
         # Whoever waits for an answer that a dead engine never gives is woken, while vLLM can still hear of it.
-        wait([asyncio.run_coroutine_threadsafe(_cancel_others(), self._loop)], timeout=CLOSE_SECONDS)
+        if not self._loop.cancel():
+            return
+        logger.info("vLLM is closed")
         self._llm.shutdown()
-        self._stop_loop()
+        self._loop.stop()
 
     async def _complete(self, request: Request) -> Completion:
         from vllm.exceptions import VLLMClientError
@@ -137,8 +124,6 @@ class VllmEngine:
             raise PromptRejectedError(str(error)) from error
         except VllmDeadError as error:
             raise EngineDeadError(f"vLLM's engine process died: {error}") from error
-        except asyncio.CancelledError as error:
-            raise EngineDeadError(CLOSED) from error
         answer = final.outputs[0]
         return Completion(
             text=answer.text,
@@ -150,13 +135,11 @@ class VllmEngine:
     def _start(self, model: Model, path: str, settings: EngineSettings, stat_loggers: Sequence[StatLogger]) -> AsyncLLM:
         try:
             with self._log.capture():
-                return asyncio.run_coroutine_threadsafe(
-                    launch(model, path, settings, stat_loggers), self._loop
-                ).result()
+                return self._loop.run(launch(model, path, settings, stat_loggers))
         # Whatever stops vLLM from starting (a ValueError, a RuntimeError, an ImportError, CUDA out of memory, ...)
         # means the same to the caller: no engine, and vLLM's reason.
         except Exception as error:
-            self._stop_loop()
+            self._loop.stop()
             if isinstance(error, EngineStartError):
                 raise
             # These it raises in this process while it reads the settings, before it has started anything.
@@ -165,18 +148,6 @@ class VllmEngine:
             raise (EngineRefusedError if refused else EngineStartError)(
                 f"vLLM could not start {model.name}: {_one_line(reason)} (its log: {self._log.path})"
             ) from error
-
-    def _stop_loop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(timeout=CLOSE_SECONDS)
-
-
-async def _cancel_others() -> None:
-    """Cancel whatever else runs in this event loop, and see it end."""
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
 
 
 def set_environment(settings: EngineSettings) -> None:

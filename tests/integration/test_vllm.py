@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shutil
 from pathlib import Path
@@ -78,7 +77,7 @@ def test_a_request_is_rendered_as_the_tiny_model_was_trained(
         _, (prompt,) = await tiny_engine._llm.renderer.render_chat_async([[message]], chat_params())
         return list(prompt["prompt_token_ids"])
 
-    tokens = asyncio.run_coroutine_threadsafe(rendered(), tiny_engine._loop).result()
+    tokens = tiny_engine._loop.run(rendered())
     assert tokens == conversation.question(content, Tokenizer.from_file(str(CHECKPOINT / "tokenizer.json")))
 
 
@@ -108,7 +107,7 @@ def test_the_picture_that_is_sent_is_the_one_that_is_seen(tiny_engine: VllmEngin
         return {token: entry.logprob for token, entry in final.outputs[0].logprobs[0].items()}
 
     def logprobs(drawn: str) -> dict[int, float]:
-        return asyncio.run_coroutine_threadsafe(first_logprobs(drawn), tiny_engine._loop).result()
+        return tiny_engine._loop.run(first_logprobs(drawn))
 
     ethanol, benzene, ethanol_again = (logprobs(drawn) for drawn in ("CCO", "c1ccccc1", "CCO"))
     assert ethanol != benzene

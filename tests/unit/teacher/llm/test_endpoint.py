@@ -86,6 +86,51 @@ def test_a_busy_server_cools_all_requests_down(engine: EndpointEngine, behaviour
     assert len(behaviour.asked) == 59 + 20
 
 
+@pytest.mark.parametrize(
+    ("told", "seconds"), [("7", 7.0), ("7200", 60.0), ("-1", 0.0), ("Thu, 01 Jan 2099 00:00:00 GMT", 60.0)]
+)
+def test_a_server_is_left_alone_for_as_long_as_it_asks_but_a_minute_at_most(
+    engine: EndpointEngine, behaviour: Behaviour, monkeypatch: pytest.MonkeyPatch, told: str, seconds: float
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(endpoint, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(engine, "_cool_down", waits.append)
+    behaviour.faults, behaviour.retry_after = [429], told
+    assert engine.submit(request()).result(timeout=20).text
+    assert waits == [seconds or 0.01]  # who asks for no time is given a little
+
+
+@pytest.mark.parametrize("told", [None, "soon"])
+def test_a_server_that_does_not_say_is_left_alone_for_longer_from_time_to_time(
+    engine: EndpointEngine, behaviour: Behaviour, monkeypatch: pytest.MonkeyPatch, told: str | None
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(engine, "_cool_down", waits.append)
+    behaviour.faults, behaviour.retry_after = [503, 503, 503], told
+    assert engine.submit(request()).result(timeout=20).text
+    assert waits == pytest.approx([0.01, 0.02, 0.04])
+
+
+def test_what_one_request_is_told_holds_for_its_neighbours(
+    engine: EndpointEngine, behaviour: Behaviour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        assert len(behaviour.asked) == 1  # nobody else has asked meanwhile
+        engine._cool_until = 0.0
+
+    behaviour.faults, behaviour.retry_after = [429], "7"
+    monkeypatch.setattr(endpoint.asyncio, "sleep", sleep)
+    assert engine.submit(request("C")).result(timeout=20).text
+    assert len(slept) == 1 and 0 < slept[0] <= 7.1
+    engine._cool_down(7)
+    behaviour.asked[1:] = []
+    assert engine.submit(request("CC")).result(timeout=20).text
+    assert len(slept) == 2
+
+
 @pytest.mark.parametrize("fault", ["nonsense", "cut", 500, "empty"])
 def test_a_server_whose_answers_stay_broken_costs_one_attempt(
     engine: EndpointEngine, behaviour: Behaviour, fault: int | str
