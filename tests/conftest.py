@@ -37,6 +37,7 @@ hypothesis.settings.register_profile("patient", deadline=None)  # no test assert
 hypothesis.settings.load_profile("patient")
 
 
+TinyEngine = Callable[[], VllmEngine]
 OWN_VARIABLES = ("GALLON_STORE", "HF_HUB_OFFLINE", "RAY_ADDRESS", "RAY_AUTH_TOKEN_PATH", "RAY_USAGE_STATS_ENABLED")
 
 
@@ -173,11 +174,23 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_engine(own_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmEngine]:
-    """The shipped model in the real vLLM, started once."""
+def start_tiny_engine(own_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyEngine]:
+    """Start the shipped model in the real vLLM, or return the engine that runs already, unless a test has closed it."""
     settings = EngineSettings(max_num_seqs=32, kv_cache_bytes=1 << 28, cpu_threads=1)
-    log = tmp_path_factory.mktemp("vllm") / "vllm.log"
-    engine = VllmEngine(identify("tiny"), local_path("tiny"), settings, log)
-    yield engine
-    if not engine._loop.closed:
+    started: list[VllmEngine] = []
+
+    def start() -> VllmEngine:
+        if not started or started[-1]._loop.closed:
+            log = tmp_path_factory.mktemp("vllm") / "vllm.log"
+            started.append(VllmEngine(identify("tiny"), local_path("tiny"), settings, log))
+        return started[-1]
+
+    yield start
+    for engine in started:
         engine.close()
+
+
+@pytest.fixture
+def tiny_engine(start_tiny_engine: TinyEngine) -> VllmEngine:
+    """The shipped model in the real vLLM, started once for all tests of a process."""
+    return start_tiny_engine()
