@@ -49,6 +49,9 @@ class Setting:
             raise UsageError(f"{name} must be at most {self.max:g}, and is {value:g}.")
 
 
+RAY = Setting(help="Address of a Ray cluster; default: RAY_ADDRESS, or a local one.")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """Settings that are checked when they are made."""
@@ -85,16 +88,22 @@ def settings_of(config: type) -> dict[str, Setting]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LibraryConfig(Config):
-    """How the files of a library are read."""
-
-    panel = "Library"
+class TableConfig(Config):
+    """How tables and files with molecules are read."""
 
     smiles_column: Annotated[str | None, Setting(help="The column with the SMILES, in tables.")] = None
     separator: Annotated[
         str | None, Setting(help="Between the cells of a text table, e.g. ';' or tab; default: detected.")
     ] = None
     encoding: Annotated[str | None, Setting(help="Of text files, e.g. cp1252 or utf-16; default: detected.")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LibraryConfig(TableConfig):
+    """How the files of a library are read."""
+
+    panel = "Library"
+
     limit: Annotated[int | None, Setting(min=1, help="Take only the first N rows of the library.")] = None
 
 
@@ -194,22 +203,17 @@ class EngineConfig(Config):
     ] = 1
     load_format: Annotated[str, Setting(help="How vLLM loads weights; 'dummy' makes random ones.")] = "auto"
     trust_remote_code: Annotated[bool, Setting(help="Run code that comes with the model.")] = False
-    ray: Annotated[str | None, Setting(help="Address of a Ray cluster; default: RAY_ADDRESS, or a local one.")] = None
+    ray: Annotated[str | None, RAY] = None
     wait_for_gpus: Annotated[bool, Setting(help="Wait for an autoscaler to bring GPUs.")] = False
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataConfig(Config):
+class DataConfig(TableConfig):
     """What is learned from, and how it is split."""
 
     panel = "Data"
 
     target: Annotated[tuple[str, ...] | None, Setting(help="A column with labels; may be given several times.")] = None
-    smiles_column: Annotated[str | None, Setting(help="The column with the SMILES, in tables.")] = None
-    separator: Annotated[
-        str | None, Setting(help="Between the cells of a text table, e.g. ';' or tab; default: detected.")
-    ] = None
-    encoding: Annotated[str | None, Setting(help="Of text files, e.g. cp1252 or utf-16; default: detected.")] = None
     split: Annotated[str, Setting(help="scaffold, random-scaffold, random, or column.")] = "scaffold"
     split_column: Annotated[str | None, Setting(help="The column that says train, valid or test.")] = None
     scaffold_chirality: Annotated[
@@ -237,7 +241,7 @@ class TrainConfig(Config):
         bool,
         Setting(flag="--balance", help="Give both classes the same weight in the loss of networks."),
     ] = False
-    ray: Annotated[str | None, Setting(help="Address of a Ray cluster; default: RAY_ADDRESS, or a local one.")] = None
+    ray: Annotated[str | None, RAY] = None
 
 
 @dataclass(frozen=True, kw_only=True)

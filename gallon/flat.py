@@ -11,7 +11,6 @@ from typing import Any, TypeVar, get_type_hints
 from gallon.config import Config
 
 R = TypeVar("R")
-Parameters = list[inspect.Parameter]
 
 
 def flat(call: Callable[..., R]) -> Callable[..., R]:
@@ -21,7 +20,9 @@ def flat(call: Callable[..., R]) -> Callable[..., R]:
     """
     groups = configurations(call)
     signature = inspect.signature(call)
-    shown = signature.replace(parameters=flat_parameters(call))
+    own = [parameter for name, parameter in signature.parameters.items() if name not in groups]
+    settings = [parameter for config in groups.values() for parameter in parameters_of(config)]
+    shown = signature.replace(parameters=[*own, *settings])
 
     @functools.wraps(call)
     def with_options(*arguments: Any, **options: Any) -> R:
@@ -45,24 +46,11 @@ def configurations(call: Callable[..., Any]) -> dict[str, type[Config]]:
     }
 
 
-def flat_parameters(call: Callable[..., Any]) -> Parameters:
-    """Return the parameters of a call with each configuration replaced by its settings."""
-    return list(_flattened(call))
-
-
-def _flattened(call: Callable[..., Any]) -> Iterator[inspect.Parameter]:
-    groups = configurations(call)
-    last = []
-    for name, parameter in inspect.signature(call).parameters.items():
-        if name not in groups:
-            yield parameter
-            continue
-        hints = get_type_hints(groups[name])
-        for field in fields(groups[name]):
-            default = inspect.Parameter.empty if field.default is MISSING else field.default
-            last.append(
-                inspect.Parameter(
-                    field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hints[field.name]
-                )
-            )
-    yield from last
+def parameters_of(config: type[Config]) -> Iterator[inspect.Parameter]:
+    """Yield the settings of a configuration as parameters."""
+    hints = get_type_hints(config)
+    for field in fields(config):
+        default = inspect.Parameter.empty if field.default is MISSING else field.default
+        yield inspect.Parameter(
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hints[field.name]
+        )

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
-from dataclasses import MISSING, fields
+from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
-from gallon.config import STORE_VARIABLE, Setting, settings_of
+from gallon.config import RAY, STORE_VARIABLE, Setting, settings_of
 from gallon.config import Config as Settings
-from gallon.flat import configurations
+from gallon.flat import configurations, parameters_of
 from teacher.errors import UsageError
 
 OUTPUT_PANEL = "Output"
@@ -41,9 +41,7 @@ SpecId = Annotated[
     str | None,
     typer.Option("--spec", help="Id of a spec, or its beginning; `gallon status` lists them.", rich_help_panel="Store"),
 ]
-RayAddress = Annotated[
-    str | None, typer.Option("--ray", help="Address of a Ray cluster; default: RAY_ADDRESS, or a local one.")
-]
+RayAddress = Annotated[str | None, typer.Option("--ray", help=RAY.help)]
 Folds = Annotated[
     int,
     typer.Option(
@@ -71,7 +69,7 @@ def flatten_options(command: Callable[..., None]) -> Callable[..., None]:
     """Let Typer see the settings of a command's configurations as options of its own."""
     hints = get_type_hints(command, include_extras=True)
     groups = configurations(command)
-    parameters = []
+    parameters: list[inspect.Parameter] = []
     for name, parameter in inspect.signature(command).parameters.items():
         if name in groups:
             parameters += _options_of(groups[name])
@@ -91,17 +89,11 @@ def flatten_options(command: Callable[..., None]) -> Callable[..., None]:
     return with_groups
 
 
-def _options_of(config: type[Settings]) -> list[inspect.Parameter]:
-    hints, settings = get_type_hints(config), settings_of(config)
-    return [
-        inspect.Parameter(
-            field.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=inspect.Parameter.empty if field.default is MISSING else field.default,
-            annotation=Annotated[_repeated(hints[field.name]), _option(field.name, settings[field.name], config.panel)],
-        )
-        for field in fields(config)
-    ]
+def _options_of(config: type[Settings]) -> Iterator[inspect.Parameter]:
+    settings = settings_of(config)
+    for parameter in parameters_of(config):
+        option = _option(parameter.name, settings[parameter.name], config.panel)
+        yield parameter.replace(annotation=Annotated[_repeated(parameter.annotation), option])
 
 
 def _option(name: str, setting: Setting, panel: str) -> Any:

@@ -17,6 +17,7 @@ from teacher.wording import plain
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import TaskID
 
 PLAIN_SECONDS = 30.0  # between lines where there is no terminal
 NOTICES = "gallon.api"  # the logger of sentences that are for whoever gave the command
@@ -86,17 +87,17 @@ def bars(console: Console) -> Iterator[ProgressCallback]:
         redirect_stdout=False,
         redirect_stderr=False,
     )
-    tasks: dict[str, int] = {}
+    tasks: dict[str, TaskID] = {}
 
     def show(progress: Progress) -> None:
         if progress.ended:
             if (task := tasks.pop(progress.phase, None)) is not None:
-                live.remove_task(task)  # type: ignore[arg-type]
+                live.remove_task(task)
             return
         if progress.phase not in tasks:
             tasks[progress.phase] = live.add_task(progress.phase, total=None)
         live.update(
-            tasks[progress.phase],  # type: ignore[arg-type]
+            tasks[progress.phase],
             description=plain(worded(progress)),
             completed=progress.done,
             total=progress.total,

@@ -16,6 +16,7 @@ from gallon.config import SpecConfig
 from teacher.chemistry.molecule import key_of
 from teacher.errors import UsageError
 from teacher.llm.engine import VllmEngine
+from teacher.llm.models import CHECKPOINT
 from teacher.llm.request import build_request
 from tests.support.records import record
 
@@ -30,6 +31,14 @@ def test_the_prompt_is_shown_to_the_token(tiny_engine: VllmEngine) -> None:
     assert "<image>" not in blind.text and blind.tokens < shown.tokens + 50
     with pytest.raises(UsageError, match=r"'nothing' .*: give another SMILES"):
         gallon.show_prompt("nothing")
+
+
+def test_no_weights_are_loaded_to_show_a_prompt(tmp_path: Path) -> None:
+    for file in CHECKPOINT.iterdir():
+        if file.suffix != ".safetensors":
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    shown = gallon.show_prompt("CCO", model=str(tmp_path), image_size=224, graph=False)
+    assert shown.text == gallon.show_prompt("CCO").text
 
 
 def test_the_command_prints_the_prompt_and_lists_those_there_are() -> None:
