@@ -132,8 +132,9 @@ def test_vllm_and_training_fill_the_rest_of_the_panels(cluster: Environment, job
 
 
 def test_prometheus_scrapes_every_node_and_knows_the_alerts(cluster: Environment, job: str) -> None:
-    # Only nodes tell of their memory; the dashboard and the autoscaler are scraped besides.
-    wait_until(lambda: len(answer(cluster, 'group by (instance) (ray_node_mem_total{job="ray"})')) == 3)
+    # Only nodes tell of their memory, at times not for minutes; the dashboard and the autoscaler are scraped besides.
+    nodes = 'group by (instance) (last_over_time(ray_node_mem_total{job="ray"}[1h]))'
+    wait_until(lambda: len(answer(cluster, nodes)) == 3)
     assert not answer(cluster, 'up{job="ray"} == 0')
     with urllib.request.urlopen(f"{cluster['PROMETHEUS_URL']}/api/v1/rules", timeout=10) as page:
         (group,) = json.load(page)["data"]["groups"]
