@@ -23,11 +23,11 @@ from cluster.runtime.session import RaySession, ray_session
 from cluster.store.embedded import embedded_redis
 from cluster.store.store import Store
 from gallon.cli.app import main
-from teacher.llm.engine import VllmEngine
+from teacher.llm.engines.vllm_arguments import EngineSettings
+from teacher.llm.engines.vllm_engine import VllmEngine
 from teacher.llm.models import identify, local_path
 from teacher.llm.prompt import Prompt, load
 from teacher.llm.spec import Model, PromptRef, Sampling, Spec
-from teacher.llm.vllm_arguments import EngineSettings
 from tests.support.command import CommandHere, Done
 from tests.support.data import SHARED_DATA
 from tests.support.gpus import FAKE_GPUS

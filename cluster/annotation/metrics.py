@@ -41,10 +41,10 @@ from cluster.store.store import Store
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from teacher.llm.endpoint import EndpointSettings
     from teacher.llm.engine import Engine
+    from teacher.llm.engines.endpoint import EndpointSettings
+    from teacher.llm.engines.vllm_arguments import EngineSettings
     from teacher.llm.spec import Model
-    from teacher.llm.vllm_arguments import EngineSettings
 
 
 class AnnotatorMetrics:
@@ -177,7 +177,7 @@ def serve_measured(model: Model, path: str, settings: EngineSettings, log_path: 
     Raises:
         EngineStartError: vLLM could not start; the message carries vLLM's own reason.
     """
-    from teacher.llm.engine import VllmEngine, set_environment
+    from teacher.llm.engines.vllm_engine import VllmEngine, set_environment
 
     set_environment(settings)
     from vllm.v1.metrics.ray_wrappers import RayPrometheusStatLogger
@@ -191,7 +191,7 @@ def ask_endpoint(settings: EndpointSettings, log_path: Path) -> Engine:
     Raises:
         EngineStartError: the server does not answer, does not let us in, or has no such model.
     """
-    from teacher.llm.endpoint import EndpointEngine
+    from teacher.llm.engines.endpoint import EndpointEngine
 
     return EndpointEngine(settings)
 

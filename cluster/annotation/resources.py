@@ -11,12 +11,12 @@ from cluster.store.connection import StoreError
 from cluster.store.open import is_embedded
 from cluster.store.store import Store
 from teacher.errors import EngineStartError
-from teacher.llm.engine import on_cpu
+from teacher.llm.engines.vllm_engine import on_cpu
 from teacher.llm.models import weight_bytes
 
 if TYPE_CHECKING:
     from cluster.runtime.session import RaySession
-    from teacher.llm.vllm_arguments import EngineSettings
+    from teacher.llm.engines.vllm_arguments import EngineSettings
 
 GIB = 2**30
 OVERHEAD_BYTES = GIB  # vLLM and PyTorch themselves, beside weights and KV cache

@@ -39,8 +39,9 @@ from gallon.api.progress import Phase, ProgressCallback, phase
 from gallon.api.spec import ResolvedSpec, endpoint_settings, engine_settings, resolve_spec
 from gallon.config import EngineConfig, LibraryConfig, SpecConfig
 from teacher.llm.describer import Describer, Description
-from teacher.llm.endpoint import EndpointEngine
-from teacher.llm.engine import Engine, VllmEngine
+from teacher.llm.engine import Engine
+from teacher.llm.engines.endpoint import EndpointEngine
+from teacher.llm.engines.vllm_engine import VllmEngine
 from teacher.llm.models import TINY
 from teacher.wording import counted
 

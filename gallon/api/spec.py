@@ -11,11 +11,11 @@ from pydantic import ValidationError
 
 from gallon.config import EngineConfig, SpecConfig
 from teacher.errors import UsageError
-from teacher.llm.endpoint import KEY_VARIABLES, UNPROVEN, EndpointSettings
+from teacher.llm.engines.endpoint import KEY_VARIABLES, UNPROVEN, EndpointSettings
+from teacher.llm.engines.vllm_arguments import EngineSettings, deciding, parse_engine_arguments
 from teacher.llm.models import TINY, identify, local_path
 from teacher.llm.prompt import Prompt, load
 from teacher.llm.spec import Model, PromptRef, Sampling, Spec
-from teacher.llm.vllm_arguments import EngineSettings, deciding, parse_engine_arguments
 
 TINY_IMAGE_SIZE = 224  # what its vision tower sees
 # GALLON (arXiv 2406.01032) draws 500 pixels; 448, a multiple of 28, is not resized by Qwen-VL: 256 tokens, not 324.

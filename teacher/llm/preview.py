@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from teacher.llm.engine import chat_message, chat_params, on_cpu, set_environment
-from teacher.llm.vllm_arguments import EngineSettings, vllm_config
+from teacher.llm.engines.vllm_arguments import EngineSettings, vllm_config
+from teacher.llm.engines.vllm_engine import chat_message, chat_params, on_cpu, set_environment
 
 if TYPE_CHECKING:
     from teacher.llm.engine import Request

@@ -76,7 +76,7 @@ class Spec(Frozen):
         sampling: None where it is not known (annotations made elsewhere).
         structured: whether the answer is held to the prompt's schema while it is written.
         min_grounding: the least agreement with RDKit at which an answer is accepted.
-        arguments: of vLLM's engine, those that may change the text (`teacher.llm.vllm_arguments`).
+        arguments: of vLLM's engine, those that may change the text (`teacher.llm.engines.vllm_arguments`).
     """
 
     version: int = SPEC_VERSION

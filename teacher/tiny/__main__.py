@@ -66,9 +66,9 @@ def evaluate(
 ) -> None:
     """Ask about molecules that were never trained on, through vLLM, and compare the answers with RDKit."""
     from teacher.llm import prompt
-    from teacher.llm.engine import VllmEngine
+    from teacher.llm.engines.vllm_arguments import EngineSettings
+    from teacher.llm.engines.vllm_engine import VllmEngine
     from teacher.llm.models import TINY_DTYPE, identify, local_path
-    from teacher.llm.vllm_arguments import EngineSettings
     from teacher.tiny import evaluate as evaluation
     from teacher.tiny.library import read
 

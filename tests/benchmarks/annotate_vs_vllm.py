@@ -38,12 +38,13 @@ from teacher.chemistry.depiction import draw
 from teacher.chemistry.facts import facts_of
 from teacher.chemistry.graph_text import graph_text
 from teacher.chemistry.molecule import InvalidMoleculeError, Molecule, parse
-from teacher.llm.engine import Engine, Request, chat_message, launch, sampling_params
+from teacher.llm.engine import Engine, Request
+from teacher.llm.engines.vllm_arguments import EngineSettings
+from teacher.llm.engines.vllm_engine import chat_message, launch, sampling_params
 from teacher.llm.models import identify, local_path
 from teacher.llm.prompt import Picture, Prompt, load
 from teacher.llm.spec import PromptRef, Sampling, Spec
 from teacher.llm.validation import validate
-from teacher.llm.vllm_arguments import EngineSettings
 from tests.support.machine import machine
 from tests.support.scripted import true_answer
 

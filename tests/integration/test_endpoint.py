@@ -17,9 +17,9 @@ from cluster.runtime.session import RaySession
 from cluster.store.store import Store
 from gallon.api.spec import resolve_spec
 from gallon.config import SpecConfig
-from teacher.llm import endpoint
-from teacher.llm.endpoint import KEY_VARIABLES, EndpointEngine, EndpointSettings
-from teacher.llm.engine import VllmEngine
+from teacher.llm.engines import endpoint
+from teacher.llm.engines.endpoint import KEY_VARIABLES, EndpointEngine, EndpointSettings
+from teacher.llm.engines.vllm_engine import VllmEngine
 from teacher.llm.models import local_path
 from teacher.llm.request import build_request
 from tests.support.server import KEY, MODEL, Behaviour, serving

@@ -15,7 +15,7 @@ from gallon.cli.app import app
 from gallon.config import SpecConfig
 from teacher.chemistry.molecule import key_of
 from teacher.errors import UsageError
-from teacher.llm.engine import VllmEngine
+from teacher.llm.engines.vllm_engine import VllmEngine
 from teacher.llm.models import CHECKPOINT
 from teacher.llm.request import build_request
 from tests.support.records import record

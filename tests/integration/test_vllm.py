@@ -15,19 +15,13 @@ from teacher.chemistry.facts import facts_of
 from teacher.chemistry.graph_text import graph_text
 from teacher.chemistry.molecule import parse
 from teacher.errors import EngineDeadError, EngineRefusedError, EngineStartError
-from teacher.llm.engine import (
-    PromptRejectedError,
-    Request,
-    VllmEngine,
-    chat_message,
-    chat_params,
-    sampling_params,
-)
+from teacher.llm.engine import PromptRejectedError, Request
+from teacher.llm.engines.vllm_arguments import EngineSettings
+from teacher.llm.engines.vllm_engine import VllmEngine, chat_message, chat_params, sampling_params
 from teacher.llm.models import CHECKPOINT, identify, local_path
 from teacher.llm.prompt import Picture, Prompt
 from teacher.llm.spec import Sampling
 from teacher.llm.validation import validate
-from teacher.llm.vllm_arguments import EngineSettings
 from teacher.tiny import conversation, evaluate, library
 from tests.support.molecules import SMILES
 

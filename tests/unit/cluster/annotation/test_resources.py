@@ -13,8 +13,8 @@ from cluster.annotation.resources import plan_pool
 from cluster.runtime.session import Node, RaySession
 from cluster.training.driver import TrainResources, plan_resources
 from teacher.errors import EngineStartError, UsageError
+from teacher.llm.engines.vllm_arguments import EngineSettings
 from teacher.llm.models import TINY, local_path
-from teacher.llm.vllm_arguments import EngineSettings
 
 CLUSTER = RaySession(
     address="head:6379", local=False, dashboard=None, logs=Path(), nodes=(Node(cpus=32, gpus=4), Node(cpus=32, gpus=4))

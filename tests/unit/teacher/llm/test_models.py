@@ -71,7 +71,7 @@ def watch(name, *rest, **more):
     return imported(name, *rest, **more)
 builtins.__import__ = watch
 from cluster.annotation.metrics import serve_measured
-from teacher.llm.vllm_arguments import EngineSettings
+from teacher.llm.engines.vllm_arguments import EngineSettings
 from teacher.llm.models import identify, local_path
 serve_measured(identify("tiny"), local_path("tiny"), EngineSettings(cpu_threads=3), Path("vllm.log"))
 """

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from teacher.errors import EngineDeadError, EngineRefusedError, EngineStartError
-from teacher.llm import endpoint
-from teacher.llm.endpoint import EndpointEngine, EndpointError, EndpointSettings
 from teacher.llm.engine import PromptRejectedError, Request
+from teacher.llm.engines import endpoint
+from teacher.llm.engines.endpoint import EndpointEngine, EndpointError, EndpointSettings
 from teacher.llm.prompt import Picture, Prompt
 from teacher.llm.request import build_request
 from teacher.llm.spec import Sampling, Spec

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from teacher.errors import EngineDeadError, EngineRefusedError, EngineStartError
 from teacher.llm.engine import Completion, PromptRejectedError, Request
-from teacher.llm.event_loop import EventLoop
+from teacher.llm.engines.event_loop import EventLoop
 from teacher.llm.prompt import Picture
 
 if TYPE_CHECKING:

@@ -11,9 +11,7 @@ import pytest
 from gallon.api.spec import resolve_spec
 from gallon.config import SpecConfig
 from teacher.errors import EngineRefusedError, UsageError
-from teacher.llm.models import identify, local_path
-from teacher.llm.spec import Model
-from teacher.llm.vllm_arguments import (
+from teacher.llm.engines.vllm_arguments import (
     HARMLESS,
     OWN,
     EngineSettings,
@@ -22,6 +20,8 @@ from teacher.llm.vllm_arguments import (
     parse_engine_arguments,
     vllm_config,
 )
+from teacher.llm.models import identify, local_path
+from teacher.llm.spec import Model
 
 
 def config_of(settings: EngineSettings, path: str = local_path("tiny"), model: Model | None = None) -> Any:

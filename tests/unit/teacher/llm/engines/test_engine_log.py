@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from teacher.llm.engine_log import EngineLog
+from teacher.llm.engines.engine_log import EngineLog
 
 
 def test_the_log_takes_what_child_processes_write_and_gives_the_terminal_back(
