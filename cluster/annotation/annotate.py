@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from cluster.annotation.batches import cut
+from cluster.annotation.draw import drawn
 from cluster.annotation.job import REQUEST_SECONDS, START_WAITS, EngineFactory, Job
 from cluster.annotation.metrics import publish
 from cluster.annotation.plan import plan_in_worker
@@ -125,9 +127,9 @@ def annotate(
     try:
         stopping = enforce_limits(run.check, LimitMonitor(limits, store, run.id, len(sources)).check)
         with run.alive(), watching, stopping, AnnotatorPool(job, pool, session.logs, warn) as annotators:
-            _drive(_planned(sources, limit, job, session, pool), annotators)
+            _drive(sources, limit, session, annotators)
             while _others_left_some(run):
-                _drive(_planned(sources, limit, job, session, pool), annotators)
+                _drive(sources, limit, session, annotators)
             _refuse_emptiness(run, sources)
     except KeyboardInterrupt:
         interrupted = True
@@ -164,19 +166,35 @@ def _others_left_some(run: Run) -> bool:
         time.sleep(WAIT_SECONDS)
 
 
-def _planned(
-    sources: Sequence[Source], limit: int | None, job: Job, session: RaySession, pool: Pool
-) -> ray.data.Dataset:
-    """Lay out the walk of the rows up to the annotators: read and plan."""
+def _drive(sources: Sequence[Source], limit: int | None, session: RaySession, annotators: AnnotatorPool) -> None:
+    """Walk the rows once: read, plan and draw them, and have the annotators finish them as they become ready."""
+    from ray.exceptions import RayError
+
+    job, pool = annotators.job, annotators.pool
+    # The annotators are not Ray Data's: it must leave them their CPUs.
+    cpus = max(STEPS_CPUS, session.cpus - pool.workers * pool.cpus)
+    with closing(_blocks(_planned(sources, limit, job, cpus))) as blocks:
+        batches = cut(blocks, pool.workers, pool.batch_rows)
+        if job.spec.image_size is not None:
+            batches = drawn(batches, job.spec.image_size, cpus)
+        try:
+            annotators.annotate(batches)
+        except RayError as error:
+            raise first_of_ours(error) from error
+        finally:
+            batches.close()
+
+
+def _planned(sources: Sequence[Source], limit: int | None, job: Job, cpus: float) -> ray.data.Dataset:
+    """Lay out the walk of the rows up to what is to be annotated: read and plan."""
     from ray.data import ExecutionResources
 
     from cluster.library.datasource import read_library
 
     dataset = read_library(sources, limit, in_order=False, cpus=0.25)
-    # The annotators are not Ray Data's: it must leave them their CPUs, and not plan a whole library ahead of them.
-    left = max(STEPS_CPUS, session.cpus - pool.workers * pool.cpus)
+    # Nor may it plan a whole library ahead of the annotators.
     dataset.context.execution_options.resource_limits = ExecutionResources.for_limits(
-        cpu=left, object_store_memory=PLANNED_BYTES
+        cpu=cpus, object_store_memory=PLANNED_BYTES
     )
     arguments = {"job": job, "log_level": worker_level()}
     dataset = dataset.map_batches(
@@ -184,17 +202,6 @@ def _planned(
     )
     dataset.set_name("plan")  # what the dashboard calls it
     return dataset
-
-
-def _drive(dataset: ray.data.Dataset, annotators: AnnotatorPool) -> None:
-    """Give the rows of a dataset to the annotators as they become ready, until all are finished."""
-    from ray.exceptions import RayError
-
-    with closing(_blocks(dataset)) as blocks:
-        try:
-            annotators.annotate(blocks)
-        except RayError as error:
-            raise first_of_ours(error) from error
 
 
 def _blocks(dataset: ray.data.Dataset) -> Generator[tuple[ObjectRef, int], None, None]:

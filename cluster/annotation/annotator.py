@@ -49,8 +49,10 @@ class Task:
 
     Attributes:
         losses: engines that were lost with it in their hands, over all runs.
+        drawing: its packed picture, if it was drawn before.
+        refused: why it cannot be rendered.
         facts: what RDKit knows of the molecule.
-        request: its rendered prompt; None where it was refused instead.
+        request: its rendered prompt; made when it is first asked.
         tries: how many answers were refused, or failed.
         deaths: what the engines said that died with it in their hands, in this process.
         cut_off: whether the last answer was refused because it was not finished.
@@ -63,9 +65,10 @@ class Task:
     source: str
     row: int
     losses: int
+    drawing: bytes | None = None
+    refused: PromptRejectedError | None = None
     facts: Structure | None = None
     request: Request | None = None
-    refused: PromptRejectedError | None = None
     tries: int = 0
     deaths: list[str] = field(default_factory=list)
     cut_off: bool = False
@@ -133,21 +136,10 @@ class Annotator:
         Raises:
             EngineStartError: no engine can be started here; nothing is counted against the molecules.
         """
-        tasks = {
-            row["key"]: Task(
-                key=row["key"],
-                smiles=row["smiles"],
-                source=self._job.sources[row["source"]],
-                row=row["row"],
-                losses=0,
-            )
-            for row in block.slice(start, rows).to_pylist()
-        }
+        tasks = {row["key"]: self._task(row) for row in block.slice(start, rows).to_pylist()}
         self._claim(tasks, list(tasks.values()))
         if tasks:
             self._host.begin()
-            for task in tasks.values():
-                self._prepare(task)  # the first batches are drawn while the engine starts
         while tasks:
             group = next_group(tasks.values())
             try:
@@ -158,6 +150,19 @@ class Annotator:
                 left = [task for task in group if task.key in tasks]
                 logger.info("%s were in the engine's hands, and are claimed anew", counted(len(left), "molecule"))
                 self._claim(tasks, left)
+
+    def _task(self, row: dict[str, Any]) -> Task:
+        """Make a task of a row of a block; what could not be drawn is not asked about."""
+        undrawn = row.get("undrawn")
+        return Task(
+            key=row["key"],
+            smiles=row["smiles"],
+            source=self._job.sources[row["source"]],
+            row=row["row"],
+            losses=0,
+            drawing=row.get("drawing"),
+            refused=PromptRejectedError(f"This molecule cannot be drawn: {undrawn}.") if undrawn else None,
+        )
 
     # Who is tried, and with whom
 
@@ -234,6 +239,8 @@ class Annotator:
 
     def _submit(self, asked: InFlight[Task], task: Task) -> None:
         task.started = time.monotonic()
+        if task.request is None and task.refused is None:
+            self._prepare(task)
         if task.request is None:
             asked.expect(task, failed(task.refused or PromptRejectedError("There is no prompt.")))
         else:
@@ -285,7 +292,9 @@ class Annotator:
     def _prepare(self, task: Task) -> None:
         """Render the prompt of a molecule, or note why it cannot be: whatever is raised, it is about this one."""
         try:
-            task.request, task.facts = build_request(task.smiles, task.key, self._job.spec, self._job.prompt)
+            task.request, task.facts = build_request(
+                task.smiles, task.key, self._job.spec, self._job.prompt, task.drawing
+            )
         except Exception as error:  # noqa: BLE001
             task.refused = PromptRejectedError(f"This molecule cannot be rendered: {error}")
 

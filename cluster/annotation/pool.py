@@ -8,7 +8,6 @@ goes to whoever is left.
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from cluster.annotation.annotator import Annotator
+from cluster.annotation.batches import LEAST_BATCH, Batch
 from cluster.annotation.job import Job
 from cluster.runtime.errors import first_of_ours
 from cluster.runtime.logs import worker_level
@@ -32,14 +32,12 @@ logger = logging.getLogger(__name__)
 WAIT_SECONDS = 1.0  # at most, in a call of Ray's: an interrupt is noticed between calls
 CLOSE_SECONDS = 10.0
 # An annotator holds half as many molecules again as its engine computes at a time, rendered or waiting, so that the
-# engine never runs dry. A call costs Ray about as much as a hundred rows, so it does not get fewer than 64.
+# engine never runs dry.
 CALLS = 6
 PLACE_SECONDS = 30.0  # in which an annotator finds a place on a cluster that has one
 EARLY_DEATHS = 5  # annotators that may die in a row before they are ready
 QUEUED = 2  # calls that wait at an annotator for one of its threads
 CONTROL = "control"  # the group of calls that need not wait for a thread that annotates
-LEAST_BATCH = 64
-SMALL_BATCH = 16  # of a library that has fewer rows than its annotators could hold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,15 +61,6 @@ class Pool:
         return max(LEAST_BATCH, self.concurrency // 4)
 
 
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """Some rows of a block; the annotator's machine fetches the block once for all of its batches."""
-
-    block: ObjectRef
-    start: int
-    rows: int
-
-
 @dataclass(eq=False, slots=True)
 class _Member:
     """An annotator of the pool: its actor, whether it has found its place, and the batches that it was given."""
@@ -79,7 +68,7 @@ class _Member:
     actor: Any
     starting: ObjectRef | None
     place: str = ""
-    batches: dict[ObjectRef, _Batch] = field(default_factory=dict)  # by the calls that they were given in
+    batches: dict[ObjectRef, Batch] = field(default_factory=dict)  # by the calls that they were given in
 
     @property
     def is_ready(self) -> bool:
@@ -97,7 +86,8 @@ class AnnotatorPool:
     """
 
     def __init__(self, job: Job, pool: Pool, logs: Path, warn: Callable[[str], None]) -> None:
-        self._job, self._pool, self._logs, self._warn = job, pool, logs, warn
+        self.job, self.pool = job, pool
+        self._logs, self._warn = logs, warn
         self._members: list[_Member] = []
         self._retired: list[Any] = []  # actors: as long as they live, no other is given their broken GPUs
         self._left_out = 0
@@ -105,7 +95,7 @@ class AnnotatorPool:
         self._last_added = 0.0
         self._started = 0
         self._died_early = 0
-        self._waiting: deque[_Batch] = deque()  # batches that were taken back, or wait for an annotator
+        self._waiting: deque[Batch] = deque()  # batches that were taken back, or wait for an annotator
 
     def __enter__(self) -> Self:
         return self
@@ -116,19 +106,19 @@ class AnnotatorPool:
         else:
             self.abandon()
 
-    def annotate(self, blocks: Iterable[tuple[ObjectRef, int]]) -> None:
-        """Have every row annotated; the next block is asked for when an annotator has room for more.
+    def annotate(self, batches: Iterable[Batch]) -> None:
+        """Have every row annotated; the next batch is asked for when an annotator has room for more.
 
         Args:
-            blocks: references to tables as `cluster.annotation.plan.plan` makes them, with the number of their rows.
+            batches: of planned molecules.
 
         Raises:
             EngineStartError: no engine could be started, on any of the annotators.
             GallonError: what else an annotator cannot go on after.
         """
-        for batch in self._batches(blocks):
+        for batch in batches:
             self._waiting.append(batch)
-            if len(self._members) + self._left_out < self._pool.workers:
+            if len(self._members) + self._left_out < self.pool.workers:
                 self._add()
             self._hand_out()
             while self._waiting:
@@ -165,12 +155,6 @@ class AnnotatorPool:
         self._members.clear()
         self._release_places()
 
-    def _batches(self, blocks: Iterable[tuple[ObjectRef, int]]) -> Iterator[_Batch]:
-        for block, rows in blocks:
-            size = min(self._pool.batch_rows, max(SMALL_BATCH, math.ceil(rows / self._pool.workers)))
-            for start in range(0, rows, size):
-                yield _Batch(block, start, min(size, rows - start))
-
     # The annotators
 
     def _add(self) -> None:
@@ -178,16 +162,16 @@ class AnnotatorPool:
 
         self._started += 1
         self._last_added = time.monotonic()
-        logger.info("annotator %d of run %s is to start", self._started, self._job.run)
+        logger.info("annotator %d of run %s is to start", self._started, self.job.run)
         actor = (
             ray.remote(concurrency_groups={CONTROL: 1})(Annotator)
             .options(
-                name=f"annotator {self._started} of {self._job.run}",
-                num_cpus=self._pool.cpus,
-                num_gpus=self._pool.gpus,
+                name=f"annotator {self._started} of {self.job.run}",
+                num_cpus=self.pool.cpus,
+                num_gpus=self.pool.gpus,
                 max_concurrency=CALLS,
             )
-            .remote(self._job, str(self._logs), worker_level())
+            .remote(self.job, str(self._logs), worker_level())
         )
         self._members.append(_Member(actor, actor.start.remote()))
 
@@ -208,7 +192,7 @@ class AnnotatorPool:
         """Return how many batches an annotator may have: no more than its engine computes while others still start."""
         others_start = any(not member.is_ready for member in self._members)
         if others_start and time.monotonic() - self._last_added < PLACE_SECONDS:
-            return max(1, self._pool.concurrency // self._pool.batch_rows)
+            return max(1, self.pool.concurrency // self.pool.batch_rows)
         return CALLS + QUEUED
 
     def _wait(self) -> None:
@@ -261,11 +245,11 @@ class AnnotatorPool:
         self._left_out += 1
         self._last_retired = time.monotonic()
         told = type(error)(f"No engine on {member.place}: {error}")
-        left = self._pool.workers - self._left_out
+        left = self.pool.workers - self._left_out
         logger.warning("%s; %s left", told, counted(left, "annotator"))
         if not left:
             raise told from error
-        self._warn(f"{told} The run goes on with {left} of {self._pool.workers} annotators.")
+        self._warn(f"{told} The run goes on with {left} of {self.pool.workers} annotators.")
 
     def _replace(self, member: _Member, error: Exception) -> None:
         """Put a new annotator in the place of one that has died.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from teacher.chemistry.depiction import draw
+from teacher.chemistry.drawing import unpack
 from teacher.chemistry.facts import Structure, structure_of
 from teacher.chemistry.graph_text import graph_text
 from teacher.chemistry.molecule import mol_of
@@ -12,7 +13,9 @@ from teacher.llm.schema import for_grammar
 from teacher.llm.spec import Sampling, Spec
 
 
-def build_request(smiles: str, key: bytes, spec: Spec, prompt: Prompt) -> tuple[Request, Structure]:
+def build_request(
+    smiles: str, key: bytes, spec: Spec, prompt: Prompt, drawing: bytes | None = None
+) -> tuple[Request, Structure]:
     """Render the prompt of a molecule; what RDKit knows of it comes first, so that no answer is asked for in vain.
 
     Args:
@@ -20,6 +23,7 @@ def build_request(smiles: str, key: bytes, spec: Spec, prompt: Prompt) -> tuple[
         key: of the molecule; names the drawing.
         spec: what the LLM is shown, and how it samples.
         prompt: that the spec refers to.
+        drawing: of the molecule, packed, if it was drawn before.
 
     Returns:
         The request of the first attempt, and the structure that the answer is validated against.
@@ -31,7 +35,8 @@ def build_request(smiles: str, key: bytes, spec: Spec, prompt: Prompt) -> tuple[
     structure = structure_of(mol)
     picture = None
     if spec.image_size is not None:
-        picture = Picture(draw(mol, spec.image_size), uuid=f"{key.hex()}-{spec.image_size}")
+        image = draw(mol, spec.image_size) if drawing is None else unpack(drawing, spec.image_size)
+        picture = Picture(image, uuid=f"{key.hex()}-{spec.image_size}")
     content = prompt.render(
         task=spec.task,
         smiles=smiles if spec.smiles else None,

@@ -68,9 +68,10 @@ def test_a_text_is_not_blamed_for_the_death_of_a_process_that_others_kill(parser
     for _ in range(2):
         (found,) = parser.parse(smiles(GOOD[:1]))
         assert isinstance(found, Parsed)
-        assert parser._process is not None
-        parser._process.kill()
-        parser._process.wait()
+        process = parser._process._process
+        assert process is not None
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.parametrize(

@@ -377,10 +377,24 @@ MUTANTS = (
     # What may come in
     Mutant(
         "a text is blamed for a death that others caused",
-        "teacher/chemistry/parsing.py",
+        "teacher/chemistry/safe_process.py",
         "TRIES = 2",
         "TRIES = 1",
         ("tests/integration/test_parsing.py",),
+    ),
+    Mutant(
+        "what could not be drawn is asked about all the same",
+        "cluster/annotation/annotator.py",
+        'undrawn = row.get("undrawn")',
+        "undrawn = None",
+        ("tests/integration/test_drawing.py::test_a_molecule_that_cannot_be_drawn_is_a_dead_letter_that_says_why",),
+    ),
+    Mutant(
+        "annotators draw for themselves",
+        "cluster/annotation/annotate.py",
+        "if job.spec.image_size is not None:",
+        "if False:",
+        ("tests/integration/test_drawing.py",),
     ),
     Mutant(
         "RDKit is given what it cannot bear",

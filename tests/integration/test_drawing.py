@@ -1,0 +1,122 @@
+"""Pictures that are drawn ahead of the engines, in processes of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+import ray
+
+from cluster.annotation import annotate
+from cluster.annotation.batches import Batch
+from cluster.annotation.draw import draw_rows, drawn
+from cluster.annotation.pool import Pool
+from cluster.runtime.session import RaySession
+from cluster.store.store import Store
+from teacher.chemistry.depiction import draw
+from teacher.chemistry.drawing import SafeDrawer, UndrawableError, unpack
+from teacher.chemistry.molecule import key_of, mol_of
+from teacher.llm.prompt import Picture, Prompt
+from teacher.llm.request import build_request
+from teacher.llm.spec import Spec
+
+SIZE = 64
+MOLECULES = ["C", "CCN", "c1ccccc1", "CC(=O)Nc1ccc(O)cc1"]
+
+
+@pytest.fixture
+def seeing(spec: Spec) -> Spec:
+    return spec.model_copy(update={"image_size": SIZE})
+
+
+@pytest.fixture
+def drawer() -> Iterator[SafeDrawer]:
+    """A drawer that dies over ethanol, and cannot draw water."""
+    with closing(SafeDrawer(module="tests.support.deadly_drawer")) as drawer:
+        yield drawer
+
+
+def table(molecules: list[str]) -> pa.Table:
+    rows = [{"key": key_of(smiles), "smiles": smiles, "source": 0, "row": row} for row, smiles in enumerate(molecules)]
+    return pa.Table.from_pylist(rows)
+
+
+def test_a_drawing_comes_out_as_it_was_drawn(drawer: SafeDrawer) -> None:
+    for smiles, packed in zip(MOLECULES, drawer.draw(MOLECULES, SIZE), strict=True):
+        assert isinstance(packed, bytes)
+        assert unpack(packed, SIZE).tobytes() == draw(mol_of(smiles), SIZE).tobytes()
+
+
+def test_what_kills_the_one_who_draws_costs_itself(drawer: SafeDrawer) -> None:
+    many = ["C"] * 20
+    *first, dead, undrawn, last = drawer.draw([*many, "CCO", "O", "CCN"], SIZE)
+    assert all(isinstance(packed, bytes) for packed in [*first, last])
+    assert isinstance(dead, UndrawableError)
+    assert str(dead) == "kills RDKit (SIGSEGV)"
+    assert isinstance(undrawn, UndrawableError)
+    assert str(undrawn) == "nothing to see"
+
+
+def test_a_request_carries_the_picture_that_was_drawn_before(
+    seeing: Spec, describe: Prompt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = draw_rows(table(MOLECULES[-1:]), SIZE).to_pylist()[0]
+    expected, _ = build_request(row["smiles"], row["key"], seeing, describe)
+    monkeypatch.delattr("teacher.llm.request.draw")
+    request, _ = build_request(row["smiles"], row["key"], seeing, describe, row["drawing"])
+    (there,), (here,) = ([part for part in each.content if isinstance(part, Picture)] for each in (expected, request))
+    assert (here.uuid, here.image.tobytes()) == (there.uuid, there.image.tobytes())
+
+
+def test_batches_are_drawn_side_by_side_and_none_is_lost(ray_here: RaySession) -> None:
+    block = table([f"{'C' * length}O" for length in range(1, 41)])
+    ref = ray.put(block)
+    batches = [Batch(ref, start, 8) for start in range(0, 40, 8)]
+    done = [ray.get(batch.block).slice(batch.start, batch.rows) for batch in drawn(batches, SIZE, ray_here.cpus)]
+    found = pa.concat_tables(done)
+    assert sorted(found.column("key").to_pylist()) == sorted(block.column("key").to_pylist())
+    assert found.column("drawing").null_count == 0
+
+
+def test_a_run_with_pictures_has_them_drawn_ahead_and_one_without_draws_nothing(
+    run: Callable, seeing: Spec, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "alkanols.smi"
+    path.write_text("".join(f"{'C' * length}O\n" for length in range(1, 101)))
+    rows: list[int] = []
+
+    def watched(batches: Iterator[Batch], size: int, cpus: float) -> Iterator[Batch]:
+        for batch in drawn(batches, size, cpus):
+            assert ray.get(batch.block).column("drawing").null_count == 0
+            rows.append(batch.rows)
+            yield batch
+
+    monkeypatch.setattr(annotate, "drawn", watched)
+    ledger = run(path, spec=seeing, pool=Pool(concurrency=16)).ledger
+    assert (ledger.accepted, sum(rows)) == (100, 100)
+    assert len(rows) > 1
+    run(path)
+    assert sum(rows) == 100
+
+
+def test_a_molecule_that_cannot_be_drawn_is_a_dead_letter_that_says_why(
+    run: Callable, seeing: Spec, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "two.smi"
+    path.write_text("CCO\nCCN\n")
+
+    def refused(batches: Iterator[Batch], size: int, cpus: float) -> Iterator[Batch]:
+        for batch in batches:
+            block = draw_rows(ray.get(batch.block).slice(batch.start, batch.rows), size)
+            is_ethanol = pa.compute.equal(block["smiles"], "CCO")
+            reason = pa.compute.if_else(is_ethanol, "kills RDKit (SIGSEGV)", None)
+            yield Batch(ray.put(block.set_column(block.num_columns - 1, "undrawn", reason)), 0, block.num_rows)
+
+    monkeypatch.setattr(annotate, "drawn", refused)
+    ledger = run(path, spec=seeing).ledger
+    assert (ledger.accepted, ledger.dead) == (1, 1)
+    ((_, letter),) = store.dead_letters(seeing.id)
+    assert letter.message == "This molecule cannot be drawn: kills RDKit (SIGSEGV)."
