@@ -180,9 +180,9 @@ def serve_measured(model: Model, path: str, settings: EngineSettings, log_path: 
     from teacher.llm.engines.vllm_engine import VllmEngine, set_environment
 
     set_environment(settings)
-    from vllm.v1.metrics.ray_wrappers import RayPrometheusStatLogger
+    from cluster.annotation.vllm_metrics import StepStatLogger
 
-    return VllmEngine(model, path, settings, log_path, stat_loggers=[RayPrometheusStatLogger])
+    return VllmEngine(model, path, settings, log_path, stat_loggers=[StepStatLogger])
 
 
 def ask_endpoint(settings: EndpointSettings, log_path: Path) -> Engine:

@@ -14,6 +14,7 @@ import argparse
 import importlib.util
 import json
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -114,6 +115,7 @@ def measure(path: str, store_url: str, folder: str, molecules: int, repeats: int
             table = draw_rows(table, PIXELS) if number else table
             annotator.annotate(table, 0, 8)  # starts the engine
             cost = _annotated(annotator, table.slice(8), started[path][1])
+            print(f"{path}, drawn {'elsewhere' if number else 'here'}: {cost[0]:.1f} ms", file=sys.stderr)
             if repeat:  # the first one loads code
                 costs.append(cost)
     return {
