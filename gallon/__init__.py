@@ -18,11 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cluster.library.errors import LibraryError
+    from cluster.records.batch_reader import BatchReading
+    from cluster.records.batch_writer import WrittenBatch
     from cluster.store.connection import StoreError
     from cluster.store.open import open_store
     from distill.learn.teach import Trained
     from distill.screen.screening import Screened
     from gallon.api.annotation import AnnotationResult, VerificationResult, session
+    from gallon.api.batch import read_batch
     from gallon.api.evaluation import Comparison
     from gallon.api.planning import RunPlan
     from gallon.api.prediction import Predictor, load
@@ -48,9 +51,11 @@ if TYPE_CHECKING:
     show_prompt: Callable[..., Preview]
     teach: Callable[..., list[Trained]]
     verify: Callable[..., VerificationResult]
+    write_batch: Callable[..., WrittenBatch]
 
 __all__ = [
     "AnnotationResult",
+    "BatchReading",
     "Comparison",
     "Describer",
     "Description",
@@ -66,6 +71,7 @@ __all__ = [
     "StoreError",
     "UsageError",
     "VerificationResult",
+    "WrittenBatch",
     "__version__",
     "annotate",
     "annotations",
@@ -78,12 +84,14 @@ __all__ = [
     "load",
     "open_store",
     "plan_run",
+    "read_batch",
     "report",
     "screen",
     "session",
     "show_prompt",
     "teach",
     "verify",
+    "write_batch",
 ]
 
 _API = "gallon.api"
@@ -95,6 +103,8 @@ _HOMES = {
     "describer": f"{_API}.annotation",
     "session": f"{_API}.annotation",
     "verify": f"{_API}.annotation",
+    "read_batch": f"{_API}.batch",
+    "write_batch": f"{_API}.batch",
     "Comparison": f"{_API}.evaluation",
     "evaluate": f"{_API}.evaluation",
     "distill": f"{_API}.learning",
@@ -113,6 +123,8 @@ _HOMES = {
     "report": f"{_API}.report",
     "Selection": f"{_API}.selection",
     "choose": f"{_API}.selection",
+    "BatchReading": "cluster.records.batch_reader",
+    "WrittenBatch": "cluster.records.batch_writer",
     "LibraryError": "cluster.library.errors",
     "StoreError": "cluster.store.connection",
     "open_store": "cluster.store.open",
@@ -134,6 +146,7 @@ _FLAT = {
     "show_prompt",
     "teach",
     "verify",
+    "write_batch",
 }
 _OTHERWISE = {"annotations": "read_annotations"}  # what `from __future__ import annotations` would hide
 

@@ -153,6 +153,22 @@ class SpecConfig(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
+class BatchConfig(Config):
+    """What goes into the files of requests for a provider's batch API; the limits are OpenAI's."""
+
+    panel = "Batch"
+
+    max_requests: Annotated[int, Setting(min=1, help="Requests in one file.")] = 50_000
+    max_bytes: Annotated[int, Setting(min=1, help="Size of one file.")] = 200_000_000
+    max_attempts: Annotated[
+        int, Setting(min=1, help="Answers that may be rejected before a molecule is asked about no more.")
+    ] = 3
+    everything: Annotated[
+        bool, Setting(flag="--everything", help="Also ask about molecules that have a record or are given up.")
+    ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class EngineConfig(Config):
     """How annotation runs; nothing here changes what is written."""
 

@@ -6,14 +6,15 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import chain, groupby, islice
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cluster.library.errors import LibraryError
-from cluster.library.streams import UnreadableError, find_encoding, lines, text
+from cluster.library.streams import text
+from cluster.records.json_lines import numbered_lines
 from cluster.runs.run import Run, mark_lost_runs
 from cluster.store.record import RAW_SHOWN, DeadLetter, Ledger, Record
 from cluster.store.store import Row, Store
@@ -24,7 +25,6 @@ from teacher.errors import GallonError
 from teacher.llm.spec import Model, PromptRef, Spec
 from teacher.llm.validation import RejectedError, validate
 
-LINES_PER_PART = 1_000
 MOST_TOKENS = 10**9  # of one annotation: Redis and its scripts count exactly only so far
 
 
@@ -204,13 +204,8 @@ def _parts_by_spec(path: Path) -> Iterator[tuple[Spec, list[tuple[int, Line | st
 
 def _parts(path: Path) -> Iterator[list[tuple[int, Line | str]]]:
     """Yield the numbered rows of a file, a few at a time; what is no annotation comes as the reason why."""
-    try:
-        every_line = chain.from_iterable(lines(str(path), find_encoding(str(path))))
-        numbered = enumerate(map(_line, filter(bytes.strip, every_line)), start=1)
-        while part := list(islice(numbered, LINES_PER_PART)):
-            yield part
-    except UnreadableError as error:
-        raise LibraryError(f"{path} cannot be read: {error}.") from None
+    for part in numbered_lines(path):
+        yield [(number, _line(raw)) for number, raw in part]
 
 
 def _line(raw: bytes) -> Line | str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SCRIPTS = ("register", "claim", "hand", "commit", "rows", "tally", "retry", "change")
+SCRIPTS = ("register", "claim", "hand", "commit", "rows", "tally", "reword", "retry", "change")
 UNSETTLED_SECONDS, UNSETTLED_PAUSE = 60.0, 0.5  # how long a step waits for slots of a cluster that are being moved
 
 Call = tuple[list[str], list[Any]]  # the keys and the arguments of a script

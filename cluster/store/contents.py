@@ -41,10 +41,17 @@ class Contents(Calls):
 
     def fetch(self, spec_id: str, keys: Sequence[bytes]) -> list[Record | None]:
         """Return the accepted record of each key, or None."""
+        return self._fetch(Record, "accepted", spec_id, keys)
+
+    def fetch_letters(self, spec_id: str, keys: Sequence[bytes]) -> list[DeadLetter | None]:
+        """Return the dead letter of each key, or None."""
+        return self._fetch(DeadLetter, "dead", spec_id, keys)
+
+    def _fetch(self, kind: type[Stored], place: str, spec_id: str, keys: Sequence[bytes]) -> list[Stored | None]:
         found = self._pipeline(
-            lambda pipe: [pipe.hget(of_spec(bucket_of(key), spec_id, "accepted")[0], key) for key in keys]
+            lambda pipe: [pipe.hget(of_spec(bucket_of(key), spec_id, place)[0], key) for key in keys]
         )
-        return [_unpacked(Record, key, packed) if packed else None for key, packed in zip(keys, found, strict=True)]
+        return [_unpacked(kind, key, packed) if packed else None for key, packed in zip(keys, found, strict=True)]
 
     def state_of(self, spec_id: str, keys: Sequence[bytes]) -> list[str]:
         """Tell for each key where it stands: `accepted`, `dead`, `pending` or `missing`."""

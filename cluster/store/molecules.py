@@ -173,6 +173,11 @@ class Molecules(Heartbeats):
         )
         return sum(answers.values())
 
+    def replace_letters(self, spec_id: str, letters: Sequence[tuple[bytes, DeadLetter]]) -> int:
+        """Give molecules that are dead another letter each, and return how many still were dead."""
+        calls = by_bucket(letters, key=lambda letter: letter[0], arguments=lambda letter: [letter[0], letter[1].pack()])
+        return sum(self._call("reword", {b: (of_spec(b, spec_id, "dead"), args) for b, args in calls.items()}).values())
+
     def retry_dead(self, spec_id: str) -> int:
         """Put all dead letters of a spec back among the pending and return how many.
 

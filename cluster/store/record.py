@@ -169,7 +169,8 @@ def _fields(kept: Record | DeadLetter | Grounding) -> dict[str, Any]:
 
 
 def _pack(fields: dict[str, Any]) -> bytes:
-    packed: bytes = _codec().compress(json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode())
+    text = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
+    packed: bytes = _codec().compress(text.encode(errors="replace"))  # letters quote texts refused for surrogates
     return packed
 
 

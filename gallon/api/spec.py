@@ -42,8 +42,12 @@ class ResolvedSpec:
     endpoint: str | None = None
 
 
-def resolve_spec(config: SpecConfig) -> ResolvedSpec:
+def resolve_spec(config: SpecConfig, *, claimed: bool = False) -> ResolvedSpec:
     """Make the spec that the settings describe.
+
+    Args:
+        config: the settings.
+        claimed: whether somebody else has the model, so that nobody proves which it is; a server always does.
 
     Raises:
         UsageError: the settings contradict one another, or name what does not exist.
@@ -53,7 +57,7 @@ def resolve_spec(config: SpecConfig) -> ResolvedSpec:
         need = "needs a question: give --task" if prompt.needs_task else "takes no question: leave out --task"
         raise UsageError(f"The prompt '{prompt.name}' {need}.")
     image_size = config.image_size or (TINY_IMAGE_SIZE if config.model == TINY else IMAGE_SIZE)
-    found = _claimed(config) if config.endpoint else identify(config.model, config.revision)
+    found = _claimed(config) if claimed or config.endpoint else identify(config.model, config.revision)
     arguments = parse_engine_arguments(config.engine_arg or ())
     try:
         spec = Spec(
@@ -90,7 +94,7 @@ def _claimed(config: SpecConfig) -> Model:
         UsageError: engine arguments are given for an engine that is not ours.
     """
     if config.engine_arg:
-        raise UsageError("A server has its own engine arguments: leave out --engine-arg or --endpoint.")
+        raise UsageError("A server has its own engine arguments, and so has a provider: leave out --engine-arg.")
     return Model(name=config.model, revision=":".join(filter(None, (UNPROVEN, config.revision))))
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from gallon.cli import annotation, demo, inspection, learning, prompts, selection
+from gallon.cli import annotation, batch, demo, inspection, learning, prompts, selection
 from gallon.cli.annotation import INTERRUPTED
 from gallon.cli.logs import logged
 from teacher.errors import GallonError
@@ -43,6 +43,11 @@ prompt = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 prompt.command("show")(logged(prompts.show))
 prompt.command("list")(logged(prompts.names))
 app.add_typer(prompt, name="prompt", help="See what the model is asked.", rich_help_panel="Annotate")
+
+batches = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
+batches.command("write")(logged(batch.write))
+batches.command("read")(logged(batch.read))
+app.add_typer(batches, name="batch", help="Annotate by a provider's batch API.", rich_help_panel="Annotate")
 
 
 def _show_version(wanted: bool) -> None:

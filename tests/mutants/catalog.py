@@ -43,6 +43,7 @@ STEPS = "tests/integration/test_store_steps.py"
 PLAN = "tests/integration/test_plan.py"
 EMBEDDED = "tests/integration/test_embedded.py"
 ROWS = "tests/integration/test_annotate_rows.py"
+BATCH = "tests/integration/test_batch.py"
 ANNOTATOR = "tests/integration/test_annotator.py"
 CHECKS = "tests/unit/teacher/llm/test_validation.py"
 
@@ -409,6 +410,35 @@ MUTANTS = (
         "if tag != TIMESTAMP]",
         "if tag]",
         ("tests/unit/teacher/llm/test_schema.py",),
+    ),
+    # Batch APIs
+    Mutant(
+        "answers to what was not asked are stored",
+        "cluster/records/batch_reader.py",
+        "        asked = self._batch.asked.get(answer.custom_id)\n",
+        "        asked = self._batch.asked.get(answer.custom_id, next(iter(self._batch.asked.values())))\n",
+        (f"{BATCH}::test_every_fault_costs_its_own_molecule_and_is_counted",),
+    ),
+    Mutant(
+        "a later answer never replaces a dead letter",
+        "cluster/records/batch_reader.py",
+        "if isinstance(outcome, Record) or tells_more(outcome, than=letter):",
+        "if False:",
+        (f"{BATCH}::test_a_better_answer_replaces_a_dead_letter_and_no_answer_a_record",),
+    ),
+    Mutant(
+        "a batch that is not whole is read",
+        "cluster/records/batch.py",
+        "        if strict_json.read(_Foot, last).requests != len(asked):",
+        "        if False:",
+        (f"{BATCH}::test_answers_to_another_batch_are_refused",),
+    ),
+    Mutant(
+        "a batch is asked again as it was",
+        "cluster/records/batch_writer.py",
+        "            sampling = sampling_of(spec, asked.attempt, cut_off=asked.cut_off)",
+        "            sampling = sampling_of(spec)",
+        (f"{BATCH}::test_what_is_left_is_written_again_as_a_run_would_retry_it",),
     ),
     # What goes out
     Mutant(

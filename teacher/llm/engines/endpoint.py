@@ -31,6 +31,7 @@ BUSY = frozenset({408, 425, 429, 502, 503, 504})  # for the moment
 DENIED = frozenset({401, 403})
 CONNECT_SECONDS = 10.0
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # seconds, where the server does not say how long
+MOST_TOKENS = 10**9  # of one answer: more is no count, and the store adds up exactly only so far
 BROKEN_TRIES = 3  # of an answer that is no answer: cut off on the way, no JSON, an error of the server's own
 
 
@@ -133,7 +134,7 @@ class EndpointEngine:
 
     async def _complete(self, request: Request) -> Completion:
         async with self._open:
-            return await self._answered(_body(self._settings.model, request))
+            return await self._answered(chat_body(self._settings.model, request))
 
     async def _answered(self, body: dict[str, Any]) -> Completion:
         """Ask until there is an answer, the server refuses the request, or its time is over."""
@@ -164,7 +165,7 @@ class EndpointEngine:
                     raise PromptRejectedError(f"the server refuses it (HTTP {answer.status_code}): {_message(answer)}")
                 else:
                     try:
-                        return _completion(answer)
+                        return completion_of(answer.json())
                     except (ValueError, KeyError, TypeError, IndexError) as error:
                         reason = f"HTTP {answer.status_code}, {_reason(error)}"
                     broken += 1
@@ -182,7 +183,8 @@ class EndpointEngine:
             await asyncio.sleep(left + random.uniform(0, min(0.1, left)))  # not all at once
 
 
-def _body(model: str, request: Request) -> dict[str, Any]:
+def chat_body(model: str, request: Request) -> dict[str, Any]:
+    """Return what a server is sent to have a request answered by a model, as OpenAI's chat completions have it."""
     sampling = request.sampling
     body: dict[str, Any] = {
         "model": model,
@@ -208,23 +210,32 @@ def _part(part: str | Picture) -> dict[str, Any]:
     return {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{encoded}"}}
 
 
-def _completion(answer: httpx.Response) -> Completion:
-    """Read an answer.
+def completion_of(facts: Any) -> Completion:
+    """Read the body of an answer.
 
     Raises:
         ValueError, KeyError, TypeError, IndexError: it is none.
     """
-    facts = answer.json()
     choice, usage = facts["choices"][0], facts.get("usage") or {}
-    text = choice["message"]["content"]
+    text, reason = choice["message"]["content"], choice["finish_reason"]
     if not isinstance(text, str):
-        raise TypeError("an answer without text")
+        refusal = choice["message"].get("refusal")
+        raise TypeError(f"the model refuses: {refusal}" if refusal else "an answer without text")
+    if not isinstance(reason, str | None):
+        raise TypeError("a finish reason that is no text")
     return Completion(
         text=text,
-        finish_reason=choice["finish_reason"],
-        prompt_tokens=int(usage.get("prompt_tokens", 0)),
-        completion_tokens=int(usage.get("completion_tokens", 0)),
+        finish_reason=reason,
+        prompt_tokens=_tokens(usage.get("prompt_tokens", 0)),
+        completion_tokens=_tokens(usage.get("completion_tokens", 0)),
     )
+
+
+def _tokens(number: Any) -> int:
+    """Return a count of tokens that the store can add up, which a server need not have told."""
+    if not 0 <= (tokens := int(number)) <= MOST_TOKENS:
+        raise ValueError(f"{tokens} tokens")
+    return tokens
 
 
 def _retry_after(answer: httpx.Response) -> float | None:
@@ -249,11 +260,19 @@ def _longer(backoff: float) -> float:
 def _message(answer: httpx.Response) -> str:
     """Return the server's own words about an error, in one line."""
     try:
-        facts = answer.json()
-        error = facts.get("error", facts)
-        words = error.get("message") if isinstance(error, dict) else error
+        return error_message(answer.json())
     except (ValueError, AttributeError):
-        words = answer.text
+        return " ".join(answer.text.split())[:300]
+
+
+def error_message(facts: Any) -> str:
+    """Return the words in the body of an error, in one line.
+
+    Raises:
+        AttributeError: it is no JSON object.
+    """
+    error = facts.get("error", facts)
+    words = error.get("message") if isinstance(error, dict) else error
     return " ".join(str(words).split())[:300]
 
 

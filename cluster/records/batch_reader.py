@@ -1,0 +1,295 @@
+"""The answers of a provider's batch API, into the store: checked as those of an engine are."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from cluster.library.errors import LibraryError
+from cluster.library.streams import text
+from cluster.records.batch import Asked, Batch, tells_more
+from cluster.records.json_lines import Numbered, numbered_lines
+from cluster.runs.run import Run, mark_lost_runs
+from cluster.store.record import RAW_SHOWN, DeadLetter, Ledger, Record, Stage
+from cluster.store.store import Row, Store
+from teacher.chemistry.facts import structure_of
+from teacher.chemistry.molecule import mol_of
+from teacher.errors import GallonError
+from teacher.llm.batch_lines import BatchAnswer, answer_of
+from teacher.llm.engine import Completion, PromptRejectedError
+from teacher.llm.request import sampling_of
+from teacher.llm.validation import RejectedError, validate
+from teacher.provenance import digest, installed
+from teacher.wording import counted
+
+KEYS_PER_CALL = 10_000
+TEXT_SHOWN = 400
+PACKAGES = ("gallon", "rdkit")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchReading:
+    """What was read.
+
+    Attributes:
+        run, spec: ids of the run that stored the answers, and of the spec that they are stored under.
+        ledger: of the lines; those that are no answers, or answer what was not asked, are invalid rows.
+        broken: lines that are no answers.
+        unknown: answers to what is not in the batch.
+        unanswered: molecules of the batch that have neither a record nor a dead letter yet.
+        models: what the provider says has answered, and how often.
+    """
+
+    run: str
+    spec: str
+    ledger: Ledger
+    broken: int
+    unknown: int
+    unanswered: int
+    models: dict[str, int] = field(default_factory=dict)
+
+
+def read_results(
+    store: Store, batch: Batch, paths: Sequence[Path], show: Callable[[int], None] | None = None
+) -> BatchReading:
+    """Store the answers to a batch, in whatever order they come; reading them again changes nothing.
+
+    A row is a line that is not blank. The first answer that is accepted is a molecule's record, also where there was a
+    dead letter before.
+
+    Args:
+        store: that takes them.
+        batch: what was asked.
+        paths: files of answers and of errors.
+        show: called with the number of lines so far.
+
+    Raises:
+        LibraryError: a file cannot be read (what stood before the damage is stored), or none of its lines answers a
+            request of this batch.
+        StoreError: Redis failed, or it would throw annotations away when it is full.
+        LostRunError: part of what was read is gone from the store.
+    """
+    store.check_policy()
+    mark_lost_runs(store)
+    store.save_spec(batch.spec, batch.prompt)
+    reading = _Reading(store, batch, [str(path) for path in paths])
+    try:
+        with reading.run.alive():
+            for source, path in enumerate(paths):
+                for part in numbered_lines(path):
+                    reading.take(source, part)
+                    if show:
+                        show(reading.rows)
+            reading.refuse_strangers()
+    except KeyboardInterrupt:
+        reading.run.end("interrupted")
+        raise
+    except GallonError as error:
+        reading.run.fail(str(error))
+        raise
+    return reading.finish()
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """A line that answers a request: its number, the molecule, and the answer."""
+
+    number: int
+    key: bytes
+    asked: Asked
+    answer: BatchAnswer
+
+
+class _Reading:
+    """A run like any other, whose answers are there already.
+
+    Attributes:
+        run: what the store knows of it.
+        rows: lines that were taken.
+    """
+
+    def __init__(self, store: Store, batch: Batch, paths: list[str]) -> None:
+        self._store, self._batch, self._paths = store, batch, paths
+        self.run = Run(store, batch.spec, paths, None, time.time())
+        self.rows = 0
+        self._counts: Counter[str] = Counter()
+        self._models: Counter[str] = Counter()
+        self._software: dict[str, str] = {}
+
+    def take(self, source: int, numbered: Sequence[Numbered]) -> None:
+        """Store consecutive lines of a file.
+
+        Raises:
+            LostRunError: what was taken before is no more in the store.
+        """
+        self.run.check()
+        self.rows += len(numbered)
+        answered: list[_Answered] = []
+        invalid: dict[int, DeadLetter] = {}
+        for number, line in numbered:
+            found = self._answered(number, line)
+            if isinstance(found, _Answered):
+                answered.append(found)
+            else:
+                invalid[number] = self._letter(source, number, "parse", found, raw=text(line)[:RAW_SHOWN])
+        spec_id = self._batch.spec.id
+        flags = self._store.register(spec_id, self.run.id, [Row(each.key, source, each.number) for each in answered])
+        self._store.note_rows(self.run.id, source, range(numbered[0][0], numbered[-1][0] + 1), invalid)
+        self._commit([(each, self._outcome(source, each)) for each, flag in zip(answered, flags, strict=True) if flag])
+        self._improve(source, [each for each, flag in zip(answered, flags, strict=True) if not flag])
+
+    def refuse_strangers(self) -> None:
+        """Refuse files that have nothing to do with the batch.
+
+        Raises:
+            LibraryError: not one line answers a request of it.
+        """
+        strangers = self._counts["broken"] + self._counts["unknown"]
+        if strangers == self.rows:
+            raise LibraryError(
+                f"None of {counted(self.rows, 'line')} in {', '.join(self._paths)} answers a request of this batch: "
+                "name the files that the provider returned, and with --requests those that it was sent."
+            )
+
+    def finish(self) -> BatchReading:
+        """Write down how the reading ended, and count what the batch still lacks.
+
+        Raises:
+            LostRunError: not all that was taken is in the store.
+        """
+        self.run.expect(self.rows)
+        ledger = self.run.end("finished")
+        keys = iter([each.key for each in self._batch.asked.values()])
+        unanswered = 0
+        while part := list(islice(keys, KEYS_PER_CALL)):
+            states = Counter(self._store.state_of(self._batch.spec.id, part))
+            unanswered += states["missing"] + states["pending"]
+        return BatchReading(
+            run=self.run.id,
+            spec=self._batch.spec.id,
+            ledger=ledger,
+            broken=self._counts["broken"],
+            unknown=self._counts["unknown"],
+            unanswered=unanswered,
+            models=dict(self._models),
+        )
+
+    def _answered(self, number: int, line: bytes) -> _Answered | Exception:
+        """Find out what a line answers, or why it answers nothing."""
+        try:
+            answer = answer_of(line)
+        except ValueError as error:
+            self._counts["broken"] += 1
+            return ValueError(f"The line is no answer: {error}.")
+        asked = self._batch.asked.get(answer.custom_id)
+        if asked is None:
+            self._counts["unknown"] += 1
+            return LookupError(f"The line answers what is not in this batch: {answer.custom_id[:RAW_SHOWN]}.")
+        if model := answer.claims.get("model"):
+            self._models[model] += 1
+        return _Answered(number, asked.key, asked, answer)
+
+    def _improve(self, source: int, answered: Sequence[_Answered]) -> None:
+        """Take in answers about molecules that were given up, and have been asked about again since."""
+        answered = [each for each in answered if isinstance(each.answer.outcome, Completion)]
+        letters = self._store.fetch_letters(self._batch.spec.id, [each.key for each in answered]) if answered else []
+        better = []
+        for each, letter in zip(answered, letters, strict=True):
+            if letter is not None:
+                outcome = self._outcome(source, each)
+                if isinstance(outcome, Record) or tells_more(outcome, than=letter):
+                    better.append((each, outcome))
+        self._commit(better)
+        rejected = [(each.key, outcome) for each, outcome in better if isinstance(outcome, DeadLetter)]
+        self._store.replace_letters(self._batch.spec.id, rejected)
+
+    def _commit(self, outcomes: Sequence[tuple[_Answered, Record | DeadLetter]]) -> None:
+        if outcomes:
+            self._store.commit(
+                self._batch.spec.id,
+                self.run.id,
+                [(each.key, outcome) for each, outcome in outcomes],
+                [_tokens(each.answer) for each, _ in outcomes],
+            )
+
+    def _outcome(self, source: int, answered: _Answered) -> Record | DeadLetter:
+        stage: Stage
+        reason: Exception
+        asked, outcome = answered.asked, answered.answer.outcome
+        try:
+            if isinstance(outcome, Exception):
+                raise outcome
+            return self._record(asked, outcome, answered.answer.claims)
+        except RejectedError as error:
+            stage, reason = error.stage, error
+        except PromptRejectedError as error:
+            stage, reason = "prompt", error
+        # What nobody foresaw, about one molecule, costs that molecule at most.
+        except Exception as error:  # noqa: BLE001
+            stage, reason = "engine", error
+        written = outcome.text[:TEXT_SHOWN] if isinstance(outcome, Completion) else None
+        return self._letter(
+            source, answered.number, stage, reason, smiles=asked.smiles, text=written, attempts=asked.attempt + 1
+        )
+
+    def _record(self, asked: Asked, completion: Completion, claims: dict[str, str]) -> Record:
+        """Make an answer a record.
+
+        Raises:
+            RejectedError: it is cut off or invalid.
+        """
+        spec = self._batch.spec
+        checked = validate(
+            completion.text,
+            completion.finish_reason,
+            self._batch.prompt.json_schema,
+            structure_of(mol_of(asked.smiles)),
+            spec.min_grounding,
+        )
+        sampling = sampling_of(spec, asked.attempt, cut_off=asked.cut_off)
+        return Record(
+            smiles=asked.smiles,
+            text=completion.text,
+            finish_reason=completion.finish_reason or "",
+            prompt_tokens=completion.prompt_tokens,
+            completion_tokens=completion.completion_tokens,
+            grounding=checked.grounding,
+            attempts=asked.attempt + 1,
+            seed=sampling.seed,
+            temperature=sampling.temperature,
+            max_tokens=sampling.max_tokens,
+            seconds=0.0,
+            run=self.run.id,
+            software=self._software_of(claims),
+            time=round(self.run.started, 3),
+        )
+
+    def _software_of(self, claims: dict[str, str]) -> str:
+        """Return the id of what has made an answer: what the provider claims, and what has checked it."""
+        versions = {**installed(PACKAGES), **{f"claimed {name}": value for name, value in claims.items()}}
+        facts = str(sorted(claims.items()))
+        if facts not in self._software:
+            self._software[facts] = digest(versions, 12)
+            self._store.save_software(self._software[facts], versions)
+        return self._software[facts]
+
+    def _letter(self, source: int, row: int, stage: Stage, error: Exception, **more: str | int | None) -> DeadLetter:
+        return DeadLetter(
+            stage=stage,
+            error=type(error).__name__,
+            message=str(error) or "It failed without a word.",
+            source=self._paths[source],
+            row=row,
+            run=self.run.id,
+            time=round(self.run.started, 3),
+            **more,  # type: ignore[arg-type]
+        )
+
+
+def _tokens(answer: BatchAnswer) -> tuple[int, int]:
+    outcome = answer.outcome
+    return (outcome.prompt_tokens, outcome.completion_tokens) if isinstance(outcome, Completion) else (0, 0)
