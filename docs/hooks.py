@@ -229,7 +229,9 @@ def _documented(member: Any, command: str | None = None) -> str:
         elif title in ("Returns", "Yields"):
             parts.append(f"**{title}**: {' '.join(body.split())}")
     if options := [name for name in parameters if command and name not in _explained(member)]:
-        place = f"command-line.md#gallon-{command if command in _commands() else 'annotate'}"
+        group = " ".join(reversed(command.split("_")))  # `write_batch` is `gallon batch write`
+        known = next((each for each in (command, group) if each in _commands()), "annotate")
+        place = f"command-line.md#gallon-{known.replace(' ', '-')}"
         shown = ", ".join(f"`{name}`" for name in options)
         parts.append(f"**Options**, explained with the [command line]({place}): {shown}.")
     return "\n\n".join(parts)

@@ -32,6 +32,7 @@ from teacher.llm.spec import Spec
 from teacher.wording import counted
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     import ray.data
     from ray import ObjectRef
 
@@ -63,6 +64,7 @@ def annotate(
     sources: Sequence[Source],
     *,
     limit: int | None,
+    sample: pa.Table | None = None,
     spec: Spec,
     prompt: Prompt,
     store: Store,
@@ -85,6 +87,7 @@ def annotate(
     Args:
         sources: the files of the library.
         limit: read only so many rows, over the files in order.
+        sample: annotate only these rows of the files, as `cluster.library.rows.read` yields them.
         spec: what decides the annotations.
         prompt: the prompt that the spec refers to.
         store: where they go; its URL must be reachable for every node of the cluster.
@@ -123,13 +126,13 @@ def annotate(
     shows: list[Callable[[Progress], None]] = [partial(publish, store=store, run=run.id)]
     if show:
         shows.append(show)
-    watching = watched(meter, partial(_expected, run, sources, limit), shows, COUNT_AFTER_SECONDS)
+    watching = watched(meter, partial(_expected, run, sources, limit, sample), shows, COUNT_AFTER_SECONDS)
     try:
         stopping = enforce_limits(run.check, LimitMonitor(limits, store, run.id, len(sources)).check)
         with run.alive(), watching, stopping, AnnotatorPool(job, pool, session.logs, warn) as annotators:
-            _drive(sources, limit, session, annotators)
+            _drive(_rows(sources, limit, sample), session, annotators)
             while _others_left_some(run):
-                _drive(sources, limit, session, annotators)
+                _drive(_rows(sources, limit, sample), session, annotators)
             _refuse_emptiness(run, sources)
     except KeyboardInterrupt:
         interrupted = True
@@ -141,9 +144,9 @@ def annotate(
     return Result(run=run.id, ledger=ledger, interrupted=interrupted)
 
 
-def _expected(run: Run, sources: Sequence[Source], limit: int | None) -> int:
-    """Count the rows of the library, and note their number with the run."""
-    rows = count(sources, limit)
+def _expected(run: Run, sources: Sequence[Source], limit: int | None, sample: pa.Table | None) -> int:
+    """Count the rows that are to be annotated, and note their number with the run."""
+    rows = count(sources, limit) if sample is None else sample.num_rows
     run.expect(rows)
     return rows
 
@@ -166,14 +169,23 @@ def _others_left_some(run: Run) -> bool:
         time.sleep(WAIT_SECONDS)
 
 
-def _drive(sources: Sequence[Source], limit: int | None, session: RaySession, annotators: AnnotatorPool) -> None:
+def _rows(sources: Sequence[Source], limit: int | None, sample: pa.Table | None) -> ray.data.Dataset:
+    """Lay out the reading of rows."""
+    import ray.data
+
+    from cluster.library.datasource import read_library
+
+    return read_library(sources, limit, in_order=False, cpus=0.25) if sample is None else ray.data.from_arrow(sample)
+
+
+def _drive(rows: ray.data.Dataset, session: RaySession, annotators: AnnotatorPool) -> None:
     """Walk the rows once: read, plan and draw them, and have the annotators finish them as they become ready."""
     from ray.exceptions import RayError
 
     job, pool = annotators.job, annotators.pool
     # The annotators are not Ray Data's: it must leave them their CPUs.
     cpus = max(STEPS_CPUS, session.cpus - pool.workers * pool.cpus)
-    with closing(_blocks(_planned(sources, limit, job, cpus))) as blocks:
+    with closing(_blocks(_planned(rows, job, cpus))) as blocks:
         batches = cut(blocks, pool.workers, pool.batch_rows)
         if job.spec.image_size is not None:
             batches = drawn(batches, job.spec.image_size, cpus)
@@ -185,19 +197,16 @@ def _drive(sources: Sequence[Source], limit: int | None, session: RaySession, an
             batches.close()
 
 
-def _planned(sources: Sequence[Source], limit: int | None, job: Job, cpus: float) -> ray.data.Dataset:
+def _planned(rows: ray.data.Dataset, job: Job, cpus: float) -> ray.data.Dataset:
     """Lay out the walk of the rows up to what is to be annotated: read and plan."""
     from ray.data import ExecutionResources
 
-    from cluster.library.datasource import read_library
-
-    dataset = read_library(sources, limit, in_order=False, cpus=0.25)
     # Nor may it plan a whole library ahead of the annotators.
-    dataset.context.execution_options.resource_limits = ExecutionResources.for_limits(
+    rows.context.execution_options.resource_limits = ExecutionResources.for_limits(
         cpu=cpus, object_store_memory=PLANNED_BYTES
     )
     arguments = {"job": job, "log_level": worker_level()}
-    dataset = dataset.map_batches(
+    dataset = rows.map_batches(
         plan_in_worker, fn_kwargs=arguments, batch_size=None, batch_format="pyarrow", num_cpus=0.5
     )
     dataset.set_name("plan")  # what the dashboard calls it

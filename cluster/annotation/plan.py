@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from hashlib import blake2b
 from itertools import groupby
@@ -58,8 +58,8 @@ def plan(block: pa.Table, job: Job) -> pa.Table:
     import pyarrow as pa
 
     todo: list[tuple[Row, str]] = []
-    for source, group in groupby(block.to_pylist(), key=lambda row: int(row["source"])):
-        todo += _plan_source(source, list(group), job)
+    for stretch in _stretches(block.to_pylist()):
+        todo += _plan_source(int(stretch[0]["source"]), stretch, job)
     return pa.table(
         {
             "key": pa.array([row.key for row, _ in todo], pa.binary(KEY_BYTES)),
@@ -68,6 +68,13 @@ def plan(block: pa.Table, job: Job) -> pa.Table:
             "row": pa.array([row.row for row, _ in todo], pa.int64()),
         }
     )
+
+
+def _stretches(rows: Sequence[LibraryRow]) -> Iterator[list[LibraryRow]]:
+    """Cut rows into those of one file that follow one another there."""
+    numbered = enumerate(rows)
+    for _, group in groupby(numbered, key=lambda item: (item[1]["source"], item[1]["row"] - item[0])):
+        yield [row for _, row in group]
 
 
 def _plan_source(source: int, rows: Sequence[LibraryRow], job: Job) -> list[tuple[Row, str]]:

@@ -10,10 +10,11 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Literal
 
 from cluster.runs.limits import LimitError
+from cluster.runs.workers import gpu_seconds
 from cluster.runtime.periodic import run_periodically
 from cluster.runtime.process import Process
 from cluster.store.connection import StoreError, StoreGoneError
@@ -141,7 +142,7 @@ class Run:
 
     def ledger(self) -> Ledger:
         """Count how the rows of this run stand now."""
-        return self._store.ledger(self._spec.id, self.id, self._sources, round(self._seconds, 3))
+        return ledger_of_run(self._store, self._spec.id, self.id, self._sources, self._seconds)
 
     @_undisturbed()
     def end(self, state: Literal["finished", "interrupted"]) -> Ledger:
@@ -184,6 +185,16 @@ class Run:
         logger.info("run %s is %s after %.1f s: %s", self.id, state, self._seconds, ledger)
 
 
+def ledger_of_run(store: Store, spec_id: str, run: str, sources: int, seconds: float) -> Ledger:
+    """Count how the rows of a run that has not ended stand, and what its workers have held.
+
+    Raises:
+        StoreError: Redis failed.
+    """
+    ledger = store.ledger(spec_id, run, sources, round(seconds, 3))
+    return replace(ledger, gpu_seconds=gpu_seconds(store, run))
+
+
 def refuse_loss(run: str, ledger: Ledger, rows: int) -> None:
     """Refuse a ledger that does not add up, or has fewer rows than the library.
 
@@ -221,7 +232,7 @@ def mark_lost_runs(store: Store) -> None:
     for run, facts in store.runs().items():
         if facts["state"] == "running" and run not in alive:
             lasted = beats[run].until - ALIVE_SECONDS - facts["started"] if run in beats else 0.0
-            ledger = store.ledger(facts["spec"], run, len(facts["sources"]), round(max(0.0, lasted), 3))
+            ledger = ledger_of_run(store, facts["spec"], run, len(facts["sources"]), max(0.0, lasted))
             if store.change_run(run, facts, {**facts, "state": "lost", "ledger": asdict(ledger)}):
                 logger.warning("run %s is lost: it ended without a word", run)
                 store.renew(run, len(facts["sources"]))  # else it has ended, or come back, just now

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cluster.runs.progress import Progress, ProgressMeter
-from cluster.runs.workers import WorkerStatus, worker_statuses
+from cluster.runs.workers import WorkerStatus, gpu_seconds, worker_statuses
 from cluster.store.record import Counts
 from cluster.store.store import Store
 from cluster.store.stored import damaged, ledger_of
@@ -49,20 +49,21 @@ def _run(store: Store, run: str, facts: dict[str, Any], alive: bool) -> dict[str
         "started": datetime.fromtimestamp(facts["started"], UTC).isoformat(timespec="seconds"),
         "host": facts["host"],
         "total_rows": facts.get("total_rows"),
-        **{name: counted[name] for name in ("rows", "invalid", "new", "new_dead", "pending")},
+        **{name: counted[name] for name in ("rows", "invalid", "new", "new_dead", "pending", "gpu_seconds")},
         "molecules_per_second": round(rate, 2),
         "eta_seconds": round(counted["pending"] / rate) if rate and alive else None,
         "workers": [asdict(sign) for sign in worker_statuses(store, run)] if alive else [],
     }
 
 
-def _counted(store: Store, run: str, facts: dict[str, Any]) -> dict[str, int]:
+def _counted(store: Store, run: str, facts: dict[str, Any]) -> dict[str, Any]:
     """Count how a run stands that has not ended; what is pending is what it found to do, not what others do for it."""
     moved = store.progress(run)
     rows, invalid = store.rows_read(run, len(facts["sources"]))
     new, new_dead = moved["accepted"], moved["dead"]
     pending = moved["todo"] - new - new_dead
-    return {"rows": rows, "invalid": invalid, "new": new, "new_dead": new_dead, "pending": pending}
+    counts = {"rows": rows, "invalid": invalid, "new": new, "new_dead": new_dead, "pending": pending}
+    return {**counts, "gpu_seconds": gpu_seconds(store, run)}
 
 
 def _state(noted: str, alive: bool) -> str:

@@ -16,7 +16,7 @@ from cluster.runtime.periodic import run_periodically
 from cluster.store.connection import StoreError
 from cluster.store.record import DeadLetter, Record
 from cluster.store.store import Store
-from cluster.store.stored import damaged
+from cluster.store.stored import DamagedError, damaged
 from teacher import strict_json
 
 SIGN_SECONDS = 3.0
@@ -40,6 +40,7 @@ class WorkerStatus:
         deaths: of its engines.
         errors: time (seconds since 1970, UTC) and message of its last dead letters and engine deaths.
         age: seconds since it said so.
+        seconds: that it had lived then, the engine's start and idling included; None where an older gallon wrote.
     """
 
     worker: str
@@ -51,6 +52,7 @@ class WorkerStatus:
     deaths: int
     errors: list[tuple[float, str]]
     age: float
+    seconds: float | None = None
 
     @property
     def silent(self) -> bool:
@@ -69,9 +71,11 @@ class WorkerReporter:
         self._store, self._run, self._gpus = store, run, gpus
         self._worker = f"{socket.gethostname()} {os.getpid()}"
         self._lock = threading.Lock()
+        self._begun = time.monotonic()
         self._engine: EngineState = "none"
         self.in_flight = self._accepted = self._dead = self._deaths = 0
         self._errors: deque[tuple[float, str]] = deque(maxlen=ERRORS_KEPT)
+        self._sign()  # so that even a short life is known
         self._signing = ExitStack()
         self._signing.enter_context(run_periodically(SIGN_SECONDS, self._sign, "signs"))
 
@@ -106,6 +110,7 @@ class WorkerReporter:
                 "dead": self._dead,
                 "deaths": self._deaths,
                 "errors": list(self._errors),
+                "seconds": round(time.monotonic() - self._begun, 3),
             }
         with suppress(StoreError):  # the annotator itself meets the same failure and says so
             self._store.save_worker_status(self._run, self._worker, facts)
@@ -122,3 +127,22 @@ def worker_statuses(store: Store, run: str) -> list[WorkerStatus]:
         with damaged(f"a sign, of the worker {worker},"):
             found.append(strict_json.read(WorkerStatus, strict_json.dumps({"worker": worker, **facts})))
     return found
+
+
+def gpu_seconds(store: Store, run: str) -> float | None:
+    """Return for how long the workers of a run have held GPUs, loading and idling included, to `SIGN_SECONDS` each.
+
+    A worker that is gone is counted up to its last sign. None where no worker has said how long it has lived, as in an
+    import, or where the signs cannot be read.
+
+    Raises:
+        StoreError: Redis failed.
+    """
+    try:
+        told = worker_statuses(store, run)
+    except DamagedError:
+        return None
+    lived = [
+        worker.gpus * (worker.seconds + min(worker.age, SIGN_SECONDS)) for worker in told if worker.seconds is not None
+    ]
+    return round(sum(lived), 3) if lived else None

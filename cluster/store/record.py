@@ -133,7 +133,8 @@ class Counts:
 class Ledger:
     """How the rows of a run stand: `rows = molecules + duplicates + invalid`, `molecules = accepted + dead + pending`.
 
-    `new` and `new_dead` are the molecules that this run itself moved; tokens are those that it spent.
+    `new` and `new_dead` are the molecules that this run itself moved; tokens are those that it spent, and `gpu_seconds`
+    those for which its annotators held GPUs, None where nobody counted them.
     """
 
     rows: int = 0
@@ -148,6 +149,7 @@ class Ledger:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     seconds: float = field(default=0.0)
+    gpu_seconds: float | None = None
 
 
 class _Packer(threading.local):

@@ -6,8 +6,9 @@ import functools
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from cluster.annotation.annotate import Result
 from cluster.annotation.annotate import annotate as run_annotation
@@ -44,6 +45,9 @@ from teacher.llm.engines.endpoint import EndpointEngine
 from teacher.llm.engines.vllm_engine import VllmEngine
 from teacher.llm.models import TINY
 from teacher.wording import counted
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 logger = logging.getLogger(__name__)
 
@@ -253,13 +257,16 @@ def annotate_sources(
     store: Store,
     session: RaySession,
     progress: ProgressCallback | None,
+    sample: pa.Table | None = None,
 ) -> Result:
-    """Annotate the files of a library in a session."""
+    """Annotate the files of a library in a session; a sample of its rows by one annotator, as one of a whole run's."""
     if resolved.spec.model.name == TINY:
         logger.info(
             "The tiny model repeats what it learned from RDKit: use it to try the system, not to learn chemistry."
         )
-    factory, pool = _served(resolved, engine, session)
+    factory, pool = served(resolved, engine, session)
+    if sample is not None:
+        pool = replace(pool, workers=1)
     if session.dashboard:
         token = f" (asks for the token in {place})" if (place := token_place()) else ""
         logger.info("Ray dashboard: %s%s", session.dashboard, token)
@@ -270,6 +277,7 @@ def annotate_sources(
         return run_annotation(
             sources,
             limit=limit,
+            sample=sample,
             spec=resolved.spec,
             prompt=resolved.prompt,
             store=store,
@@ -284,7 +292,7 @@ def annotate_sources(
         )
 
 
-def _served(resolved: ResolvedSpec, engine: EngineConfig, session: RaySession) -> tuple[EngineFactory, Pool]:
+def served(resolved: ResolvedSpec, engine: EngineConfig, session: RaySession) -> tuple[EngineFactory, Pool]:
     """Return what starts an engine, or asks a server, in an annotator, and how many annotators there are."""
     if resolved.endpoint is not None:
         client = endpoint_settings(engine, resolved, concurrency=ENDPOINT_CONCURRENCY)

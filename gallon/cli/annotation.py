@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,11 +21,12 @@ from gallon.cli.options import (
 from gallon.cli.output import columns, print_annotation, print_json, print_table
 from gallon.cli.progress import shown, stderr
 from gallon.config import DEFAULT_STORE, EngineConfig, LibraryConfig, SpecConfig
-from teacher.errors import GallonError
+from teacher.errors import GallonError, UsageError
 from teacher.wording import counted, plain
 
 if TYPE_CHECKING:
     from gallon.api.annotation import AnnotationResult
+    from gallon.api.planning import Probe, RunPlan
 
 INTERRUPTED = 130  # the exit status of a program that Ctrl-C ended
 
@@ -41,6 +42,14 @@ def annotate(
         bool,
         typer.Option("--dry-run", help="Count what is to be done and how long prompts are; start and write nothing."),
     ] = False,
+    probe: Annotated[
+        int | None,
+        typer.Option(min=1, help="With --dry-run: annotate N molecules, and say how long the rest will take."),
+    ] = None,
+    price_per_hour: Annotated[
+        float | None,
+        typer.Option(min=0, help="With --probe: price of a GPU's hour (without GPUs: an annotator's), for the cost."),
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
     config: ConfigFile = None,
     as_json: AsJson = False,
@@ -55,8 +64,23 @@ def annotate(
     from gallon.api import annotation
 
     if dry_run:
-        _plan(library, reading, spec, engine, store, as_json=as_json)
+        from gallon.api.planning import plan_run
+
+        with shown(stderr()) as progress:
+            plan = plan_run(
+                library,
+                reading=reading,
+                spec=spec,
+                engine=engine,
+                probe=probe,
+                price_per_hour=price_per_hour,
+                store=store,
+                progress=progress,
+            )
+        _print_plan(plan, as_json=as_json)
         return
+    if probe is not None or price_per_hour is not None:
+        raise UsageError("--probe and --price-per-hour belong to a --dry-run: give it too, or leave them out.")
     with shown(stderr()) as progress:
         result = annotation.annotate(library, reading=reading, spec=spec, engine=engine, store=store, progress=progress)
     if as_json:
@@ -69,14 +93,8 @@ def annotate(
     refuse_dead(result.ledger.dead, result.ledger.invalid, engine.max_dead)
 
 
-def _plan(
-    library: list[str], reading: LibraryConfig, spec: SpecConfig, engine: EngineConfig, store: str, *, as_json: bool
-) -> None:
-    """Print what a run would do."""
-    from gallon.api.planning import plan_run
-
-    with shown(stderr()) as progress:
-        plan = plan_run(library, reading=reading, spec=spec, engine=engine, store=store, progress=progress)
+def _print_plan(plan: RunPlan, *, as_json: bool) -> None:
+    """Print what a run would do, and what it would cost."""
     counts = asdict(plan.report)
     facts = {
         "spec": plan.spec,
@@ -87,11 +105,37 @@ def _plan(
         "total_prompt_tokens": plan.total_prompt_tokens,
         "longest_answer_tokens": plan.max_tokens,
         "context_tokens": plan.context,
+        **_estimate(plan.probe),
     }
     if as_json:
         print_json(facts)
     else:
         print_table("Dry run", facts)
+        if plan.probe and plan.probe.accepted + plan.probe.dead < 2 * plan.probe.concurrency:
+            at_once = counted(plan.probe.concurrency, "molecule")
+            typer.echo(f"\nAn engine computes {at_once} at a time: a larger --probe would find it faster.")
+
+
+def _estimate(probe: Probe | None) -> dict[str, Any]:
+    """Return what a probe found, in the numbers that people ask for."""
+    if probe is None:
+        return {}
+    measured = {
+        "molecules_per_second_of_an_annotator": probe.molecules_per_second,
+        "hours": probe.hours,
+        "gpu_hours": probe.gpu_hours,
+        "cost": probe.cost,
+    }
+    return {
+        "probe_run": probe.run,
+        "probe_accepted": probe.accepted,
+        "probe_dead": probe.dead,
+        "start_seconds": probe.start_seconds,
+        "annotators": probe.annotators,
+        "gpus_of_an_annotator": probe.gpus,
+        "rest": probe.rest,
+        **{name: None if value is None else round(value, 3) for name, value in measured.items()},
+    }
 
 
 @flatten_options

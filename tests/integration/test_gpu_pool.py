@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -9,13 +10,18 @@ from pathlib import Path
 import pytest
 
 from cluster.annotation.pool import Pool
+from cluster.runs.status import status
+from cluster.runs.workers import SIGN_SECONDS, gpu_seconds
+from cluster.store.keys import workers_key
 from cluster.store.store import Store
+from cluster.store.stored import ledger_of
 from teacher.errors import EngineStartError
 from teacher.llm.spec import Spec
 from tests.support.gpus import FAKE_GPUS
 from tests.support.scripted import Script
 
 ROWS = 1_000
+WORKER = {"engine": "ready", "in_flight": 0, "accepted": 0, "dead": 0, "deaths": 0, "errors": []}
 GPU = Pool(workers=FAKE_GPUS, cpus=0.1, gpus=1, concurrency=16)
 
 
@@ -125,3 +131,29 @@ def test_a_gpu_pool_gives_the_work_of_a_worker_that_died_to_the_others(
     ledger = run(alkanols, script=Script(answers=answers, deadly=deadly, delay=0.001), pool=GPU).ledger
     assert (ledger.accepted, ledger.dead, ledger.pending) == (ROWS - 2, 2, 0)
     assert {letter.smiles for _, letter in store.dead_letters(spec.id)} == deadly
+
+
+def test_the_ledger_says_for_how_long_gpus_were_held(run, tmp_path: Path, store: Store) -> None:
+    path = tmp_path / "alkanes.smi"
+    path.write_text("".join(f"{'C' * number}\n" for number in range(1, 65)))
+    held = run(path, pool=replace(GPU, gpus=2, workers=1)).ledger
+    assert held.gpu_seconds is not None and 0 < held.gpu_seconds <= 2 * held.seconds
+    (told,) = status(store)["runs"]
+    assert told["gpu_seconds"] == held.gpu_seconds
+    assert run(path, pool=replace(GPU, gpus=0)).ledger.gpu_seconds is None  # nothing was left to do
+
+
+def test_workers_that_are_gone_are_counted_up_to_their_last_sign(store: Store) -> None:
+    long_ago = json.dumps(WORKER | {"gpus": 2.0, "seconds": 100.0, "time": 1.0})
+    store._redis.hset(workers_key("run"), "gone", long_ago)
+    store.save_worker_status("run", "without GPUs", WORKER | {"gpus": 0.0, "seconds": 100.0})
+    store.save_worker_status("run", "of an older gallon", WORKER | {"gpus": 1.0})
+    held = gpu_seconds(store, "run")
+    assert held == 2 * (100 + SIGN_SECONDS)
+    store.save_worker_status("run", "forged", {"gpus": "many"})
+    assert gpu_seconds(store, "run") is None
+    assert gpu_seconds(store, "another run") is None
+
+
+def test_a_ledger_of_an_older_gallon_is_read() -> None:
+    assert ledger_of({"ledger": {"rows": 3, "seconds": 1.0}}).gpu_seconds is None

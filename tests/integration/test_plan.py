@@ -65,3 +65,9 @@ def test_what_another_parser_made_of_rows_is_not_remembered(
     monkeypatch.setattr(version, "another")
     plan(block("CCO"), job)
     assert len(set(digests)) == 2
+
+
+def test_rows_that_are_drawn_from_a_library_are_noted_one_by_one(store: Store, job: Job) -> None:
+    rows = [{"source": 0, "row": row, "raw": raw, "notation": "smiles"} for row, raw in ((2, b"CCO"), (7, b"CCN"))]
+    assert planned(pa.Table.from_pylist(rows), job) == [key_of("CCO"), key_of("CCN")]
+    assert store.rows_read(job.run, 1) == (2, 0)

@@ -58,6 +58,20 @@ MUTANTS = (
         (PLAN,),
     ),
     Mutant(
+        "rows between those that were drawn count as read",
+        "cluster/annotation/plan.py",
+        '(item[1]["source"], item[1]["row"] - item[0])',
+        'item[1]["source"]',
+        (f"{PLAN}::test_rows_that_are_drawn_from_a_library_are_noted_one_by_one",),
+    ),
+    Mutant(
+        "a worker that is gone holds its GPUs for ever",
+        "cluster/runs/workers.py",
+        "min(worker.age, SIGN_SECONDS)",
+        "worker.age",
+        ("tests/integration/test_gpu_pool.py::test_workers_that_are_gone_are_counted_up_to_their_last_sign",),
+    ),
+    Mutant(
         "the parser's version is not part of what rows are remembered by",
         "cluster/annotation/plan.py",
         'f"{PARSER_VERSION} {rdkit.__version__} ',
