@@ -7,16 +7,18 @@ import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from queue import SimpleQueue
 from typing import IO
 
 from cluster.library.molecules import unique_molecules
 from cluster.library.source import Source
 from cluster.records.batch import Asked, batch_path, entry, files_of, foot, head
 from cluster.store.store import Store
+from teacher.chemistry.drawing import DRAWN_AT_A_TIME, SafeDrawer, UndrawableError
 from teacher.chemistry.molecule import Molecule
 from teacher.errors import UsageError
 from teacher.files import check_output, replacing
@@ -28,7 +30,7 @@ from teacher.llm.spec import Spec
 logger = logging.getLogger(__name__)
 
 LOOKED_UP = 1_000  # molecules at a time
-AHEAD = 4  # requests of each core that are drawn, or wait to be written
+AHEAD = 2  # parts for each core that are drawn, or wait to be written
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -153,28 +155,45 @@ def _to_ask(
 
 def _drawn(molecules: Iterable[Asked], spec: Spec, prompt: Prompt) -> Iterator[tuple[Asked, bytes | None]]:
     """Yield the requests in order, drawn on all cores; None in the place of one that cannot be drawn or described."""
-
-    def drawn(asked: Asked) -> bytes | None:
-        try:
-            request, _ = build_request(asked.smiles, asked.key, spec, prompt)
-            sampling = sampling_of(spec, asked.attempt, cut_off=asked.cut_off)
-            return request_line(asked.key.hex(), spec.model.name, replace(request, sampling=sampling))
-        # Whatever is raised here is about this molecule.
-        except Exception as error:  # noqa: BLE001
-            logger.warning("%s cannot be rendered: %s", asked.smiles, error)
-            return None
-
     cores = os.cpu_count() or 1
-    ahead: deque[tuple[Asked, Future[bytes | None]]] = deque()
-    with ThreadPoolExecutor(cores) as threads:
-        for asked in molecules:
-            ahead.append((asked, threads.submit(drawn, asked)))
-            if len(ahead) >= AHEAD * cores:
-                first, line = ahead.popleft()
-                yield first, line.result()
-        while ahead:
-            first, line = ahead.popleft()
-            yield first, line.result()
+    idle: SimpleQueue[SafeDrawer] = SimpleQueue()
+    ahead: deque[tuple[list[Asked], Future[list[bytes | None]]]] = deque()
+    waiting = iter(molecules)
+    with ExitStack() as drawers, ThreadPoolExecutor(cores) as threads:  # which wait for drawers, each a process
+        for _ in range(cores):
+            idle.put(drawers.enter_context(closing(SafeDrawer())))
+        while True:
+            while len(ahead) < AHEAD * cores and (part := list(islice(waiting, DRAWN_AT_A_TIME))):
+                ahead.append((part, threads.submit(_lines, part, spec, prompt, idle)))
+            if not ahead:
+                return
+            part, lines = ahead.popleft()
+            yield from zip(part, lines.result(), strict=True)
+
+
+def _lines(part: list[Asked], spec: Spec, prompt: Prompt, idle: SimpleQueue[SafeDrawer]) -> list[bytes | None]:
+    drawings: Sequence[bytes | UndrawableError | None] = [None] * len(part)
+    if spec.image_size is not None:
+        drawer = idle.get()
+        try:
+            drawings = drawer.draw([asked.smiles for asked in part], spec.image_size)
+        finally:
+            idle.put(drawer)
+    return [_line(asked, drawing, spec, prompt) for asked, drawing in zip(part, drawings, strict=True)]
+
+
+def _line(asked: Asked, drawing: bytes | UndrawableError | None, spec: Spec, prompt: Prompt) -> bytes | None:
+    """Return a request, or None where there cannot be one."""
+    try:
+        if isinstance(drawing, UndrawableError):
+            raise drawing
+        request, _ = build_request(asked.smiles, asked.key, spec, prompt, drawing)
+        sampling = sampling_of(spec, asked.attempt, cut_off=asked.cut_off)
+        return request_line(asked.key.hex(), spec.model.name, replace(request, sampling=sampling))
+    # Whatever is raised here is about this molecule.
+    except Exception as error:  # noqa: BLE001
+        logger.warning("%s cannot be rendered: %s", asked.smiles, error)
+        return None
 
 
 class _RequestFiles:
