@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
 import json
 import subprocess
@@ -15,11 +16,13 @@ import pytest
 from PIL import Image
 
 import gallon
+from cluster.records import batch_writer
 from cluster.records.batch import batch_path
 from cluster.records.integrity import audit
 from cluster.store.store import Store
 from gallon.api.spec import resolve_spec
 from gallon.config import SpecConfig
+from teacher.chemistry.drawing import SafeDrawer
 from teacher.llm.models import local_path
 from tests.support.command import CommandHere
 from tests.support.provider import (
@@ -229,6 +232,13 @@ def test_files_that_are_there_are_not_replaced_unasked(library: Path, requests: 
     with pytest.raises(gallon.UsageError, match=r"requests\.jsonl exists already"):
         gallon.write_batch(library, requests, **options)
     assert not (tmp_path / "store").exists()
+
+
+def test_a_molecule_that_kills_rdkit_costs_its_own_request(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    deadly = functools.partial(SafeDrawer, module="tests.support.deadly_drawer")  # over C, C and O
+    monkeypatch.setattr(batch_writer, "SafeDrawer", deadly)
+    written = write(image=True)
+    assert (written.molecules, written.requests, written.undrawn) == (5, 3, 2)
 
 
 def test_answers_to_another_batch_are_refused(
