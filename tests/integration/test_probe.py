@@ -68,7 +68,7 @@ def test_a_probe_is_stored_and_the_run_does_the_rest(
     assert found.molecules_per_second and found.hours and found.cost == pytest.approx(2 * found.hours * 2.0)
     assert store.counts(plan.spec).accepted == 20
     (facts,) = store.runs().values()
-    assert facts["ledger"]["rows"] >= 20 and facts["total_rows"] == facts["ledger"]["rows"]
+    assert (facts["ledger"]["rows"], facts["ledger"]["molecules"]) == (20, 20)
     again = plan_run(probe=20).probe
     assert again is not None and (again.accepted, again.rest) == (20, ROWS - 40)
     result = gallon.annotate(library, image=False, ray=ray_address, store=redis_url)
