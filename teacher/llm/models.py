@@ -79,6 +79,12 @@ def _config_file(name: str, revision: str, config: str) -> Path | None:
         return None
 
 
+def in_mistral_format(path: str) -> bool:
+    """Tell whether a folder holds a model in Mistral's format only; vLLM detects both formats by itself."""
+    folder = Path(path)
+    return (folder / "params.json").is_file() and not (folder / "config.json").is_file()
+
+
 def weight_bytes(path: str) -> int:
     """Return the size of the weight files under a local folder; 0 where `path` is no folder."""
     return sum(file.stat().st_size for file in Path(path).glob("*") if file.suffix in WEIGHT_SUFFIXES)
@@ -125,6 +131,6 @@ def _of_snapshot(folder: Path) -> Model | None:
 def _folder_digest(folder: Path) -> str:
     """Digest what decides a checkpoint's answers."""
     files = [file for file in folder.iterdir() if file.suffix in DECIDING_SUFFIXES]
-    if not (folder / "config.json").is_file():
+    if in_mistral_format(str(folder)):
         files += folder.glob("tokenizer.model.v*")  # Mistral's, of before tekken.json
     return digest_of(file for file in files if file.is_file())

@@ -102,6 +102,8 @@ def parse_thinking(text: str) -> Thinking:
 
 def parser_for(config: Mapping[str, Any]) -> str | None:
     """Return the name of vLLM's reasoning parser for a model, by its configuration; None where it is not known."""
+    if "model_type" not in config and {"dim", "n_layers"} <= config.keys():
+        return "mistral"  # in Mistral's own format
     for facts in (config, *(config.get(name) for name in INNER)):
         if isinstance(facts, Mapping) and (found := PARSERS.get(str(facts.get("model_type")))):
             return found

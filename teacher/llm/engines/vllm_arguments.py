@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from teacher.errors import EngineRefusedError, UsageError
+from teacher.llm.models import in_mistral_format
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
@@ -198,6 +199,9 @@ def vllm_config(model: Model, path: str, settings: EngineSettings, *, on_cpu: bo
     }
     if settings.adapter:
         own["max_lora_rank"] = settings.adapter.rank
+    if in_mistral_format(path):
+        own |= {"config_format": "mistral", "tokenizer_mode": "mistral"}
+        own["load_format"] = "mistral" if settings.load_format == "auto" else settings.load_format
     # To the constructor, which makes what vLLM needs of JSON.
     arguments = AsyncEngineArgs(**{**own, **settings.arguments})
     # The context of a batch job: without one vLLM takes 2,048 tokens a step on any card (arg_utils.py:2919).
