@@ -11,6 +11,7 @@ import pytest
 from cluster.annotation.annotate import Result
 from cluster.records.export import export
 from cluster.store.store import Store
+from distill.data.annotations import fetch
 from teacher.chemistry.molecule import key_of
 from teacher.errors import EngineRefusedError, EngineStartError
 from teacher.llm.adapter import identify_adapter
@@ -141,7 +142,8 @@ def test_thoughts_are_stored_and_counted_apart_and_lost_ones_are_tried_again(
     assert found is not None and lost is not None
     assert (found.text, found.reasoning, found.reasoning_tokens) == (true_answer("CCO"), "I see CCO.", 7)
     assert (lost.text, lost.attempts, lost.max_tokens) == (true_answer(LOST), 2, found.max_tokens)
-    assert "I see" not in found.text
+    texts = fetch(store, thoughtful, [key_of("CCO"), key_of(LOST)]).texts  # that teachers read
+    assert texts == (true_answer("CCO"), true_answer(LOST))
     out = tmp_path / "out.jsonl"
     assert export(store, thoughtful, out) == 2
     assert '"reasoning":"I see CCO."' in out.read_text().replace(": ", ":")
