@@ -40,8 +40,13 @@ PARSERS = {
 }
 # Around thoughts, of all families. Where a parser is at work it says which are the model's.
 MARKS = (
-    *(("<think>", "</think>"), ("<seed:think>", "</seed:think>"), ("[THINK]", "[/THINK]")),
-    *(("<|channel>thought", "<channel|>"), ("◁think▷", "◁/think▷"), ("<|START_THINKING|>", "<|END_THINKING|>")),
+    ("<think>", "</think>"),
+    ("<seed:think>", "</seed:think>"),
+    ("<mm:think>", "</mm:think>"),
+    ("[THINK]", "[/THINK]"),
+    ("<|channel>thought", "<channel|>"),
+    ("◁think▷", "◁/think▷"),
+    ("<|START_THINKING|>", "<|END_THINKING|>"),
 )
 INNER = ("text_config", "llm_config", "language_config")  # where a model that sees keeps the language model's
 
