@@ -72,7 +72,8 @@ def test_the_schema_holds_after_the_thoughts_and_a_budget_ends_them(
         (OPENED, None, r"thinker thinks before it answers, for its chat template opens a thought: give --thinking on"),
         (OPENED, Thinking(on=False), r"thinker thinks whatever it is told"),
         ("Assistant:<think></think>", ON, r"does not think, for its chat template ends all thoughts"),
-        (SWITCHED, Thinking(on=True, parser="identity"), r"vLLM could not start thinker: .*identity"),
+        (OPENED, Thinking(on=True, parser="cohere_command3"), r"parser cohere_command3 does not fit thinker \("),
+        (OPENED, Thinking(on=True, parser="granite"), r"parser granite does not say where thoughts begin and end"),
     ],
 )
 def test_a_template_that_does_otherwise_than_the_user_wants_is_noticed_before_weights_load(

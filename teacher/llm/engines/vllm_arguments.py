@@ -161,7 +161,8 @@ def vllm_config(model: Model, path: str, settings: EngineSettings, *, on_cpu: bo
         one_process: whether the model runs inside the engine's process.
 
     Raises:
-        EngineRefusedError: requests carry pictures and the model reads text only; its weights were not loaded.
+        EngineRefusedError: requests carry pictures and the model reads text only, or the reasoning parser is another
+            model's; its weights were not loaded.
         Exception: whatever vLLM raises for a configuration that it cannot use.
     """
     from vllm.config.structured_outputs import StructuredOutputsConfig
@@ -205,7 +206,16 @@ def vllm_config(model: Model, path: str, settings: EngineSettings, *, on_cpu: bo
     # To the constructor, which makes what vLLM needs of JSON.
     arguments = AsyncEngineArgs(**{**own, **settings.arguments})
     # The context of a batch job: without one vLLM takes 2,048 tokens a step on any card (arg_utils.py:2919).
-    config = arguments.create_engine_config(UsageContext.LLM_CLASS)
+    try:
+        config = arguments.create_engine_config(UsageContext.LLM_CLASS)
+    except (KeyError, RuntimeError) as error:  # a parser that is not there, or whose marks the model does not know
+        if not own["reasoning_parser"]:
+            raise
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise EngineRefusedError(
+            f"vLLM's reasoning parser {own['reasoning_parser']} does not fit {model.name} ({reason}): give another "
+            "--reasoning-parser."
+        ) from error
     if settings.image_size is not None and not config.model_config.is_multimodal_model:
         raise EngineRefusedError(f"{model.name} reads text only: give --no-image, or choose a model that sees.")
     return config
