@@ -10,6 +10,7 @@ MOLECULES = Counter("gallon_molecules", "Molecules brought to an end: accepted, 
 DEAD_LETTERS = Counter("gallon_dead_letters", "Dead letters of molecules.", "stage", "reason")
 RETRIES = Counter("gallon_retries", "Answers refused and asked for again, by the check that refused them.", "reason")
 TOKENS = Counter("gallon_tokens", "Tokens read (prompt) and written (completion), refused answers included.", "kind")
+REASONING_TOKENS = Counter("gallon_reasoning_tokens", "Of the completion tokens, those of thoughts before answers.")
 IN_FLIGHT = Gauge("gallon_in_flight", "Molecules in the engines' hands.")
 ENGINE_SECONDS = Histogram(
     "gallon_engine_seconds",

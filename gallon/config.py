@@ -117,6 +117,18 @@ class SpecConfig(Config):
     revision: Annotated[str | None, Setting(help="Branch, tag or commit of a Hugging Face model.")] = None
     dtype: Annotated[str, Setting(help="auto, bfloat16, float16 or float32.")] = "auto"
     quantization: Annotated[str | None, Setting(help="A quantization that vLLM knows, e.g. fp8.")] = None
+    adapter: Annotated[str | None, Setting(help="Folder of a LoRA adapter of the model.")] = None
+    thinking: Annotated[
+        str | None,
+        Setting(
+            help="Whether the model thinks before it answers: on, off, or the tokens after which its thoughts are "
+            "ended; default: as its chat template has it."
+        ),
+    ] = None
+    reasoning_parser: Annotated[
+        str | None,
+        Setting(help="vLLM's parser of the model's thoughts, e.g. deepseek_r1; default: that of the model's family."),
+    ] = None
     prompt: Annotated[str, Setting(help="A prompt that ships with gallon (describe, gallon), or a file.")] = "describe"
     task: Annotated[str | None, Setting(help="The question, for a prompt that takes one.")] = None
     smiles: Annotated[bool, Setting(help="Show the model the SMILES.")] = True

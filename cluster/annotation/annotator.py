@@ -9,7 +9,7 @@ import socket
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +26,9 @@ from cluster.store.store import FINISHED, HELD, Store
 from teacher.chemistry.facts import Structure
 from teacher.errors import EngineDeadError
 from teacher.llm.engine import Completion, Engine, PromptRejectedError, Request
-from teacher.llm.request import build_request, sampling_of
-from teacher.llm.spec import Sampling
-from teacher.llm.validation import RejectedError, validate
+from teacher.llm.request import build_request, retried
+from teacher.llm.validation import RejectedError, require_answer, storable, validate
+from teacher.llm.validation import Stage as Check
 from teacher.wording import counted
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Task:
         request: its rendered prompt; made when it is first asked.
         tries: how many answers were refused, or failed.
         deaths: what the engines said that died with it in their hands, in this process.
-        cut_off: whether the last answer was refused because it was not finished.
+        rejected: the check that refused the last answer; None where it failed in another way, or there was none.
         spent: prompt and completion tokens of all tries.
         claim: the id of the call that claimed it last.
     """
@@ -71,7 +71,7 @@ class Task:
     request: Request | None = None
     tries: int = 0
     deaths: list[str] = field(default_factory=list)
-    cut_off: bool = False
+    rejected: Check | None = None
     spent: tuple[int, int] = (0, 0)
     claim: str = ""
     started: float = field(default_factory=time.monotonic)
@@ -244,7 +244,7 @@ class Annotator:
         if task.request is None:
             asked.expect(task, failed(task.refused or PromptRejectedError("There is no prompt.")))
         else:
-            asked.submit(task, replace(task.request, sampling=self._sampling(task)))
+            asked.submit(task, retried(task.request, self._job.spec, task.tries, task.rejected))
 
     def _validate(self, task: Task, answer: Future[Completion]) -> Record | DeadLetter | None:
         """Turn an answer into a record or a dead letter, or into None where another try is due.
@@ -257,7 +257,7 @@ class Annotator:
         text = None
         try:
             completion = answer.result()
-            text = completion.text
+            text = completion.text or (completion.thought.text if completion.thought else "")
             return self._accept(task, completion)
         except EngineDeadError:
             raise
@@ -265,7 +265,7 @@ class Annotator:
             return self._dead_letter(task, "prompt", type(error).__name__, str(error))
         except RejectedError as error:
             stage, reason = error.stage, error
-            task.cut_off = stage == "finish"
+            task.rejected = error.stage
         # What nobody foresaw, about one molecule, costs that molecule at most.
         except Exception as error:  # noqa: BLE001
             stage, reason = "engine", error
@@ -283,7 +283,7 @@ class Annotator:
             RejectedError: it is cut off or invalid.
         """
         seconds = time.monotonic() - task.started
-        self._metrics.answered(seconds)
+        self._metrics.answered(seconds, completion.thought.tokens if completion.thought else 0)
         task.spent = (task.spent[0] + completion.prompt_tokens, task.spent[1] + completion.completion_tokens)
         return self._record(task, completion, seconds)
 
@@ -298,13 +298,11 @@ class Annotator:
         except Exception as error:  # noqa: BLE001
             task.refused = PromptRejectedError(f"This molecule cannot be rendered: {error}")
 
-    def _sampling(self, task: Task) -> Sampling:
-        return sampling_of(self._job.spec, task.tries, cut_off=task.cut_off)
-
     # To the store
 
     def _record(self, task: Task, completion: Completion, seconds: float) -> Record:
-        assert task.facts is not None, "a task is prepared before it is answered"
+        assert task.facts and task.request, "a task is prepared before it is answered"
+        require_answer(completion)
         validated = validate(
             completion.text,
             completion.finish_reason,
@@ -312,7 +310,8 @@ class Annotator:
             task.facts,
             self._job.spec.min_grounding,
         )
-        sampling = self._sampling(task)
+        sampling = retried(task.request, self._job.spec, task.tries, task.rejected).sampling
+        thought = completion.thought
         return Record(
             smiles=task.smiles,
             text=completion.text,
@@ -328,6 +327,8 @@ class Annotator:
             run=self._job.run,
             software=self._software,
             time=round(time.time(), 3),
+            reasoning=storable(thought.text) if thought else None,
+            reasoning_tokens=thought.tokens if thought else 0,
         )
 
     def _dead_letter(self, task: Task, stage: Stage, error: str, message: str, text: str | None = None) -> DeadLetter:

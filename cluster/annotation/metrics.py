@@ -24,6 +24,7 @@ from cluster.metrics import (
     GROUNDING,
     IN_FLIGHT,
     MOLECULES,
+    REASONING_TOKENS,
     RETRIES,
     ROWS,
     RUN_MOLECULES,
@@ -85,9 +86,11 @@ class AnnotatorMetrics:
         finally:
             left(0)
 
-    def answered(self, seconds: float) -> None:
-        """Note an answer and the time that the engine took for it."""
+    def answered(self, seconds: float, reasoning_tokens: int = 0) -> None:
+        """Note an answer, the time that the engine took for it, and the tokens of the thoughts before it."""
         ENGINE_SECONDS.observe(seconds, run=self._run)
+        if reasoning_tokens:
+            REASONING_TOKENS.add(reasoning_tokens, run=self._run)
 
     def retried(self, reason: str) -> None:
         """Note an answer that is asked for again, and the check that refused it."""

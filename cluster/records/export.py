@@ -24,6 +24,7 @@ BEFORE = ("key", "smiles", "text")  # and then the fields of the prompt's schema
 GROUNDING = ("grounding", "groups_precision", "groups_recall", "rings_right")
 MADE_BY = ("spec", "model", "revision", "prompt", "finish_reason")
 COUNTS = ("prompt_tokens", "completion_tokens", "attempts", "seed")
+THOUGHTS = ("reasoning", "reasoning_tokens")  # of specs under which the LLM thinks
 OURS = frozenset({*BEFORE, *GROUNDING, *MADE_BY, *COUNTS, "temperature", "run", "software", "time"})
 
 
@@ -32,7 +33,8 @@ def export(store: Store, spec: Spec, out: Path) -> int:
 
     The file stands under its name only when it is complete. Columns: `key` (hexadecimal) and `smiles` of the molecule,
     `text`, one column for each field of the prompt's schema (`schema.columns_of`; a field that is called like one of
-    our columns has an underscore more), the grounding, and the provenance. `text` is exact; a field is null
+    our columns has an underscore more), the grounding, the provenance, and under a spec that has the LLM think what it
+    thought. `text` is exact; a field is null
     where the text has none, or one that its column cannot hold, such as an integer of more than 64 bits. In CSV a text
     that a spreadsheet would run as a formula begins with an apostrophe (`cluster.table_file`).
 
@@ -48,7 +50,7 @@ def tables(store: Store, spec: Spec) -> tuple[pa.Schema, Parts]:
     """Return the schema of what `export` writes, and an iterator over its tables of a few thousand rows."""
     prompt = store.prompt(spec)
     kinds = columns_of(prompt.json_schema if prompt else None)
-    return _schema(kinds), _parts(store, spec, kinds)
+    return _schema(spec, kinds), _parts(store, spec, kinds)
 
 
 def _parts(store: Store, spec: Spec, kinds: dict[str, Kind]) -> Parts:
@@ -59,7 +61,7 @@ def _parts(store: Store, spec: Spec, kinds: dict[str, Kind]) -> Parts:
         _row(key, record, spec, kinds, _versions(store, record, software)) for key, record in store.records(spec.id)
     )
     while part := list(islice(rows, ROWS_PER_PART)):
-        yield pa.Table.from_pylist(part, schema=_schema(kinds))
+        yield pa.Table.from_pylist(part, schema=_schema(spec, kinds))
 
 
 def _row(key: bytes, record: Record, spec: Spec, kinds: dict[str, Kind], software: str) -> dict[str, Any]:
@@ -70,7 +72,7 @@ def _row(key: bytes, record: Record, spec: Spec, kinds: dict[str, Kind], softwar
         "key": key.hex(),
         "smiles": record.smiles,
         "text": record.text,
-        **dict(zip(apart(kinds, OURS), values, strict=True)),
+        **dict(zip(_columns(spec, kinds), values, strict=True)),
         "grounding": grounding.score,
         "groups_precision": grounding.precision,
         "groups_recall": grounding.recall,
@@ -88,6 +90,7 @@ def _row(key: bytes, record: Record, spec: Spec, kinds: dict[str, Kind], softwar
         "run": record.run,
         "software": software,
         "time": datetime.fromtimestamp(record.time, UTC).isoformat(timespec="seconds"),
+        **{name: getattr(record, name) for name in _thoughts(spec)},
     }
 
 
@@ -97,7 +100,16 @@ def _versions(store: Store, record: Record, known: dict[str, str]) -> str:
     return known[record.software]
 
 
-def _schema(kinds: dict[str, Kind]) -> pa.Schema:
+def _thoughts(spec: Spec) -> tuple[str, ...]:
+    """Return the columns for what was thought before the answer: none where nobody was to think."""
+    return THOUGHTS if spec.thinking and spec.thinking.on else ()
+
+
+def _columns(spec: Spec, kinds: dict[str, Kind]) -> list[str]:
+    return apart(kinds, OURS.union(_thoughts(spec)))
+
+
+def _schema(spec: Spec, kinds: dict[str, Kind]) -> pa.Schema:
     import pyarrow as pa
 
     text, whole, real = pa.string(), pa.int64(), pa.float64()
@@ -105,11 +117,12 @@ def _schema(kinds: dict[str, Kind]) -> pa.Schema:
     return pa.schema(
         [
             *[(name, text) for name in BEFORE],
-            *zip(apart(kinds, OURS), [types.get(kind, text) for kind in kinds.values()], strict=True),
+            *zip(_columns(spec, kinds), [types.get(kind, text) for kind in kinds.values()], strict=True),
             *[(name, real) for name in GROUNDING],
             *[(name, text) for name in MADE_BY],
             *[(name, whole) for name in COUNTS],
             *[("temperature", real), ("run", text), ("software", text), ("time", text)],
+            *zip(_thoughts(spec), (text, whole), strict=False),
         ]
     )
 

@@ -23,7 +23,7 @@ RAW_SHOWN = 200  # of a row that is no molecule, in its letter
 
 Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]  # what tables hold
 Moment = Annotated[float, Field(ge=0, lt=253402300800)]  # seconds since 1970, up to the year 9999 that dates end with
-Stage = Literal["parse", "prompt", "engine", "finish", "schema", "grounding"]
+Stage = Literal["parse", "prompt", "engine", "thinking", "finish", "schema", "grounding"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +41,8 @@ class Record:
         seconds: from handing the request to the engine to its answer.
         run, software: ids of the run and of the software that made it (see `Store.run` and `Store.software`).
         time: when it was accepted, in seconds since 1970 (UTC).
+        reasoning: what the LLM thought before it answered; None where it did not think. No teacher reads it.
+        reasoning_tokens: of the completion tokens, those of its thoughts.
     """
 
     smiles: str
@@ -57,10 +59,15 @@ class Record:
     run: str
     software: str
     time: Moment
+    reasoning: str | None = None
+    reasoning_tokens: Whole = 0
 
     def pack(self) -> bytes:
         """Return the record as it is stored."""
-        return _pack({**_fields(self), "grounding": _fields(self.grounding)})
+        fields = {**_fields(self), "grounding": _fields(self.grounding)}
+        if self.reasoning is None:  # as in most records, and in all that are older than thinking
+            del fields["reasoning"], fields["reasoning_tokens"]
+        return _pack(fields)
 
     @classmethod
     def unpack(cls, packed: bytes) -> Record:

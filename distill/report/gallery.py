@@ -144,6 +144,7 @@ def _entry(key: bytes, record: Record, fields: Mapping[str, Any] | None, claimed
             "attempts": record.attempts,
             "prompt tokens": record.prompt_tokens,
             "completion tokens": record.completion_tokens,
+            **({"of them thoughts": record.reasoning_tokens} if record.reasoning is not None else {}),
             "finish reason": record.finish_reason,
             "seed": record.seed,
             "temperature": record.temperature,

@@ -94,7 +94,7 @@ class RunPlan:
         report: the library against the store; `report.missing` molecules are to be annotated.
         prompt_tokens: mean length of the prompts of a sample; None for a server, whose template is not known here.
         longest_prompt: of the sample.
-        max_tokens: the longest answer of a first attempt.
+        max_tokens: the longest answer of a first attempt, thoughts included.
         context: tokens that the model takes, prompt and answer together.
         probe: what a probe has measured; None without one, and where there is nothing to annotate.
     """
@@ -167,13 +167,14 @@ def plan_run(
             outcomes = _outcomes(opened, resolved.spec.id, run.run, rows.keys)
             started = float(opened.facts(run.run)["started"])
         probed = _measured(run.run, started, outcomes, missing=report.missing, pool=pool, price=price_per_hour)
+    thinking = resolved.spec.thinking
     assert resolved.spec.sampling is not None, "only specs of imported annotations have none"
     return RunPlan(
         spec=resolved.spec.id,
         report=report,
         prompt_tokens=sum(lengths) / len(lengths) if lengths else None,
         longest_prompt=max(lengths, default=None),
-        max_tokens=resolved.spec.sampling.max_tokens,
+        max_tokens=resolved.spec.sampling.max_tokens + (thinking.room if thinking else 0),
         context=context,
         probe=probed,
     )

@@ -11,11 +11,13 @@ from pydantic import ValidationError
 
 from gallon.config import EngineConfig, SpecConfig
 from teacher.errors import UsageError
+from teacher.llm.adapter import AdapterFiles, identify_adapter
 from teacher.llm.engines.endpoint import KEY_VARIABLES, UNPROVEN, EndpointSettings
 from teacher.llm.engines.vllm_arguments import EngineSettings, deciding, parse_engine_arguments
-from teacher.llm.models import TINY, identify, local_path
+from teacher.llm.models import TINY, identify, local_path, read_config
 from teacher.llm.prompt import Prompt, load
 from teacher.llm.spec import Model, PromptRef, Sampling, Spec
+from teacher.llm.thinking import Thinking, known_parsers, parse_thinking, parser_for
 
 TINY_IMAGE_SIZE = 224  # what its vision tower sees
 # GALLON (arXiv 2406.01032) draws 500 pixels; 448, a multiple of 28, is not resized by Qwen-VL: 256 tokens, not 324.
@@ -33,6 +35,7 @@ class ResolvedSpec:
         weights: where those of its model are.
         arguments: vLLM's engine arguments.
         endpoint: URL of the server that has the model; None for engines of our own.
+        adapter: where the files of its adapter are; None for the model alone.
     """
 
     spec: Spec
@@ -40,6 +43,7 @@ class ResolvedSpec:
     weights: str
     arguments: Mapping[str, Any]
     endpoint: str | None = None
+    adapter: AdapterFiles | None = None
 
 
 def resolve_spec(config: SpecConfig, *, claimed: bool = False) -> ResolvedSpec:
@@ -59,6 +63,8 @@ def resolve_spec(config: SpecConfig, *, claimed: bool = False) -> ResolvedSpec:
     image_size = config.image_size or (TINY_IMAGE_SIZE if config.model == TINY else IMAGE_SIZE)
     found = _claimed(config) if claimed or config.endpoint else identify(config.model, config.revision)
     arguments = parse_engine_arguments(config.engine_arg or ())
+    thinking = _thinking(config, found, arguments)
+    adapter, files = identify_adapter(config.adapter) if config.adapter else (None, None)
     try:
         spec = Spec(
             model=Model(
@@ -81,21 +87,56 @@ def resolve_spec(config: SpecConfig, *, claimed: bool = False) -> ResolvedSpec:
             structured=config.structured and prompt.json_schema is not None,
             min_grounding=config.min_grounding,
             arguments=deciding(arguments),
+            thinking=thinking,
+            adapter=adapter,
         )
     except ValidationError as error:
         raise UsageError(f"Invalid options: {error.errors()[0]['msg']}.") from None
-    return ResolvedSpec(spec, prompt, local_path(config.model), arguments, config.endpoint)
+    return ResolvedSpec(spec, prompt, local_path(config.model), arguments, config.endpoint, files)
 
 
 def _claimed(config: SpecConfig) -> Model:
     """Return the model that a server says it has; which weights those are nobody proves.
 
     Raises:
-        UsageError: engine arguments are given for an engine that is not ours.
+        UsageError: what is given is for an engine of our own.
     """
     if config.engine_arg:
         raise UsageError("A server has its own engine arguments, and so has a provider: leave out --engine-arg.")
+    if config.adapter:
+        raise UsageError(
+            "A server has its own adapters: leave out --adapter, and give as --model the name by which it serves one."
+        )
+    if config.reasoning_parser:
+        raise UsageError("A server has its own reasoning parser: leave out --reasoning-parser or --endpoint.")
     return Model(name=config.model, revision=":".join(filter(None, (UNPROVEN, config.revision))))
+
+
+def _thinking(config: SpecConfig, model: Model, arguments: Mapping[str, Any]) -> Thinking | None:
+    """Return how the model is to think, with the parser that knows its thoughts.
+
+    Raises:
+        UsageError: there is no such parser, or none is known for the model.
+    """
+    wanted = parse_thinking(config.thinking) if config.thinking is not None else None
+    parser = config.reasoning_parser
+    if wanted is None or not wanted.on:
+        if parser:
+            raise UsageError("--reasoning-parser is for a model that thinks: give --thinking on as well.")
+        return wanted
+    if config.endpoint:
+        return wanted
+    parser = parser or parser_for(read_config(config.model, model.revision))
+    if parser is None:
+        raise UsageError(
+            f"It is not known how {model.name} marks its thoughts: give one of vLLM's parsers as --reasoning-parser, "
+            "e.g. deepseek_r1 for <think> and </think>, or leave out --thinking."
+        )
+    if parser not in known_parsers() and "reasoning_parser_plugin" not in arguments:
+        raise UsageError(
+            f"vLLM has no reasoning parser '{parser}': choose one of {', '.join(sorted(known_parsers()))}."
+        )
+    return wanted.model_copy(update={"parser": parser})
 
 
 def engine_settings(
@@ -120,6 +161,8 @@ def engine_settings(
         image_size=resolved.spec.image_size,
         load_format=config.load_format,
         trust_remote_code=config.trust_remote_code,
+        thinking=resolved.spec.thinking,
+        adapter=resolved.adapter,
         arguments=resolved.arguments,
     )
 

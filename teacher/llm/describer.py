@@ -12,9 +12,9 @@ from teacher.chemistry.molecule import InvalidMoleculeError, parse
 from teacher.errors import EngineDeadError
 from teacher.llm.engine import Completion, Engine, PromptRejectedError, Request
 from teacher.llm.prompt import Prompt
-from teacher.llm.request import build_request, sampling_of
+from teacher.llm.request import build_request, retried
 from teacher.llm.spec import Spec
-from teacher.llm.validation import Grounding, RejectedError, ValidatedAnswer, validate
+from teacher.llm.validation import Grounding, RejectedError, ValidatedAnswer, require_answer, validate
 
 IN_FLIGHT = 256  # molecules at a time: an engine queues what it cannot compute yet
 
@@ -29,6 +29,7 @@ class Description:
         text: the accepted answer; None without one.
         fields: of the answer, if the prompt asks for JSON.
         grounding: how far the answer agrees with RDKit.
+        reasoning: what the LLM thought before it answered; None where it did not.
         attempts: answers that were needed.
         error: why there is no text.
     """
@@ -38,6 +39,7 @@ class Description:
     text: str | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
     grounding: Grounding | None = None
+    reasoning: str | None = None
     attempts: int = 0
     error: str | None = None
 
@@ -112,22 +114,23 @@ class Describer:
             # What nobody foresaw, about one molecule, costs that molecule at most, as in a batch job.
             except Exception as error:  # noqa: BLE001
                 found = replace(found, error=str(error) or type(error).__name__, attempts=attempt)
-                cut_off = isinstance(error, RejectedError) and error.stage == "finish"
-                sampling = sampling_of(self.spec, attempt, cut_off=cut_off)
+                rejected = error.stage if isinstance(error, RejectedError) else None
                 if attempt < self._max_attempts:
-                    answer = self._engine.submit(replace(question.request, sampling=sampling))
+                    answer = self._engine.submit(retried(question.request, self.spec, attempt, rejected))
                 continue
             return replace(
                 found,
                 text=completion.text,
                 fields=valid.fields or {},
                 grounding=valid.grounding,
+                reasoning=completion.thought.text if completion.thought else None,
                 attempts=attempt,
                 error=None,
             )
         return found
 
     def _validated(self, completion: Completion, structure: Structure) -> ValidatedAnswer:
+        require_answer(completion)
         schema, least = self._prompt.json_schema, self.spec.min_grounding
         return validate(completion.text, completion.finish_reason, schema, structure, least)
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from teacher.llm.prompt import Content
 from teacher.llm.spec import Sampling
+from teacher.llm.thinking import Thinking
 
 
 class PromptRejectedError(ValueError):
@@ -16,21 +17,47 @@ class PromptRejectedError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One chat turn: the user's message, how to sample, and the JSON schema that the answer is held to, if any."""
+    """One chat turn: the user's message, how to sample, and the JSON schema that the answer is held to, if any.
+
+    Attributes:
+        thinking: whether the LLM thinks first; None leaves it to its chat template.
+    """
 
     content: Content
     sampling: Sampling
     schema: dict[str, Any] | None = None
+    thinking: Thinking | None = None
+
+    @property
+    def max_tokens(self) -> int:
+        """Tokens that may be written, thoughts and answer together."""
+        return self.sampling.max_tokens + (self.thinking.room if self.thinking else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Thought:
+    """What the LLM wrote before it answered: the text without its marks, its tokens, and whether it came to an end."""
+
+    text: str
+    tokens: int
+    ended: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What the LLM wrote, why it stopped (`stop`, `length` or `abort`), and the token counts."""
+    """What the LLM wrote, why it stopped (`stop`, `length` or `abort`), and the token counts.
+
+    Attributes:
+        text: the answer, without thoughts.
+        completion_tokens: of all that was written, thoughts included.
+        thought: what came before the answer, if anything.
+    """
 
     text: str
     finish_reason: str | None
     prompt_tokens: int
     completion_tokens: int
+    thought: Thought | None = None
 
 
 class Engine(Protocol):

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from teacher.errors import UsageError
+from teacher.llm.digest import WEIGHT_SUFFIXES, digest_of
 from teacher.llm.spec import DIGEST, Model
 
 TINY = "tiny"
 CHECKPOINT = Path(__file__).parents[1] / "tiny" / "checkpoint"  # of the model of that name
 # vLLM's `auto` means bfloat16, which a CPU without units for it computes three times as slowly as float32.
 TINY_DTYPE: Literal["float32"] = "float32"
-WEIGHT_SUFFIXES = (".safetensors", ".bin", ".gguf", ".pt", ".pth")
 # Of the configuration, the tokenizer, the template and code of the model's; a README decides nothing.
 DECIDING_SUFFIXES = (*WEIGHT_SUFFIXES, ".json", ".jinja", ".model", ".txt", ".tiktoken", ".py")
-SAMPLES, SAMPLE_BYTES = 256, 1 << 16
+CONFIGS = ("config.json", "params.json")  # of Hugging Face's format, and of Mistral's
 CACHED = "models--"
 HUB_SECONDS = 5.0
 
@@ -35,8 +35,8 @@ def identify(name: str, revision: str | None = None) -> Model:
         return Model(name=TINY, revision=_folder_digest(Path(local_path(TINY))), dtype=TINY_DTYPE)
     folder = Path(name).expanduser()
     if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise UsageError(f"The folder {folder} holds no model: there is no config.json in it.")
+        if not any((folder / config).is_file() for config in CONFIGS):
+            raise UsageError(f"The folder {folder} holds no model: there is no config.json in it, nor a params.json.")
         return _of_snapshot(folder) or Model(name=folder.resolve().name, revision=f"{DIGEST}{_folder_digest(folder)}")
     return Model(name=name, revision=_hub_commit(name, revision))
 
@@ -47,6 +47,42 @@ def local_path(name: str) -> str:
         return str(CHECKPOINT)
     folder = Path(name).expanduser()
     return str(folder.absolute()) if folder.is_dir() else name
+
+
+def read_config(name: str, revision: str) -> dict[str, Any]:
+    """Return the configuration of a model, as far as it can be read: of one in Mistral's format it is `params.json`.
+
+    Args:
+        name: as for `identify`.
+        revision: as `identify` found it.
+    """
+    for config in CONFIGS:
+        path = _config_file(name, revision, config)
+        try:
+            facts = json.loads(path.read_text(encoding="utf-8")) if path else None
+        except (OSError, ValueError):
+            continue
+        if isinstance(facts, dict):
+            return facts
+    return {}
+
+
+def _config_file(name: str, revision: str, config: str) -> Path | None:
+    """Return where a file of a model lies, once it is there; None where the model has no such file."""
+    if Path(folder := local_path(name)).is_dir():
+        return Path(folder, config)
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(name, config, revision=revision))
+    except (OSError, ValueError):  # the hub's errors are both or one of them
+        return None
+
+
+def in_mistral_format(path: str) -> bool:
+    """Tell whether a folder holds a model in Mistral's format only; vLLM detects both formats by itself."""
+    folder = Path(path)
+    return (folder / "params.json").is_file() and not (folder / "config.json").is_file()
 
 
 def weight_bytes(path: str) -> int:
@@ -93,20 +129,8 @@ def _of_snapshot(folder: Path) -> Model | None:
 
 
 def _folder_digest(folder: Path) -> str:
-    """Digest what decides a checkpoint's answers: small files whole, of weights the size and samples from end to end.
-
-    Reading hundreds of gigabytes of weights at each start would take minutes. Training changes a layer all over, and
-    in a file of 5 GB the samples lie closer together than a layer of a large model is long.
-    """
-    digest = hashlib.sha256()
-    for file in sorted(path for path in folder.iterdir() if path.suffix in DECIDING_SUFFIXES and path.is_file()):
-        size = file.stat().st_size
-        digest.update(f"{file.name}\0{size}\0".encode())
-        with file.open("rb") as stream:
-            if file.suffix not in WEIGHT_SUFFIXES or size <= SAMPLES * SAMPLE_BYTES:
-                digest.update(stream.read())
-                continue
-            for number in range(SAMPLES):
-                stream.seek(number * (size - SAMPLE_BYTES) // (SAMPLES - 1))
-                digest.update(stream.read(SAMPLE_BYTES))
-    return digest.hexdigest()[:16]
+    """Digest what decides a checkpoint's answers."""
+    files = [file for file in folder.iterdir() if file.suffix in DECIDING_SUFFIXES]
+    if in_mistral_format(str(folder)):
+        files += folder.glob("tokenizer.model.v*")  # Mistral's, of before tekken.json
+    return digest_of(file for file in files if file.is_file())

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from teacher.llm.engines.vllm_arguments import EngineSettings, vllm_config
-from teacher.llm.engines.vllm_engine import chat_message, chat_params, on_cpu, set_environment
+from teacher.llm.engines.vllm_engine import chat_message, chat_params, is_mistral, on_cpu, set_environment
 
 if TYPE_CHECKING:
     from teacher.llm.engine import Request
@@ -51,9 +51,10 @@ def previews(requests: Sequence[Request], model: Model, path: str, settings: Eng
 
     config = vllm_config(model, path, settings, on_cpu=on_cpu(), one_process=True)
     renderer = renderer_from_config(config)
+    mistral = is_mistral(renderer)
     found = []
     for request in requests:
-        _, (prompt,) = renderer.render_chat([[chat_message(request)]], chat_params())
+        _, (prompt,) = renderer.render_chat([[chat_message(request, mistral)]], chat_params(request.thinking))
         ids = list(prompt["prompt_token_ids"])
         text = _written(ids, renderer.tokenizer.decode)
         found.append(Preview(text=text, tokens=len(ids), context=config.model_config.max_model_len))

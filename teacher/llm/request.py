@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from teacher.chemistry.depiction import draw
 from teacher.chemistry.drawing import unpack
 from teacher.chemistry.facts import Structure, structure_of
@@ -11,6 +13,7 @@ from teacher.llm.engine import Request
 from teacher.llm.prompt import Picture, Prompt
 from teacher.llm.schema import for_grammar
 from teacher.llm.spec import Sampling, Spec
+from teacher.llm.validation import Stage
 
 
 def build_request(
@@ -44,10 +47,25 @@ def build_request(
         graph=graph_text(mol) if spec.graph else None,
     )
     grammar = for_grammar(prompt.json_schema) if spec.structured else None
-    return Request(content, sampling_of(spec), grammar), structure
+    return Request(content, sampling_of(spec), grammar, spec.thinking), structure
 
 
 def sampling_of(spec: Spec, attempt: int = 0, *, cut_off: bool = False) -> Sampling:
     """Return how an attempt samples: 0 is the first; `cut_off` tells that the last answer was not finished."""
     assert spec.sampling is not None, "only specs of imported annotations have none"
     return spec.sampling.retry_sampling(attempt, cut_off)
+
+
+def retried(request: Request, spec: Spec, attempt: int, rejected: Stage | None) -> Request:
+    """Return a request as a later attempt makes it.
+
+    Args:
+        request: of the first attempt.
+        spec: that it was built by.
+        attempt: 0 is the first.
+        rejected: the check that rejected the last answer; None where there was no answer, or none was rejected.
+    """
+    thinking = request.thinking
+    if thinking and rejected == "thinking":
+        thinking = thinking.after_a_lost_thought(attempt)
+    return replace(request, sampling=sampling_of(spec, attempt, cut_off=rejected == "finish"), thinking=thinking)

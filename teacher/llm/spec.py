@@ -6,7 +6,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from teacher.llm.adapter import Adapter
 from teacher.llm.prompt import Prompt
+from teacher.llm.thinking import Thinking
 from teacher.provenance import compact_digest
 
 SPEC_VERSION = 1
@@ -77,6 +79,8 @@ class Spec(Frozen):
         structured: whether the answer is held to the prompt's schema while it is written.
         min_grounding: the least agreement with RDKit at which an answer is accepted.
         arguments: of vLLM's engine, those that may change the text (`teacher.llm.engines.vllm_arguments`).
+        thinking: whether the LLM thinks before it answers; None leaves it to its chat template.
+        adapter: a LoRA on top of the model.
     """
 
     version: int = SPEC_VERSION
@@ -90,6 +94,8 @@ class Spec(Frozen):
     structured: bool = True
     min_grounding: float = Field(default=0.0, ge=0.0, le=1.0)
     arguments: dict[str, Any] = Field(default_factory=dict)
+    thinking: Thinking | None = None
+    adapter: Adapter | None = None
 
     @model_validator(mode="after")
     def _shows_the_molecule(self) -> Spec:
@@ -99,10 +105,13 @@ class Spec(Frozen):
 
     @property
     def id(self) -> str:
-        """16 hexadecimal digits of the SHA-256 of the spec, but for the name of a model that is known by its files."""
+        """16 hexadecimal digits of the SHA-256 of the spec, but for the names of what is known by its files."""
         facts = self.model_dump()
         if self.model.revision.startswith(DIGEST):
             del facts["model"]["name"]
-        if not self.arguments:  # there were specs before there were arguments
-            del facts["arguments"]
+        if self.adapter:
+            del facts["adapter"]["name"]
+        for later in ("arguments", "thinking", "adapter"):  # there were specs before there were these
+            if not facts[later]:
+                del facts[later]
         return compact_digest(facts, 16)

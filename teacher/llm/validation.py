@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from teacher.chemistry.facts import Structure, mentioned_groups
+from teacher.llm.engine import Completion
 from teacher.llm.schema import validator_of
+from teacher.llm.thinking import MARKS
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
 
-Stage = Literal["finish", "schema", "grounding"]
+Stage = Literal["thinking", "finish", "schema", "grounding"]
 Share = Annotated[float, Field(ge=0, le=1)]
 
+UNSTORABLE = re.compile("[\0\ud800-\udfff]")  # NUL, and surrogates, which UTF-8 cannot encode
 MAX_MESSAGE = 200  # characters of a rejection: enough for the place and the reason, too few for a whole text
 MAX_DEPTH = 32  # of nested JSON: beyond it is an engine that does not stop opening brackets
 MAX_DIGITS = 18  # of an integer: what fits into 64 bits, and so into every table that records are exported to
@@ -37,7 +40,8 @@ class RejectedError(ValueError):
     """The text is not acceptable as an annotation; the message says why.
 
     Attributes:
-        stage: the check that rejected it: "finish", "schema" (of free text: its characters), or "grounding".
+        stage: the check that rejected it: "thinking" (there is no answer, only thoughts), "finish", "schema" (of free
+            text: its characters), or "grounding".
     """
 
     def __init__(self, stage: Stage, reason: str) -> None:
@@ -86,6 +90,20 @@ class ValidatedAnswer:
 
     fields: dict[str, Any] | None
     grounding: Grounding
+
+
+def require_answer(completion: Completion) -> None:
+    """Refuse what is thoughts and no answer.
+
+    Raises:
+        RejectedError: its thoughts did not end, or they are in its text, since nobody asked for any.
+    """
+    thought = completion.thought
+    if thought and not thought.ended and completion.finish_reason in {"stop", "length"}:
+        how = "was cut off while it thought" if completion.finish_reason == "length" else "ended while it thought"
+        raise RejectedError("thinking", f"{how}, after {thought.tokens} tokens")
+    if thought is None and completion.text.lstrip().startswith(tuple(start for start, _ in MARKS)):
+        raise RejectedError("thinking", "begins with a thought: give --thinking on, or --thinking off")
 
 
 def validate(
@@ -231,9 +249,13 @@ def _strings(value: Any, depth: int = 0) -> Iterator[str]:
             yield from _strings(item, depth + 1)
 
 
+def storable(text: str) -> str:
+    """Return a text with U+FFFD in the place of what the store and the export formats cannot hold."""
+    return UNSTORABLE.sub("\ufffd", text)
+
+
 def _require_storable(text: str) -> None:
-    """Refuse what the store and the export formats cannot hold: NUL, and surrogates, which UTF-8 cannot encode."""
-    if bad := re.search("[\0\ud800-\udfff]", text):
+    if bad := UNSTORABLE.search(text):
         raise RejectedError("schema", f"has the character U+{ord(bad[0]):04X}, which cannot be stored")
 
 

@@ -45,6 +45,7 @@ EMBEDDED = "tests/integration/test_embedded.py"
 ROWS = "tests/integration/test_annotate_rows.py"
 BATCH = "tests/integration/test_batch.py"
 ANNOTATOR = "tests/integration/test_annotator.py"
+THINKING = "tests/unit/teacher/llm/test_thinking.py"
 CHECKS = "tests/unit/teacher/llm/test_validation.py"
 
 MUTANTS = (
@@ -453,6 +454,52 @@ MUTANTS = (
         "        sampling = sampling_of(spec, asked.attempt, cut_off=asked.cut_off)",
         "        sampling = sampling_of(spec)",
         (f"{BATCH}::test_what_is_left_is_written_again_as_a_run_would_retry_it",),
+    ),
+    # Thoughts and adapters
+    Mutant(
+        "thoughts that did not end are taken for an answer",
+        "teacher/llm/validation.py",
+        "    if thought and not thought.ended and",
+        "    if False and",
+        (THINKING,),
+    ),
+    Mutant(
+        "an answer may begin with thoughts nobody asked for",
+        "teacher/llm/validation.py",
+        "    if thought is None and completion.text",
+        "    if False and completion.text",
+        (THINKING,),
+    ),
+    Mutant(
+        "nested thoughts are part of the answer",
+        "teacher/llm/engines/thoughts.py",
+        "end = ends[0] if held else ends[-1]",
+        "end = ends[0]",
+        ("tests/unit/teacher/llm/engines/test_thoughts.py",),
+    ),
+    Mutant(
+        "lost thoughts are asked for again as they were",
+        "teacher/llm/request.py",
+        'if thinking and rejected == "thinking":',
+        "if False:",
+        (THINKING,),
+    ),
+    Mutant(
+        "a template that opens a thought is not noticed",
+        "teacher/llm/engines/thoughts.py",
+        'if state_after(rendered, MARKS) == "open":',
+        "if False:",
+        (
+            "tests/integration/test_thinking.py::"
+            "test_a_template_that_does_otherwise_than_the_user_wants_is_noticed_before_weights_load",
+        ),
+    ),
+    Mutant(
+        "another adapter makes the same records",
+        "teacher/llm/adapter.py",
+        "digest_of([folder / CONFIG, weights])",
+        "digest_of([folder / CONFIG])",
+        ("tests/unit/teacher/llm/test_adapter.py",),
     ),
     # What goes out
     Mutant(

@@ -19,7 +19,7 @@ from zlib import crc32
 from teacher.chemistry.facts import facts_of
 from teacher.chemistry.molecule import parse
 from teacher.errors import EngineDeadError, EngineStartError
-from teacher.llm.engine import Completion, PromptRejectedError, Request
+from teacher.llm.engine import Completion, PromptRejectedError, Request, Thought
 
 SMILES_LINE = re.compile(r"^SMILES: (.+)$", re.MULTILINE)
 
@@ -50,6 +50,7 @@ class Script:
 
     Attributes:
         cut_off: molecules whose answer is cut off so many times first.
+        lost: molecules over which it thinks without end, unless a budget ends its thoughts.
         nonsense: molecules whose answer is no JSON.
         rejected: molecules whose prompt is refused as too long.
         poison: molecules that kill the engine.
@@ -70,6 +71,7 @@ class Script:
     """
 
     cut_off: dict[str, int] = field(default_factory=dict)
+    lost: frozenset[str] = frozenset()
     nonsense: frozenset[str] = frozenset()
     rejected: frozenset[str] = frozenset()
     poison: frozenset[str] = frozenset()
@@ -180,11 +182,17 @@ class ScriptedEngine:
         if smiles in self._script.rejected:
             raise PromptRejectedError("the prompt is longer than the context")
         _add_line(self._script.answers, f"{os.getpid()} {os.environ.get('CUDA_VISIBLE_DEVICES')}")
+        thought = None
+        if request.thinking and request.thinking.on:
+            if smiles in self._script.lost and request.thinking.budget is None:
+                unfinished = Thought("It may be so, or else", request.thinking.room, ended=False)
+                return Completion("", "length", 50, unfinished.tokens, unfinished)
+            thought = Thought(f"I see {smiles}.", 7)
         text = self._text(smiles)
         if self._left.get(smiles, 0) > 0:
             self._left[smiles] -= 1
             return Completion(text=text[:10], finish_reason="length", prompt_tokens=50, completion_tokens=10)
-        return Completion(text=text, finish_reason="stop", prompt_tokens=50, completion_tokens=len(text) // 4)
+        return Completion(text, "stop", prompt_tokens=50, completion_tokens=len(text) // 4, thought=thought)
 
     def _text(self, smiles: str) -> str:
         if smiles in self._script.nonsense:

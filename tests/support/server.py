@@ -23,12 +23,14 @@ class Behaviour:
         faults: of each request, until they are used up: a status, or "cut", "nonsense", "empty", "hang".
         retry_after: what a busy server says.
         asked: the bodies of all requests.
+        message: what is answered in place of the truth.
         held: lets go of requests that hang.
     """
 
     faults: list[int | str] = field(default_factory=list)
     retry_after: str | None = "0"
     asked: list[dict[str, Any]] = field(default_factory=list)
+    message: dict[str, Any] | None = None
     held: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -71,7 +73,7 @@ def serving(behaviour: Behaviour) -> Iterator[str]:
                 case "hang":
                     behaviour.held.wait()
                 case _:
-                    self._answer(200, _completion(body))
+                    self._answer(200, _completion(body, behaviour))
 
         def _known(self) -> bool:
             return self.headers.get("Authorization") == f"Bearer {KEY}"
@@ -100,9 +102,12 @@ def serving(behaviour: Behaviour) -> Iterator[str]:
         thread.join()
 
 
-def _completion(body: dict[str, Any]) -> dict[str, Any]:
+def _completion(body: dict[str, Any], behaviour: Behaviour) -> dict[str, Any]:
     texts = [part["text"] for part in body["messages"][0]["content"] if part["type"] == "text"]
     found = SMILES_LINE.search("\n".join(texts))
     text = true_answer(found.group(1)) if found else "{}"
-    choice = {"message": {"content": text}, "finish_reason": "stop"}
-    return {"choices": [choice], "usage": {"prompt_tokens": 100, "completion_tokens": 20}}
+    choice = {"message": behaviour.message or {"content": text}, "finish_reason": "stop"}
+    usage: dict[str, Any] = {"prompt_tokens": 100, "completion_tokens": 20}
+    if "reasoning" in choice["message"]:
+        usage["completion_tokens_details"] = {"reasoning_tokens": 8}
+    return {"choices": [choice], "usage": usage}

@@ -8,8 +8,6 @@ engine would be asked; whether it keeps to the schema is found out when the answ
 from __future__ import annotations
 
 import asyncio
-import base64
-import io
 import random
 import time
 from concurrent.futures import Future
@@ -18,9 +16,10 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from teacher.errors import EngineDeadError, EngineRefusedError, EngineStartError
-from teacher.llm.engine import Completion, PromptRejectedError, Request
+from teacher.llm.engine import Completion, PromptRejectedError, Request, Thought
 from teacher.llm.engines.event_loop import EventLoop
-from teacher.llm.prompt import Picture
+from teacher.llm.engines.messages import openai_part
+from teacher.llm.engines.thoughts import split_text
 
 if TYPE_CHECKING:
     import httpx
@@ -188,26 +187,21 @@ def chat_body(model: str, request: Request) -> dict[str, Any]:
     sampling = request.sampling
     body: dict[str, Any] = {
         "model": model,
-        "messages": [{"role": "user", "content": [_part(part) for part in request.content]}],
+        "messages": [{"role": "user", "content": [openai_part(part) for part in request.content]}],
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
-        "max_tokens": sampling.max_tokens,
+        "max_tokens": request.max_tokens,
     }
+    if request.thinking:  # as vLLM and SGLang take it; who does not know it may refuse it, or think as it likes
+        body["chat_template_kwargs"] = request.thinking.template_arguments
+        if request.thinking.budget:
+            body["thinking_token_budget"] = request.thinking.budget
     if sampling.temperature > 0:
         body["seed"] = sampling.seed
     if request.schema:
         described = {"name": "answer", "schema": request.schema, "strict": True}
         body["response_format"] = {"type": "json_schema", "json_schema": described}
     return body
-
-
-def _part(part: str | Picture) -> dict[str, Any]:
-    if isinstance(part, str):
-        return {"type": "text", "text": part}
-    file = io.BytesIO()
-    part.image.save(file, format="PNG", compress_level=1)
-    encoded = base64.b64encode(file.getvalue()).decode()
-    return {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{encoded}"}}
 
 
 def completion_of(facts: Any) -> Completion:
@@ -217,18 +211,38 @@ def completion_of(facts: Any) -> Completion:
         ValueError, KeyError, TypeError, IndexError: it is none.
     """
     choice, usage = facts["choices"][0], facts.get("usage") or {}
-    text, reason = choice["message"]["content"], choice["finish_reason"]
-    if not isinstance(text, str):
-        refusal = choice["message"].get("refusal")
-        raise TypeError(f"the model refuses: {refusal}" if refusal else "an answer without text")
+    reason = choice["finish_reason"]
     if not isinstance(reason, str | None):
         raise TypeError("a finish reason that is no text")
+    thought, text = _told_apart(choice["message"], usage)
     return Completion(
         text=text,
         finish_reason=reason,
         prompt_tokens=_tokens(usage.get("prompt_tokens", 0)),
         completion_tokens=_tokens(usage.get("completion_tokens", 0)),
+        thought=thought,
     )
+
+
+def _told_apart(message: dict[str, Any], usage: dict[str, Any]) -> tuple[Thought | None, str]:
+    """Return what was thought, if anything, and the answer; a server without a parser leaves both in one text.
+
+    Raises:
+        TypeError: there is neither.
+    """
+    thought = message.get("reasoning") or message.get("reasoning_content")
+    text = message.get("content")
+    if isinstance(text, str) and not isinstance(thought, str):
+        thought, text = split_text(text)
+    elif text is None and isinstance(thought, str):
+        text = ""
+    if not isinstance(text, str):
+        refusal = message.get("refusal")
+        raise TypeError(f"the model refuses: {refusal}" if refusal else "an answer without text")
+    if thought is None:
+        return None, text
+    tokens = (usage.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0
+    return Thought(thought, _tokens(tokens), ended=bool(text.strip())), text
 
 
 def _tokens(number: Any) -> int:

@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from teacher.errors import EngineRefusedError, UsageError
+from teacher.llm.models import in_mistral_format
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
 
+    from teacher.llm.adapter import AdapterFiles
     from teacher.llm.spec import Model
+    from teacher.llm.thinking import Thinking
 
 # What gallon sets itself, with the setting that does it.
 OWN = {
@@ -35,6 +38,10 @@ OWN = {
     "limit_mm_per_prompt": "--image-size or --no-image",
     "language_model_only": "--no-image",
     "structured_outputs_config": "--structured",
+    "reasoning_parser": "--reasoning-parser",
+    "reasoning_config": "--thinking",
+    "enable_lora": "--adapter",
+    "max_lora_rank": "--adapter",
     "seed": "--seed",
     "served_model_name": "--model",
 }
@@ -68,6 +75,8 @@ class EngineSettings:
             refused.
         load_format: vLLM's way to load weights; `dummy` makes random ones, for measurements.
         trust_remote_code: run code that comes with the model. Off unless the user asks.
+        thinking: as requests want it; each may have a budget of its own.
+        adapter: the LoRA that all requests are answered by; None for the model alone.
         arguments: more of vLLM's engine arguments, by name.
     """
 
@@ -81,6 +90,8 @@ class EngineSettings:
     image_size: int | None = 448
     load_format: str = "auto"
     trust_remote_code: bool = False
+    thinking: Thinking | None = None
+    adapter: AdapterFiles | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -150,7 +161,8 @@ def vllm_config(model: Model, path: str, settings: EngineSettings, *, on_cpu: bo
         one_process: whether the model runs inside the engine's process.
 
     Raises:
-        EngineRefusedError: requests carry pictures and the model reads text only; its weights were not loaded.
+        EngineRefusedError: requests carry pictures and the model reads text only, or the reasoning parser is another
+            model's; its weights were not loaded.
         Exception: whatever vLLM raises for a configuration that it cannot use.
     """
     from vllm.config.structured_outputs import StructuredOutputsConfig
@@ -182,11 +194,28 @@ def vllm_config(model: Model, path: str, settings: EngineSettings, *, on_cpu: bo
         "disable_log_stats": True,
         # With whitespace allowed between JSON tokens a weak model may write blanks until it is cut off.
         "structured_outputs_config": StructuredOutputsConfig(backend="xgrammar", disable_any_whitespace=True),
+        # The schema waits for the end of thoughts; it also makes vLLM know how to end them when a budget is spent.
+        "reasoning_parser": (settings.thinking and settings.thinking.parser) or "",
+        "enable_lora": settings.adapter is not None,
     }
+    if settings.adapter:
+        own["max_lora_rank"] = settings.adapter.rank
+    if in_mistral_format(path):
+        own |= {"config_format": "mistral", "tokenizer_mode": "mistral"}
+        own["load_format"] = "mistral" if settings.load_format == "auto" else settings.load_format
     # To the constructor, which makes what vLLM needs of JSON.
     arguments = AsyncEngineArgs(**{**own, **settings.arguments})
     # The context of a batch job: without one vLLM takes 2,048 tokens a step on any card (arg_utils.py:2919).
-    config = arguments.create_engine_config(UsageContext.LLM_CLASS)
+    try:
+        config = arguments.create_engine_config(UsageContext.LLM_CLASS)
+    except (KeyError, RuntimeError) as error:  # a parser that is not there, or whose marks the model does not know
+        if not own["reasoning_parser"]:
+            raise
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise EngineRefusedError(
+            f"vLLM's reasoning parser {own['reasoning_parser']} does not fit {model.name} ({reason}): give another "
+            "--reasoning-parser."
+        ) from error
     if settings.image_size is not None and not config.model_config.is_multimodal_model:
         raise EngineRefusedError(f"{model.name} reads text only: give --no-image, or choose a model that sees.")
     return config

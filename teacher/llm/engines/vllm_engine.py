@@ -6,6 +6,7 @@ engine always has a full batch.
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import itertools
 import logging
@@ -16,14 +17,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from teacher.errors import EngineDeadError, EngineRefusedError, EngineStartError
-from teacher.llm.engine import Completion, PromptRejectedError, Request
+from teacher.llm.engine import Completion, PromptRejectedError, Request, Thought
 from teacher.llm.engines.engine_log import EngineLog
 from teacher.llm.engines.event_loop import EventLoop
+from teacher.llm.engines.messages import openai_part
+from teacher.llm.engines.thoughts import Marks, marks_of, thought_and_answer
 from teacher.llm.engines.vllm_arguments import EngineSettings, vllm_config
 from teacher.llm.prompt import Picture
 from teacher.llm.spec import Model
+from teacher.llm.thinking import Thinking
 
 if TYPE_CHECKING:
+    from vllm.lora.request import LoRARequest
     from vllm.outputs import CompletionOutput
     from vllm.renderers.params import ChatParams
     from vllm.sampling_params import SamplingParams
@@ -60,7 +65,9 @@ class VllmEngine:
         self._ids = itertools.count()
         self._log = EngineLog(log_path)
         logger.info("vLLM is to load %s (%s) from %s; its log is %s", model.name, model.revision, path, log_path)
-        self._llm = self._start(model, path, settings, stat_loggers)
+        self._llm, self._marks = self._start(model, path, settings, stat_loggers)
+        self._lora = lora_request(settings)
+        self._mistral = is_mistral(self._llm.renderer)
 
     def submit(self, request: Request) -> Future[Completion]:
         """Queue a request and return at once."""
@@ -80,33 +87,50 @@ class VllmEngine:
         from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
 
         try:
-            _, (prompt,) = await self._llm.renderer.render_chat_async([[chat_message(request)]], chat_params())
-            async for output in self._llm.generate(prompt, sampling_params(request), str(next(self._ids))):
+            messages = [[chat_message(request, self._mistral)]]
+            _, (prompt,) = await self._llm.renderer.render_chat_async(messages, chat_params(request.thinking))
+            answers = self._llm.generate(
+                prompt,
+                sampling_params(request),
+                str(next(self._ids)),
+                lora_request=self._lora,
+                **reasoning_arguments(request.thinking),
+            )
+            async for output in answers:
                 final = output
         except VLLMClientError as error:
             raise PromptRejectedError(str(error)) from error
         except VllmDeadError as error:
             raise EngineDeadError(f"vLLM's engine process died: {error}") from error
         answer = final.outputs[0]
+        thought, text = self._told_apart(answer, held=request.schema is not None)
         return Completion(
-            text=self._text(answer),
+            text=text,
             finish_reason=answer.finish_reason,
             prompt_tokens=len(final.prompt_token_ids or ()),
             completion_tokens=len(answer.token_ids),
+            thought=thought,
         )
 
-    def _text(self, answer: CompletionOutput) -> str:
-        """Decode an answer, all at once: decoding token by token costs the frontend ten times as much."""
+    def _told_apart(self, answer: CompletionOutput, *, held: bool) -> tuple[Thought | None, str]:
+        """Return what the model thought, and its answer; `held` tells that a schema holds for the answer.
+
+        They are decoded all at once: decoding token by token costs the frontend ten times as much.
+        """
         tokens = list(answer.token_ids)
         if answer.finish_reason == "stop":
             tokens.pop()  # the one that ended it
-        text: str = self._llm.renderer.get_tokenizer().decode(tokens, skip_special_tokens=True)
-        return text
+        decode = functools.partial(self._llm.renderer.get_tokenizer().decode, skip_special_tokens=True)
+        if self._marks is None:
+            return None, decode(tokens)
+        return thought_and_answer(tokens, self._marks, decode, held=held)
 
-    def _start(self, model: Model, path: str, settings: EngineSettings, stat_loggers: Sequence[StatLogger]) -> AsyncLLM:
+    def _start(
+        self, model: Model, path: str, settings: EngineSettings, stat_loggers: Sequence[StatLogger]
+    ) -> tuple[AsyncLLM, Marks | None]:
         try:
             with self._log.capture():
-                return self._loop.run(launch(model, path, settings, stat_loggers))
+                return self._loop.run(_launch(model, path, settings, stat_loggers))
         # Whatever stops vLLM from starting (a ValueError, a RuntimeError, an ImportError, CUDA out of memory, ...)
         # means the same to the caller: no engine, and vLLM's reason.
         except Exception as error:
@@ -156,25 +180,68 @@ async def launch(
     """Start `AsyncLLM` inside the running event loop, which it is then bound to.
 
     Raises:
-        EngineRefusedError: requests carry pictures and the model cannot see; its weights were not loaded.
+        EngineRefusedError: requests carry pictures and the model cannot see, or it thinks and nobody asked, or the
+            other way round; its weights were not loaded.
     """
+    llm, _ = await _launch(model, path, settings, stat_loggers)
+    return llm
+
+
+async def _launch(
+    model: Model, path: str, settings: EngineSettings, stat_loggers: Sequence[StatLogger]
+) -> tuple[AsyncLLM, Marks | None]:
+    """Start `AsyncLLM`, and return the marks around the model's thoughts as well, if it is to think."""
     set_environment(settings)
     from vllm.v1.engine.async_llm import AsyncLLM
 
     config = vllm_config(model, path, settings, on_cpu=on_cpu(), one_process=_in_one_process(settings))
-    return AsyncLLM.from_vllm_config(config, stat_loggers=list(stat_loggers), disable_log_stats=True)
+    marks = marks_of(config, settings.thinking, chat_params(settings.thinking), model.name)
+    llm = AsyncLLM.from_vllm_config(config, stat_loggers=list(stat_loggers), disable_log_stats=True)
+    if lora := lora_request(settings):
+        try:
+            await llm.add_lora(lora)  # whatever is wrong with it is said now, and not about each molecule
+        except Exception:
+            llm.shutdown()
+            raise
+    return llm, marks
 
 
-def chat_params() -> ChatParams:
+def lora_request(settings: EngineSettings) -> LoRARequest | None:
+    """Return the adapter in vLLM's terms, if there is one."""
+    if settings.adapter is None:
+        return None
+    from vllm.lora.request import LoRARequest
+
+    return LoRARequest("adapter", 1, settings.adapter.path)
+
+
+def chat_params(thinking: Thinking | None = None) -> ChatParams:
     """Return how a conversation is rendered: up to where the model's own turn begins."""
     from vllm.renderers.params import ChatParams
 
-    return ChatParams(chat_template_kwargs={"add_generation_prompt": True})
+    told = thinking.template_arguments if thinking else {}
+    return ChatParams(chat_template_kwargs={"add_generation_prompt": True, **told})
 
 
-def chat_message(request: Request) -> Any:
-    """Return the request's content as vLLM's chat renderer takes it."""
-    return {"role": "user", "content": [_chat_part(part) for part in request.content]}
+def reasoning_arguments(thinking: Thinking | None) -> dict[str, Any]:
+    """Return what `generate` is told of a request's thoughts: that a schema waits until they have ended."""
+    if thinking is None or not thinking.on:
+        return {}
+    return {
+        "reasoning_ended": False,
+        "reasoning_parser_kwargs": {"chat_template_kwargs": thinking.template_arguments},
+    }
+
+
+def is_mistral(renderer: Any) -> bool:
+    """Tell whether messages go to mistral-common as they are, which knows OpenAI's parts only."""
+    return bool(getattr(renderer.tokenizer, "IS_MISTRAL_TOKENIZER", False))
+
+
+def chat_message(request: Request, mistral: bool = False) -> Any:
+    """Return the request's content as vLLM's chat renderer takes it, or, with one of Mistral's, mistral-common."""
+    part = openai_part if mistral else _chat_part
+    return {"role": "user", "content": [part(each) for each in request.content]}
 
 
 def _chat_part(part: str | Picture) -> dict[str, Any]:
@@ -191,7 +258,8 @@ def sampling_params(request: Request) -> SamplingParams:
     return SamplingParams(
         temperature=sampling.temperature,
         top_p=sampling.top_p,
-        max_tokens=sampling.max_tokens,
+        max_tokens=request.max_tokens,
+        thinking_token_budget=request.thinking.budget if request.thinking else None,
         seed=sampling.seed if sampling.temperature > 0 else None,
         output_kind=RequestOutputKind.FINAL_ONLY,
         detokenize=False,  # that is done once, at the end

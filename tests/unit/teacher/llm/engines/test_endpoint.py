@@ -6,17 +6,19 @@ import base64
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from PIL import Image
 
 from teacher.errors import EngineDeadError, EngineRefusedError, EngineStartError
-from teacher.llm.engine import PromptRejectedError, Request
+from teacher.llm.engine import PromptRejectedError, Request, Thought
 from teacher.llm.engines import endpoint
 from teacher.llm.engines.endpoint import EndpointEngine, EndpointError, EndpointSettings
 from teacher.llm.prompt import Picture, Prompt
 from teacher.llm.request import build_request
 from teacher.llm.spec import Sampling, Spec
+from teacher.llm.thinking import Thinking
 from tests.support.scripted import true_answer
 from tests.support.server import KEY, MODEL, Behaviour, serving
 
@@ -68,6 +70,37 @@ def test_the_picture_stays_where_the_prompt_has_it_and_a_seed_goes_with_a_temper
     kind, _, encoded = picture["image_url"]["url"].partition(",")
     assert kind == "data:image/png;base64"
     assert Image.open(io.BytesIO(base64.b64decode(encoded))).size == (32, 32)
+
+
+def test_the_server_is_told_how_to_think_only_where_somebody_has_said_so(
+    engine: EndpointEngine, behaviour: Behaviour
+) -> None:
+    for thinking in (None, Thinking(on=False), Thinking(on=True), Thinking(on=True, budget=500)):
+        engine.submit(replace(request(), thinking=thinking)).result()
+    unsaid, off, on, budget = behaviour.asked
+    assert not {"chat_template_kwargs", "thinking_token_budget"} & unsaid.keys() and unsaid["max_tokens"] == 50
+    assert off["chat_template_kwargs"] == {"enable_thinking": False, "thinking": False} and off["max_tokens"] == 50
+    assert on["chat_template_kwargs"]["enable_thinking"] and "thinking_token_budget" not in on
+    assert (budget["thinking_token_budget"], budget["max_tokens"]) == (500, 550)
+
+
+@pytest.mark.parametrize(
+    ("message", "thought", "text"),
+    [
+        ({"content": "{}", "reasoning": "hm"}, Thought("hm", 8), "{}"),
+        ({"content": "{}", "reasoning_content": "hm"}, Thought("hm", 0), "{}"),
+        ({"content": "{}", "reasoning": None}, None, "{}"),
+        ({"content": "<think>hm</think>{}"}, Thought("hm", 0), "{}"),
+        ({"content": None, "reasoning": "hm"}, Thought("hm", 8, ended=False), ""),
+        ({"content": "<think>hm"}, Thought("hm", 0, ended=False), ""),
+    ],
+)
+def test_a_servers_thoughts_are_told_from_its_answer_with_or_without_a_parser(
+    engine: EndpointEngine, behaviour: Behaviour, message: dict[str, str], thought: Thought | None, text: str
+) -> None:
+    behaviour.message = message
+    completion = engine.submit(request()).result()
+    assert (completion.thought, completion.text) == (thought, text)
 
 
 @pytest.mark.parametrize("faults", [[429, 503, 429], ["cut", "nonsense"], [500, "empty"], [502, 504]])
