@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from cluster.library.errors import LibraryError
     from cluster.store.connection import StoreError
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from gallon.api.records import read_annotations as annotations
     from gallon.api.report import report
     from gallon.api.selection import Selection
+    from gallon.api.service import Service
     from teacher.errors import GallonError, UsageError
     from teacher.files import OutputError
     from teacher.llm.describer import Describer, Description
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     evaluate: Callable[..., Comparison]
     plan_run: Callable[..., RunPlan]
     screen: Callable[..., Screened]
+    serve: Callable[..., AbstractContextManager[Service]]
     show_prompt: Callable[..., Preview]
     teach: Callable[..., list[Trained]]
     verify: Callable[..., VerificationResult]
@@ -63,6 +66,7 @@ __all__ = [
     "Progress",
     "RunPlan",
     "Selection",
+    "Service",
     "StoreError",
     "UsageError",
     "VerificationResult",
@@ -80,6 +84,7 @@ __all__ = [
     "plan_run",
     "report",
     "screen",
+    "serve",
     "session",
     "show_prompt",
     "teach",
@@ -113,6 +118,8 @@ _HOMES = {
     "report": f"{_API}.report",
     "Selection": f"{_API}.selection",
     "choose": f"{_API}.selection",
+    "Service": f"{_API}.service",
+    "serve": f"{_API}.service",
     "LibraryError": "cluster.library.errors",
     "StoreError": "cluster.store.connection",
     "open_store": "cluster.store.open",
@@ -130,6 +137,7 @@ _FLAT = {
     "distill",
     "evaluate",
     "screen",
+    "serve",
     "plan_run",
     "show_prompt",
     "teach",

@@ -280,3 +280,29 @@ class ObjectiveConfig(Config):
     hidden_gnn: Annotated[float, Setting(min=0, help="Weight of the graph teachers' representations.")] = 0.1
     hidden_lm: Annotated[float, Setting(min=0, help="Weight of the language teachers' representations.")] = 0.1
     soft_temperature: Annotated[float, Setting(min=0.1, help="Temperature of the teachers' class probabilities.")] = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceConfig(Config):
+    """How the service is offered."""
+
+    panel = "Service"
+
+    host: Annotated[str, Setting(help="Address to listen at; one that other machines reach needs a token.")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[int, Setting(min=1, max=65535, help="Port to listen at.")] = 8000
+    replicas: Annotated[int, Setting(min=1, help="Processes that answer requests; engines are --workers.")] = 1
+    queue: Annotated[
+        int,
+        Setting(min=1, help="Molecules that each of them may have at the engines; beyond that it answers 429."),
+    ] = 256
+    student: Annotated[Path | None, Setting(help="Folder of a student or a graph teacher, for /predict.")] = None
+    describe: Annotated[bool, Setting(help="Offer /describe; without it, no engine is started.")] = True
+    token_file: Annotated[
+        Path | None,
+        Setting(help="File with the token that requests must send; default: GALLON_SERVICE_TOKEN, or none."),
+    ] = None
+    drain_seconds: Annotated[
+        float, Setting(min=0.0, help="Longest time for requests to finish when the service is stopped.")
+    ] = 60.0

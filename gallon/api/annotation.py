@@ -259,7 +259,7 @@ def annotate_sources(
         logger.info(
             "The tiny model repeats what it learned from RDKit: use it to try the system, not to learn chemistry."
         )
-    factory, pool = _served(resolved, engine, session)
+    factory, pool = engines_for(resolved, engine, session)
     if session.dashboard:
         token = f" (asks for the token in {place})" if (place := token_place()) else ""
         logger.info("Ray dashboard: %s%s", session.dashboard, token)
@@ -284,7 +284,7 @@ def annotate_sources(
         )
 
 
-def _served(resolved: ResolvedSpec, engine: EngineConfig, session: RaySession) -> tuple[EngineFactory, Pool]:
+def engines_for(resolved: ResolvedSpec, engine: EngineConfig, session: RaySession) -> tuple[EngineFactory, Pool]:
     """Return what starts an engine, or asks a server, in an annotator, and how many annotators there are."""
     if resolved.endpoint is not None:
         client = endpoint_settings(engine, resolved, concurrency=ENDPOINT_CONCURRENCY)

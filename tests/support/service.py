@@ -1,0 +1,79 @@
+"""The service with the scripted engine, and clients that ask it."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+
+from cluster.annotation.job import Job
+from cluster.annotation.pool import Pool
+from cluster.runtime.session import RaySession
+from cluster.service.deployment import Annotators, Service, served
+from cluster.service.predicting import Predict
+from teacher.llm.prompt import Prompt
+from teacher.llm.spec import Spec
+from tests.support.scripted import Script
+
+SECONDS = 120.0  # in which any request must be answered
+
+
+def free_port() -> int:
+    """Return a port of loopback that nobody has now."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+@contextmanager
+def scripted_service(
+    store_url: str,
+    session: RaySession,
+    spec: Spec,
+    prompt: Prompt,
+    script: Script,
+    load: Callable[[], Predict] | None = None,
+    workers: int = 1,
+    **settings: Any,
+) -> Iterator[str]:
+    """Offer the service at a free port, and yield its URL."""
+    job = Job(
+        run="",
+        store_url=store_url,
+        spec=spec,
+        prompt=prompt,
+        sources=(),
+        max_attempts=2,
+        engine=script,
+        start_waits=(),
+    )
+    annotators = Annotators(job=job, pool=Pool(workers=workers, cpus=0.2, concurrency=16))
+    service = Service(port=free_port(), drain_seconds=20.0, **settings)
+    with served(service, annotators=annotators, load=load, session=session) as url:
+        yield url
+
+
+def ask_all(
+    url: str, path: str, molecules: Sequence[Any], *, clients: int, headers: dict[str, str] | None = None
+) -> list[httpx.Response]:
+    """Ask about each molecule in a request of its own, by so many clients at a time; answers come in their order."""
+    answers: list[httpx.Response | None] = [None] * len(molecules)
+    numbers = itertools.count()
+
+    def work(_: int) -> None:
+        with httpx.Client(base_url=url, timeout=SECONDS, headers=headers) as client:
+            while (number := next(numbers)) < len(molecules):
+                answers[number] = client.post(path, json={"smiles": molecules[number]})
+
+    with ThreadPoolExecutor(clients) as pool:
+        list(pool.map(work, range(clients)))
+    return [answer for answer in answers if answer is not None]
+
+
+def alkanes(number: int, first: str = "C") -> Iterable[str]:
+    """Yield different molecules: chains with a group at the beginning."""
+    return (first + "C" * length for length in range(1, number + 1))
