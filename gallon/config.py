@@ -153,8 +153,8 @@ class SpecConfig(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EngineConfig(Config):
-    """How annotation runs; nothing here changes what is written."""
+class ServingConfig(Config):
+    """How engines run; nothing here changes what is written."""
 
     panel = "Engines"
 
@@ -167,6 +167,30 @@ class EngineConfig(Config):
         float,
         Setting(min=0.01, help="Longest time for one answer; an engine that exceeds it is replaced.", panel="Limits"),
     ] = 30.0
+    concurrency: Annotated[
+        int | None, Setting(alias="--max-num-seqs", min=1, help="Molecules that an engine works on at a time.")
+    ] = None
+    max_model_len: Annotated[int | None, Setting(min=1, help="Context length in tokens; default: the model's.")] = None
+    gpu_memory: Annotated[
+        float, Setting(alias="--gpu-memory-utilization", min=0.05, max=1.0, help="Share of each GPU's memory to use.")
+    ] = 0.9
+    kv_cache_gib: Annotated[float, Setting(min=0.1, help="KV cache of an engine on a CPU, in GiB.")] = 1.0
+    tensor_parallel: Annotated[
+        int, Setting(alias="--tensor-parallel-size", min=1, help="GPUs that share each layer of the model.")
+    ] = 1
+    pipeline_parallel: Annotated[
+        int, Setting(alias="--pipeline-parallel-size", min=1, help="Groups of GPUs that share the layers.")
+    ] = 1
+    load_format: Annotated[str, Setting(help="How vLLM loads weights; 'dummy' makes random ones.")] = "auto"
+    trust_remote_code: Annotated[bool, Setting(help="Run code that comes with the model.")] = False
+    ray: Annotated[str | None, RAY] = None
+    wait_for_gpus: Annotated[bool, Setting(help="Wait for an autoscaler to bring GPUs.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineConfig(ServingConfig):
+    """How a run's engines run, and when it stops by itself."""
+
     max_dead: Annotated[
         int | None,
         Setting(
@@ -187,24 +211,6 @@ class EngineConfig(Config):
     stall_minutes: Annotated[
         float, Setting(min=0.1, help="Stop after this long without any progress.", panel="Limits")
     ] = 60.0
-    concurrency: Annotated[
-        int | None, Setting(alias="--max-num-seqs", min=1, help="Molecules that an engine works on at a time.")
-    ] = None
-    max_model_len: Annotated[int | None, Setting(min=1, help="Context length in tokens; default: the model's.")] = None
-    gpu_memory: Annotated[
-        float, Setting(alias="--gpu-memory-utilization", min=0.05, max=1.0, help="Share of each GPU's memory to use.")
-    ] = 0.9
-    kv_cache_gib: Annotated[float, Setting(min=0.1, help="KV cache of an engine on a CPU, in GiB.")] = 1.0
-    tensor_parallel: Annotated[
-        int, Setting(alias="--tensor-parallel-size", min=1, help="GPUs that share each layer of the model.")
-    ] = 1
-    pipeline_parallel: Annotated[
-        int, Setting(alias="--pipeline-parallel-size", min=1, help="Groups of GPUs that share the layers.")
-    ] = 1
-    load_format: Annotated[str, Setting(help="How vLLM loads weights; 'dummy' makes random ones.")] = "auto"
-    trust_remote_code: Annotated[bool, Setting(help="Run code that comes with the model.")] = False
-    ray: Annotated[str | None, RAY] = None
-    wait_for_gpus: Annotated[bool, Setting(help="Wait for an autoscaler to bring GPUs.")] = False
 
 
 @dataclass(frozen=True, kw_only=True)

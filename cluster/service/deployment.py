@@ -7,8 +7,8 @@ import math
 import re
 import socket
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,8 @@ WAITING = 1.5  # molecules at an annotator for each that its engine computes, as
 HEALTH_SECONDS = 2.0
 LOOK_SECONDS = 0.1
 MANY = 1_000_000  # requests at a front: it says itself when there are too many
+FAILED = ("DEPLOY_FAILED", "UNHEALTHY")
+ENGINE_ERRORS = ("EngineStartError", "EngineRefusedError")
 OURS = re.compile(r"(?:^|[.:\s])(\w+Error): (.+)$", re.MULTILINE)
 
 
@@ -86,22 +88,22 @@ def served(
         session: the Ray cluster.
 
     Raises:
-        UsageError: the address is taken.
+        UsageError: the address is taken, or there are too many replicas.
         EngineStartError: no engine starts.
         GallonError: Ray Serve is used by others, or what is deployed does not start.
     """
     from ray import serve
 
     _refuse_taken(service, session)
-    everywhere = "HeadOnly" if is_loopback(service.host) else "EveryNode"
-    serve.start(
-        proxy_location=everywhere,
-        http_options={"host": service.host, "port": service.port},
-        logging_config={"enable_access_log": False},
-    )
+    _refuse_too_many(service, annotators, session)
     try:
-        describing = _run(ANNOTATORS, _annotators(service, annotators, session.logs), None) if annotators else None
-        predicting = _run(PREDICTORS, _predictors(service, load), None) if load else None
+        _listen(service)
+        behind = [_annotators(service, annotators, session.logs)] if annotators else []
+        behind += [_predictors(service, load)] if load else []
+        handles = {
+            target.name: handle
+            for target, handle in zip(behind, serve.run_many(behind, wait_for_applications_running=False), strict=True)
+        }
         settings = FrontSettings(
             store_url=annotators.job.store_url if annotators else None,
             spec_id=annotators.job.spec.id if annotators else None,
@@ -109,21 +111,44 @@ def served(
             queue=service.queue,
             log_level=worker_level(),
         )
-        _run(FRONT, _fronts(service, settings, describing, predicting), "/")
+        front = _fronts(service, settings, handles.get(ANNOTATORS), handles.get(PREDICTORS))
+        serve.run_many([front], wait_for_applications_running=False)
+        _wait([FRONT, *handles])
         logger.info("the service listens at %s", service.url)
         yield service.url
     finally:
         _stop(service.drain_seconds)
 
 
+def _listen(service: Service) -> None:
+    """Start Ray Serve with its proxies: one where only this machine asks, else one on every machine.
+
+    Raises:
+        GallonError: they do not start.
+    """
+    from ray import serve
+    from ray.exceptions import RayError
+
+    try:
+        serve.start(
+            proxy_location="HeadOnly" if is_loopback(service.host) else "EveryNode",
+            http_options={"host": service.host, "port": service.port},
+            logging_config={"enable_access_log": False},
+        )
+    except (RayError, RuntimeError, TimeoutError) as error:
+        reason = str(error).strip().rsplit("\n", maxsplit=1)[-1].rstrip(".")
+        raise GallonError(f"Ray Serve does not start at {service.url}: {reason}.") from error
+
+
 def _fronts(service: Service, settings: FrontSettings, annotators: Any, predictors: Any) -> Any:
     from ray import serve
 
-    return (
+    application = (
         serve.deployment(serve.ingress()(FrontReplica))
         .options(num_replicas=service.replicas, ray_actor_options={"num_cpus": SMALL_CPUS}, **_options(service, MANY))
         .bind(settings, annotators, predictors)
     )
+    return serve.RunTarget(application, FRONT, "/")
 
 
 def _annotators(service: Service, annotators: Annotators, logs: Path) -> Any:
@@ -131,7 +156,7 @@ def _annotators(service: Service, annotators: Annotators, logs: Path) -> Any:
 
     pool = annotators.pool
     threads = math.ceil(WAITING * pool.concurrency)
-    return (
+    application = (
         serve.deployment(AnnotatorReplica)
         .options(
             num_replicas=pool.workers,
@@ -140,16 +165,18 @@ def _annotators(service: Service, annotators: Annotators, logs: Path) -> Any:
         )
         .bind(annotators.job, str(logs), worker_level(), threads)
     )
+    return serve.RunTarget(application, ANNOTATORS, None)
 
 
 def _predictors(service: Service, load: Callable[[], Predict]) -> Any:
     from ray import serve
 
-    return (
+    application = (
         serve.deployment(PredictorReplica)
         .options(ray_actor_options={"num_cpus": SMALL_CPUS}, **_options(service, MANY))
         .bind(load)
     )
+    return serve.RunTarget(application, PREDICTORS, None)
 
 
 def _options(service: Service, ongoing: int) -> dict[str, Any]:
@@ -163,34 +190,32 @@ def _options(service: Service, ongoing: int) -> dict[str, Any]:
     }
 
 
-def _run(name: str, application: Any, route: str | None) -> Any:
-    """Deploy an application, and wait until it is there.
+def _wait(names: Sequence[str]) -> None:
+    """Wait until applications are there.
 
     Raises:
-        EngineStartError: its engines do not start.
-        GallonError: it does not start for another reason.
+        EngineStartError: no engine starts.
+        GallonError: one of them does not start for another reason.
     """
     from ray import serve
 
-    try:
-        return serve.run(application, name=name, route_prefix=route)
-    except RuntimeError as error:
-        raise _why_not(name, error) from error
+    while True:
+        known = serve.status().applications
+        if all(name in known and known[name].status == "RUNNING" for name in names):
+            return
+        for name in names:
+            if name in known and known[name].status in FAILED:
+                raise _why_not([known[name].message, *(each.message for each in known[name].deployments.values())])
+        time.sleep(LOOK_SECONDS)
 
 
-def _why_not(name: str, error: RuntimeError) -> GallonError:
+def _why_not(messages: Sequence[str]) -> GallonError:
     """Find, in what Ray Serve says of replicas that do not start, the sentence that they ended with."""
-    from ray import serve
-
-    told = [str(error)]
-    with suppress(KeyError):
-        told += [each.message for each in serve.status().applications[name].deployments.values()]
-    found = [match for text in told for match in OURS.findall(text)]
-    kinds = {"EngineStartError": EngineStartError, "EngineRefusedError": EngineStartError}
+    found = [match for text in messages for match in OURS.findall(text)]
     for kind, sentence in reversed(found):
-        if kind in kinds:
-            return kinds[kind](sentence)
-    reason = found[-1][1] if found else told[0].strip().split("\n", maxsplit=1)[0]
+        if kind in ENGINE_ERRORS:
+            return EngineStartError(sentence)
+    reason = found[-1][1] if found else messages[0].strip().split("\n", maxsplit=1)[0]
     return GallonError(f"The service does not start: {reason}")
 
 
@@ -216,6 +241,18 @@ def _refuse_taken(service: Service, session: RaySession) -> None:
         raise UsageError(
             f"The service cannot listen at {service.url}: {error.strerror}; choose another --port or --host."
         ) from None
+
+
+def _refuse_too_many(service: Service, annotators: Annotators | None, session: RaySession) -> None:
+    """Refuse what this machine has no CPUs for: Ray would wait for them for ever.
+
+    Raises:
+        UsageError: it has too few.
+    """
+    engines = annotators.pool.workers * annotators.pool.cpus if annotators else 0.0
+    room = int((session.cpus - engines) / SMALL_CPUS) - 1  # which the predictor takes
+    if session.local and service.replicas > room:
+        raise UsageError(f"{service.replicas} replicas do not fit beside the engines: give --replicas {room} or fewer.")
 
 
 def _stop(seconds: float) -> None:

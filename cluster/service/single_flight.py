@@ -22,8 +22,8 @@ class SingleFlight(Generic[T]):
     def __contains__(self, key: bytes) -> bool:
         return key in self._calls
 
-    async def share(self, key: bytes, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Return what the call about `key` that is on its way returns, or make one.
+    def share(self, key: bytes, call: Callable[[], Coroutine[Any, Any, T]]) -> asyncio.Future[T]:
+        """Return, to be awaited, what comes of the call about `key` that is on its way, or of one that is made now.
 
         The call goes on when whoever asked is gone: others may wait for it, and what it stores is of use later.
         """
@@ -32,7 +32,7 @@ class SingleFlight(Generic[T]):
             # In a context of its own, since Ray Serve cancels what was called in that of a request with the request.
             task = self._calls[key] = asyncio.create_task(call(), context=contextvars.Context())
             task.add_done_callback(lambda done: self._landed(key, done))
-        return await asyncio.shield(task)
+        return asyncio.shield(task)
 
     def _landed(self, key: bytes, task: asyncio.Task[T]) -> None:
         del self._calls[key]

@@ -20,7 +20,7 @@ from gallon.api.library import StrPath
 from gallon.api.prediction import load
 from gallon.api.progress import ProgressCallback, phase
 from gallon.api.spec import ResolvedSpec, resolve_spec
-from gallon.config import EngineConfig, ServiceConfig, SpecConfig
+from gallon.config import ServiceConfig, ServingConfig, SpecConfig
 from teacher.errors import UsageError
 
 
@@ -42,7 +42,7 @@ def serve(
     *,
     service: ServiceConfig,
     spec: SpecConfig,
-    engine: EngineConfig,
+    engine: ServingConfig,
     store: StrPath | None = None,
     progress: ProgressCallback | None = None,
 ) -> Iterator[Service]:
@@ -54,7 +54,7 @@ def serve(
     Args:
         service: how the service is offered.
         spec: what decides a description.
-        engine: how the engines run; limits of whole runs do not apply.
+        engine: how the engines run.
         store: a Redis URL, or the folder of an embedded Redis; by default that in GALLON_STORE, or ~/.gallon/store.
         progress: called while it starts.
 
@@ -92,7 +92,7 @@ def serve(
         yield Service(url=url, spec=annotators.job.spec.id if annotators else None)
 
 
-def _annotators(store: Store, resolved: ResolvedSpec, engine: EngineConfig, session: RaySession) -> Annotators:
+def _annotators(store: Store, resolved: ResolvedSpec, engine: ServingConfig, session: RaySession) -> Annotators:
     factory, pool = engines_for(resolved, engine, session)
     job = Job(
         run="",  # each annotator begins one of its own

@@ -11,7 +11,7 @@ import typer
 from gallon.cli.options import AsJson, ConfigFile, StoreOption, flatten_options
 from gallon.cli.output import print_json
 from gallon.cli.progress import shown, stderr
-from gallon.config import DEFAULT_STORE, EngineConfig, ServiceConfig, SpecConfig
+from gallon.config import DEFAULT_STORE, ServiceConfig, ServingConfig, SpecConfig
 
 
 @flatten_options
@@ -19,7 +19,7 @@ def serve(
     *,
     service: ServiceConfig,
     spec: SpecConfig,
-    engine: EngineConfig,
+    engine: ServingConfig,
     store: StoreOption = DEFAULT_STORE,
     config: ConfigFile = None,
     as_json: AsJson = False,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -85,6 +87,10 @@ def client(url: str) -> Iterator[httpx.Client]:
         yield opened
 
 
+def ask(url: str, molecules: Sequence[Any], clients: int) -> list[httpx.Response]:
+    return [each.response for each in ask_all(url, "/describe", molecules, clients=clients, headers=HEADERS)]
+
+
 def chains(number: int, group: str) -> list[str]:
     """Return canonical SMILES of different molecules that carry a group."""
     return [parse(f"{group}{'C' * length}F".encode()).smiles for length in range(1, number + 1)]
@@ -107,7 +113,7 @@ def test_a_thousand_requests_of_32_clients_store_each_new_molecule_once(
     stored, new = molecules[:500], molecules[500:]
     keep(service_store, spec, stored)
     random.Random(1).shuffle(molecules)
-    answers = ask_all(url, "/describe", molecules, clients=32, headers=HEADERS)
+    answers = ask(url, molecules, clients=32)
     assert Counter(answer.status_code for answer in answers) == {200: 1000}
     for smiles, answer in zip(molecules, answers, strict=True):
         found = answer.json()
@@ -119,7 +125,7 @@ def test_a_thousand_requests_of_32_clients_store_each_new_molecule_once(
 
 
 def test_who_asks_for_the_same_molecule_at_the_same_time_waits_for_one_answer(url: str, requests: Path) -> None:
-    answers = ask_all(url, "/describe", ["OCCCN", "NCCCO"] * 16, clients=32, headers=HEADERS)
+    answers = ask(url, ["OCCCN", "NCCCO"] * 16, clients=32)
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.text.replace("OCCCN", "NCCCO").replace("true", "false") for answer in answers}) == 1
     assert requests.read_text().splitlines().count("NCCCO") == 1
@@ -151,7 +157,7 @@ def test_a_molecule_that_cannot_be_annotated_is_told_as_a_dead_letter(client: ht
     [
         ({"smiles": "CC("}, "No molecule: 'CC(' cannot be read by RDKit."),
         ({"smiles": ["C", "CX", "F(F)F"]}, "'CX' cannot be read by RDKit; 'F(F)F' is rejected by RDKit"),
-        ({"smiles": "\ud800"}, "is not UTF-8"),
+        ({"smiles": "\ud800"}, "The request is wrong at smiles"),
         ({"smiles": []}, "A request holds 1 to 64 molecules, and this one 0"),
         ({"smiles": ["C"] * 65}, "and this one 65"),
         ({"smile": "C"}, "The request is wrong at smiles: Field required."),
@@ -162,7 +168,7 @@ def test_a_molecule_that_cannot_be_annotated_is_told_as_a_dead_letter(client: ht
 def test_a_mistake_in_a_request_is_told_in_one_sentence(
     client: httpx.Client, path: str, body: dict, sentence: str
 ) -> None:
-    answer = client.post(path, json=body)
+    answer = client.post(path, content=json.dumps(body), headers={"Content-Type": "application/json"})
     assert answer.status_code == 422
     assert sentence in answer.json()["detail"]
 
@@ -199,9 +205,7 @@ def test_beyond_its_queue_the_service_is_busy_and_answers_what_is_stored(
     client.post("/describe", json={"smiles": "CO"})
     waiting = [chains(2 * QUEUE, "I"), chains(2 * QUEUE, "P")]
     lists = [group[start : start + QUEUE] for group in waiting for start in (0, QUEUE)]
-    answers = ask_all(
-        url, "/describe", [*lists, *lists[::-1]], clients=8, headers=HEADERS
-    )  # two fronts have room for two
+    answers = ask(url, lists + lists[::-1], clients=8)  # two fronts have room for a list each
     busy = [answer for answer in answers if answer.status_code == 429]
     assert {answer.status_code for answer in answers} == {200, 429}
     assert {answer.headers["retry-after"] for answer in busy} == {"1"}
@@ -238,7 +242,7 @@ def test_the_death_of_an_annotator_loses_nothing_and_nobody_notices(
     molecules, answered = chains(150, "C#C"), requests.with_name("answers")
     before = len(answered.read_text().splitlines())
     with ThreadPoolExecutor(1) as pool:
-        asking = pool.submit(ask_all, url, "/describe", molecules, clients=16, headers=HEADERS)
+        asking = pool.submit(ask, url, molecules, clients=16)
         wait_for(lambda: len(answered.read_text().splitlines()) > before + 20)
         os.kill(int(answered.read_text().splitlines()[-1].split()[0]), signal.SIGKILL)
         answers = asking.result()

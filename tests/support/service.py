@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import socket
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -57,23 +59,28 @@ def scripted_service(
         yield url
 
 
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """An answer, and the seconds until it came."""
+
+    response: httpx.Response
+    seconds: float
+
+
 def ask_all(
     url: str, path: str, molecules: Sequence[Any], *, clients: int, headers: dict[str, str] | None = None
-) -> list[httpx.Response]:
+) -> list[Timed]:
     """Ask about each molecule in a request of its own, by so many clients at a time; answers come in their order."""
-    answers: list[httpx.Response | None] = [None] * len(molecules)
+    answers: dict[int, Timed] = {}
     numbers = itertools.count()
 
     def work(_: int) -> None:
         with httpx.Client(base_url=url, timeout=SECONDS, headers=headers) as client:
             while (number := next(numbers)) < len(molecules):
-                answers[number] = client.post(path, json={"smiles": molecules[number]})
+                begun = time.perf_counter()
+                response = client.post(path, json={"smiles": molecules[number]})
+                answers[number] = Timed(response, time.perf_counter() - begun)
 
     with ThreadPoolExecutor(clients) as pool:
         list(pool.map(work, range(clients)))
-    return [answer for answer in answers if answer is not None]
-
-
-def alkanes(number: int, first: str = "C") -> Iterable[str]:
-    """Yield different molecules: chains with a group at the beginning."""
-    return (first + "C" * length for length in range(1, number + 1))
+    return [answers[number] for number in range(len(molecules))]
