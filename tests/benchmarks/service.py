@@ -37,7 +37,7 @@ from teacher.llm.spec import Model, PromptRef, Sampling, Spec
 from tests.support.machine import machine
 from tests.support.records import record
 from tests.support.scripted import Script, true_answer
-from tests.support.service import Timed, ask_all, free_port, scripted_service
+from tests.support.service import Answered, ask_all, free_port, scripted_service
 
 QUEUE = 1024
 
@@ -59,17 +59,17 @@ def main() -> None:
         _serving(folder, scripted=arguments.scripted, replicas=arguments.replicas) as (url, store, spec_id),
     ):
         _keep(store, spec_id, stored)
-        ask_all(url, "/describe", stored[:50], clients=1)  # which loads what the service needs
-        alone = ask_all(url, "/describe", stored[:200], clients=1)
-        together = ask_all(url, "/describe", stored, clients=arguments.clients)
+        ask_all(url, stored[:50], clients=1)  # which loads what the service needs
+        alone = ask_all(url, stored[:200], clients=1)
+        together = ask_all(url, stored, clients=arguments.clients)
         mixed = random.Random(0).sample(molecules, len(molecules))
         begun = time.perf_counter()
-        answers = ask_all(url, "/describe", mixed, clients=arguments.clients)
+        answers = ask_all(url, mixed, clients=arguments.clients)
         seconds = time.perf_counter() - begun
         accepted = store.counts(spec_id).accepted
     of_stored, of_new = _split(answers)
     result = {
-        "errors": sum(answer.response.status_code != 200 for answer in (*alone, *together, *answers)),
+        "errors": sum(answer.status != 200 for answer in (*alone, *together, *answers)),
         "accepted": accepted,
         "molecules": len(molecules),
         "new": len(new),
@@ -118,13 +118,13 @@ def _keep(store: Store, spec_id: str, molecules: Sequence[str]) -> None:
     store.commit(spec_id, "before", outcomes, [(1, 1)] * len(keys))
 
 
-def _split(answers: Sequence[Timed]) -> tuple[list[Timed], list[Timed]]:
+def _split(answers: Sequence[Answered]) -> tuple[list[Answered], list[Answered]]:
     """Tell answers from the store and new ones apart."""
-    stored = [answer for answer in answers if answer.response.json()["stored"]]
-    return stored, [answer for answer in answers if not answer.response.json()["stored"]]
+    stored = [answer for answer in answers if answer.body["stored"]]
+    return stored, [answer for answer in answers if not answer.body["stored"]]
 
 
-def _milliseconds(answers: Sequence[Timed]) -> dict[str, float]:
+def _milliseconds(answers: Sequence[Answered]) -> dict[str, float]:
     times = [answer.seconds * 1000 for answer in answers]
     cuts = statistics.quantiles(times, n=100)
     return {"p50": round(cuts[49], 1), "p95": round(cuts[94], 1)}
