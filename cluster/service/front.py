@@ -20,7 +20,7 @@ from cluster.service.single_flight import SingleFlight
 from cluster.service.stored_answers import StoredAnswers
 from cluster.store.record import DeadLetter, Record
 from teacher.chemistry.molecule import InvalidMoleculeError
-from teacher.chemistry.parsing import Parsed, shared_parser
+from teacher.chemistry.parsing import Parsed, SafeParser
 from teacher.errors import GallonError
 from teacher.wording import counted
 
@@ -34,6 +34,7 @@ HELD_SECONDS = 1.5 * ALIVE_SECONDS  # that a molecule in another run's hands is 
 LOOK_SECONDS = 0.5
 DEATHS = 8  # of annotators that a request outlives
 INVALID_SHOWN = 3
+PARSING_SECONDS = 10.0  # of one molecule, for which other requests wait: the slowest within the bounds takes two
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +96,8 @@ class Front:
         if settings.store_url:
             self._answers = StoredAnswers(settings.store_url, self._spec_id)
         self._flights = SingleFlight[None]()
-        shared_parser().parse([(b"C", "smiles")])  # starts it
+        self._parser = SafeParser(PARSING_SECONDS)
+        self._parser.parse([(b"C", "smiles")])  # starts it
 
     async def describe(self, texts: Sequence[str]) -> list[Answer]:
         """Describe molecules, in their order.
@@ -145,7 +147,7 @@ class Front:
                 "several, or annotate a library by 'gallon annotate'."
             )
         raw: list[Text] = [(text.encode(errors="surrogatepass"), "smiles") for text in texts]
-        found = await asyncio.to_thread(shared_parser().parse, raw)
+        found = await asyncio.to_thread(self._parser.parse, raw)
         invalid = [
             f"{text!r:.100} {reason}"
             for text, reason in zip(texts, found, strict=True)

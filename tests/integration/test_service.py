@@ -245,4 +245,4 @@ def test_the_death_of_an_annotator_loses_nothing_and_nobody_notices(
     assert [answer.body["record"]["smiles"] for answer in answers] == molecules
     spec = described[0]
     assert service_store.state_of(spec.id, [key_of(smiles) for smiles in molecules]) == ["accepted"] * 150
-    assert len({line.split()[0] for line in answered.read_text().splitlines()}) == 2
+    assert len({line.split()[0] for line in answered.read_text().splitlines()}) > 1
