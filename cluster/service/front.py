@@ -168,7 +168,7 @@ class Front:
             )
         calls = [self._flights.share(key, partial(self._annotated, key, smiles)) for key, smiles in missing.items()]
         try:
-            SERVICE_QUEUED.set(len(self._flights) + new, run=RUN)
+            SERVICE_QUEUED.set(len(self._flights), run=RUN)
             await asyncio.gather(*calls)
         finally:
             SERVICE_QUEUED.set(len(self._flights), run=RUN)

@@ -88,7 +88,6 @@ def test_the_command_describes_by_vllm_and_finishes_what_it_has_in_hand_when_it_
         (["--no-describe"], "There is nothing to serve: give --student FOLDER"),
         (["--student", "nowhere"], "nowhere"),
         (["--token-file", "nowhere"], "The token file nowhere cannot be read"),
-        (["--port", "70000"], "70000"),
     ],
 )
 def test_a_mistake_in_the_command_is_told_before_anything_starts(
