@@ -34,6 +34,7 @@ HELD_SECONDS = 1.5 * ALIVE_SECONDS  # that a molecule in another run's hands is 
 LOOK_SECONDS = 0.5
 DEATHS = 8  # of annotators that a request outlives
 INVALID_SHOWN = 3
+KNOWN = 20_000  # SMILES whose molecules are kept in mind: what was asked for once is asked for again
 PARSING_SECONDS = 10.0  # of one molecule, for which other requests wait: the slowest within the bounds takes two
 
 
@@ -98,6 +99,7 @@ class Front:
         self._flights = SingleFlight[None]()
         self._parser = SafeParser(PARSING_SECONDS)
         self._parser.parse([(b"C", "smiles")])  # starts it
+        self._known: dict[str, Parsed | InvalidMoleculeError] = {}
 
     async def describe(self, texts: Sequence[str]) -> list[Answer]:
         """Describe molecules, in their order.
@@ -146,8 +148,14 @@ class Front:
                 f"A request holds 1 to {self.settings.queue:,} molecules, and this one {len(texts):,}: send more in "
                 "several, or annotate a library by 'gallon annotate'."
             )
-        raw: list[Text] = [(text.encode(errors="surrogatepass"), "smiles") for text in texts]
-        found = await asyncio.to_thread(self._parser.parse, raw)
+        unknown = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if unknown:
+            raw: list[Text] = [(text.encode(errors="surrogatepass"), "smiles") for text in unknown]
+            parsed = await asyncio.to_thread(self._parser.parse, raw)
+            if len(self._known) + len(parsed) > KNOWN:
+                self._known.clear()
+            self._known.update(zip(unknown, parsed, strict=True))
+        found = [self._known[text] for text in texts]
         invalid = [
             f"{text!r:.100} {reason}"
             for text, reason in zip(texts, found, strict=True)

@@ -17,10 +17,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import Any
 
+import psutil
 from rdkit import RDConfig
 
 from cluster.library.molecules import unique_molecules
@@ -40,6 +41,7 @@ from tests.support.scripted import Script, true_answer
 from tests.support.service import Answered, ask_all, free_port, scripted_service
 
 QUEUE = 1024
+PROCESSES = {"proxy": "ray::ProxyActor", "front": "ray::ServeReplica:gallon:"}  # as they call themselves
 
 
 def main() -> None:
@@ -61,7 +63,9 @@ def main() -> None:
         _keep(store, spec_id, stored)
         ask_all(url, stored[:50], clients=1)  # which loads what the service needs
         alone = ask_all(url, stored[:200], clients=1)
+        spent = _cpu_seconds()
         together = ask_all(url, stored, clients=arguments.clients)
+        cpu = {name: _cpu_seconds()[name] - before for name, before in spent.items()}
         mixed = random.Random(0).sample(molecules, len(molecules))
         begun = time.perf_counter()
         answers = ask_all(url, mixed, clients=arguments.clients)
@@ -80,6 +84,7 @@ def main() -> None:
             f"stored, {arguments.clients} clients, half of all are new": _milliseconds(of_stored),
             f"new, {arguments.clients} clients, half of all are new": _milliseconds(of_new),
         },
+        "cpu_ms_per_stored": {name: round(seconds / len(stored) * 1000, 2) for name, seconds in cpu.items()},
         "engine": "scripted" if arguments.scripted else "tiny",
         "replicas": arguments.replicas,
         "machine": machine(),
@@ -118,6 +123,19 @@ def _keep(store: Store, spec_id: str, molecules: Sequence[str]) -> None:
     store.commit(spec_id, "before", outcomes, [(1, 1)] * len(keys))
 
 
+def _cpu_seconds() -> dict[str, float]:
+    """Return the CPU time that the processes of the service have taken so far, by what they are."""
+    spent = dict.fromkeys(PROCESSES, 0.0)
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            title = " ".join(process.cmdline())
+            for name, begins in PROCESSES.items():
+                if title.startswith(begins):
+                    times = process.cpu_times()
+                    spent[name] += times.user + times.system
+    return spent
+
+
 def _split(answers: Sequence[Answered]) -> tuple[list[Answered], list[Answered]]:
     """Tell answers from the store and new ones apart."""
     stored = [answer for answer in answers if answer.body["stored"]]
@@ -137,6 +155,7 @@ def _print(result: dict[str, Any]) -> None:
     print(f"{'':50} {'p50 ms':>8} {'p95 ms':>8}")
     for name, times in result["ms"].items():
         print(f"{name:50} {times['p50']:8} {times['p95']:8}")
+    print(f"CPU ms for a stored one: {', '.join(f'{name} {ms}' for name, ms in result['cpu_ms_per_stored'].items())}")
 
 
 if __name__ == "__main__":
