@@ -96,6 +96,7 @@ def served(
 
     _refuse_taken(service, session)
     _refuse_too_many(service, annotators, session)
+    patience = 0.0  # nobody has been answered yet
     try:
         _listen(service)
         behind = [_annotators(service, annotators, session.logs)] if annotators else []
@@ -115,9 +116,10 @@ def served(
         serve.run_many([front], wait_for_applications_running=False)
         _wait([FRONT, *handles])
         logger.info("the service listens at %s", service.url)
+        patience = service.drain_seconds
         yield service.url
     finally:
-        _stop(service.drain_seconds)
+        _stop(patience)
 
 
 def _listen(service: Service) -> None:
