@@ -11,6 +11,7 @@ from dataclasses import replace
 from itertools import count
 
 from cluster.annotation.annotator import Annotator
+from cluster.annotation.draw import draw_rows
 from cluster.annotation.job import Job
 from cluster.runs.run import LostRunError, Run, mark_lost_runs
 from cluster.service.single_flight import SingleFlight
@@ -45,7 +46,7 @@ class AnnotatorReplica:
         self._store = Store(job.store_url)
         self._store.save_spec(job.spec, job.prompt)
         mark_lost_runs(self._store)  # the replica that this one replaces may be among them
-        self._spec_id = job.spec.id
+        self._spec_id, self._image_size = job.spec.id, job.spec.image_size
         self._run = Run(self._store, job.spec, (SOURCE,), None, started=time.time())
         self._annotator = Annotator(replace(job, run=self._run.id, sources=(SOURCE,)), logs, log_level)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="annotate")
@@ -104,6 +105,8 @@ class AnnotatorReplica:
         self._store.register(self._spec_id, self._run.id, [Row(key, 0, row)])
         self._store.note_rows(self._run.id, 0, range(row, row + 1), {})
         block = pa.Table.from_pylist([{"key": key, "smiles": smiles, "source": 0, "row": row}])
+        if self._image_size is not None:
+            block = draw_rows(block, self._image_size)  # in a process of its own, which one that kills RDKit ends
         try:
             self._annotator.annotate(block, 0, 1)
         except EngineStartError as error:
