@@ -38,6 +38,17 @@ ETA_SECONDS = Gauge("gallon_eta_seconds", "Time until the run is done, at its pa
 STORE_BYTES = Gauge("gallon_store_bytes", "Memory that Redis uses.")
 STORE_MAX_BYTES = Gauge("gallon_store_max_bytes", "Memory that Redis may use (maxmemory); 0 is no limit.")
 
+# Counted by the service
+SERVICE_REQUESTS = Counter("gallon_service_requests", "Requests to the service.", "path", "status")
+SERVICE_MOLECULES = Counter("gallon_service_molecules", "Molecules answered: stored, new, predicted.", "kind")
+SERVICE_SECONDS = Histogram(
+    "gallon_service_seconds",
+    "From a request to its answer inside the service: stored, new, predicted.",
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120],
+    "kind",
+)
+SERVICE_QUEUED = Gauge("gallon_service_queued", "Molecules that the service has on their way to annotators.")
+
 # Counted by trainings
 TRAINED = Counter("gallon_trained_molecules", "Molecules that a model was trained on, every epoch anew.", "model")
 LOSS = Gauge("gallon_loss", "Loss of a model in training, over the last epoch.", "model")

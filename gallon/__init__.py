@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from cluster.library.errors import LibraryError
     from cluster.records.batch_reader import BatchReading
@@ -29,11 +30,12 @@ if TYPE_CHECKING:
     from gallon.api.evaluation import Comparison
     from gallon.api.planning import RunPlan
     from gallon.api.prediction import Predictor, load
-    from gallon.api.progress import Progress
     from gallon.api.records import ExportResult, export
     from gallon.api.records import read_annotations as annotations
     from gallon.api.report import report
     from gallon.api.selection import Selection
+    from gallon.api.service import Service
+    from gallon.progress import Progress
     from teacher.errors import GallonError, UsageError
     from teacher.files import OutputError
     from teacher.llm.describer import Describer, Description
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     evaluate: Callable[..., Comparison]
     plan_run: Callable[..., RunPlan]
     screen: Callable[..., Screened]
+    serve: Callable[..., AbstractContextManager[Service]]
     show_prompt: Callable[..., Preview]
     teach: Callable[..., list[Trained]]
     verify: Callable[..., VerificationResult]
@@ -68,6 +71,7 @@ __all__ = [
     "Progress",
     "RunPlan",
     "Selection",
+    "Service",
     "StoreError",
     "UsageError",
     "VerificationResult",
@@ -87,6 +91,7 @@ __all__ = [
     "read_batch",
     "report",
     "screen",
+    "serve",
     "session",
     "show_prompt",
     "teach",
@@ -112,7 +117,7 @@ _HOMES = {
     "Predictor": f"{_API}.prediction",
     "load": f"{_API}.prediction",
     "screen": f"{_API}.prediction",
-    "Progress": f"{_API}.progress",
+    "Progress": "gallon.progress",
     "ExportResult": f"{_API}.records",
     "annotations": f"{_API}.records",
     "export": f"{_API}.records",
@@ -125,6 +130,8 @@ _HOMES = {
     "choose": f"{_API}.selection",
     "BatchReading": "cluster.records.batch_reader",
     "WrittenBatch": "cluster.records.batch_writer",
+    "Service": f"{_API}.service",
+    "serve": f"{_API}.service",
     "LibraryError": "cluster.library.errors",
     "StoreError": "cluster.store.connection",
     "open_store": "cluster.store.open",
@@ -142,6 +149,7 @@ _FLAT = {
     "distill",
     "evaluate",
     "screen",
+    "serve",
     "plan_run",
     "show_prompt",
     "teach",

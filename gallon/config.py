@@ -181,8 +181,8 @@ class BatchConfig(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EngineConfig(Config):
-    """How annotation runs; nothing here changes what is written."""
+class ServingConfig(Config):
+    """How engines run; nothing here changes what is written."""
 
     panel = "Engines"
 
@@ -195,6 +195,30 @@ class EngineConfig(Config):
         float,
         Setting(min=0.01, help="Longest time for one answer; an engine that exceeds it is replaced.", panel="Limits"),
     ] = 30.0
+    concurrency: Annotated[
+        int | None, Setting(alias="--max-num-seqs", min=1, help="Molecules that an engine works on at a time.")
+    ] = None
+    max_model_len: Annotated[int | None, Setting(min=1, help="Context length in tokens; default: the model's.")] = None
+    gpu_memory: Annotated[
+        float, Setting(alias="--gpu-memory-utilization", min=0.05, max=1.0, help="Share of each GPU's memory to use.")
+    ] = 0.9
+    kv_cache_gib: Annotated[float, Setting(min=0.1, help="KV cache of an engine on a CPU, in GiB.")] = 1.0
+    tensor_parallel: Annotated[
+        int, Setting(alias="--tensor-parallel-size", min=1, help="GPUs that share each layer of the model.")
+    ] = 1
+    pipeline_parallel: Annotated[
+        int, Setting(alias="--pipeline-parallel-size", min=1, help="Groups of GPUs that share the layers.")
+    ] = 1
+    load_format: Annotated[str, Setting(help="How vLLM loads weights; 'dummy' makes random ones.")] = "auto"
+    trust_remote_code: Annotated[bool, Setting(help="Run code that comes with the model.")] = False
+    ray: Annotated[str | None, RAY] = None
+    wait_for_gpus: Annotated[bool, Setting(help="Wait for an autoscaler to bring GPUs.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineConfig(ServingConfig):
+    """How a run's engines run, and when it stops by itself."""
+
     max_dead: Annotated[
         int | None,
         Setting(
@@ -215,24 +239,6 @@ class EngineConfig(Config):
     stall_minutes: Annotated[
         float, Setting(min=0.1, help="Stop after this long without any progress.", panel="Limits")
     ] = 60.0
-    concurrency: Annotated[
-        int | None, Setting(alias="--max-num-seqs", min=1, help="Molecules that an engine works on at a time.")
-    ] = None
-    max_model_len: Annotated[int | None, Setting(min=1, help="Context length in tokens; default: the model's.")] = None
-    gpu_memory: Annotated[
-        float, Setting(alias="--gpu-memory-utilization", min=0.05, max=1.0, help="Share of each GPU's memory to use.")
-    ] = 0.9
-    kv_cache_gib: Annotated[float, Setting(min=0.1, help="KV cache of an engine on a CPU, in GiB.")] = 1.0
-    tensor_parallel: Annotated[
-        int, Setting(alias="--tensor-parallel-size", min=1, help="GPUs that share each layer of the model.")
-    ] = 1
-    pipeline_parallel: Annotated[
-        int, Setting(alias="--pipeline-parallel-size", min=1, help="Groups of GPUs that share the layers.")
-    ] = 1
-    load_format: Annotated[str, Setting(help="How vLLM loads weights; 'dummy' makes random ones.")] = "auto"
-    trust_remote_code: Annotated[bool, Setting(help="Run code that comes with the model.")] = False
-    ray: Annotated[str | None, RAY] = None
-    wait_for_gpus: Annotated[bool, Setting(help="Wait for an autoscaler to bring GPUs.")] = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -308,3 +314,29 @@ class ObjectiveConfig(Config):
     hidden_gnn: Annotated[float, Setting(min=0, help="Weight of the graph teachers' representations.")] = 0.1
     hidden_lm: Annotated[float, Setting(min=0, help="Weight of the language teachers' representations.")] = 0.1
     soft_temperature: Annotated[float, Setting(min=0.1, help="Temperature of the teachers' class probabilities.")] = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceConfig(Config):
+    """How the service is offered."""
+
+    panel = "Service"
+
+    host: Annotated[str, Setting(help="Address to listen at; one that other machines reach needs a token.")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[int, Setting(min=1, max=65535, help="Port to listen at.")] = 8000
+    replicas: Annotated[int, Setting(min=1, help="Processes that answer requests; engines are --workers.")] = 1
+    queue: Annotated[
+        int,
+        Setting(min=1, help="Molecules that each of them may have at the engines; beyond that it answers 429."),
+    ] = 256
+    student: Annotated[Path | None, Setting(help="Folder of a student or a graph teacher, for /predict.")] = None
+    describe: Annotated[bool, Setting(help="Offer /describe; without it, no engine is started.")] = True
+    token_file: Annotated[
+        Path | None,
+        Setting(help="File with the token that requests must send; default: GALLON_SERVICE_TOKEN, or none."),
+    ] = None
+    drain_seconds: Annotated[
+        float, Setting(min=0.0, help="Longest time for requests to finish when the service is stopped.")
+    ] = 60.0

@@ -120,6 +120,14 @@ class Annotator:
         self._store.save_software(self._software, versions)
         return place()
 
+    def warm_up(self) -> None:
+        """Start the engine ahead of the first molecule, and wait until it is ready.
+
+        Raises:
+            EngineStartError: no engine can be started here.
+        """
+        self._host.engine()
+
     def stop(self) -> None:
         """Store nothing from now on, so that what is counted after this stays true."""
         logger.info("told to stop")

@@ -36,9 +36,9 @@ from cluster.store.open import choose_spec, open_store
 from cluster.store.record import Ledger, Record
 from cluster.store.store import Store
 from gallon.api.library import Library, StrPath, sources_of, store_named
-from gallon.api.progress import Phase, ProgressCallback, phase
 from gallon.api.spec import ResolvedSpec, endpoint_settings, engine_settings, resolve_spec
-from gallon.config import EngineConfig, LibraryConfig, SpecConfig
+from gallon.config import EngineConfig, LibraryConfig, ServingConfig, SpecConfig
+from gallon.progress import Phase, ProgressCallback, phase
 from teacher.llm.describer import Describer, Description
 from teacher.llm.engine import Engine
 from teacher.llm.engines.endpoint import EndpointEngine
@@ -229,7 +229,7 @@ def session(ray: str | None = None) -> Iterator[RaySession]:
 
 @contextmanager
 def annotation_session(
-    store: StrPath | None, engine: EngineConfig, progress: ProgressCallback | None
+    store: StrPath | None, engine: ServingConfig, progress: ProgressCallback | None
 ) -> Iterator[tuple[Store, RaySession]]:
     """Open the store and connect to Ray; every node must reach the store."""
     with open_store(store_named(store)) as opened:
@@ -264,7 +264,7 @@ def annotate_sources(
         logger.info(
             "The tiny model repeats what it learned from RDKit: use it to try the system, not to learn chemistry."
         )
-    factory, pool = served(resolved, engine, session)
+    factory, pool = engines_for(resolved, engine, session)
     if sample is not None:
         pool = replace(pool, workers=1)
     if session.dashboard:
@@ -292,7 +292,7 @@ def annotate_sources(
         )
 
 
-def served(resolved: ResolvedSpec, engine: EngineConfig, session: RaySession) -> tuple[EngineFactory, Pool]:
+def engines_for(resolved: ResolvedSpec, engine: ServingConfig, session: RaySession) -> tuple[EngineFactory, Pool]:
     """Return what starts an engine, or asks a server, in an annotator, and how many annotators there are."""
     if resolved.endpoint is not None:
         client = endpoint_settings(engine, resolved, concurrency=ENDPOINT_CONCURRENCY)

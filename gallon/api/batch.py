@@ -11,9 +11,9 @@ from cluster.records.batch_writer import BatchRules, WrittenBatch
 from cluster.records.batch_writer import write_batch as write_requests
 from cluster.store.open import has_store, open_store
 from gallon.api.library import Library, StrPath, listed, sources_of, store_named
-from gallon.api.progress import ProgressCallback, phase
 from gallon.api.spec import resolve_spec
 from gallon.config import BatchConfig, LibraryConfig, SpecConfig
+from gallon.progress import ProgressCallback, phase
 from teacher.errors import UsageError
 
 

@@ -24,8 +24,8 @@ from distill.learn.model_store import refuse_other_data
 from distill.learn.recipes import RECIPES, Recipe, recipe
 from gallon.api.annotation import started_ray
 from gallon.api.library import StrPath
-from gallon.api.progress import ProgressCallback
 from gallon.config import DEFAULT_STORE, DataConfig, TrainConfig, TransferConfig
+from gallon.progress import ProgressCallback
 from teacher.errors import UsageError
 from teacher.wording import counted
 

@@ -17,8 +17,8 @@ from distill.report.comparison import write as write_report
 from gallon.api.data import training_session
 from gallon.api.learning import fits_of
 from gallon.api.library import StrPath, listed, store_named
-from gallon.api.progress import ProgressCallback, phase
 from gallon.config import DataConfig, TrainConfig, TransferConfig
+from gallon.progress import ProgressCallback, phase
 
 if TYPE_CHECKING:
     import pandas as pd

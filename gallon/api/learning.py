@@ -15,8 +15,8 @@ from distill.learn.teach import Trained
 from distill.learn.teach import teach as train
 from gallon.api.data import TrainingSession, training_session
 from gallon.api.library import StrPath, listed, store_named
-from gallon.api.progress import Phase, ProgressCallback, phase
 from gallon.config import DataConfig, ObjectiveConfig, TrainConfig, TransferConfig
+from gallon.progress import Phase, ProgressCallback, phase
 from teacher.errors import UsageError
 
 GRAPH_TEACHER, LANGUAGE_TEACHER = "dmpnn", "lm"

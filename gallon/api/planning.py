@@ -18,12 +18,12 @@ from cluster.records.completeness import verify as recount
 from cluster.store.open import has_store, open_store
 from cluster.store.record import DeadLetter, Record
 from cluster.store.store import Store
-from gallon.api.annotation import annotate_sources, annotation_session, served
+from gallon.api.annotation import annotate_sources, annotation_session, engines_for
 from gallon.api.library import Library, StrPath, sources_of, store_named
-from gallon.api.progress import ProgressCallback, phase
 from gallon.api.prompts import rendered
 from gallon.api.spec import ResolvedSpec, resolve_spec
 from gallon.config import EngineConfig, LibraryConfig, SpecConfig
+from gallon.progress import ProgressCallback, phase
 from teacher.chemistry.molecule import InvalidMoleculeError
 from teacher.chemistry.parsing import shared_parser
 from teacher.errors import UsageError
@@ -163,7 +163,7 @@ def plan_run(
             )
             if run.interrupted:
                 raise KeyboardInterrupt
-            _, pool = served(resolved, engine, session)
+            _, pool = engines_for(resolved, engine, session)
             outcomes = _outcomes(opened, resolved.spec.id, run.run, rows.keys)
             started = float(opened.facts(run.run)["started"])
         probed = _measured(run.run, started, outcomes, missing=report.missing, pool=pool, price=price_per_hour)

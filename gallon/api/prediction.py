@@ -16,8 +16,8 @@ from distill.screen.screening import Screened
 from distill.screen.screening import screen as score
 from gallon.api.annotation import started_ray
 from gallon.api.library import Library, StrPath, sources_of
-from gallon.api.progress import ProgressCallback, phase
 from gallon.config import LibraryConfig
+from gallon.progress import ProgressCallback, phase
 from teacher.chemistry.molecule import InvalidMoleculeError, read_mol
 from teacher.errors import UsageError
 from teacher.files import check_output

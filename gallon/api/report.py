@@ -8,7 +8,7 @@ from pathlib import Path
 from cluster.store.open import open_store
 from distill.report.run import Written, write
 from gallon.api.library import StrPath, listed, store_named
-from gallon.api.progress import ProgressCallback, phase
+from gallon.progress import ProgressCallback, phase
 from teacher.files import check_folder, check_output
 
 GALLERY = 100_000

@@ -9,8 +9,8 @@ from cluster.table_file import WRITERS
 from distill.data import subset
 from gallon.api.learning import fits_of
 from gallon.api.library import Library, StrPath, sources_of
-from gallon.api.progress import ProgressCallback, phase
 from gallon.config import LibraryConfig
+from gallon.progress import ProgressCallback, phase
 from teacher.files import check_output
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from gallon.config import EngineConfig, SpecConfig
+from gallon.config import ServingConfig, SpecConfig
 from teacher.errors import UsageError
 from teacher.llm.adapter import AdapterFiles, identify_adapter
 from teacher.llm.engines.endpoint import KEY_VARIABLES, UNPROVEN, EndpointSettings
@@ -140,7 +140,7 @@ def _thinking(config: SpecConfig, model: Model, arguments: Mapping[str, Any]) ->
 
 
 def engine_settings(
-    config: EngineConfig, resolved: ResolvedSpec, *, cpu_threads: int | None, concurrency: int
+    config: ServingConfig, resolved: ResolvedSpec, *, cpu_threads: int | None, concurrency: int
 ) -> EngineSettings:
     """Return how vLLM is to run the model.
 
@@ -167,7 +167,7 @@ def engine_settings(
     )
 
 
-def endpoint_settings(config: EngineConfig, resolved: ResolvedSpec, *, concurrency: int) -> EndpointSettings:
+def endpoint_settings(config: ServingConfig, resolved: ResolvedSpec, *, concurrency: int) -> EndpointSettings:
     """Return how the server is asked; its key comes out of the environment."""
     assert resolved.endpoint is not None, "only for specs that a server serves"
     return EndpointSettings(

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from gallon.cli import annotation, batch, demo, inspection, learning, prompts, selection
+from gallon.cli import annotation, batch, demo, inspection, learning, prompts, selection, service
 from gallon.cli.annotation import INTERRUPTED
 from gallon.cli.logs import logged
 from teacher.errors import GallonError
@@ -31,6 +31,7 @@ COMMANDS = {
         annotation.import_,
     ),
     "Learn": (learning.teach, learning.distill, learning.evaluate, learning.screen),
+    "Serve": (service.serve,),
     "Look": (inspection.status, inspection.report),
     "Try": (demo.demo,),
 }

@@ -33,7 +33,7 @@ from teacher.wording import plain
 
 if TYPE_CHECKING:
     from distill.learn.teach import Trained
-    from gallon.api.progress import ProgressCallback
+    from gallon.progress import ProgressCallback
 
 TEACHERS, STUDENT, FOLDS = ("dmpnn", "lm"), "fingerprint", 3
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from gallon.api.progress import duration
+from gallon.progress import duration
 from teacher.wording import counted, plain
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from cluster.runtime.logs import Terminal
-from gallon.api.progress import Progress, ProgressCallback, worded
+from gallon.progress import Progress, ProgressCallback, worded
 from teacher.wording import plain
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from tests.support.redis_server import server_with_tls
 ROOT = Path(__file__).parents[2]
 LOCAL = ROOT / "deploy" / "local"
 MOLECULES = 500
-OF_VLLM_AND_TRAINING = ("vLLM", "Training")  # titles of panels that a job with the scripted engine leaves empty
+OF_OTHERS = ("vLLM", "Training", "Service")  # titles of panels that a job with the scripted engine leaves empty
 
 # `tests.support.drive` with the store of the environment.
 DRIVE = 'import os, sys; from tests.support import drive; sys.argv.insert(2, os.environ["GALLON_STORE"]); drive.main()'
@@ -106,9 +106,7 @@ def watch(cluster: Environment, job: str, queries: Iterable[str]) -> tuple[set[s
 
 
 def test_a_submitted_job_fills_the_panels_of_the_dashboard_and_ends_complete(cluster: Environment, job: str) -> None:
-    unanswered, logs = watch(
-        cluster, job, [query for name, query in queries() if not name.startswith(OF_VLLM_AND_TRAINING)]
-    )
+    unanswered, logs = watch(cluster, job, [query for name, query in queries() if not name.startswith(OF_OTHERS)])
     assert not unanswered
     (ledger,) = [json.loads(line) for line in logs.splitlines() if line.startswith("{")]
     assert (ledger["molecules"], ledger["pending"]) == (MOLECULES, 0)

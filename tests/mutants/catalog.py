@@ -46,6 +46,8 @@ ROWS = "tests/integration/test_annotate_rows.py"
 BATCH = "tests/integration/test_batch.py"
 ANNOTATOR = "tests/integration/test_annotator.py"
 THINKING = "tests/unit/teacher/llm/test_thinking.py"
+ACCESS = "tests/unit/cluster/service/test_access.py"
+FLIGHTS = "tests/unit/cluster/service/test_single_flight.py"
 CHECKS = "tests/unit/teacher/llm/test_validation.py"
 
 MUTANTS = (
@@ -536,6 +538,42 @@ MUTANTS = (
         "default-src 'none'; ",
         "",
         ("tests/unit/distill/report/test_report.py::test_a_page_loads_nothing_by_default",),
+    ),
+    # The service
+    Mutant(
+        "who asks meanwhile makes a call of their own",
+        "cluster/service/single_flight.py",
+        "task = self._calls.get(key)",
+        "task = None",
+        (f"{FLIGHTS}::test_who_asks_meanwhile_waits_for_the_call_on_its_way",),
+    ),
+    Mutant(
+        "a call ends with who asked first",
+        "cluster/service/single_flight.py",
+        "asyncio.shield(task)",
+        "task",
+        (f"{FLIGHTS}::test_a_call_goes_on_when_whoever_asked_is_gone",),
+    ),
+    Mutant(
+        "the service listens anywhere without a token",
+        "cluster/service/access.py",
+        "if token is None and not is_loopback(host):",
+        "if False:",
+        (f"{ACCESS}::test_where_others_reach_it_the_service_needs_a_token",),
+    ),
+    Mutant(
+        "any scheme of authorization lets in",
+        "cluster/service/access.py",
+        "scheme.lower() == SCHEME and ",
+        "",
+        (f"{ACCESS}::test_only_the_token_as_a_bearer_token_lets_in",),
+    ),
+    Mutant(
+        "a token file that others may read is taken",
+        "cluster/service/access.py",
+        "    if readable_by_others:",
+        "    if False:",
+        (f"{ACCESS}::test_a_token_that_others_may_read_or_guess_is_refused",),
     ),
     Mutant(
         "an output may replace its input",

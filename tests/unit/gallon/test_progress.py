@@ -10,8 +10,8 @@ import threading
 import pytest
 from rich.console import Console
 
-from gallon.api.progress import Progress, bar_html, duration, phase, worded
 from gallon.cli.progress import bars, plain_lines, shown
+from gallon.progress import Progress, bar_html, duration, phase, worded
 
 HALFWAY = Progress(phase="teachers", unit="fits", done=1, total=2, rate=0.5, seconds=2.0, seconds_left=2.0)
 

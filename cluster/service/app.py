@@ -1,0 +1,173 @@
+"""The HTTP side of the service: paths, what they take and return, and who is let in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from http import HTTPStatus
+from importlib.metadata import version
+from typing import Annotated, Any, TypeVar
+
+from fastapi import FastAPI, Response, Security
+from fastapi.exceptions import RequestValidationError
+from fastapi.security import HTTPBearer
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from cluster.metrics import SERVICE_REQUESTS
+from cluster.service.access import is_allowed
+from cluster.service.errors import ServiceError, UnavailableError
+from cluster.service.front import RUN, Answer, Front
+from cluster.store.connection import StoreError
+from teacher import strict_json
+
+OPEN = ("/healthz", "/docs", "/openapi.json")  # what nobody needs a token for, and nothing is told of molecules
+PATHS = ("/describe", "/predict", *OPEN)
+EXAMPLES = ["CC(=O)Oc1ccccc1C(=O)O", ["CCO", "c1ccccc1O"]]
+LONGEST_TEXT = 10_000  # characters: far more than a SMILES may have, whose own limit says more
+
+Text = Annotated[str, Field(max_length=LONGEST_TEXT)]
+T = TypeVar("T")
+
+
+class Question(BaseModel):
+    """One molecule, or several."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    smiles: Annotated[Text | list[Text], Field(description="A SMILES, or a list of them.", examples=EXAMPLES)]
+
+    @property
+    def texts(self) -> list[str]:
+        """All molecules."""
+        return [self.smiles] if isinstance(self.smiles, str) else self.smiles
+
+
+class PredictedMolecule(BaseModel):
+    """What a model predicts: probabilities of classes, and values in the units of the labels."""
+
+    smiles: str
+    predictions: dict[str, float | None]
+
+
+class Failure(BaseModel):
+    """Why there is no answer, in one sentence."""
+
+    detail: str
+
+
+FAILURES: dict[int | str, dict[str, Any]] = {
+    401: {"model": Failure, "description": "The token is missing or wrong."},
+    422: {"model": Failure, "description": "The request is wrong, e.g. a SMILES is no molecule."},
+    429: {
+        "model": Failure,
+        "description": "Too many molecules are on their way; `Retry-After` says how long.",
+    },
+    503: {"model": Failure, "description": "There is no answer now; `Retry-After` says how long to wait."},
+}
+
+
+class FrontReplica(Front):
+    """A front behind the proxy of Ray Serve, which deploys it."""
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        return build_app(self)
+
+
+def build_app(front: Front) -> FastAPI:
+    """Return the application of a front."""
+    app = FastAPI(
+        title="gallon",
+        version=version("gallon"),
+        summary="Descriptions of molecules by an LLM, and predictions by a saved model.",
+        redoc_url=None,
+    )
+    shared: dict[str, Any] = {"responses": FAILURES, "dependencies": [Security(HTTPBearer(auto_error=False))]}
+
+    if front.describes:
+
+        @app.post("/describe", response_model=Answer | list[Answer], **shared)
+        async def describe(question: Question) -> Response:
+            """Return what an LLM writes about molecules: stored answers at once, others when they are made."""
+            answers = await front.describe(question.texts)
+            return _json(_as_asked(question, [asdict(answer) for answer in answers]))
+
+    if front.predicts:
+
+        @app.post("/predict", response_model=PredictedMolecule | list[PredictedMolecule], **shared)
+        async def predict(question: Question) -> Response:
+            """Return what the saved model predicts for molecules."""
+            predicted = zip(question.texts, await front.predict(question.texts), strict=True)
+            return _json(
+                _as_asked(question, [{"smiles": smiles, "predictions": values} for smiles, values in predicted])
+            )
+
+    @app.get("/healthz", response_model=dict[str, str | None])
+    async def healthz() -> Response:
+        """Tell that the service takes requests."""
+        return _json({"status": "ok", "spec": front.settings.spec_id})
+
+    app.exception_handler(ServiceError)(_failed)
+    app.exception_handler(StoreError)(_store_failed)
+    app.exception_handler(RequestValidationError)(_invalid)
+    app.add_middleware(Gate, digest=front.settings.token_digest)
+    return app
+
+
+class Gate:
+    """Lets in who has the token, and counts requests by path and status."""
+
+    def __init__(self, app: ASGIApp, digest: str | None) -> None:
+        self._app, self._digest = app, digest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle a request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def counted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                path = scope["path"] if scope["path"] in PATHS else "other"
+                SERVICE_REQUESTS.add(1, run=RUN, path=path, status=str(message["status"]))
+            await send(message)
+
+        header = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
+        if scope["path"] in OPEN or is_allowed(header, self._digest):
+            await self._app(scope, receive, counted)
+        else:
+            refused = _failure(401, "The token is missing or wrong: send 'Authorization: Bearer TOKEN'.")
+            refused.headers["WWW-Authenticate"] = "Bearer"
+            await refused(scope, receive, counted)
+
+
+def _as_asked(question: Question, answers: Sequence[T]) -> T | Sequence[T]:
+    """Return one answer to a question about one molecule, and several to one about several."""
+    return answers[0] if isinstance(question.smiles, str) else answers
+
+
+async def _failed(_: Any, error: Exception) -> Response:
+    assert isinstance(error, ServiceError), "what it is registered for"
+    answer = _failure(error.status, str(error))
+    if error.retry_after is not None:
+        answer.headers["Retry-After"] = str(error.retry_after)
+    return answer
+
+
+async def _store_failed(request: Any, error: Exception) -> Response:
+    return await _failed(request, UnavailableError(str(error)))
+
+
+async def _invalid(_: Any, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError), "what it is registered for"
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"] if part != "body")
+    return _failure(422, f"The request is wrong{f' at {where}' if where else ''}: {first['msg']}.")
+
+
+def _failure(status: int, sentence: str) -> Response:
+    return _json({"detail": sentence or HTTPStatus(status).phrase}, status)
+
+
+def _json(facts: Any, status: int = 200) -> Response:
+    return Response(strict_json.dumps(facts), status, media_type="application/json")

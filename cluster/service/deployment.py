@@ -1,0 +1,269 @@
+"""The service on Ray Serve: what is deployed, and how it ends without losing anything."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cluster.annotation.job import Job
+from cluster.annotation.pool import Pool
+from cluster.runtime.logs import worker_level
+from cluster.runtime.session import RaySession
+from cluster.service.access import is_loopback
+from cluster.service.annotating import AnnotatorReplica
+from cluster.service.app import FrontReplica
+from cluster.service.front import FrontSettings
+from cluster.service.predicting import Predict, PredictorReplica
+from teacher.errors import EngineStartError, GallonError, UsageError
+
+logger = logging.getLogger(__name__)
+
+FRONT, ANNOTATORS, PREDICTORS = "gallon", "gallon-annotators", "gallon-predictors"  # applications of Ray Serve
+SMALL_CPUS = 0.1  # of what waits most of the time
+WAITING = 1.5  # molecules at an annotator for each that its engine computes, as in a batch run
+HEALTH_SECONDS = 2.0
+LOOK_SECONDS = 0.1
+MANY = 1_000_000  # requests at a front: it says itself when there are too many
+FAILED = ("DEPLOY_FAILED", "UNHEALTHY")
+ENGINE_ERRORS = ("EngineStartError", "EngineRefusedError")
+OURS = re.compile(r"(?:^|[.:\s])(\w+Error): (.+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """How the service is offered.
+
+    Attributes:
+        host, port: where it listens.
+        replicas: processes that answer requests.
+        queue: molecules that each may have on their way to annotators.
+        token_digest: of the token that is asked for; None where none is.
+        drain_seconds: how long requests may take to finish when the service is stopped.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    replicas: int = 1
+    queue: int = 256
+    token_digest: str | None = field(default=None, repr=False)
+    drain_seconds: float = 60.0
+
+    @property
+    def url(self) -> str:
+        """Where it is reached."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Annotators:
+    """What annotates behind the service: the job, how many engines there are, and what each takes."""
+
+    job: Job
+    pool: Pool
+
+
+@contextmanager
+def served(
+    service: Service,
+    *,
+    annotators: Annotators | None,
+    load: Callable[[], Predict] | None,
+    session: RaySession,
+) -> Iterator[str]:
+    """Offer the service while the body runs, and yield its URL; then let it finish what it has in hand.
+
+    Args:
+        service: how it is offered.
+        annotators: what describes; None where nothing is to be described.
+        load: loads the model of `/predict`; None where nothing is to be predicted.
+        session: the Ray cluster.
+
+    Raises:
+        UsageError: the address is taken, or there are too many replicas.
+        EngineStartError: no engine starts.
+        GallonError: Ray Serve is used by others, or what is deployed does not start.
+    """
+    from ray import serve
+
+    _refuse_taken(service, session)
+    _refuse_too_many(service, annotators, session)
+    patience = 0.0  # nobody has been answered yet
+    try:
+        _listen(service)
+        behind = [_annotators(service, annotators, session.logs)] if annotators else []
+        behind += [_predictors(service, load)] if load else []
+        handles = {
+            target.name: handle
+            for target, handle in zip(behind, serve.run_many(behind, wait_for_applications_running=False), strict=True)
+        }
+        settings = FrontSettings(
+            store_url=annotators.job.store_url if annotators else None,
+            spec_id=annotators.job.spec.id if annotators else None,
+            token_digest=service.token_digest,
+            queue=service.queue,
+            log_level=worker_level(),
+        )
+        front = _fronts(service, settings, handles.get(ANNOTATORS), handles.get(PREDICTORS))
+        serve.run_many([front], wait_for_applications_running=False)
+        _wait([FRONT, *handles])
+        logger.info("the service listens at %s", service.url)
+        patience = service.drain_seconds
+        yield service.url
+    finally:
+        _stop(patience)
+
+
+def _listen(service: Service) -> None:
+    """Start Ray Serve with its proxies: one where only this machine asks, else one on every machine.
+
+    Raises:
+        GallonError: they do not start.
+    """
+    from ray import serve
+    from ray.exceptions import RayError
+
+    try:
+        serve.start(
+            proxy_location="HeadOnly" if is_loopback(service.host) else "EveryNode",
+            http_options={"host": service.host, "port": service.port},
+            logging_config={"enable_access_log": False},
+        )
+    except (RayError, RuntimeError, TimeoutError) as error:
+        reason = str(error).strip().rsplit("\n", maxsplit=1)[-1].rstrip(".")
+        raise GallonError(f"Ray Serve does not start at {service.url}: {reason}.") from error
+
+
+def _fronts(service: Service, settings: FrontSettings, annotators: Any, predictors: Any) -> Any:
+    from ray import serve
+
+    application = (
+        serve.deployment(serve.ingress()(FrontReplica))
+        .options(num_replicas=service.replicas, ray_actor_options={"num_cpus": SMALL_CPUS}, **_options(service, MANY))
+        .bind(settings, annotators, predictors)
+    )
+    return serve.RunTarget(application, FRONT, "/")
+
+
+def _annotators(service: Service, annotators: Annotators, logs: Path) -> Any:
+    from ray import serve
+
+    pool = annotators.pool
+    threads = math.ceil(WAITING * pool.concurrency)
+    application = (
+        serve.deployment(AnnotatorReplica)
+        .options(
+            num_replicas=pool.workers,
+            ray_actor_options={"num_cpus": pool.cpus, "num_gpus": pool.gpus},
+            **_options(service, threads),
+        )
+        .bind(annotators.job, str(logs), worker_level(), threads)
+    )
+    return serve.RunTarget(application, ANNOTATORS, None)
+
+
+def _predictors(service: Service, load: Callable[[], Predict]) -> Any:
+    from ray import serve
+
+    application = (
+        serve.deployment(PredictorReplica)
+        .options(ray_actor_options={"num_cpus": SMALL_CPUS}, **_options(service, MANY))
+        .bind(load)
+    )
+    return serve.RunTarget(application, PREDICTORS, None)
+
+
+def _options(service: Service, ongoing: int) -> dict[str, Any]:
+    return {
+        "max_ongoing_requests": ongoing,
+        "graceful_shutdown_timeout_s": service.drain_seconds,
+        "graceful_shutdown_wait_loop_s": LOOK_SECONDS,
+        "health_check_period_s": HEALTH_SECONDS,
+        "max_constructor_retry_count": 1,
+        "logging_config": {"enable_access_log": False},
+    }
+
+
+def _wait(names: Sequence[str]) -> None:
+    """Wait until applications are there.
+
+    Raises:
+        EngineStartError: no engine starts.
+        GallonError: one of them does not start for another reason.
+    """
+    from ray import serve
+
+    while True:
+        known = serve.status().applications
+        if all(name in known and known[name].status == "RUNNING" for name in names):
+            return
+        for name in names:
+            if name in known and known[name].status in FAILED:
+                raise _why_not([known[name].message, *(each.message for each in known[name].deployments.values())])
+        time.sleep(LOOK_SECONDS)
+
+
+def _why_not(messages: Sequence[str]) -> GallonError:
+    """Find, in what Ray Serve says of replicas that do not start, the sentence that they ended with."""
+    found = [match for text in messages for match in OURS.findall(text)]
+    for kind, sentence in reversed(found):
+        if kind in ENGINE_ERRORS:
+            return EngineStartError(sentence)
+    reason = found[-1][1] if found else messages[0].strip().split("\n", maxsplit=1)[0]
+    return GallonError(f"The service does not start: {reason}")
+
+
+def _refuse_taken(service: Service, session: RaySession) -> None:
+    """Refuse an address that another process has, and a cluster whose Ray Serve is another's.
+
+    Raises:
+        UsageError: the address is taken.
+        GallonError: Ray Serve runs in the cluster already.
+    """
+    from ray import serve
+
+    if running := serve.status().applications:
+        raise GallonError(
+            f"Ray Serve is used in this cluster already ({', '.join(sorted(running))}): stop that where it was "
+            "started, or, if nobody does, by 'serve shutdown --yes', or name another cluster with --ray."
+        )
+    if not session.local:
+        return  # the proxies are on other machines, too
+    try:
+        socket.create_server((service.host, service.port), reuse_port=False).close()
+    except OSError as error:
+        raise UsageError(
+            f"The service cannot listen at {service.url}: {error.strerror}; choose another --port or --host."
+        ) from None
+
+
+def _refuse_too_many(service: Service, annotators: Annotators | None, session: RaySession) -> None:
+    """Refuse what this machine has no CPUs for: Ray would wait for them for ever.
+
+    Raises:
+        UsageError: it has too few.
+    """
+    engines = annotators.pool.workers * annotators.pool.cpus if annotators else 0.0
+    room = int((session.cpus - engines) / SMALL_CPUS) - 1  # which the predictor takes
+    if session.local and service.replicas > room:
+        raise UsageError(f"{service.replicas} replicas do not fit beside the engines: give --replicas {room} or fewer.")
+
+
+def _stop(seconds: float) -> None:
+    """Take no more requests, let the fronts finish theirs, then the rest, and end Ray Serve."""
+    from ray import serve
+
+    for name in (FRONT, PREDICTORS, ANNOTATORS):
+        serve.delete(name, _blocking=False)
+        until = time.monotonic() + seconds + HEALTH_SECONDS
+        while name in serve.status().applications and time.monotonic() < until:
+            time.sleep(LOOK_SECONDS)
+    serve.shutdown()
