@@ -323,6 +323,8 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
         "--wait-for-gpus",
         "--no-wait-for-gpus",
     ]
+    cost = ["--probe", "--price-per-hour"]
+    batch = ["--max-requests", "--max-bytes", "--max-attempts", "--everything"]
     output = ["--json", "--verbose", "-v", "--help"]
     common = ["--store", *output]
     file = ["--smiles-column", "--separator", "--encoding"]
@@ -331,7 +333,7 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
     weights = ["--descriptors", "--soft-gnn", "--soft-lm", "--hidden-gnn", "--hidden-lm", "--soft-temperature"]
     transfer = ["--transfer", "--transfer-rows"]
     expected = {
-        "annotate": [*file, "--limit", "--dry-run", "--config", *spec, *engine, *common],
+        "annotate": [*file, "--limit", "--dry-run", *cost, "--config", *spec, *engine, *common],
         "demo": ["--limit", "--out", "--config", *spec, *engine, *common],
         "verify": [*file, "--limit", "--config", "--spec", "--deep", *spec, *common],
         "status": ["--follow", *common],
@@ -339,6 +341,8 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
         "dead": ["--spec", "--retry", "--out", "--overwrite", *common],
         "export": ["--overwrite", "--spec", *common],
         "import": common,
+        "batch write": [*file, "--limit", "--out", "--overwrite", *batch, "--config", *spec, *common],
+        "batch read": ["--requests", *common],
         "prompt show": ["--molecule", *spec, *engine, *output],
         "prompt list": output,
         "choose": [
