@@ -63,7 +63,7 @@ def resolve_spec(config: SpecConfig, *, claimed: bool = False) -> ResolvedSpec:
     image_size = config.image_size or (TINY_IMAGE_SIZE if config.model == TINY else IMAGE_SIZE)
     found = _claimed(config) if claimed or config.endpoint else identify(config.model, config.revision)
     arguments = parse_engine_arguments(config.engine_arg or ())
-    thinking = _thinking(config, found, arguments)
+    thinking = _thinking(config, found)
     adapter, files = identify_adapter(config.adapter) if config.adapter else (None, None)
     try:
         spec = Spec(
@@ -112,7 +112,7 @@ def _claimed(config: SpecConfig) -> Model:
     return Model(name=config.model, revision=":".join(filter(None, (UNPROVEN, config.revision))))
 
 
-def _thinking(config: SpecConfig, model: Model, arguments: Mapping[str, Any]) -> Thinking | None:
+def _thinking(config: SpecConfig, model: Model) -> Thinking | None:
     """Return how the model is to think, with the parser that knows its thoughts.
 
     Raises:
@@ -132,7 +132,7 @@ def _thinking(config: SpecConfig, model: Model, arguments: Mapping[str, Any]) ->
             f"It is not known how {model.name} marks its thoughts: give one of vLLM's parsers as --reasoning-parser, "
             "e.g. deepseek_r1 for <think> and </think>, or leave out --thinking."
         )
-    if parser not in known_parsers() and "reasoning_parser_plugin" not in arguments:
+    if parser not in known_parsers():
         raise UsageError(
             f"vLLM has no reasoning parser '{parser}': choose one of {', '.join(sorted(known_parsers()))}."
         )

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from teacher.errors import UsageError
-from teacher.llm.digest import digest_of
+from teacher.file_digest import digest_of
 
 CONFIG = "adapter_config.json"
 WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin", "adapter_model.pt")  # in the order in which vLLM looks

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from teacher.errors import UsageError
-from teacher.llm.digest import WEIGHT_SUFFIXES, digest_of
+from teacher.file_digest import WEIGHT_SUFFIXES, digest_of
 from teacher.llm.spec import DIGEST, Model
 
 TINY = "tiny"

@@ -72,7 +72,7 @@ def test_the_schema_holds_after_the_thoughts_and_a_budget_ends_them(
         (OPENED, None, r"thinker thinks before it answers, for its chat template opens a thought: give --thinking on"),
         (OPENED, Thinking(on=False), r"thinker thinks whatever it is told"),
         ("Assistant:<think></think>", ON, r"does not think, for its chat template ends all thoughts"),
-        (OPENED, Thinking(on=True, parser="cohere_command3"), r"parser cohere_command3 does not fit thinker \("),
+        (OPENED, Thinking(on=True, parser="seed_oss"), r"parser seed_oss does not fit thinker \(its vocabulary"),
         (OPENED, Thinking(on=True, parser="granite"), r"parser granite does not say where thoughts begin and end"),
     ],
 )
@@ -85,6 +85,12 @@ def test_a_template_that_does_otherwise_than_the_user_wants_is_noticed_before_we
     settings = EngineSettings(**SETTINGS, thinking=thinking)
     with pytest.raises(EngineRefusedError, match=sentence):
         VllmEngine(model_at(folder), str(folder), settings, tmp_path / "vllm.log")
+
+
+def test_a_parser_whose_marks_the_model_does_not_know_is_refused(own_environment: None, tmp_path: Path) -> None:
+    settings = EngineSettings(**SETTINGS, thinking=ON)
+    with pytest.raises(EngineRefusedError, match=r"parser deepseek_r1 does not fit tiny \(.*could not locate"):
+        VllmEngine(identify("tiny"), local_path("tiny"), settings, tmp_path / "vllm.log")
 
 
 @pytest.mark.parametrize("thinking", [None, Thinking(on=False), ON])

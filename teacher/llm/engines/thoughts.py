@@ -119,6 +119,11 @@ def marks_of(config: VllmConfig, thinking: Thinking | None, chat_params: Any, na
             f"vLLM's reasoning parser {thinking.parser} does not say where thoughts begin and end: give another "
             "--reasoning-parser."
         )
+    if not _knows_the_end(str(thinking.parser), renderer.get_tokenizer()):
+        raise EngineRefusedError(
+            f"vLLM's reasoning parser {thinking.parser} does not fit {name} (its vocabulary has no mark that ends "
+            "thoughts): give another --reasoning-parser."
+        )
     state = state_after(rendered, [(decode(start).strip(), decode(end).strip())])
     if state == "closed":
         raise EngineRefusedError(
@@ -137,6 +142,14 @@ def _not_asked_for(name: str, thinking: Thinking | None) -> str:
         f"{name} thinks whatever it is told, for its chat template opens a thought: give --thinking on, or a number "
         "of tokens."
     )
+
+
+def _knows_the_end(parser: str, tokenizer: Any) -> bool:
+    """Tell whether a parser finds its mark in a vocabulary; most say so themselves, some would wait for ever."""
+    from vllm.reasoning import ReasoningParserManager
+
+    made = ReasoningParserManager.get_reasoning_parser(parser)(tokenizer)
+    return bool(getattr(made, "reasoning_end_token_ids", True))
 
 
 def _places(ids: Sequence[int], mark: Sequence[int]) -> list[int]:
