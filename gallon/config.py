@@ -117,7 +117,9 @@ class SpecConfig(Config):
     revision: Annotated[str | None, Setting(help="Branch, tag or commit of a Hugging Face model.")] = None
     dtype: Annotated[str, Setting(help="auto, bfloat16, float16 or float32.")] = "auto"
     quantization: Annotated[str | None, Setting(help="A quantization that vLLM knows, e.g. fp8.")] = None
-    prompt: Annotated[str, Setting(help="A prompt that ships with gallon (describe, gallon), or a file.")] = "describe"
+    prompt: Annotated[str, Setting(help="A prompt that ships with gallon (`gallon prompt list`), or a file.")] = (
+        "describe"
+    )
     task: Annotated[str | None, Setting(help="The question, for a prompt that takes one.")] = None
     smiles: Annotated[bool, Setting(help="Show the model the SMILES.")] = True
     image: Annotated[bool, Setting(help="Show the model the drawn structure.")] = True
@@ -125,6 +127,13 @@ class SpecConfig(Config):
     graph: Annotated[
         bool | None,
         Setting(help="Show the model the bonds as text; default: yes, except for the tiny model."),
+    ] = None
+    facts: Annotated[
+        bool | None,
+        Setting(
+            help="Show the model what RDKit computes: formula, groups, rings, logP; default: if the prompt has a line "
+            "for it."
+        ),
     ] = None
     temperature: Annotated[float, Setting(min=0.0, max=2.0, help="0 is greedy.")] = 0.0
     top_p: Annotated[float, Setting(min=0.01, max=1.0, help="Nucleus sampling.")] = 1.0

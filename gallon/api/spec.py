@@ -15,6 +15,7 @@ from teacher.llm.engines.endpoint import KEY_VARIABLES, UNPROVEN, EndpointSettin
 from teacher.llm.engines.vllm_arguments import EngineSettings, deciding, parse_engine_arguments
 from teacher.llm.models import TINY, identify, local_path
 from teacher.llm.prompt import Prompt, load
+from teacher.llm.request import turns_before
 from teacher.llm.spec import Model, PromptRef, Sampling, Spec
 
 TINY_IMAGE_SIZE = 224  # what its vision tower sees
@@ -52,6 +53,10 @@ def resolve_spec(config: SpecConfig) -> ResolvedSpec:
     if prompt.needs_task != (config.task is not None):
         need = "needs a question: give --task" if prompt.needs_task else "takes no question: leave out --task"
         raise UsageError(f"The prompt '{prompt.name}' {need}.")
+    if config.facts and prompt.facts is None:
+        raise UsageError(
+            f"The prompt '{prompt.name}' has no line 'facts' for --facts: use describe-with-facts, or add it."
+        )
     image_size = config.image_size or (TINY_IMAGE_SIZE if config.model == TINY else IMAGE_SIZE)
     found = _claimed(config) if config.endpoint else identify(config.model, config.revision)
     arguments = parse_engine_arguments(config.engine_arg or ())
@@ -77,6 +82,7 @@ def resolve_spec(config: SpecConfig) -> ResolvedSpec:
             structured=config.structured and prompt.json_schema is not None,
             min_grounding=config.min_grounding,
             arguments=deciding(arguments),
+            facts=prompt.facts is not None if config.facts is None else config.facts,
         )
     except ValidationError as error:
         raise UsageError(f"Invalid options: {error.errors()[0]['msg']}.") from None
@@ -117,6 +123,7 @@ def engine_settings(
         load_format=config.load_format,
         trust_remote_code=config.trust_remote_code,
         arguments=resolved.arguments,
+        before=turns_before(resolved.prompt, resolved.spec),
     )
 
 

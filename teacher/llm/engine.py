@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from teacher.llm.prompt import Content
+from teacher.llm.prompt import Content, Turn
 from teacher.llm.spec import Sampling
 
 
@@ -16,11 +16,12 @@ class PromptRejectedError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One chat turn: the user's message, how to sample, and the JSON schema that the answer is held to, if any."""
+    """The user's message, how to sample, the JSON schema that the answer is held to, if any, and the turns before."""
 
     content: Content
     sampling: Sampling
     schema: dict[str, Any] | None = None
+    before: tuple[Turn, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from teacher.chemistry.depiction import draw
 from teacher.chemistry.facts import Structure, structure_of
+from teacher.chemistry.facts_text import facts_text
 from teacher.chemistry.graph_text import graph_text
 from teacher.chemistry.molecule import mol_of
 from teacher.llm.engine import Request
-from teacher.llm.prompt import Picture, Prompt
+from teacher.llm.prompt import Picture, Prompt, Turn
+from teacher.llm.row_columns import shown
 from teacher.llm.schema import for_grammar
+from teacher.llm.shots import answer_text, texts_of
 from teacher.llm.spec import Sampling, Spec
 
 
@@ -37,9 +40,33 @@ def build_request(smiles: str, key: bytes, spec: Spec, prompt: Prompt) -> tuple[
         smiles=smiles if spec.smiles else None,
         picture=picture,
         graph=graph_text(mol) if spec.graph else None,
+        facts=facts_text(mol) if spec.facts else None,
+        instructed=not prompt.shots,
     )
     grammar = for_grammar(prompt.json_schema) if spec.structured else None
-    return Request(content, sampling_of(spec), grammar), structure
+    return Request(content, sampling_of(spec), grammar, turns_before(prompt, spec)), structure
+
+
+def turns_before(prompt: Prompt, spec: Spec) -> tuple[Turn, ...]:
+    """Return the turns that come before the question, the same for all molecules: the system's, then the examples'.
+
+    The instructions stand in the first turn of the user. Examples are shown as the molecule that is asked about is, but
+    for the drawing: a request has one picture.
+    """
+    turns = [Turn("system", prompt.system.replace("{task}", spec.task or "").strip())] if prompt.system else []
+    for number, shot in enumerate(prompt.shots):
+        smiles, graph, facts = texts_of(shot.smiles)
+        (question,) = prompt.render(
+            task=spec.task,
+            smiles=smiles if spec.smiles else None,
+            graph=graph if spec.graph else None,
+            facts=facts if spec.facts else None,
+            columns={name: shown(cell) for name, cell in shot.columns.items()},
+            instructed=number == 0,
+        )
+        assert isinstance(question, str), "without a picture a message is one text"
+        turns += [Turn("user", question), Turn("assistant", answer_text(shot))]
+    return tuple(turns)
 
 
 def sampling_of(spec: Spec, attempt: int = 0, *, cut_off: bool = False) -> Sampling:

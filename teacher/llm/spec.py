@@ -10,6 +10,7 @@ from teacher.llm.prompt import Prompt
 from teacher.provenance import compact_digest
 
 SPEC_VERSION = 1
+LATER_SETTINGS = ("arguments", "facts")
 DIGEST = "sha256:"  # begins the revision of a model that is known by its files
 
 
@@ -71,7 +72,7 @@ class Spec(Frozen):
 
     Attributes:
         task: what the prompt's `{task}` is filled with.
-        smiles, graph: whether the LLM is given them.
+        smiles, graph, facts: whether the LLM is given them; `facts` is what RDKit computes of the molecule.
         image_size: side of the drawn structure in pixels; None leaves the picture out.
         sampling: None where it is not known (annotations made elsewhere).
         structured: whether the answer is held to the prompt's schema while it is written.
@@ -90,6 +91,7 @@ class Spec(Frozen):
     structured: bool = True
     min_grounding: float = Field(default=0.0, ge=0.0, le=1.0)
     arguments: dict[str, Any] = Field(default_factory=dict)
+    facts: bool = False
 
     @model_validator(mode="after")
     def _shows_the_molecule(self) -> Spec:
@@ -103,6 +105,7 @@ class Spec(Frozen):
         facts = self.model_dump()
         if self.model.revision.startswith(DIGEST):
             del facts["model"]["name"]
-        if not self.arguments:  # there were specs before there were arguments
-            del facts["arguments"]
+        for later in LATER_SETTINGS:  # there were specs before there were these
+            if not facts[later]:
+                del facts[later]
         return compact_digest(facts, 16)

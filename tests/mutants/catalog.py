@@ -340,6 +340,27 @@ MUTANTS = (
         (CHECKS,),
     ),
     Mutant(
+        "a key that a prompt does not use is part of its digest",
+        "teacher/llm/prompt.py",
+        "unused = {key for key in LATER_KEYS if not getattr(self, key)}",
+        "unused = set()",
+        ("tests/unit/teacher/llm/test_spec_and_prompt.py",),
+    ),
+    Mutant(
+        "a system turn may be left out",
+        "teacher/llm/engines/chat_template.py",
+        "if system and tokens([*system, QUESTION]) == bare:",
+        "if system and not tokens([*system, QUESTION]):",
+        ("tests/integration/test_prompts.py",),
+    ),
+    Mutant(
+        "examples are not held to the schema",
+        "teacher/llm/shots.py",
+        'well_formed(answer_text(shot), "stop", schema)',
+        'well_formed(answer_text(shot), "stop", None)',
+        ("tests/unit/teacher/llm/test_shots.py",),
+    ),
+    Mutant(
         "an integer that no table holds is accepted",
         "teacher/llm/validation.py",
         'if len(digits.lstrip("-")) > MAX_DIGITS:',

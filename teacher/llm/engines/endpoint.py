@@ -186,7 +186,10 @@ def _body(model: str, request: Request) -> dict[str, Any]:
     sampling = request.sampling
     body: dict[str, Any] = {
         "model": model,
-        "messages": [{"role": "user", "content": [_part(part) for part in request.content]}],
+        "messages": [
+            *({"role": turn.role, "content": turn.text} for turn in request.before),
+            {"role": "user", "content": [_part(part) for part in request.content]},
+        ],
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "max_tokens": sampling.max_tokens,

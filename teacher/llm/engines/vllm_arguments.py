@@ -16,6 +16,7 @@ from teacher.errors import EngineRefusedError, UsageError
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
 
+    from teacher.llm.prompt import Turn
     from teacher.llm.spec import Model
 
 # What gallon sets itself, with the setting that does it.
@@ -69,6 +70,7 @@ class EngineSettings:
         load_format: vLLM's way to load weights; `dummy` makes random ones, for measurements.
         trust_remote_code: run code that comes with the model. Off unless the user asks.
         arguments: more of vLLM's engine arguments, by name.
+        before: the turns that all requests begin with. A model whose chat template does not take them is refused.
     """
 
     max_model_len: int | None = None
@@ -82,6 +84,7 @@ class EngineSettings:
     load_format: str = "auto"
     trust_remote_code: bool = False
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    before: tuple[Turn, ...] = ()
 
     @property
     def gpus(self) -> int:

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from teacher.errors import EngineDeadError, EngineRefusedError, EngineStartError
 from teacher.llm.engine import Completion, PromptRejectedError, Request
+from teacher.llm.engines.chat_template import check_template
 from teacher.llm.engines.engine_log import EngineLog
 from teacher.llm.engines.event_loop import EventLoop
 from teacher.llm.engines.vllm_arguments import EngineSettings, vllm_config
-from teacher.llm.prompt import Picture
+from teacher.llm.prompt import Picture, Turn
 from teacher.llm.spec import Model
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class VllmEngine:
         from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
 
         try:
-            _, (prompt,) = await self._llm.renderer.render_chat_async([[chat_message(request)]], chat_params())
+            _, (prompt,) = await self._llm.renderer.render_chat_async([chat_messages(request)], chat_params())
             async for output in self._llm.generate(prompt, sampling_params(request), str(next(self._ids))):
                 final = output
         except VLLMClientError as error:
@@ -147,12 +148,14 @@ async def launch(
     """Start `AsyncLLM` inside the running event loop, which it is then bound to.
 
     Raises:
-        EngineRefusedError: requests carry pictures and the model cannot see; its weights were not loaded.
+        EngineRefusedError: requests carry pictures and the model cannot see, or turns that its chat template does not
+            take; its weights were not loaded.
     """
     set_environment(settings)
     from vllm.v1.engine.async_llm import AsyncLLM
 
     config = vllm_config(model, path, settings, on_cpu=on_cpu(), one_process=_in_one_process(settings))
+    check_template(config, model.name, [chat_turn(turn) for turn in settings.before], chat_params())
     return AsyncLLM.from_vllm_config(config, stat_loggers=list(stat_loggers), disable_log_stats=True)
 
 
@@ -161,6 +164,16 @@ def chat_params() -> ChatParams:
     from vllm.renderers.params import ChatParams
 
     return ChatParams(chat_template_kwargs={"add_generation_prompt": True})
+
+
+def chat_messages(request: Request) -> list[Any]:
+    """Return the whole conversation of a request, its own message last."""
+    return [*map(chat_turn, request.before), chat_message(request)]
+
+
+def chat_turn(turn: Turn) -> Any:
+    """Return an earlier turn as vLLM's chat renderer takes it."""
+    return {"role": turn.role, "content": turn.text}
 
 
 def chat_message(request: Request) -> Any:

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from PIL import Image
@@ -14,7 +15,7 @@ from teacher.errors import EngineDeadError, EngineRefusedError, EngineStartError
 from teacher.llm.engine import PromptRejectedError, Request
 from teacher.llm.engines import endpoint
 from teacher.llm.engines.endpoint import EndpointEngine, EndpointError, EndpointSettings
-from teacher.llm.prompt import Picture, Prompt
+from teacher.llm.prompt import Picture, Prompt, Turn
 from teacher.llm.request import build_request
 from teacher.llm.spec import Sampling, Spec
 from tests.support.scripted import true_answer
@@ -68,6 +69,13 @@ def test_the_picture_stays_where_the_prompt_has_it_and_a_seed_goes_with_a_temper
     kind, _, encoded = picture["image_url"]["url"].partition(",")
     assert kind == "data:image/png;base64"
     assert Image.open(io.BytesIO(base64.b64decode(encoded))).size == (32, 32)
+
+
+def test_the_turns_before_the_question_are_sent_before_it(engine: EndpointEngine, behaviour: Behaviour) -> None:
+    turns = (Turn("system", "You know."), Turn("user", "C"), Turn("assistant", "methane"))
+    engine.submit(replace(request(), before=turns)).result()
+    *before, question = behaviour.asked[0]["messages"]
+    assert before == [{"role": turn.role, "content": turn.text} for turn in turns] and question["role"] == "user"
 
 
 @pytest.mark.parametrize("faults", [[429, 503, 429], ["cut", "nonsense"], [500, "empty"], [502, 504]])
