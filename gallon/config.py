@@ -155,6 +155,10 @@ class SpecConfig(Config):
             "from GALLON_ENDPOINT_KEY. No engine is started."
         ),
     ] = None
+    allow_column: Annotated[
+        tuple[str, ...] | None,
+        Setting(help="A column that the prompt shows though it looks like a label; may be repeated."),
+    ] = None
     engine_arg: Annotated[
         tuple[str, ...] | None,
         Setting(help="One of vLLM's engine arguments, NAME=JSON, e.g. max_num_batched_tokens=16384; may be repeated."),

@@ -27,6 +27,7 @@ from teacher.chemistry.facts import Structure
 from teacher.errors import EngineDeadError
 from teacher.llm.engine import Completion, Engine, PromptRejectedError, Request
 from teacher.llm.request import build_request, sampling_of
+from teacher.llm.row_columns import unpack_cells
 from teacher.llm.spec import Sampling
 from teacher.llm.validation import RejectedError, validate
 from teacher.wording import counted
@@ -48,6 +49,7 @@ class Task:
     """A molecule on its way through the engine.
 
     Attributes:
+        columns: the cells of its row that the prompt shows, by the names of their columns.
         losses: engines that were lost with it in their hands, over all runs.
         facts: what RDKit knows of the molecule.
         request: its rendered prompt; None where it was refused instead.
@@ -63,6 +65,7 @@ class Task:
     source: str
     row: int
     losses: int
+    columns: dict[str, str] = field(default_factory=dict)
     facts: Structure | None = None
     request: Request | None = None
     refused: PromptRejectedError | None = None
@@ -140,6 +143,7 @@ class Annotator:
                 source=self._job.sources[row["source"]],
                 row=row["row"],
                 losses=0,
+                columns=unpack_cells(row["columns"]),
             )
             for row in block.slice(start, rows).to_pylist()
         }
@@ -285,7 +289,9 @@ class Annotator:
     def _prepare(self, task: Task) -> None:
         """Render the prompt of a molecule, or note why it cannot be: whatever is raised, it is about this one."""
         try:
-            task.request, task.facts = build_request(task.smiles, task.key, self._job.spec, self._job.prompt)
+            task.request, task.facts = build_request(
+                task.smiles, task.key, self._job.spec, self._job.prompt, task.columns
+            )
         except Exception as error:  # noqa: BLE001
             task.refused = PromptRejectedError(f"This molecule cannot be rendered: {error}")
 
@@ -319,6 +325,7 @@ class Annotator:
             run=self._job.run,
             software=self._software,
             time=round(time.time(), 3),
+            columns=task.columns,
         )
 
     def _dead_letter(self, task: Task, stage: Stage, error: str, message: str, text: str | None = None) -> DeadLetter:

@@ -12,6 +12,7 @@ from cluster.store.record import Record
 from cluster.store.store import Store
 from cluster.table_file import Parts, apart, write
 from teacher import strict_json
+from teacher.llm.row_columns import pack_cells
 from teacher.llm.schema import Kind, columns_of
 from teacher.llm.spec import Spec
 from teacher.llm.validation import RejectedError, parsed_object
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ROWS_PER_PART = 2_000
-BEFORE = ("key", "smiles", "text")  # and then the fields of the prompt's schema
+BEFORE = ("key", "smiles", "columns", "text")  # and then the fields of the prompt's schema
 GROUNDING = ("grounding", "groups_precision", "groups_recall", "rings_right")
 MADE_BY = ("spec", "model", "revision", "prompt", "finish_reason")
 COUNTS = ("prompt_tokens", "completion_tokens", "attempts", "seed")
@@ -31,10 +32,11 @@ def export(store: Store, spec: Spec, out: Path) -> int:
     """Write all accepted annotations of a spec, one row each, and return how many.
 
     The file stands under its name only when it is complete. Columns: `key` (hexadecimal) and `smiles` of the molecule,
-    `text`, one column for each field of the prompt's schema (`schema.columns_of`; a field that is called like one of
-    our columns has an underscore more), the grounding, and the provenance. `text` is exact; a field is null
-    where the text has none, or one that its column cannot hold, such as an integer of more than 64 bits. In CSV a text
-    that a spreadsheet would run as a formula begins with an apostrophe (`cluster.table_file`).
+    `columns` (JSON; the cells of its row that the LLM was shown, where the spec has some), `text`, one column for each
+    field of the prompt's schema (`schema.columns_of`; a field that is called like one of our columns has an underscore
+    more), the grounding, and the provenance. `text` is exact; a field is null where the text has none, or one that its
+    column cannot hold, such as an integer of more than 64 bits. In CSV a text that a spreadsheet would run as a formula
+    begins with an apostrophe (`cluster.table_file`).
 
     Raises:
         OutputError: the file cannot be written.
@@ -48,7 +50,7 @@ def tables(store: Store, spec: Spec) -> tuple[pa.Schema, Parts]:
     """Return the schema of what `export` writes, and an iterator over its tables of a few thousand rows."""
     prompt = store.prompt(spec)
     kinds = columns_of(prompt.json_schema if prompt else None)
-    return _schema(kinds), _parts(store, spec, kinds)
+    return _schema(kinds, spec), _parts(store, spec, kinds)
 
 
 def _parts(store: Store, spec: Spec, kinds: dict[str, Kind]) -> Parts:
@@ -59,7 +61,7 @@ def _parts(store: Store, spec: Spec, kinds: dict[str, Kind]) -> Parts:
         _row(key, record, spec, kinds, _versions(store, record, software)) for key, record in store.records(spec.id)
     )
     while part := list(islice(rows, ROWS_PER_PART)):
-        yield pa.Table.from_pylist(part, schema=_schema(kinds))
+        yield pa.Table.from_pylist(part, schema=_schema(kinds, spec))
 
 
 def _row(key: bytes, record: Record, spec: Spec, kinds: dict[str, Kind], software: str) -> dict[str, Any]:
@@ -69,6 +71,7 @@ def _row(key: bytes, record: Record, spec: Spec, kinds: dict[str, Kind], softwar
     return {
         "key": key.hex(),
         "smiles": record.smiles,
+        "columns": pack_cells(record.columns),  # in the table where the schema has it
         "text": record.text,
         **dict(zip(apart(kinds, OURS), values, strict=True)),
         "grounding": grounding.score,
@@ -97,14 +100,14 @@ def _versions(store: Store, record: Record, known: dict[str, str]) -> str:
     return known[record.software]
 
 
-def _schema(kinds: dict[str, Kind]) -> pa.Schema:
+def _schema(kinds: dict[str, Kind], spec: Spec) -> pa.Schema:
     import pyarrow as pa
 
     text, whole, real = pa.string(), pa.int64(), pa.float64()
     types = {"integer": whole, "number": real, "boolean": pa.bool_(), "strings": pa.list_(text)}
     return pa.schema(
         [
-            *[(name, text) for name in BEFORE],
+            *[(name, text) for name in BEFORE if name != "columns" or spec.columns],
             *zip(apart(kinds, OURS), [types.get(kind, text) for kind in kinds.values()], strict=True),
             *[(name, real) for name in GROUNDING],
             *[(name, text) for name in MADE_BY],

@@ -41,6 +41,8 @@ class Record:
         seconds: from handing the request to the engine to its answer.
         run, software: ids of the run and of the software that made it (see `Store.run` and `Store.software`).
         time: when it was accepted, in seconds since 1970 (UTC).
+        columns: the cells of its row that the LLM was shown, by the names of their columns; the record's key is of the
+            molecule and of them.
     """
 
     smiles: str
@@ -57,10 +59,14 @@ class Record:
     run: str
     software: str
     time: Moment
+    columns: dict[str, str] = field(default_factory=dict)
 
     def pack(self) -> bytes:
         """Return the record as it is stored."""
-        return _pack({**_fields(self), "grounding": _fields(self.grounding)})
+        fields = {**_fields(self), "grounding": _fields(self.grounding)}
+        if not self.columns:  # there were records before there were these
+            del fields["columns"]
+        return _pack(fields)
 
     @classmethod
     def unpack(cls, packed: bytes) -> Record:

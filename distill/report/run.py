@@ -146,6 +146,7 @@ def _spec_facts(spec: Spec) -> dict[str, Any]:
         f"drawing of {spec.image_size} px": spec.image_size,
         "graph": spec.graph,
         "facts": spec.facts,
+        **{f"column {name}": True for name in spec.columns},
     }
     sampling = spec.sampling.model_dump() if spec.sampling else {}
     facts = {

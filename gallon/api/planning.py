@@ -6,17 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from cluster.library.molecules import unique_molecules
+from cluster.library.molecules import unique_entries
 from cluster.library.source import Source
 from cluster.records.completeness import CompletenessReport
 from cluster.records.completeness import verify as recount
 from cluster.store.open import has_store, open_store
-from gallon.api.library import Library, StrPath, sources_of, store_named
+from gallon.api.library import Library, StrPath, sources_of, store_named, with_row_columns
 from gallon.api.progress import ProgressCallback, phase
 from gallon.api.prompts import rendered
 from gallon.api.spec import ResolvedSpec, resolve_spec
 from gallon.config import EngineConfig, LibraryConfig, SpecConfig
 from teacher.llm.request import build_request
+from teacher.llm.row_columns import unpack_cells
 
 SAMPLE = 64  # molecules whose prompts are rendered
 SAMPLED_FROM = 1_000  # molecules at the beginning of a library
@@ -71,7 +72,8 @@ def plan_run(
         UsageError: settings contradict one another, or name what does not exist.
         LibraryError: a file cannot be read.
     """
-    sources, resolved, where = sources_of(library, reading), resolve_spec(spec), store_named(store)
+    resolved, where = resolve_spec(spec), store_named(store)
+    sources = with_row_columns(sources_of(library, reading), resolved)
     with phase(progress, "counting", ""):
         report = _recounted(sources, reading.limit, resolved.spec.id, where)
     lengths: list[int] = []
@@ -101,8 +103,11 @@ def _lengths(
     sources: Sequence[Source], limit: int | None, resolved: ResolvedSpec, engine: EngineConfig
 ) -> tuple[list[int], int | None]:
     """Return how long the prompts of some molecules are, spread over the beginning of the library, and the context."""
-    some = list(islice(unique_molecules(sources, limit), SAMPLED_FROM))
+    some = list(islice(unique_entries(sources, limit), SAMPLED_FROM))
     sample = some[:: max(1, len(some) // SAMPLE)][:SAMPLE]
-    requests = [build_request(molecule.smiles, molecule.key, resolved.spec, resolved.prompt)[0] for molecule in sample]
+    requests = [
+        build_request(entry.molecule.smiles, entry.key, resolved.spec, resolved.prompt, unpack_cells(entry.columns))[0]
+        for entry in sample
+    ]
     found = rendered(requests, resolved, engine)
     return [each.tokens for each in found], found[0].context if found else None

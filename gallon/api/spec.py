@@ -34,6 +34,7 @@ class ResolvedSpec:
         weights: where those of its model are.
         arguments: vLLM's engine arguments.
         endpoint: URL of the server that has the model; None for engines of our own.
+        allowed_columns: those that the prompt shows and the user says are no labels.
     """
 
     spec: Spec
@@ -41,6 +42,7 @@ class ResolvedSpec:
     weights: str
     arguments: Mapping[str, Any]
     endpoint: str | None = None
+    allowed_columns: tuple[str, ...] = ()
 
 
 def resolve_spec(config: SpecConfig) -> ResolvedSpec:
@@ -57,6 +59,9 @@ def resolve_spec(config: SpecConfig) -> ResolvedSpec:
         raise UsageError(
             f"The prompt '{prompt.name}' has no line 'facts' for --facts: use describe-with-facts, or add it."
         )
+    allowed = config.allow_column or ()
+    if unknown := next((column for column in allowed if column not in prompt.row_columns), None):
+        raise UsageError(f"The prompt '{prompt.name}' shows no column '{unknown}' for --allow-column: leave it out.")
     image_size = config.image_size or (TINY_IMAGE_SIZE if config.model == TINY else IMAGE_SIZE)
     found = _claimed(config) if config.endpoint else identify(config.model, config.revision)
     arguments = parse_engine_arguments(config.engine_arg or ())
@@ -83,10 +88,11 @@ def resolve_spec(config: SpecConfig) -> ResolvedSpec:
             min_grounding=config.min_grounding,
             arguments=deciding(arguments),
             facts=prompt.facts is not None if config.facts is None else config.facts,
+            columns=prompt.row_columns,
         )
     except ValidationError as error:
         raise UsageError(f"Invalid options: {error.errors()[0]['msg']}.") from None
-    return ResolvedSpec(spec, prompt, local_path(config.model), arguments, config.endpoint)
+    return ResolvedSpec(spec, prompt, local_path(config.model), arguments, config.endpoint, allowed)
 
 
 def _claimed(config: SpecConfig) -> Model:

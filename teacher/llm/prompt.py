@@ -126,8 +126,8 @@ class Prompt(BaseModel):
         """
         before = [self.instructions.replace("{task}", task or "").strip()] if instructed else []
         after = [self.closing]
-        if self.columns is not None and columns is not None:
-            after.insert(0, filled(self.columns, columns))
+        if self.columns is not None:
+            after.insert(0, filled(self.columns, columns or {}))
         if self.facts is not None and facts is not None:
             after.insert(0, self.facts.replace("{facts}", facts))
         if graph is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from teacher.chemistry.depiction import draw
 from teacher.chemistry.facts import Structure, structure_of
 from teacher.chemistry.facts_text import facts_text
@@ -15,7 +17,9 @@ from teacher.llm.shots import answer_text, texts_of
 from teacher.llm.spec import Sampling, Spec
 
 
-def build_request(smiles: str, key: bytes, spec: Spec, prompt: Prompt) -> tuple[Request, Structure]:
+def build_request(
+    smiles: str, key: bytes, spec: Spec, prompt: Prompt, columns: Mapping[str, str] | None = None
+) -> tuple[Request, Structure]:
     """Render the prompt of a molecule; what RDKit knows of it comes first, so that no answer is asked for in vain.
 
     Args:
@@ -23,11 +27,13 @@ def build_request(smiles: str, key: bytes, spec: Spec, prompt: Prompt) -> tuple[
         key: of the molecule; names the drawing.
         spec: what the LLM is shown, and how it samples.
         prompt: that the spec refers to.
+        columns: the cells of its row, as they are shown, for the spec's columns.
 
     Returns:
         The request of the first attempt, and the structure that the answer is validated against.
 
     Raises:
+        KeyError: a column of the spec's is missing.
         Exception: whatever RDKit raises for a molecule that it cannot draw or describe.
     """
     mol = mol_of(smiles)
@@ -41,6 +47,7 @@ def build_request(smiles: str, key: bytes, spec: Spec, prompt: Prompt) -> tuple[
         picture=picture,
         graph=graph_text(mol) if spec.graph else None,
         facts=facts_text(mol) if spec.facts else None,
+        columns=columns or {},
         instructed=not prompt.shots,
     )
     grammar = for_grammar(prompt.json_schema) if spec.structured else None

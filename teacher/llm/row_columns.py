@@ -6,6 +6,7 @@ without what a chat template would take for the beginning of a turn or a picture
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -36,7 +37,7 @@ def filled(text: str, cells: Mapping[str, str]) -> str:
 
 def shown(cell: str) -> str:
     """Return what a prompt shows of a cell: one line of at most `LONGEST` characters, `EMPTY` for an empty one."""
-    text = unicodedata.normalize("NFC", cell.encode(errors="surrogateescape").decode(errors="replace"))
+    text = unicodedata.normalize("NFC", cell)
     plain = "".join(" " if character.isspace() else character for character in text if not _is_hidden(character))
     line = " ".join(plain.split())
     if len(line) > LONGEST:
@@ -44,6 +45,17 @@ def shown(cell: str) -> str:
     return MARKS.sub(lambda mark: "(" if mark[0] == "[" else HARMLESS_ANGLE, line) or EMPTY
 
 
+def pack_cells(cells: Mapping[str, str]) -> str:
+    """Write cells, by the names of their columns, as they decide a record's identity; nothing for none."""
+    return json.dumps(dict(cells), sort_keys=True, ensure_ascii=False, separators=(",", ":")) if cells else ""
+
+
+def unpack_cells(columns: str) -> dict[str, str]:
+    """Read what `pack_cells` wrote."""
+    cells: dict[str, str] = json.loads(columns) if columns else {}
+    return cells
+
+
 def _is_hidden(character: str) -> bool:
-    """Tell whether a character is control, format or surrogate, and no white space."""
+    """Tell whether a character is a control, a format, a surrogate or none at all, and no white space."""
     return unicodedata.category(character)[0] == "C" and not character.isspace()

@@ -10,7 +10,7 @@ from teacher.llm.prompt import Prompt
 from teacher.provenance import compact_digest
 
 SPEC_VERSION = 1
-LATER_SETTINGS = ("arguments", "facts")
+LATER_SETTINGS = ("arguments", "facts", "columns")
 DIGEST = "sha256:"  # begins the revision of a model that is known by its files
 
 
@@ -77,6 +77,7 @@ class Spec(Frozen):
         sampling: None where it is not known (annotations made elsewhere).
         structured: whether the answer is held to the prompt's schema while it is written.
         min_grounding: the least agreement with RDKit at which an answer is accepted.
+        columns: of the molecule's row, whose cells the LLM is given; a record is then of a molecule and its cells.
         arguments: of vLLM's engine, those that may change the text (`teacher.llm.engines.vllm_arguments`).
     """
 
@@ -92,6 +93,7 @@ class Spec(Frozen):
     min_grounding: float = Field(default=0.0, ge=0.0, le=1.0)
     arguments: dict[str, Any] = Field(default_factory=dict)
     facts: bool = False
+    columns: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _shows_the_molecule(self) -> Spec:

@@ -17,7 +17,7 @@ from teacher.llm.row_columns import EMPTY, LONGEST, filled, named_columns, shown
         ("", EMPTY),
         (" \x00\x1b\u200b ", EMPTY),
         ("\x1b[31mred\x00\u202edlo", "[31mreddlo"),
-        ("a\udcffb", "a\ufffdb"),
+        ("a\udcff\ud800b", "ab"),
         ("pH < 5, c<=2, x<3", "pH < 5, c<=2, x<3"),
         ("[NH3+]CC and [2H]", "[NH3+]CC and [2H]"),
     ],
