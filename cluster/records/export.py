@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Container
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -28,8 +29,8 @@ COUNTS = ("prompt_tokens", "completion_tokens", "attempts", "seed")
 OURS = frozenset({*BEFORE, *GROUNDING, *MADE_BY, *COUNTS, "temperature", "run", "software", "time"})
 
 
-def export(store: Store, spec: Spec, out: Path) -> int:
-    """Write all accepted annotations of a spec, one row each, and return how many.
+def export(store: Store, spec: Spec, out: Path, only: Container[bytes] | None = None) -> int:
+    """Write all accepted annotations of a spec, or only those with some keys, one row each, and return how many.
 
     The file stands under its name only when it is complete. Columns: `key` (hexadecimal) and `smiles` of the molecule,
     `columns` (JSON; the cells of its row that the LLM was shown, where the spec has some), `text`, one column for each
@@ -42,23 +43,25 @@ def export(store: Store, spec: Spec, out: Path) -> int:
         OutputError: the file cannot be written.
         StoreError: Redis failed.
     """
-    schema, parts = tables(store, spec)
+    schema, parts = tables(store, spec, only)
     return write(parts, schema, out)
 
 
-def tables(store: Store, spec: Spec) -> tuple[pa.Schema, Parts]:
+def tables(store: Store, spec: Spec, only: Container[bytes] | None = None) -> tuple[pa.Schema, Parts]:
     """Return the schema of what `export` writes, and an iterator over its tables of a few thousand rows."""
     prompt = store.prompt(spec)
     kinds = columns_of(prompt.json_schema if prompt else None)
-    return _schema(kinds, spec), _parts(store, spec, kinds)
+    return _schema(kinds, spec), _parts(store, spec, kinds, only)
 
 
-def _parts(store: Store, spec: Spec, kinds: dict[str, Kind]) -> Parts:
+def _parts(store: Store, spec: Spec, kinds: dict[str, Kind], only: Container[bytes] | None) -> Parts:
     import pyarrow as pa
 
     software: dict[str, str] = {}
     rows = (
-        _row(key, record, spec, kinds, _versions(store, record, software)) for key, record in store.records(spec.id)
+        _row(key, record, spec, kinds, _versions(store, record, software))
+        for key, record in store.records(spec.id)
+        if only is None or key in only
     )
     while part := list(islice(rows, ROWS_PER_PART)):
         yield pa.Table.from_pylist(part, schema=_schema(kinds, spec))

@@ -15,9 +15,15 @@ from itertools import islice
 
 from cluster.library.rows import read
 from cluster.library.source import Source
+from distill.data.dataset import Dataset
 from distill.data.moleculenet import SETS
+from distill.data.splits import Split
+from teacher.chemistry.molecule import parse
 from teacher.errors import UsageError
+from teacher.llm.prompt import Prompt
 from teacher.llm.row_columns import EMPTY
+from teacher.llm.shots import all_examples
+from teacher.wording import counted
 
 ROWS_SEEN = 1_000  # of each file
 LABEL_WORDS = frozenset(
@@ -77,6 +83,24 @@ def refuse_targets(columns: Sequence[str], targets: Iterable[str]) -> None:
             f"The annotations were written with the column '{found}' in sight, which is the target: whoever reads them "
             "reads the labels of the test part, too; choose the annotations of another spec with --spec."
         )
+
+
+def warn_of_examples(prompt: Prompt | None, dataset: Dataset, splits: Iterable[Split]) -> list[str]:
+    """Say which annotations were written with the answers of test molecules in sight.
+
+    Args:
+        prompt: of the annotations, if it is known.
+        dataset: that is learned from.
+        splits: of it.
+    """
+    examples = {parse(shot.smiles.encode()).key for shot in all_examples(prompt.shots)} if prompt else set()
+    tested = {dataset.keys[place] for split in splits for place in split.test} if examples else set()
+    if not (leaked := len(examples & tested)):
+        return []
+    return [
+        f"The prompt of the annotations has {counted(leaked, 'example')} out of the test part, whose answers other "
+        "molecules' texts were written with: draw examples from the training part."
+    ]
 
 
 def _seen(columns: Sequence[str], sources: Sequence[Source]) -> dict[str, _Seen]:

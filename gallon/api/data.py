@@ -16,7 +16,7 @@ from cluster.store.open import choose_spec, has_store, open_store
 from cluster.training.driver import TrainResources, plan_resources
 from distill.data.annotations import Annotations, fetch
 from distill.data.dataset import Dataset
-from distill.data.leakage import refuse_targets
+from distill.data.leakage import refuse_targets, warn_of_examples
 from distill.data.moleculenet import DATA_ROOT, SETS, load
 from distill.data.splits import Split, split
 from distill.data.transfer import with_transfer_set
@@ -102,9 +102,12 @@ def training_session(
     recipes = _recipes(dataset, splits[0], tuning, balance=training.balance)
 
     def read(dataset: Dataset, others: Sequence[Source] = (), wider: ModelInputs | None = None) -> ModelInputs:
-        annotations = (
-            _annotations(str(store), spec_id, dataset, lambda: [*_table(str(data), labels), *others]) if store else None
-        )
+        annotations = None
+        if store:
+            judged = () if others else splits
+            annotations = _annotations(
+                str(store), spec_id, dataset, judged, lambda: [*_table(str(data), labels), *others]
+            )
         return ModelInputs(dataset, annotations, folder / "inputs", training.encoder, os.cpu_count() or 1, wider)
 
     wider = None
@@ -164,7 +167,11 @@ def _warn(sentences: Sequence[str]) -> None:
 
 
 def _annotations(
-    store: str, spec_id: str | None, dataset: Dataset, tables: Callable[[], Sequence[Source]]
+    store: str,
+    spec_id: str | None,
+    dataset: Dataset,
+    splits: Sequence[Split],
+    tables: Callable[[], Sequence[Source]],
 ) -> Annotations | None:
     """Fetch the annotations of molecules; None where the store is empty and no spec was asked for.
 
@@ -180,6 +187,7 @@ def _annotations(
         if spec_id is None and not opened.specs():
             return None
         spec = choose_spec(opened, spec_id)
+        _warn(warn_of_examples(opened.prompt(spec), dataset, splits))
         if not spec.columns:
             return fetch(opened, spec, dataset.keys)
         refuse_targets(spec.columns, [target.name for target in dataset.targets])

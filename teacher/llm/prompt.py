@@ -6,7 +6,8 @@ each modality (`image`, `smiles` with `{smiles}`, `graph` with `{graph}`), `clos
 - `system`: the text of a system turn;
 - `facts`: the line that introduces what RDKit computes, with `{facts}` (`teacher.chemistry.facts_text`);
 - `columns`: the line that introduces cells of the molecule's row, each as `{column:NAME}` (`row_columns`);
-- `shots`: examples, each with a `smiles`, its `answer` and the `columns` that it needs (`shots`);
+- `shots`: examples, each with a `smiles`, its `answer` and the `columns` that it needs; or, of those in a `file` as
+  `gallon export` writes it, the `nearest` few (`shots`);
 - `schema`: what the answer must follow, JSON Schema (draft 2020-12) of an object, which refers to nothing outside
   itself (`schema`).
 
@@ -26,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from teacher.errors import UsageError
 from teacher.llm.row_columns import filled, named_columns
-from teacher.llm.shots import Shot, ShotError, check_shots
+from teacher.llm.shots import ShotError, Shots, check_shots, read_pool
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -78,7 +79,7 @@ class Prompt(BaseModel):
     system: str | None = None
     facts: str | None = Field(default=None, pattern=r"\{facts\}")
     columns: str | None = Field(default=None, pattern=r"\{column:[^{}]+\}")
-    shots: tuple[Shot, ...] = ()
+    shots: Shots = ()
     json_schema: dict[str, Any] | None = Field(default=None, alias="schema")
 
     @property
@@ -166,7 +167,7 @@ def _parse(path: Path) -> Prompt:
     from teacher.plain_yaml import read_yaml
 
     try:
-        raw = read_yaml(path.read_text(encoding="utf-8"))
+        raw = _with_pool(read_yaml(path.read_text(encoding="utf-8")), path.parent)
         prompt = Prompt.model_validate(_with_vocabulary(raw, vocabulary()))
         if prompt.json_schema is not None:
             check_schema(prompt.json_schema)
@@ -197,6 +198,19 @@ def _check_columns(prompt: Prompt) -> None:
     for key in ("system", "instructions", "image", "smiles", "graph", "facts", "closing"):
         if found := named_columns(getattr(prompt, key) or ""):
             raise MisplacedColumnError(f"{key}: {{column:{found[0]}}} belongs into the line 'columns'")
+
+
+def _with_pool(raw: Any, folder: Path) -> Any:
+    """Replace the name of a file with examples, if any, by what is in it.
+
+    Raises:
+        ShotError: it cannot be read.
+    """
+    shots = raw.get("shots") if isinstance(raw, dict) else None
+    if not isinstance(shots, dict) or not isinstance(shots.get("file"), str):
+        return raw
+    others = {key: value for key, value in shots.items() if key != "file"}
+    return {**raw, "shots": {**others, "pool": read_pool(folder / Path(shots["file"]).expanduser())}}
 
 
 def _with_vocabulary(node: Any, groups: tuple[str, ...]) -> Any:

@@ -13,7 +13,7 @@ from teacher.llm.engine import Request
 from teacher.llm.prompt import Picture, Prompt, Turn
 from teacher.llm.row_columns import shown
 from teacher.llm.schema import for_grammar
-from teacher.llm.shots import answer_text, texts_of
+from teacher.llm.shots import answer_text, examples_for, texts_of
 from teacher.llm.spec import Sampling, Spec
 
 
@@ -41,6 +41,7 @@ def build_request(
     picture = None
     if spec.image_size is not None:
         picture = Picture(draw(mol, spec.image_size), uuid=f"{key.hex()}-{spec.image_size}")
+    before = turns_before(prompt, spec, smiles)
     content = prompt.render(
         task=spec.task,
         smiles=smiles if spec.smiles else None,
@@ -48,24 +49,26 @@ def build_request(
         graph=graph_text(mol) if spec.graph else None,
         facts=facts_text(mol) if spec.facts else None,
         columns=columns or {},
-        instructed=not prompt.shots,
+        instructed=not any(turn.role == "user" for turn in before),
     )
     grammar = for_grammar(prompt.json_schema) if spec.structured else None
-    return Request(content, sampling_of(spec), grammar, turns_before(prompt, spec)), structure
+    return Request(content, sampling_of(spec), grammar, before), structure
 
 
-def turns_before(prompt: Prompt, spec: Spec) -> tuple[Turn, ...]:
-    """Return the turns that come before the question, the same for all molecules: the system's, then the examples'.
+def turns_before(prompt: Prompt, spec: Spec, smiles: str | None = None) -> tuple[Turn, ...]:
+    """Return the turns that come before the question about a molecule: the system's, then the examples'.
+
+    Without a molecule they are what such turns look like, where they differ.
 
     The instructions stand in the first turn of the user. Examples are shown as the molecule that is asked about is, but
     for the drawing: a request has one picture.
     """
     turns = [Turn("system", prompt.system.replace("{task}", spec.task or "").strip())] if prompt.system else []
-    for number, shot in enumerate(prompt.shots):
-        smiles, graph, facts = texts_of(shot.smiles)
+    for number, shot in enumerate(examples_for(prompt.shots, smiles)):
+        its_smiles, graph, facts = texts_of(shot.smiles)
         (question,) = prompt.render(
             task=spec.task,
-            smiles=smiles if spec.smiles else None,
+            smiles=its_smiles if spec.smiles else None,
             graph=graph if spec.graph else None,
             facts=facts if spec.facts else None,
             columns={name: shown(cell) for name, cell in shot.columns.items()},

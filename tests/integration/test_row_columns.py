@@ -66,6 +66,12 @@ def test_a_molecule_has_a_record_for_each_of_its_cells(
     rows = [row for part in parts for row in part.to_pylist()]
     told_cells = sorted((row["smiles"], json.loads(row["columns"])["solvent"]) for row in rows)
     assert told_cells == [("CCN", "water"), ("CCO", "DMSO"), ("CCO", "water")]
+    first_row = tmp_path / "first.csv"
+    first_row.write_text("smiles,solvent\nCCO,DMSO\n")
+    out = tmp_path / "pool.jsonl"
+    assert gallon.export(out, molecules=first_row, spec_id=spec.id, store=store.url).rows == 1
+    (told_row,) = map(json.loads, out.read_text().splitlines())
+    assert (told_row["smiles"], told_row["columns"]) == ("CCO", '{"solvent":"DMSO"}')
     (first,) = _record_keys([key_of("CCO")], sources)  # what a teacher reads of a molecule: that of its first row
     (record,) = store.fetch(spec.id, [first])
     assert record is not None and record.columns == {"solvent": "water"}

@@ -382,6 +382,13 @@ MUTANTS = (
         ("tests/unit/distill/data/test_leakage.py",),
     ),
     Mutant(
+        "a molecule is an example for itself",
+        "teacher/llm/shots.py",
+        "if other != smiles]",
+        "if True]",
+        ("tests/unit/teacher/llm/test_shots.py",),
+    ),
+    Mutant(
         "examples are not held to the schema",
         "teacher/llm/shots.py",
         'well_formed(answer_text(shot), "stop", schema)',

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cluster.library.cells import with_columns
 from cluster.library.source import resolve
-from distill.data.leakage import refuse_labels, refuse_targets
+from distill.data.dataset import read
+from distill.data.leakage import refuse_labels, refuse_targets, warn_of_examples
+from distill.data.splits import Split
 from teacher.errors import UsageError
+from teacher.llm.prompt import Prompt
+from tests.support.prompts import PROMPT
 
 TABLE = "smiles,solvent,pIC50 (nM),CT_TOX,temp,batch,constant,flag\n" + "".join(
     f"{smiles},{solvent},text,a,{temp},{batch},5,{flag}\n"
@@ -52,3 +57,19 @@ def test_what_is_learned_may_not_have_been_shown_whatever_was_allowed() -> None:
     with pytest.raises(UsageError, match="column 'Log S' in sight, which is the target"):
         refuse_targets(["solvent", "Log S"], ["log_s"])
     refuse_targets(["solvent"], ["log_s"])
+
+
+def test_examples_out_of_the_test_part_are_told_of(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text(
+        "smiles,y,part\n" + "".join(f"{'C' * n},{n},{'test' if n > 8 else 'train'}\n" for n in range(1, 11))
+    )
+    dataset = read(str(path), targets=["y"], split_column="part")
+    parts = Split(*map(np.array, ([0, 1, 2], [3], [8, 9])), kind="column", seed=None, chirality=None, sha256="")
+
+    def prompt_with(*smiles: str) -> Prompt:
+        return Prompt.model_validate({**PROMPT, "shots": [{"smiles": each, "answer": "An alkane."} for each in smiles]})
+
+    (told,) = warn_of_examples(prompt_with("C" * 10, "CC"), dataset, [parts, parts])
+    assert "1 example out of the test part" in told
+    assert warn_of_examples(prompt_with("CC"), dataset, [parts]) == warn_of_examples(None, dataset, [parts]) == []

@@ -88,3 +88,63 @@ def test_a_bad_example_is_refused_in_one_sentence(tmp_path: Path, shot: dict[str
     with pytest.raises(UsageError, match=reason) as caught:
         prompt_of(tmp_path, shots=[SHOTS[0], {**SHOTS[1], **shot}])
     assert "\n" not in str(caught.value)
+
+
+ACIDS = ["CC(=O)O", "CCC(=O)O", "CCCC(=O)O"]
+POOL = [{"smiles": smiles, "text": json.dumps({"acid": True}), "spec": "0123"} for smiles in ACIDS]
+POOL += [{"smiles": smiles, "text": json.dumps({"acid": False})} for smiles in ("c1ccccc1", "CCN", "CCCN")]
+
+
+def nearest_prompt(folder: Path, rows: list[Any] = POOL, nearest: int = 2) -> Prompt:
+    (folder / "pool.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    return prompt_of(folder, columns=None, system=None, shots={"nearest": nearest, "file": "pool.jsonl"})
+
+
+def asked(prompt: Prompt, smiles: str) -> list[str]:
+    """Return the first line of each turn of the user after the instructions, the question's last."""
+    request, _ = build_request(smiles, b"key", spec_of(prompt), prompt)
+    turns = [turn.text for turn in request.before if turn.role == "user"]
+    return [text.removeprefix("Look.\n").splitlines()[0] for text in [*turns, str(request.content[0])]]
+
+
+def test_the_most_similar_molecules_are_shown_the_most_similar_one_last(tmp_path: Path) -> None:
+    prompt = nearest_prompt(tmp_path)
+    assert asked(prompt, "CCCCC(=O)O") == ["CCC(=O)O", "CCCC(=O)O", "CCCCC(=O)O"]
+    assert asked(prompt, "CCCCN") == ["CCN", "CCCN", "CCCCN"]
+
+
+def test_a_molecule_is_no_example_for_itself(tmp_path: Path) -> None:
+    assert asked(nearest_prompt(tmp_path), "CCCC(=O)O") == ["CC(=O)O", "CCC(=O)O", "CCCC(=O)O"]
+    alone = nearest_prompt(tmp_path, POOL[:1])
+    assert asked(alone, "CC(=O)O") == ["CC(=O)O"]
+    request, _ = build_request("CC(=O)O", b"key", spec_of(alone), alone)
+    assert request.content == ["Look.\nCC(=O)O\nJSON:"]
+
+
+def test_the_pool_is_part_of_the_prompt_wherever_it_is_read_from(tmp_path: Path) -> None:
+    prompt = nearest_prompt(tmp_path)
+    again = Prompt.model_validate_json(prompt.model_dump_json(by_alias=True))
+    assert again.digest == prompt.digest and asked(again, "CCCCN") == asked(prompt, "CCCCN")
+    assert nearest_prompt(tmp_path, POOL[:-1]).digest != prompt.digest
+    assert len(turns_before(prompt, spec_of(prompt))) == 4
+
+
+@pytest.mark.parametrize(
+    ("rows", "nearest", "reason"),
+    [
+        ([{"smiles": "C"}], 1, "line 1 of .*pool.jsonl is no JSON object with smiles and text"),
+        ([POOL[0], 3], 1, "line 2 of .*pool.jsonl is no JSON object"),
+        ([{**POOL[0], "text": "{}"}], 1, "the answer of example 1 would be rejected"),
+        (POOL, 0, "nearest: Input should be greater than or equal to 1"),
+        ([], 1, "pool: Tuple should have at least 1 item"),
+    ],
+)
+def test_a_bad_pool_is_refused_in_one_sentence(tmp_path: Path, rows: list[Any], nearest: int, reason: str) -> None:
+    with pytest.raises(UsageError, match=reason) as caught:
+        nearest_prompt(tmp_path, rows, nearest)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_pool_that_is_not_there_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"nowhere\.jsonl cannot be read"):
+        prompt_of(tmp_path, shots={"nearest": 1, "file": "nowhere.jsonl"})
