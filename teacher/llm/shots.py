@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from functools import cache, cached_property, lru_cache
+from heapq import nsmallest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -73,7 +74,7 @@ class NearestShots(BaseModel):
         known, prints = self._known
         likeness = BulkTanimotoSimilarity(_fingerprint(smiles), prints)
         others = [number for number, other in enumerate(known) if other != smiles]
-        best = sorted(others, key=lambda number: (-likeness[number], number))[: self.nearest]
+        best = nsmallest(self.nearest, others, key=lambda number: (-likeness[number], number))
         return tuple(self.pool[number] for number in reversed(best))
 
     @cached_property
@@ -111,7 +112,7 @@ def read_pool(path: Path) -> list[dict[str, Any]]:
         ShotError: the file cannot be read, or a line of it has no `smiles` and `text`.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")  # texts may hold other ends of lines
     except (OSError, UnicodeDecodeError) as error:
         raise ShotError(f"shots: {path} cannot be read: {error}") from None
     pool = []

@@ -91,12 +91,13 @@ def test_a_bad_example_is_refused_in_one_sentence(tmp_path: Path, shot: dict[str
 
 
 ACIDS = ["CC(=O)O", "CCC(=O)O", "CCCC(=O)O"]
-POOL = [{"smiles": smiles, "text": json.dumps({"acid": True}), "spec": "0123"} for smiles in ACIDS]
+POOL = [{"smiles": smiles, "text": '{"acid": true, "why": "\u2028"}', "spec": "0123"} for smiles in ACIDS]
 POOL += [{"smiles": smiles, "text": json.dumps({"acid": False})} for smiles in ("c1ccccc1", "CCN", "CCCN")]
 
 
 def nearest_prompt(folder: Path, rows: list[Any] = POOL, nearest: int = 2) -> Prompt:
-    (folder / "pool.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+    (folder / "pool.jsonl").write_text("".join(lines), encoding="utf-8")
     return prompt_of(folder, columns=None, system=None, shots={"nearest": nearest, "file": "pool.jsonl"})
 
 
@@ -136,7 +137,7 @@ def test_the_pool_is_part_of_the_prompt_wherever_it_is_read_from(tmp_path: Path)
         ([POOL[0], 3], 1, "line 2 of .*pool.jsonl is no JSON object"),
         ([{**POOL[0], "text": "{}"}], 1, "the answer of example 1 would be rejected"),
         (POOL, 0, "nearest: Input should be greater than or equal to 1"),
-        ([], 1, "pool: Tuple should have at least 1 item"),
+        ([], 1, "line 1 of .*pool.jsonl is no JSON object"),
     ],
 )
 def test_a_bad_pool_is_refused_in_one_sentence(tmp_path: Path, rows: list[Any], nearest: int, reason: str) -> None:
