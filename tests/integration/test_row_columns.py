@@ -16,7 +16,8 @@ from cluster.records.completeness import verify
 from cluster.records.export import tables
 from cluster.records.integrity import audit
 from cluster.store.store import Store
-from gallon.api.data import _record_keys
+from distill.data.dataset import read
+from gallon.api.data import _annotations, _record_keys
 from teacher.chemistry.molecule import key_of
 from teacher.errors import UsageError
 from teacher.llm.engines.vllm_engine import VllmEngine
@@ -72,9 +73,24 @@ def test_a_molecule_has_a_record_for_each_of_its_cells(
     assert gallon.export(out, molecules=first_row, spec_id=spec.id, store=store.url).rows == 1
     (told_row,) = map(json.loads, out.read_text().splitlines())
     assert (told_row["smiles"], told_row["columns"]) == ("CCO", '{"solvent":"DMSO"}')
-    (first,) = _record_keys([key_of("CCO")], sources)  # what a teacher reads of a molecule: that of its first row
+
+
+def test_teachers_read_the_record_of_a_molecules_first_row_and_never_one_that_saw_the_target(
+    run, store: Store, spec: Spec, prompt: Prompt, library: Path, tmp_path: Path
+) -> None:
+    spec = spec.model_copy(update={"prompt": PromptRef.of(prompt), "columns": prompt.row_columns, "structured": False})
+    run(library, spec=spec, prompt=prompt)
+    sources = with_columns(resolve([str(library)]), spec.columns)
+    (first,) = _record_keys([key_of("CCO")], sources)
     (record,) = store.fetch(spec.id, [first])
     assert record is not None and record.columns == {"solvent": "water"}
+    labels = tmp_path / "labels.csv"
+    labels.write_text("smiles,solvent,y\nCCO,DMSO,1\nCCN,water,2\nCCO,acetone,3\n")
+    found = _annotations(store.url, spec.id, read(labels, targets=["y"]), (), lambda: resolve([str(labels)]))
+    assert found is not None and found.missing == 0
+    labels.write_text("smiles,solvent\nCCO,1\nCCN,2\n")
+    with pytest.raises(UsageError, match="column 'solvent' in sight, which is the target"):
+        _annotations(store.url, spec.id, read(labels, targets=["solvent"]), (), lambda: resolve([str(labels)]))
 
 
 def test_a_record_whose_cells_are_others_than_its_key_says_is_a_defect(
