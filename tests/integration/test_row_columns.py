@@ -85,7 +85,7 @@ def test_teachers_read_the_record_of_a_molecules_first_row_and_never_one_that_sa
     (record,) = store.fetch(spec.id, [first])
     assert record is not None and record.columns == {"solvent": "water"}
     labels = tmp_path / "labels.csv"
-    labels.write_text("smiles,solvent,y\nCCO,DMSO,1\nCCN,water,2\nCCO,acetone,3\n")
+    labels.write_text("smiles,solvent,y\nCCO,DMSO,1\nCCN,water,5\nCCO,acetone,3\n")
     found = _annotations(store.url, spec.id, read(labels, targets=["y"]), (), lambda: resolve([str(labels)]))
     assert found is not None and found.missing == 0
     labels.write_text("smiles,solvent\nCCO,1\nCCN,2\n")
