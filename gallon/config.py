@@ -129,7 +129,9 @@ class SpecConfig(Config):
         str | None,
         Setting(help="vLLM's parser of the model's thoughts, e.g. deepseek_r1; default: that of the model's family."),
     ] = None
-    prompt: Annotated[str, Setting(help="A prompt that ships with gallon (describe, gallon), or a file.")] = "describe"
+    prompt: Annotated[str, Setting(help="A prompt that ships with gallon (`gallon prompt list`), or a file.")] = (
+        "describe"
+    )
     task: Annotated[str | None, Setting(help="The question, for a prompt that takes one.")] = None
     smiles: Annotated[bool, Setting(help="Show the model the SMILES.")] = True
     image: Annotated[bool, Setting(help="Show the model the drawn structure.")] = True
@@ -137,6 +139,13 @@ class SpecConfig(Config):
     graph: Annotated[
         bool | None,
         Setting(help="Show the model the bonds as text; default: yes, except for the tiny model."),
+    ] = None
+    facts: Annotated[
+        bool | None,
+        Setting(
+            help="Show the model what RDKit computes: formula, groups, rings, logP; default: if the prompt has a line "
+            "for it."
+        ),
     ] = None
     temperature: Annotated[float, Setting(min=0.0, max=2.0, help="0 is greedy.")] = 0.0
     top_p: Annotated[float, Setting(min=0.01, max=1.0, help="Nucleus sampling.")] = 1.0
@@ -157,6 +166,10 @@ class SpecConfig(Config):
             help="URL of an OpenAI-compatible server that has the model, e.g. http://10.0.0.5:8000/v1; its key is read "
             "from GALLON_ENDPOINT_KEY. No engine is started."
         ),
+    ] = None
+    allow_column: Annotated[
+        tuple[str, ...] | None,
+        Setting(help="A column that the prompt shows though it looks like a label; may be repeated."),
     ] = None
     engine_arg: Annotated[
         tuple[str, ...] | None,

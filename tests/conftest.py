@@ -18,6 +18,7 @@ import pytest
 
 from cluster.annotation.annotate import Result, annotate
 from cluster.annotation.pool import Pool
+from cluster.library.cells import with_columns
 from cluster.library.source import Source, resolve
 from cluster.runtime.session import RaySession, ray_session
 from cluster.store.embedded import embedded_redis
@@ -149,7 +150,9 @@ def run(store: Store, ray_here: RaySession, describe: Prompt, spec: Spec) -> Cal
     def run_it(*files: Path, script: Script | None = None, limit: int | None = None, **changes: Any) -> Result:
         sources: list[Source] = resolve([str(file) for file in files], changes.pop("smiles_column", None))
         usual = {"spec": spec, "prompt": describe, "store": store, "pool": Pool(concurrency=16), "start_waits": ()}
-        return annotate(sources, limit=limit, session=ray_here, engine=script or Script(), **{**usual, **changes})
+        settings = {**usual, **changes}
+        sources = with_columns(sources, settings["spec"].columns)
+        return annotate(sources, limit=limit, session=ray_here, engine=script or Script(), **settings)
 
     return run_it
 

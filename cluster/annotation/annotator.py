@@ -27,6 +27,7 @@ from teacher.chemistry.facts import Structure
 from teacher.errors import EngineDeadError
 from teacher.llm.engine import Completion, Engine, PromptRejectedError, Request
 from teacher.llm.request import build_request, retried
+from teacher.llm.row_columns import unpack_cells
 from teacher.llm.validation import RejectedError, require_answer, storable, validate
 from teacher.llm.validation import Stage as Check
 from teacher.wording import counted
@@ -48,6 +49,7 @@ class Task:
     """A molecule on its way through the engine.
 
     Attributes:
+        columns: the cells of its row that the prompt shows, by the names of their columns.
         losses: engines that were lost with it in their hands, over all runs.
         drawing: its packed picture, if it was drawn before.
         refused: why it cannot be rendered.
@@ -65,6 +67,7 @@ class Task:
     source: str
     row: int
     losses: int
+    columns: dict[str, str] = field(default_factory=dict)
     drawing: bytes | None = None
     refused: PromptRejectedError | None = None
     facts: Structure | None = None
@@ -168,6 +171,7 @@ class Annotator:
             source=self._job.sources[row["source"]],
             row=row["row"],
             losses=0,
+            columns=unpack_cells(row.get("columns", "")),
             drawing=row.get("drawing"),
             refused=PromptRejectedError(f"This molecule cannot be drawn: {undrawn}.") if undrawn else None,
         )
@@ -301,7 +305,12 @@ class Annotator:
         """Render the prompt of a molecule, or note why it cannot be: whatever is raised, it is about this one."""
         try:
             task.request, task.facts = build_request(
-                task.smiles, task.key, self._job.spec, self._job.prompt, task.drawing
+                task.smiles,
+                task.key,
+                self._job.spec,
+                self._job.prompt,
+                columns=task.columns,
+                drawing=task.drawing,
             )
         except Exception as error:  # noqa: BLE001
             task.refused = PromptRejectedError(f"This molecule cannot be rendered: {error}")
@@ -337,6 +346,7 @@ class Annotator:
             time=round(time.time(), 3),
             reasoning=storable(thought.text) if thought else None,
             reasoning_tokens=thought.tokens if thought else 0,
+            columns=task.columns,
         )
 
     def _dead_letter(self, task: Task, stage: Stage, error: str, message: str, text: str | None = None) -> DeadLetter:

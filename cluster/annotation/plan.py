@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
 from itertools import groupby
@@ -15,7 +16,7 @@ from cluster.annotation.metrics import count_rows
 from cluster.runtime.logs import log_in_worker, ray_log_folder
 from cluster.store.record import RAW_SHOWN, DeadLetter
 from cluster.store.store import Row, Store
-from teacher.chemistry.molecule import KEY_BYTES, PARSER_VERSION, InvalidMoleculeError
+from teacher.chemistry.molecule import KEY_BYTES, PARSER_VERSION, InvalidMoleculeError, record_key
 from teacher.chemistry.parsing import Parsed, shared_parser
 
 if TYPE_CHECKING:
@@ -52,20 +53,21 @@ def plan(block: pa.Table, job: Job) -> pa.Table:
         job: the run.
 
     Returns:
-        A table with the columns `key` (16 bytes), `smiles`, `source` and `row`, of the molecules that are to be
-        annotated now.
+        A table with the columns `key` (16 bytes, of the record), `smiles`, `columns` (the cells that the prompt shows,
+        packed), `source` and `row`, of the molecules that are to be annotated now.
     """
     import pyarrow as pa
 
-    todo: list[tuple[Row, str]] = []
+    todo: list[_Planned] = []
     for stretch in _stretches(block.to_pylist()):
         todo += _plan_source(int(stretch[0]["source"]), stretch, job)
     return pa.table(
         {
-            "key": pa.array([row.key for row, _ in todo], pa.binary(KEY_BYTES)),
-            "smiles": pa.array([smiles for _, smiles in todo], pa.string()),
-            "source": pa.array([row.source for row, _ in todo], pa.int32()),
-            "row": pa.array([row.row for row, _ in todo], pa.int64()),
+            "key": pa.array([each.row.key for each in todo], pa.binary(KEY_BYTES)),
+            "smiles": pa.array([each.smiles for each in todo], pa.string()),
+            "columns": pa.array([each.columns for each in todo], pa.string()),
+            "source": pa.array([each.row.source for each in todo], pa.int32()),
+            "row": pa.array([each.row.row for each in todo], pa.int64()),
         }
     )
 
@@ -77,8 +79,17 @@ def _stretches(rows: Sequence[LibraryRow]) -> Iterator[list[LibraryRow]]:
         yield [row for _, row in group]
 
 
-def _plan_source(source: int, rows: Sequence[LibraryRow], job: Job) -> list[tuple[Row, str]]:
-    """Plan consecutive rows of one file; return those to be annotated, with their SMILES."""
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """A row that is to be annotated: its record's key and its place, its molecule, and the cells that are shown."""
+
+    row: Row
+    smiles: str
+    columns: str
+
+
+def _plan_source(source: int, rows: Sequence[LibraryRow], job: Job) -> list[_Planned]:
+    """Plan consecutive rows of one file; return those to be annotated."""
     store = shared_store(job.store_url)
     digest = _digest(rows)
     known = store.parsed(digest)
@@ -95,13 +106,20 @@ def _plan_source(source: int, rows: Sequence[LibraryRow], job: Job) -> list[tupl
     if known is None:
         keys_of_rows = {row["row"]: key for row, key in valid}
         store.save_parsed(digest, b"".join(keys_of_rows.get(row["row"], NO_KEY) for row in rows))
-    flags = store.register(job.spec.id, job.run, [Row(key, source, row["row"]) for row, key in valid])
+    entered = [Row(record_key(key, _columns(row)), source, row["row"]) for row, key in valid]
+    flags = store.register(job.spec.id, job.run, entered)
     # Rows count as read only once their molecules stand in the ledger.
     store.note_rows(job.run, source, range(rows[0]["row"], rows[-1]["row"] + 1), invalid)
     count_rows(job.run, todo=sum(flags), skipped=len(flags) - sum(flags), invalid=len(invalid))
-    todo = [(row, key) for (row, key), flag in zip(valid, flags, strict=True) if flag]
+    todo = [(row, entry) for (row, _), entry, flag in zip(valid, entered, flags, strict=True) if flag]
     parsed |= _parse([row for row, _ in todo if row["row"] not in parsed])
-    return [(Row(key, source, row["row"]), _smiles(parsed[row["row"]])) for row, key in todo]
+    return [_Planned(entry, _smiles(parsed[row["row"]]), _columns(row)) for row, entry in todo]
+
+
+def _columns(row: LibraryRow) -> str:
+    """Return the cells of a row that the prompt shows, packed."""
+    columns: str = row.get("columns", "")
+    return columns
 
 
 def _parse(rows: Sequence[LibraryRow]) -> dict[int, Parsed | InvalidMoleculeError]:

@@ -13,19 +13,22 @@ with its file and its row number, and is judged once, in `teacher.chemistry.mole
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import chain, islice
-from typing import TYPE_CHECKING
+from itertools import chain, islice, repeat
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cluster.library.delimited import records
 from cluster.library.errors import LibraryError
 from cluster.library.parquet import opened
 from cluster.library.source import Source
-from cluster.library.streams import UnreadableError, lines
+from cluster.library.streams import UnreadableError, lines, text
+from teacher.llm.row_columns import pack_cells, shown
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from teacher.chemistry.bounds import Notation
+
+T = TypeVar("T")
 
 ROWS_PER_BLOCK = 4096
 RAW_LIMIT = 2**18  # bytes of a molecule that travel; parsing refuses less than that as too long
@@ -42,15 +45,23 @@ def read(source: Source, index: int, limit: int | None = None) -> Iterator[pa.Ta
     Yields:
         Tables of 1 to `ROWS_PER_BLOCK` rows with the columns `source` (int32: `index`), `row` (int64: 1, 2, 3, ...
         over the file), `raw` (binary: the bytes of the molecule as they stand in the file, at most `RAW_LIMIT` of
-        them) and `notation` (string: "smiles" or "molblock").
+        them) and `notation` (string: "smiles" or "molblock"). A source with columns adds `columns` (string: the cells,
+        as prompts show them, as `teacher.llm.row_columns.pack_cells` writes them).
 
     Raises:
         LibraryError: the file ends too early, is corrupt, or cannot be read any further; every whole row before that
             place has been yielded, and the message counts them.
     """
     row = 1
-    for raws in _blocks(source, limit):
-        yield _table(raws, index, row, "molblock" if source.format == "sdf" else "smiles")
+    notation: Notation = "molblock" if source.format == "sdf" else "smiles"
+    if source.columns:
+        for block in _blocks(source, _molecules_with_cells(source), limit):
+            table = _table([raw for raw, _ in block], index, row, notation)
+            yield table.append_column("columns", [[columns for _, columns in block]])
+            row += len(block)
+        return
+    for raws in _blocks(source, _molecules(source), limit):
+        yield _table(raws, index, row, notation)
         row += len(raws)
 
 
@@ -121,12 +132,12 @@ def read_records(source: Source) -> Iterator[list[str]]:
 # Rows
 
 
-def _blocks(source: Source, limit: int | None) -> Iterator[list[bytes]]:
+def _blocks(source: Source, every: Iterator[T], limit: int | None) -> Iterator[list[T]]:
     """Yield the molecules of a file in lists of 1 to `ROWS_PER_BLOCK`; what was read before damage comes first."""
-    molecules = islice(_molecules(source), limit)
+    molecules = islice(every, limit)
     rows = 0
     while True:
-        block: list[bytes] = []
+        block: list[T] = []
         try:
             block.extend(islice(molecules, ROWS_PER_BLOCK))  # keeps what came before an error
         except UnreadableError as error:
@@ -149,7 +160,22 @@ def _molecules(source: Source) -> Iterator[bytes]:
         return _smiles(source)
     if source.format == "sdf":
         return _mol_blocks(source)
-    return (_text_cells if source.format == "csv" else _parquet_cells)(source, _column(source))
+    if source.format == "csv":
+        return (_raw(cell) for (cell,) in _text_cells(source, [_column(source)]))
+    return (raw for raw, _ in _parquet_cells(source, _column(source)))
+
+
+def _molecules_with_cells(source: Source) -> Iterator[tuple[bytes, str]]:
+    """Yield molecules with the cells of their rows that prompts show."""
+    names, columns = [name for name, _ in source.columns], [column for _, column in source.columns]
+    if source.format == "csv":
+        for molecule, *cells in _text_cells(source, [_column(source), *columns]):
+            seen = (shown(text(cell.encode(errors="surrogateescape"))) for cell in cells)
+            yield _raw(molecule), pack_cells(dict(zip(names, seen, strict=True)))
+        return
+    for raw, values in _parquet_cells(source, _column(source), columns):
+        seen = (shown("" if value is None else str(value)) for value in values)
+        yield raw, pack_cells(dict(zip(names, seen, strict=True)))
 
 
 def _column(source: Source) -> str:
@@ -160,7 +186,7 @@ def _column(source: Source) -> str:
 
 def _count(source: Source, limit: int | None) -> int:
     if source.format != "parquet":
-        return sum(map(len, _blocks(source, limit)))
+        return sum(map(len, _blocks(source, _molecules(source), limit)))
     rows = _parquet_rows(source.path)
     return rows if limit is None else min(rows, limit)
 
@@ -189,16 +215,19 @@ def _smiles(source: Source) -> Iterator[bytes]:
     )
 
 
-def _text_cells(source: Source, column: str) -> Iterator[bytes]:
-    """Yield the cells of one column, empty where a record is too short to have it or cannot be read."""
+def _text_cells(source: Source, columns: Sequence[str]) -> Iterator[list[str]]:
+    """Yield the cells of some columns, empty where a record is too short to have one or cannot be read."""
     found = _records(source)
     names = next(found, [])
-    if column not in names:
-        raise UnreadableError(f"it has no column {column!r}")
-    place = names.index(column)
+    if missing := [column for column in columns if column not in names]:
+        raise UnreadableError(f"it has no column {missing[0]!r}")
+    places = [names.index(column) for column in columns]
     for record in found:
-        cell = record[place] if place < len(record) else ""
-        yield cell.encode(errors="surrogateescape")[:RAW_LIMIT]
+        yield [record[place] if place < len(record) else "" for place in places]
+
+
+def _raw(cell: str) -> bytes:
+    return cell.encode(errors="surrogateescape")[:RAW_LIMIT]
 
 
 def _records(source: Source) -> Iterator[list[str]]:
@@ -224,18 +253,22 @@ def _mol_blocks(source: Source) -> Iterator[bytes]:
         yield last[:RAW_LIMIT]
 
 
-def _parquet_cells(source: Source, column: str) -> Iterator[bytes]:
+def _parquet_cells(source: Source, column: str, others: Sequence[str] = ()) -> Iterator[tuple[bytes, tuple[Any, ...]]]:
+    """Yield the cells of one column, each with the values of others in its row."""
     import pyarrow as pa
 
+    wanted = list(dict.fromkeys([column, *others]))
     with opened(source.path) as file:
-        if column not in file.schema_arrow.names:
-            raise UnreadableError(f"it has no column {column!r}")
-        for batch in file.iter_batches(ROWS_PER_BLOCK, columns=[column]):
-            cells = batch.column(0)
+        if missing := [name for name in wanted if name not in file.schema_arrow.names]:
+            raise UnreadableError(f"it has no column {missing[0]!r}")
+        for batch in file.iter_batches(ROWS_PER_BLOCK, columns=wanted):
+            cells = batch.column(column)
             if pa.types.is_dictionary(cells.type):
                 cells = cells.dictionary_decode()
-            for cell in cells.cast(pa.large_binary()).fill_null(b"").to_pylist():
-                yield cell[:RAW_LIMIT]
+            raws = cells.cast(pa.large_binary()).fill_null(b"").to_pylist()
+            values = zip(*(batch.column(name).to_pylist() for name in others), strict=True) if others else repeat(())
+            for raw, of_row in zip(raws, values, strict=False):
+                yield raw[:RAW_LIMIT], of_row
 
 
 def _parquet_rows(path: str) -> int:

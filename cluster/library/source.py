@@ -51,6 +51,7 @@ class Source:
         smiles_column: the column with the SMILES, of tables only.
         encoding: what its text has to be rewritten from; None for UTF-8 and what else contains ASCII.
         dialect: how a table is written as text.
+        columns: further columns that are read: the name that a prompt has for each, and its name in this file.
     """
 
     path: str
@@ -58,6 +59,7 @@ class Source:
     smiles_column: str | None = None
     encoding: str | None = None
     dialect: Dialect = COMMAS
+    columns: tuple[tuple[str, str], ...] = ()
 
     @property
     def shown(self) -> str:

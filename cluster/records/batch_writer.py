@@ -187,7 +187,7 @@ def _line(asked: Asked, drawing: bytes | UndrawableError | None, spec: Spec, pro
     try:
         if isinstance(drawing, UndrawableError):
             raise drawing
-        request, _ = build_request(asked.smiles, asked.key, spec, prompt, drawing)
+        request, _ = build_request(asked.smiles, asked.key, spec, prompt, drawing=drawing)
         sampling = sampling_of(spec, asked.attempt, cut_off=asked.cut_off)
         return request_line(asked.key.hex(), spec.model.name, replace(request, sampling=sampling))
     # Whatever is raised here is about this molecule.

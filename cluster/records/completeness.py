@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from cluster.library.rows import read_all
 from cluster.library.source import Source
 from cluster.store.store import Store
-from teacher.chemistry.molecule import KEY_BYTES
+from teacher.chemistry.molecule import KEY_BYTES, record_key
 from teacher.chemistry.parsing import Parsed, SafeParser
 
 if TYPE_CHECKING:
@@ -101,9 +101,14 @@ def _parsed_blocks(sources: Sequence[Source], limit: int | None) -> Iterator[tup
 
 
 def _keys(block: pa.Table, idle: SimpleQueue[SafeParser]) -> tuple[int, bytes]:
-    parser = idle.get()
+    parser, rows = idle.get(), block.to_pylist()
     try:
-        found = parser.parse([(row["raw"], row["notation"]) for row in block.to_pylist()])
+        found = parser.parse([(row["raw"], row["notation"]) for row in rows])
     finally:
         idle.put(parser)
-    return block.num_rows, b"".join(molecule.key for molecule in found if isinstance(molecule, Parsed))
+    keys = (
+        record_key(molecule.key, row.get("columns", ""))
+        for row, molecule in zip(rows, found, strict=True)
+        if isinstance(molecule, Parsed)
+    )
+    return block.num_rows, b"".join(keys)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Container
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -12,6 +13,7 @@ from cluster.store.record import Record
 from cluster.store.store import Store
 from cluster.table_file import Parts, apart, write
 from teacher import strict_json
+from teacher.llm.row_columns import pack_cells
 from teacher.llm.schema import Kind, columns_of
 from teacher.llm.spec import Spec
 from teacher.llm.validation import RejectedError, parsed_object
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ROWS_PER_PART = 2_000
-BEFORE = ("key", "smiles", "text")  # and then the fields of the prompt's schema
+BEFORE = ("key", "smiles", "columns", "text")  # and then the fields of the prompt's schema
 GROUNDING = ("grounding", "groups_precision", "groups_recall", "rings_right")
 MADE_BY = ("spec", "model", "revision", "prompt", "finish_reason")
 COUNTS = ("prompt_tokens", "completion_tokens", "attempts", "seed")
@@ -28,37 +30,39 @@ THOUGHTS = ("reasoning", "reasoning_tokens")  # of specs under which the LLM thi
 OURS = frozenset({*BEFORE, *GROUNDING, *MADE_BY, *COUNTS, "temperature", "run", "software", "time"})
 
 
-def export(store: Store, spec: Spec, out: Path) -> int:
-    """Write all accepted annotations of a spec, one row each, and return how many.
+def export(store: Store, spec: Spec, out: Path, only: Container[bytes] | None = None) -> int:
+    """Write all accepted annotations of a spec, or only those with some keys, one row each, and return how many.
 
     The file stands under its name only when it is complete. Columns: `key` (hexadecimal) and `smiles` of the molecule,
-    `text`, one column for each field of the prompt's schema (`schema.columns_of`; a field that is called like one of
-    our columns has an underscore more), the grounding, the provenance, and under a spec that has the LLM think what it
-    thought. `text` is exact; a field is null
-    where the text has none, or one that its column cannot hold, such as an integer of more than 64 bits. In CSV a text
-    that a spreadsheet would run as a formula begins with an apostrophe (`cluster.table_file`).
+    `columns` (JSON; the cells of its row that the LLM was shown, where the spec has some), `text`, one column for each
+    field of the prompt's schema (`schema.columns_of`; a field that is called like one of our columns has an underscore
+    more), the grounding, the provenance, and under a spec that has the LLM think what it thought. `text` is exact; a
+    field is null where the text has none, or one that its column cannot hold, such as an integer of more than 64 bits.
+    In CSV a text that a spreadsheet would run as a formula begins with an apostrophe (`cluster.table_file`).
 
     Raises:
         OutputError: the file cannot be written.
         StoreError: Redis failed.
     """
-    schema, parts = tables(store, spec)
+    schema, parts = tables(store, spec, only)
     return write(parts, schema, out)
 
 
-def tables(store: Store, spec: Spec) -> tuple[pa.Schema, Parts]:
+def tables(store: Store, spec: Spec, only: Container[bytes] | None = None) -> tuple[pa.Schema, Parts]:
     """Return the schema of what `export` writes, and an iterator over its tables of a few thousand rows."""
     prompt = store.prompt(spec)
     kinds = columns_of(prompt.json_schema if prompt else None)
-    return _schema(spec, kinds), _parts(store, spec, kinds)
+    return _schema(spec, kinds), _parts(store, spec, kinds, only)
 
 
-def _parts(store: Store, spec: Spec, kinds: dict[str, Kind]) -> Parts:
+def _parts(store: Store, spec: Spec, kinds: dict[str, Kind], only: Container[bytes] | None) -> Parts:
     import pyarrow as pa
 
     software: dict[str, str] = {}
     rows = (
-        _row(key, record, spec, kinds, _versions(store, record, software)) for key, record in store.records(spec.id)
+        _row(key, record, spec, kinds, _versions(store, record, software))
+        for key, record in store.records(spec.id)
+        if only is None or key in only
     )
     while part := list(islice(rows, ROWS_PER_PART)):
         yield pa.Table.from_pylist(part, schema=_schema(spec, kinds))
@@ -71,6 +75,7 @@ def _row(key: bytes, record: Record, spec: Spec, kinds: dict[str, Kind], softwar
     return {
         "key": key.hex(),
         "smiles": record.smiles,
+        "columns": pack_cells(record.columns),  # in the table where the schema has it
         "text": record.text,
         **dict(zip(_columns(spec, kinds), values, strict=True)),
         "grounding": grounding.score,
@@ -116,7 +121,7 @@ def _schema(spec: Spec, kinds: dict[str, Kind]) -> pa.Schema:
     types = {"integer": whole, "number": real, "boolean": pa.bool_(), "strings": pa.list_(text)}
     return pa.schema(
         [
-            *[(name, text) for name in BEFORE],
+            *[(name, text) for name in BEFORE if name != "columns" or spec.columns],
             *zip(_columns(spec, kinds), [types.get(kind, text) for kind in kinds.values()], strict=True),
             *[(name, real) for name in GROUNDING],
             *[(name, text) for name in MADE_BY],

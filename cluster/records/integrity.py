@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from cluster.store.record import Record
 from cluster.store.store import Store
-from teacher.chemistry.molecule import key_of
+from teacher.chemistry.molecule import key_of, record_key
+from teacher.llm.row_columns import pack_cells
 from teacher.llm.schema import SchemaError, check_schema
 from teacher.llm.spec import Spec
 from teacher.llm.validation import RejectedError, well_formed
@@ -69,7 +70,7 @@ def audit(store: Store, spec_id: str) -> Iterator[Defect]:
 
 
 def _defects(key: bytes, record: Record, spec: Spec, schema: dict[str, object] | None) -> Iterator[str]:
-    if key_of(record.smiles) != key:
+    if record_key(key_of(record.smiles), pack_cells(record.columns)) != key:
         yield f"is about another molecule: {record.smiles}"
     if record.grounding.score < spec.min_grounding:
         yield f"has the grounding {record.grounding.score:.2f}, below {spec.min_grounding:.2f}"

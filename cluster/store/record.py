@@ -43,6 +43,8 @@ class Record:
         time: when it was accepted, in seconds since 1970 (UTC).
         reasoning: what the LLM thought before it answered; None where it did not think. No teacher reads it.
         reasoning_tokens: of the completion tokens, those of its thoughts.
+        columns: the cells of its row that the LLM was shown, by the names of their columns; the record's key is of the
+            molecule and of them.
     """
 
     smiles: str
@@ -61,12 +63,15 @@ class Record:
     time: Moment
     reasoning: str | None = None
     reasoning_tokens: Whole = 0
+    columns: dict[str, str] = field(default_factory=dict)
 
     def pack(self) -> bytes:
         """Return the record as it is stored."""
         fields = {**_fields(self), "grounding": _fields(self.grounding)}
         if self.reasoning is None:  # as in most records, and in all that are older than thinking
             del fields["reasoning"], fields["reasoning_tokens"]
+        if not self.columns:  # there were records before there were these
+            del fields["columns"]
         return _pack(fields)
 
     @classmethod

@@ -141,7 +141,13 @@ def _ledger(store: Store, run: str, facts: dict[str, Any]) -> dict[str, Any]:
 
 def _spec_facts(spec: Spec) -> dict[str, Any]:
     """Return what decides the spec's annotations, in words for people."""
-    shown = {"SMILES": spec.smiles, f"drawing of {spec.image_size} px": spec.image_size, "graph": spec.graph}
+    shown = {
+        "SMILES": spec.smiles,
+        f"drawing of {spec.image_size} px": spec.image_size,
+        "graph": spec.graph,
+        "facts": spec.facts,
+        **{f"column {name}": True for name in spec.columns},
+    }
     sampling = spec.sampling.model_dump() if spec.sampling else {}
     facts = {
         "spec": spec.id,

@@ -23,7 +23,8 @@ from cluster.annotation.resources import (
     plan_clients,
     plan_pool,
 )
-from cluster.library.molecules import unique_molecules
+from cluster.library.cells import with_columns
+from cluster.library.molecules import unique_entries
 from cluster.library.source import Source
 from cluster.records.completeness import CompletenessReport
 from cluster.records.completeness import verify as recount
@@ -35,7 +36,14 @@ from cluster.runtime.session import RaySession, in_session, ray_session, token_p
 from cluster.store.open import choose_spec, open_store
 from cluster.store.record import Ledger, Record
 from cluster.store.store import Store
-from gallon.api.library import Library, StrPath, sources_of, store_named
+from gallon.api.library import (
+    Library,
+    StrPath,
+    refuse_row_columns,
+    sources_of,
+    store_named,
+    with_row_columns,
+)
 from gallon.api.spec import ResolvedSpec, endpoint_settings, engine_settings, resolve_spec
 from gallon.config import EngineConfig, LibraryConfig, ServingConfig, SpecConfig
 from gallon.progress import Phase, ProgressCallback, phase
@@ -119,7 +127,8 @@ def annotate(
     Raises:
         GallonError: what ended the run, in one sentence.
     """
-    sources, resolved = sources_of(library, reading), resolve_spec(spec)
+    resolved = resolve_spec(spec)
+    sources = with_row_columns(sources_of(library, reading), resolved)
     with annotation_session(store, engine, progress) as (opened, session):
         result = annotate_sources(
             sources, reading.limit, resolved, engine, store=opened, session=session, progress=progress
@@ -171,6 +180,7 @@ def describer(*, spec: SpecConfig, engine: EngineConfig) -> Describer:
         EngineStartError: vLLM could not start.
     """
     resolved = resolve_spec(spec)
+    refuse_row_columns(resolved)
     return Describer(_engine(resolved, engine), resolved.spec, resolved.prompt, engine.max_attempts)
 
 
@@ -207,6 +217,7 @@ def verify(
     sources = sources_of(library, reading)
     with open_store(store_named(store), create=False) as opened:
         chosen = choose_spec(opened, spec_id) if spec_id else resolve_spec(spec).spec
+        sources = with_columns(sources, chosen.columns)
         report = recount(sources, limit=reading.limit, spec_id=chosen.id, store=opened)
         defects = tuple(str(defect) for defect in audit(opened, chosen.id)) if deep else None
     return VerificationResult(spec=chosen.id, report=report, defects=defects)
@@ -324,6 +335,6 @@ def _tell(running: Phase, progress: RunProgress) -> None:
 
 def first_records(store: Store, spec_id: str, sources: Sequence[Source], limit: int | None) -> list[Record]:
     """Return the first few records about the beginning of a library."""
-    molecules = islice(unique_molecules(sources, limit), EXAMPLES_AMONG)
-    records = store.fetch(spec_id, [molecule.key for molecule in molecules])
+    entries = islice(unique_entries(sources, limit), EXAMPLES_AMONG)
+    records = store.fetch(spec_id, [entry.key for entry in entries])
     return [record for record in records if record is not None][:EXAMPLES]

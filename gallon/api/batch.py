@@ -10,7 +10,7 @@ from cluster.records.batch_reader import BatchReading, read_results
 from cluster.records.batch_writer import BatchRules, WrittenBatch
 from cluster.records.batch_writer import write_batch as write_requests
 from cluster.store.open import has_store, open_store
-from gallon.api.library import Library, StrPath, listed, sources_of, store_named
+from gallon.api.library import Library, StrPath, listed, refuse_row_columns, sources_of, store_named
 from gallon.api.spec import resolve_spec
 from gallon.config import BatchConfig, LibraryConfig, SpecConfig
 from gallon.progress import ProgressCallback, phase
@@ -53,6 +53,7 @@ def write_batch(
     if spec.endpoint is not None:
         raise UsageError("A batch goes to whoever is given its files: leave out --endpoint.")
     sources, resolved, where = sources_of(library, reading), resolve_spec(spec, claimed=True), store_named(store)
+    refuse_row_columns(resolved)
     with ExitStack() as stack:
         opened = stack.enter_context(open_store(where, create=False)) if has_store(where) else None
         running = stack.enter_context(phase(progress, "writing requests", "requests"))

@@ -9,12 +9,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from cluster.library.source import resolve
+from cluster.library.cells import with_columns
+from cluster.library.molecules import unique_entries
+from cluster.library.source import Source, resolve
 from cluster.store.open import choose_spec, has_store, open_store
 from cluster.training.driver import TrainResources, plan_resources
 from distill.data.annotations import Annotations, fetch
 from distill.data.dataset import Dataset
-from distill.data.moleculenet import DATA_ROOT, load
+from distill.data.leakage import refuse_targets, warn_of_examples
+from distill.data.moleculenet import DATA_ROOT, SETS, load
 from distill.data.splits import Split, split
 from distill.data.transfer import with_transfer_set
 from distill.evaluate.tuning import found_in
@@ -98,15 +101,20 @@ def training_session(
     splits = _splits(dataset, labels, seeds)
     recipes = _recipes(dataset, splits[0], tuning, balance=training.balance)
 
-    def read(dataset: Dataset, wider: ModelInputs | None = None) -> ModelInputs:
-        annotations = _annotations(str(store), spec_id, dataset.keys) if store else None
+    def read(dataset: Dataset, others: Sequence[Source] = (), wider: ModelInputs | None = None) -> ModelInputs:
+        annotations = None
+        if store:
+            judged = () if others else splits
+            annotations = _annotations(
+                str(store), spec_id, dataset, judged, lambda: [*_table(str(data), labels), *others]
+            )
         return ModelInputs(dataset, annotations, folder / "inputs", training.encoder, os.cpu_count() or 1, wider)
 
     wider = None
     if transfer and transfer.transfer:
         others = resolve(list(transfer.transfer))
-        wider = read(with_transfer_set(dataset, others, transfer.transfer_rows, labels.seed))
-    model_inputs = read(dataset, wider)
+        wider = read(with_transfer_set(dataset, others, transfer.transfer_rows, labels.seed), others)
+    model_inputs = read(dataset, wider=wider)
     logger.info("%s", described(model_inputs))
     with started_ray(training.ray, progress) as session:
         resources = plan_resources(session, training.workers)
@@ -158,11 +166,51 @@ def _warn(sentences: Sequence[str]) -> None:
         logger.warning("%s", sentence)
 
 
-def _annotations(store: str, spec_id: str | None, keys: Sequence[bytes]) -> Annotations | None:
-    """Fetch the annotations of molecules; None where the store is empty and no spec was asked for."""
+def _annotations(
+    store: str,
+    spec_id: str | None,
+    dataset: Dataset,
+    splits: Sequence[Split],
+    tables: Callable[[], Sequence[Source]],
+) -> Annotations | None:
+    """Fetch the annotations of molecules; None where the store is empty and no spec was asked for.
+
+    Where they were written with cells of a row in sight, `tables` are read again: a molecule has those of its first
+    row.
+
+    Raises:
+        UsageError: the labels were in sight, too.
+    """
     if spec_id is None and store == DEFAULT_STORE and not has_store(store):
         return None
     with open_store(store, create=False) as opened:
         if spec_id is None and not opened.specs():
             return None
-        return fetch(opened, choose_spec(opened, spec_id), keys)
+        spec = choose_spec(opened, spec_id)
+        _warn(warn_of_examples(opened.prompt(spec), dataset, splits))
+        if not spec.columns:
+            return fetch(opened, spec, dataset.keys)
+        refuse_targets(spec.columns, [target.name for target in dataset.targets])
+        return fetch(opened, spec, _record_keys(dataset.keys, with_columns(tables(), spec.columns)))
+
+
+def _table(data: str, labels: DataConfig) -> list[Source]:
+    """Return the file with the labels as one of a library.
+
+    Raises:
+        UsageError: it is a set of MoleculeNet, which has no columns but labels.
+    """
+    if data.lower() in SETS:
+        raise UsageError(
+            f"The annotations were written with columns of a table in sight, which the MoleculeNet set '{data}' does "
+            "not have: choose those of another spec with --spec."
+        )
+    return resolve([data], labels.smiles_column, labels.separator, labels.encoding)
+
+
+def _record_keys(keys: Sequence[bytes], tables: Sequence[Source]) -> list[bytes]:
+    """Return the keys of the records of molecules, with the cells of the first row of each."""
+    first: dict[bytes, bytes] = {}
+    for entry in unique_entries(tables):
+        first.setdefault(entry.molecule.key, entry.key)
+    return [first.get(key, key) for key in keys]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from os import PathLike, fspath
 
+from cluster.library.cells import with_columns
 from cluster.library.source import Source, resolve
+from distill.data.leakage import refuse_labels
+from gallon.api.spec import ResolvedSpec
 from gallon.config import DEFAULT_STORE, STORE_VARIABLE, LibraryConfig
+from teacher.errors import UsageError
 
 StrPath = str | PathLike[str]
 Library = StrPath | Iterable[StrPath]
@@ -32,3 +36,28 @@ def sources_of(library: Library, config: LibraryConfig) -> list[Source]:
         LibraryError: as `cluster.library.source.resolve`.
     """
     return resolve(listed(library), config.smiles_column, config.separator, config.encoding)
+
+
+def with_row_columns(sources: Sequence[Source], resolved: ResolvedSpec) -> list[Source]:
+    """Return the files of a library with the columns that the prompt shows.
+
+    Raises:
+        LibraryError: a file lacks one.
+        UsageError: one looks like a label, and the user has not allowed it.
+    """
+    found = with_columns(sources, resolved.spec.columns)
+    refuse_labels(resolved.spec.columns, found, resolved.allowed_columns)
+    return found
+
+
+def refuse_row_columns(resolved: ResolvedSpec) -> None:
+    """Refuse a prompt that shows columns, where molecules come without rows.
+
+    Raises:
+        UsageError: the prompt shows some.
+    """
+    if columns := resolved.spec.columns:
+        raise UsageError(
+            f"The prompt '{resolved.prompt.name}' shows columns of a row ({', '.join(columns)}), which molecules by "
+            "themselves do not have: annotate a table, or choose another prompt."
+        )

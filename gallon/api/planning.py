@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from cluster.annotation.pool import Pool
-from cluster.library.molecules import unique_molecules
+from cluster.library.molecules import unique_entries
 from cluster.library.sample import sample_rows
 from cluster.library.source import Source
 from cluster.records.completeness import CompletenessReport
@@ -19,7 +19,7 @@ from cluster.store.open import has_store, open_store
 from cluster.store.record import DeadLetter, Record
 from cluster.store.store import Store
 from gallon.api.annotation import annotate_sources, annotation_session, engines_for
-from gallon.api.library import Library, StrPath, sources_of, store_named
+from gallon.api.library import Library, StrPath, refuse_row_columns, sources_of, store_named, with_row_columns
 from gallon.api.prompts import rendered
 from gallon.api.spec import ResolvedSpec, resolve_spec
 from gallon.config import EngineConfig, LibraryConfig, SpecConfig
@@ -28,6 +28,7 @@ from teacher.chemistry.molecule import InvalidMoleculeError
 from teacher.chemistry.parsing import shared_parser
 from teacher.errors import UsageError
 from teacher.llm.request import build_request
+from teacher.llm.row_columns import unpack_cells
 from teacher.llm.spec import Spec
 
 if TYPE_CHECKING:
@@ -146,7 +147,10 @@ def plan_run(
     """
     if price_per_hour is not None and not probe:
         raise UsageError("What a run costs is known only after a probe: give --probe too.")
-    sources, resolved, where = sources_of(library, reading), resolve_spec(spec), store_named(store)
+    resolved, where = resolve_spec(spec), store_named(store)
+    if probe:
+        refuse_row_columns(resolved)
+    sources = with_row_columns(sources_of(library, reading), resolved)
     with phase(progress, "counting", ""):
         report = _recounted(sources, reading.limit, resolved.spec.id, where)
     lengths: list[int] = []
@@ -191,9 +195,14 @@ def _lengths(
     sources: Sequence[Source], limit: int | None, resolved: ResolvedSpec, engine: EngineConfig
 ) -> tuple[list[int], int | None]:
     """Return how long the prompts of some molecules are, spread over the beginning of the library, and the context."""
-    some = list(islice(unique_molecules(sources, limit), SAMPLED_FROM))
+    some = list(islice(unique_entries(sources, limit), SAMPLED_FROM))
     sample = some[:: max(1, len(some) // SAMPLE)][:SAMPLE]
-    requests = [build_request(molecule.smiles, molecule.key, resolved.spec, resolved.prompt)[0] for molecule in sample]
+    requests = [
+        build_request(
+            entry.molecule.smiles, entry.key, resolved.spec, resolved.prompt, columns=unpack_cells(entry.columns)
+        )[0]
+        for entry in sample
+    ]
     found = rendered(requests, resolved, engine)
     return [each.tokens for each in found], found[0].context if found else None
 

@@ -13,18 +13,20 @@ from teacher.errors import UsageError
 from teacher.llm.engine import Request
 from teacher.llm.preview import Preview, previews
 from teacher.llm.request import build_request
+from teacher.llm.row_columns import shown
 
 
-def show_prompt(molecule: str, *, spec: SpecConfig, engine: EngineConfig) -> Preview:
+def show_prompt(molecule: str, *, column: Sequence[str] = (), spec: SpecConfig, engine: EngineConfig) -> Preview:
     """Render the prompt of a molecule exactly as the model would see it; no weights are loaded.
 
     Args:
         molecule: its SMILES.
+        column: a cell for each column that the prompt shows, as NAME=VALUE.
         spec: what decides an annotation.
         engine: how an engine would run.
 
     Raises:
-        UsageError: the SMILES is no molecule, or the settings contradict one another.
+        UsageError: the SMILES is no molecule, a cell is missing, or the settings contradict one another.
     """
     resolved = resolve_spec(spec)
     if resolved.endpoint is not None:
@@ -33,9 +35,10 @@ def show_prompt(molecule: str, *, spec: SpecConfig, engine: EngineConfig) -> Pre
         parsed = parse(molecule.encode())
     except InvalidMoleculeError as error:
         raise UsageError(f"'{molecule}' {error}: give another SMILES.") from None
-    request, _ = build_request(parsed.smiles, parsed.key, resolved.spec, resolved.prompt)
-    (shown,) = rendered([request], resolved, engine)
-    return shown
+    cells = {name: shown(cell) for name, cell in _cells(resolved, column).items()}
+    request, _ = build_request(parsed.smiles, parsed.key, resolved.spec, resolved.prompt, columns=cells)
+    (preview,) = rendered([request], resolved, engine)
+    return preview
 
 
 def rendered(requests: Sequence[Request], resolved: ResolvedSpec, engine: EngineConfig) -> list[Preview]:
@@ -43,3 +46,26 @@ def rendered(requests: Sequence[Request], resolved: ResolvedSpec, engine: Engine
     settings = engine_settings(engine, resolved, cpu_threads=None, concurrency=1)
     with chatter_to(private_folder() / "prompts-vllm.log"):
         return previews(requests, resolved.spec.model, resolved.weights, settings)
+
+
+def _cells(resolved: ResolvedSpec, given: Sequence[str]) -> dict[str, str]:
+    """Read cells that are given as NAME=VALUE.
+
+    Raises:
+        UsageError: one has no value, or they are not those that the prompt shows.
+    """
+    cells = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--column '{text}' has no value: give NAME=VALUE.")
+        cells[name.strip()] = value
+    wanted = resolved.spec.columns
+    if unknown := next((name for name in cells if name not in wanted), None):
+        has = f"those that it shows are {', '.join(wanted)}" if wanted else "it shows none"
+        raise UsageError(f"The prompt '{resolved.prompt.name}' shows no column '{unknown}': {has}.")
+    if missing := next((name for name in wanted if name not in cells), None):
+        raise UsageError(
+            f"The prompt '{resolved.prompt.name}' shows the column '{missing}': give a value, --column {missing}=VALUE."
+        )
+    return cells

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, overload
 
+from cluster.library.cells import with_columns
+from cluster.library.molecules import unique_entries
+from cluster.library.source import resolve
 from cluster.records.export import export as write
 from cluster.records.export import tables
 from cluster.store.open import choose_spec, open_store
 from cluster.table_file import WRITERS
-from gallon.api.library import StrPath, store_named
+from gallon.api.library import Library, StrPath, listed, store_named
 from teacher.files import check_output
 
 if TYPE_CHECKING:
@@ -73,22 +76,33 @@ def read_annotations(
 
 
 def export(
-    out: StrPath, *, spec_id: str | None = None, store: StrPath | None = None, overwrite: bool = False
+    out: StrPath,
+    *,
+    molecules: Library | None = None,
+    spec_id: str | None = None,
+    store: StrPath | None = None,
+    overwrite: bool = False,
 ) -> ExportResult:
-    """Write all accepted annotations of a spec to a .parquet, .jsonl or .csv file.
+    """Write the accepted annotations of a spec to a .parquet, .jsonl or .csv file.
 
     Args:
         out: the file.
+        molecules: a library, whose annotations alone are written; all of the spec's without one.
         spec_id: the spec's id, or its beginning; not needed where the store has one spec.
         store: a Redis URL, or the folder of an embedded Redis; by default that in GALLON_STORE, or ~/.gallon/store.
         overwrite: whether a file that is there may be replaced.
 
     Raises:
         UsageError: there is no such store or spec, or the file cannot be written.
+        LibraryError: a file of the library cannot be read.
         OutputError: the disk is full.
     """
     path = Path(out)
     check_output(path, suffixes=WRITERS, overwrite=overwrite)
     with open_store(store_named(store), create=False) as opened:
         spec = choose_spec(opened, spec_id)
-        return ExportResult(spec=spec.id, rows=write(opened, spec, path), path=path)
+        only = None
+        if molecules is not None:
+            sources = with_columns(resolve(listed(molecules)), spec.columns)
+            only = frozenset(entry.key for entry in unique_entries(sources))
+        return ExportResult(spec=spec.id, rows=write(opened, spec, path, only), path=path)

@@ -16,7 +16,7 @@ from cluster.service.deployment import Service as Offer
 from cluster.service.predicting import Prediction
 from cluster.store.store import Store
 from gallon.api.annotation import annotation_session, engines_for, started_ray
-from gallon.api.library import StrPath
+from gallon.api.library import StrPath, refuse_row_columns
 from gallon.api.prediction import load
 from gallon.api.spec import ResolvedSpec, resolve_spec
 from gallon.config import ServiceConfig, ServingConfig, SpecConfig
@@ -83,6 +83,7 @@ def serve(
     with ExitStack() as stack:
         if service.describe:
             resolved = resolve_spec(spec)
+            refuse_row_columns(resolved)
             opened, session = stack.enter_context(annotation_session(store, engine, progress))
             annotators = _annotators(opened, resolved, engine, session)
         else:

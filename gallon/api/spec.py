@@ -16,6 +16,7 @@ from teacher.llm.engines.endpoint import KEY_VARIABLES, UNPROVEN, EndpointSettin
 from teacher.llm.engines.vllm_arguments import EngineSettings, deciding, parse_engine_arguments
 from teacher.llm.models import TINY, identify, local_path, read_config
 from teacher.llm.prompt import Prompt, load
+from teacher.llm.request import turns_before
 from teacher.llm.spec import Model, PromptRef, Sampling, Spec
 from teacher.llm.thinking import Thinking, known_parsers, parse_thinking, parser_for
 
@@ -36,6 +37,7 @@ class ResolvedSpec:
         arguments: vLLM's engine arguments.
         endpoint: URL of the server that has the model; None for engines of our own.
         adapter: where the files of its adapter are; None for the model alone.
+        allowed_columns: those that the prompt shows and the user says are no labels.
     """
 
     spec: Spec
@@ -44,6 +46,7 @@ class ResolvedSpec:
     arguments: Mapping[str, Any]
     endpoint: str | None = None
     adapter: AdapterFiles | None = None
+    allowed_columns: tuple[str, ...] = ()
 
 
 def resolve_spec(config: SpecConfig, *, claimed: bool = False) -> ResolvedSpec:
@@ -60,6 +63,13 @@ def resolve_spec(config: SpecConfig, *, claimed: bool = False) -> ResolvedSpec:
     if prompt.needs_task != (config.task is not None):
         need = "needs a question: give --task" if prompt.needs_task else "takes no question: leave out --task"
         raise UsageError(f"The prompt '{prompt.name}' {need}.")
+    if config.facts and prompt.facts is None:
+        raise UsageError(
+            f"The prompt '{prompt.name}' has no line 'facts' for --facts: use describe-with-facts, or add it."
+        )
+    allowed = config.allow_column or ()
+    if unknown := next((column for column in allowed if column not in prompt.row_columns), None):
+        raise UsageError(f"The prompt '{prompt.name}' shows no column '{unknown}' for --allow-column: leave it out.")
     image_size = config.image_size or (TINY_IMAGE_SIZE if config.model == TINY else IMAGE_SIZE)
     found = _claimed(config) if claimed or config.endpoint else identify(config.model, config.revision)
     arguments = parse_engine_arguments(config.engine_arg or ())
@@ -89,10 +99,12 @@ def resolve_spec(config: SpecConfig, *, claimed: bool = False) -> ResolvedSpec:
             arguments=deciding(arguments),
             thinking=thinking,
             adapter=adapter,
+            facts=prompt.facts is not None if config.facts is None else config.facts,
+            columns=prompt.row_columns,
         )
     except ValidationError as error:
         raise UsageError(f"Invalid options: {error.errors()[0]['msg']}.") from None
-    return ResolvedSpec(spec, prompt, local_path(config.model), arguments, config.endpoint, files)
+    return ResolvedSpec(spec, prompt, local_path(config.model), arguments, config.endpoint, files, allowed)
 
 
 def _claimed(config: SpecConfig) -> Model:
@@ -164,6 +176,7 @@ def engine_settings(
         thinking=resolved.spec.thinking,
         adapter=resolved.adapter,
         arguments=resolved.arguments,
+        before=turns_before(resolved.prompt, resolved.spec),
     )
 
 

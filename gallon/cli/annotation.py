@@ -225,6 +225,11 @@ def dead(
 
 def export(
     out: Annotated[Path, typer.Argument(help="OUT.parquet, OUT.jsonl or OUT.csv")],
+    *,
+    molecules: Annotated[
+        list[str] | None,
+        typer.Option("--molecules", help="Write only the annotations of the molecules of this library."),
+    ] = None,
     overwrite: Overwrite = False,
     spec_id: SpecId = None,
     store: StoreOption = DEFAULT_STORE,
@@ -236,7 +241,7 @@ def export(
     """
     from gallon.api import records
 
-    written = records.export(out, spec_id=spec_id, store=store, overwrite=overwrite)
+    written = records.export(out, molecules=molecules or None, spec_id=spec_id, store=store, overwrite=overwrite)
     if as_json:
         print_json({"spec": written.spec, "rows": written.rows, "path": str(written.path)})
     else:

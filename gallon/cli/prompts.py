@@ -22,6 +22,10 @@ def show(
         str | None, typer.Argument(metavar="[NAME|FILE]", help="A prompt that ships with gallon, or a file.")
     ] = None,
     molecule: Annotated[str, typer.Option("--molecule", help="SMILES of the molecule that is asked about.")] = ASPIRIN,
+    column: Annotated[
+        list[str] | None,
+        typer.Option("--column", help="A cell, NAME=VALUE, for a column that the prompt shows; may be repeated."),
+    ] = None,
     spec: SpecConfig,
     engine: EngineConfig,
     as_json: AsJson = False,
@@ -34,7 +38,9 @@ def show(
     """
     from gallon.api.prompts import show_prompt
 
-    shown = show_prompt(molecule, spec=replace(spec, prompt=prompt_name or spec.prompt), engine=engine)
+    shown = show_prompt(
+        molecule, column=column or (), spec=replace(spec, prompt=prompt_name or spec.prompt), engine=engine
+    )
     if as_json:
         print_json(asdict(shown))
         return

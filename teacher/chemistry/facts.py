@@ -106,6 +106,14 @@ def matches_of_groups(mol: Mol) -> dict[str, list[frozenset[int]]]:
     return matches
 
 
+def count_groups(mol: Mol) -> dict[str, int]:
+    """Count the places of each functional group that is there; patterns that match the same atoms are one place."""
+    return {
+        name: len({frozenset(place) for pattern in _patterns()[name] for place in mol.GetSubstructMatches(pattern)})
+        for name in _groups_in(mol)
+    }
+
+
 def mentioned_groups(text: str) -> frozenset[str]:
     """Return the functional groups that free text names, by name or alias.
 
@@ -149,6 +157,14 @@ def _catalog() -> FilterCatalog:
         for smarts in group.smarts:
             catalog.AddEntry(FilterCatalogEntry(group.name, SmartsMatcher(group.name, smarts, 1)))
     return catalog
+
+
+@cache
+def _patterns() -> dict[str, tuple[Mol, ...]]:
+    """Compile the patterns of each group by themselves: a catalog finds one place of each."""
+    from rdkit import Chem
+
+    return {group.name: tuple(map(Chem.MolFromSmarts, group.smarts)) for group in _groups()}
 
 
 def _perimeter_rings(mol: Mol) -> int:

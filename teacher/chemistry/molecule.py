@@ -47,6 +47,17 @@ def key_of(smiles: str) -> bytes:
     return blake2b(smiles.encode(), digest_size=KEY_BYTES).digest()
 
 
+def record_key(key: bytes, columns: str) -> bytes:
+    """Return the 128-bit key (16 bytes) of a molecule under specs that show cells of its row.
+
+    Args:
+        key: of the molecule.
+        columns: the cells as `teacher.llm.row_columns.pack_cells` writes them; without any the molecule's key is the
+            record's.
+    """
+    return blake2b(key + columns.encode(), digest_size=KEY_BYTES).digest() if columns else key
+
+
 def parse(raw: bytes, notation: Notation = "smiles") -> Molecule:
     """Parse one molecule out of a library row.
 

@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from teacher.llm.prompt import Content
+from teacher.llm.prompt import Content, Turn
 from teacher.llm.spec import Sampling
 from teacher.llm.thinking import Thinking
 
@@ -17,15 +17,17 @@ class PromptRejectedError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One chat turn: the user's message, how to sample, and the JSON schema that the answer is held to, if any.
+    """The user's message, how to sample, the JSON schema that the answer is held to, if any, and the turns before.
 
     Attributes:
+        before: the turns of the conversation that come before the message.
         thinking: whether the LLM thinks first; None leaves it to its chat template.
     """
 
     content: Content
     sampling: Sampling
     schema: dict[str, Any] | None = None
+    before: tuple[Turn, ...] = ()
     thinking: Thinking | None = None
 
     @property

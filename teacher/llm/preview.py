@@ -7,8 +7,16 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from teacher.llm.engines.chat_template import check_template
 from teacher.llm.engines.vllm_arguments import EngineSettings, vllm_config
-from teacher.llm.engines.vllm_engine import chat_message, chat_params, is_mistral, on_cpu, set_environment
+from teacher.llm.engines.vllm_engine import (
+    chat_messages,
+    chat_params,
+    chat_turn,
+    is_mistral,
+    on_cpu,
+    set_environment,
+)
 
 if TYPE_CHECKING:
     from teacher.llm.engine import Request
@@ -43,18 +51,20 @@ def previews(requests: Sequence[Request], model: Model, path: str, settings: Eng
         settings: as of the engine.
 
     Raises:
-        EngineRefusedError: requests carry pictures and the model reads text only.
+        EngineRefusedError: requests carry pictures and the model reads text only, or turns that its chat template does
+            not take.
         VLLMClientError: a prompt is longer than the model takes.
     """
     set_environment(settings)
     from vllm.renderers import renderer_from_config
 
     config = vllm_config(model, path, settings, on_cpu=on_cpu(), one_process=True)
+    check_template(config, model.name, [chat_turn(turn) for turn in settings.before], chat_params())
     renderer = renderer_from_config(config)
     mistral = is_mistral(renderer)
     found = []
     for request in requests:
-        _, (prompt,) = renderer.render_chat([[chat_message(request, mistral)]], chat_params(request.thinking))
+        _, (prompt,) = renderer.render_chat([chat_messages(request, mistral)], chat_params(request.thinking))
         ids = list(prompt["prompt_token_ids"])
         text = _written(ids, renderer.tokenizer.decode)
         found.append(Preview(text=text, tokens=len(ids), context=config.model_config.max_model_len))

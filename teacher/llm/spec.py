@@ -12,6 +12,7 @@ from teacher.llm.thinking import Thinking
 from teacher.provenance import compact_digest
 
 SPEC_VERSION = 1
+LATER_SETTINGS = ("arguments", "thinking", "adapter", "facts", "columns")
 DIGEST = "sha256:"  # begins the revision of a model that is known by its files
 
 
@@ -73,11 +74,12 @@ class Spec(Frozen):
 
     Attributes:
         task: what the prompt's `{task}` is filled with.
-        smiles, graph: whether the LLM is given them.
+        smiles, graph, facts: whether the LLM is given them; `facts` is what RDKit computes of the molecule.
         image_size: side of the drawn structure in pixels; None leaves the picture out.
         sampling: None where it is not known (annotations made elsewhere).
         structured: whether the answer is held to the prompt's schema while it is written.
         min_grounding: the least agreement with RDKit at which an answer is accepted.
+        columns: of the molecule's row, whose cells the LLM is given; a record is then of a molecule and its cells.
         arguments: of vLLM's engine, those that may change the text (`teacher.llm.engines.vllm_arguments`).
         thinking: whether the LLM thinks before it answers; None leaves it to its chat template.
         adapter: a LoRA on top of the model.
@@ -96,6 +98,8 @@ class Spec(Frozen):
     arguments: dict[str, Any] = Field(default_factory=dict)
     thinking: Thinking | None = None
     adapter: Adapter | None = None
+    facts: bool = False
+    columns: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _shows_the_molecule(self) -> Spec:
@@ -111,7 +115,7 @@ class Spec(Frozen):
             del facts["model"]["name"]
         if self.adapter:
             del facts["adapter"]["name"]
-        for later in ("arguments", "thinking", "adapter"):  # there were specs before there were these
+        for later in LATER_SETTINGS:  # there were specs before there were these
             if not facts[later]:
                 del facts[later]
         return compact_digest(facts, 16)

@@ -91,7 +91,8 @@ def test_molecules_that_others_have_meanwhile_are_left_to_them(
     )
     store.register(spec.id, "ours", [Row(key, 0, row) for row, key in enumerate(KEYS.values(), 1)])
     rows = [
-        {"key": key, "smiles": smiles, "source": 0, "row": row} for row, (smiles, key) in enumerate(KEYS.items(), 1)
+        {"key": key, "smiles": smiles, "source": 0, "row": row, "columns": ""}
+        for row, (smiles, key) in enumerate(KEYS.items(), 1)
     ]
     annotator = Annotator(job, str(tmp_path))
     annotator.start()

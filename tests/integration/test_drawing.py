@@ -66,7 +66,7 @@ def test_a_request_carries_the_picture_that_was_drawn_before(
     row = draw_rows(table(MOLECULES[-1:]), SIZE).to_pylist()[0]
     expected, _ = build_request(row["smiles"], row["key"], seeing, describe)
     monkeypatch.delattr("teacher.llm.request.draw")
-    request, _ = build_request(row["smiles"], row["key"], seeing, describe, row["drawing"])
+    request, _ = build_request(row["smiles"], row["key"], seeing, describe, drawing=row["drawing"])
     (there,), (here,) = ([part for part in each.content if isinstance(part, Picture)] for each in (expected, request))
     assert (here.uuid, here.image.tobytes()) == (there.uuid, there.image.tobytes())
 

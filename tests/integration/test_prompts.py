@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 import gallon
@@ -14,11 +16,14 @@ from gallon.api.spec import resolve_spec
 from gallon.cli.app import app
 from gallon.config import SpecConfig
 from teacher.chemistry.molecule import key_of
-from teacher.errors import UsageError
+from teacher.errors import EngineRefusedError, UsageError
 from teacher.llm.engines.vllm_engine import VllmEngine
 from teacher.llm.models import CHECKPOINT
 from teacher.llm.request import build_request
+from tests.support.prompts import PROMPT
 from tests.support.records import record
+
+NO_SYSTEM = r"takes no system turn \(System role not supported\): write the text of 'system' into the instructions"
 
 
 def test_the_prompt_is_shown_to_the_token(tiny_engine: VllmEngine) -> None:
@@ -41,11 +46,75 @@ def test_no_weights_are_loaded_to_show_a_prompt(tmp_path: Path) -> None:
     assert shown.text == gallon.show_prompt("CCO").text
 
 
+RICH = {
+    **PROMPT,
+    "system": "You know chemistry.",
+    "smiles": "SMILES: {smiles}",
+    "facts": "Facts: {facts}",
+    "shots": [{"smiles": "OC(C)=O", "answer": "An acid."}],
+}
+
+
+def prompt_file(folder: Path, **changes: Any) -> str:
+    path = folder / "prompt.yaml"
+    path.write_text(yaml.safe_dump({**RICH, **changes}))
+    return str(path)
+
+
+def tiny_with_template(folder: Path, template: str) -> str:
+    """Copy the tiny model but for its weights, with another chat template."""
+    for file in CHECKPOINT.iterdir():
+        if file.suffix != ".safetensors":
+            (folder / file.name).write_bytes(file.read_bytes())
+    (folder / "chat_template.jinja").write_text(template)
+    return str(folder)
+
+
+def test_system_turn_facts_and_examples_are_shown_to_the_token(tiny_engine: VllmEngine, tmp_path: Path) -> None:
+    mine = prompt_file(tmp_path)
+    shown = gallon.show_prompt("OCC", prompt=mine)
+    resolved = resolve_spec(SpecConfig(prompt=mine))
+    request, _ = build_request("CCO", b"key", resolved.spec, resolved.prompt)
+    assert shown.tokens == tiny_engine.submit(request).result(timeout=120).prompt_tokens
+    lines = shown.text.splitlines()
+    assert lines[0] == "System: You know chemistry.<end_of_utterance>"
+    assert lines[1:3] == ["User: Look.", "SMILES: CC(=O)O"] and lines[3].startswith("Facts: formula C2H4O2; ")
+    assert "Assistant: An acid.<end_of_utterance>" in lines and "<image> x 16" in shown.text
+    assert shown.text.count("Look.") == 1 and "SMILES: CCO\nFacts: formula C2H6O; " in shown.text
+    bare = gallon.show_prompt("OCC", prompt=mine, facts=False)
+    assert "Facts:" not in bare.text and bare.tokens < shown.tokens
+    with pytest.raises(UsageError, match="'describe' has no line 'facts' for --facts"):
+        gallon.show_prompt("CCO", facts=True)
+
+
+@pytest.mark.parametrize(
+    ("template", "reason"),
+    [
+        ("{{ raise_exception('System role not supported') if messages[0]['role'] == 'system' else '?' }}", NO_SYSTEM),
+        ("{% for m in messages if m['role'] != 'system' %}{{ m['role'] }}{% endfor %}", "leaves the system turn out"),
+        ("{{ raise_exception('One turn') if messages | length > 2 else messages | length }}", "the examples of the p"),
+    ],
+)
+def test_a_template_that_does_not_take_the_turns_is_refused_before_weights_are_loaded(
+    tmp_path: Path, template: str, reason: str
+) -> None:
+    model = tiny_with_template(tmp_path, template)
+    with pytest.raises(EngineRefusedError, match=reason) as caught:
+        gallon.describe("CCO", model=model, image=False, prompt=prompt_file(tmp_path))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(EngineRefusedError, match=reason):
+        gallon.show_prompt("CCO", model=model, image=False, prompt=prompt_file(tmp_path))
+    plain = {"system": None, "shots": []}
+    assert gallon.show_prompt("CCO", model=model, image=False, prompt=prompt_file(tmp_path, **plain)).tokens
+
+
 def test_the_command_prints_the_prompt_and_lists_those_there_are() -> None:
     shown = CliRunner().invoke(app, ["prompt", "show", "gallon", "--task", "soluble?", "--molecule", "CCO", "--json"])
     assert shown.exit_code == 0 and "soluble?" in json.loads(shown.stdout.splitlines()[-1])["text"]
     listed = CliRunner().invoke(app, ["prompt", "list"])
-    assert [line.split()[0] for line in listed.stdout.splitlines()] == ["describe", "gallon"]
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == [
+        *("describe", "describe-cot", "describe-with-facts", "gallon")
+    ]
 
 
 def test_a_dry_run_counts_what_is_to_be_done_and_writes_nothing(

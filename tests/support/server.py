@@ -103,7 +103,7 @@ def serving(behaviour: Behaviour) -> Iterator[str]:
 
 
 def _completion(body: dict[str, Any], behaviour: Behaviour) -> dict[str, Any]:
-    texts = [part["text"] for part in body["messages"][0]["content"] if part["type"] == "text"]
+    texts = [part["text"] for part in body["messages"][-1]["content"] if part["type"] == "text"]
     found = SMILES_LINE.search("\n".join(texts))
     text = true_answer(found.group(1)) if found else "{}"
     choice = {"message": behaviour.message or {"content": text}, "finish_reason": "stop"}

@@ -187,7 +187,10 @@ def chat_body(model: str, request: Request) -> dict[str, Any]:
     sampling = request.sampling
     body: dict[str, Any] = {
         "model": model,
-        "messages": [{"role": "user", "content": [openai_part(part) for part in request.content]}],
+        "messages": [
+            *({"role": turn.role, "content": turn.text} for turn in request.before),
+            {"role": "user", "content": [openai_part(part) for part in request.content]},
+        ],
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "max_tokens": request.max_tokens,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vllm.config import VllmConfig
 
     from teacher.llm.adapter import AdapterFiles
+    from teacher.llm.prompt import Turn
     from teacher.llm.spec import Model
     from teacher.llm.thinking import Thinking
 
@@ -78,6 +79,7 @@ class EngineSettings:
         thinking: as requests want it; each may have a budget of its own.
         adapter: the LoRA that all requests are answered by; None for the model alone.
         arguments: more of vLLM's engine arguments, by name.
+        before: the turns that all requests begin with. A model whose chat template does not take them is refused.
     """
 
     max_model_len: int | None = None
@@ -93,6 +95,7 @@ class EngineSettings:
     thinking: Thinking | None = None
     adapter: AdapterFiles | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    before: tuple[Turn, ...] = ()
 
     @property
     def gpus(self) -> int:

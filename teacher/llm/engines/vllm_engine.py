@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 from teacher.errors import EngineDeadError, EngineRefusedError, EngineStartError
 from teacher.llm.engine import Completion, PromptRejectedError, Request, Thought
+from teacher.llm.engines.chat_template import check_template
 from teacher.llm.engines.engine_log import EngineLog
 from teacher.llm.engines.event_loop import EventLoop
 from teacher.llm.engines.messages import openai_part
 from teacher.llm.engines.thoughts import Marks, marks_of, thought_and_answer
 from teacher.llm.engines.vllm_arguments import EngineSettings, vllm_config
-from teacher.llm.prompt import Picture
+from teacher.llm.prompt import Picture, Turn
 from teacher.llm.spec import Model
 from teacher.llm.thinking import Thinking
 
@@ -87,7 +88,7 @@ class VllmEngine:
         from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
 
         try:
-            messages = [[chat_message(request, self._mistral)]]
+            messages = [chat_messages(request, self._mistral)]
             _, (prompt,) = await self._llm.renderer.render_chat_async(messages, chat_params(request.thinking))
             answers = self._llm.generate(
                 prompt,
@@ -180,8 +181,8 @@ async def launch(
     """Start `AsyncLLM` inside the running event loop, which it is then bound to.
 
     Raises:
-        EngineRefusedError: requests carry pictures and the model cannot see, or it thinks and nobody asked, or the
-            other way round; its weights were not loaded.
+        EngineRefusedError: requests carry pictures and the model cannot see, or turns that its chat template does not
+            take, or it thinks and nobody asked, or the other way round; its weights were not loaded.
     """
     llm, _ = await _launch(model, path, settings, stat_loggers)
     return llm
@@ -195,7 +196,9 @@ async def _launch(
     from vllm.v1.engine.async_llm import AsyncLLM
 
     config = vllm_config(model, path, settings, on_cpu=on_cpu(), one_process=_in_one_process(settings))
-    marks = marks_of(config, settings.thinking, chat_params(settings.thinking), model.name)
+    params = chat_params(settings.thinking)
+    check_template(config, model.name, [chat_turn(turn) for turn in settings.before], params)
+    marks = marks_of(config, settings.thinking, params, model.name)
     llm = AsyncLLM.from_vllm_config(config, stat_loggers=list(stat_loggers), disable_log_stats=True)
     if lora := lora_request(settings):
         try:
@@ -236,6 +239,16 @@ def reasoning_arguments(thinking: Thinking | None) -> dict[str, Any]:
 def is_mistral(renderer: Any) -> bool:
     """Tell whether messages go to mistral-common as they are, which knows OpenAI's parts only."""
     return bool(getattr(renderer.tokenizer, "IS_MISTRAL_TOKENIZER", False))
+
+
+def chat_messages(request: Request, mistral: bool = False) -> list[Any]:
+    """Return the whole conversation of a request, its own message last."""
+    return [*map(chat_turn, request.before), chat_message(request, mistral)]
+
+
+def chat_turn(turn: Turn) -> Any:
+    """Return an earlier turn as vLLM's chat renderer takes it."""
+    return {"role": turn.role, "content": turn.text}
 
 
 def chat_message(request: Request, mistral: bool = False) -> Any:

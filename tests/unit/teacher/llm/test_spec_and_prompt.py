@@ -3,12 +3,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from teacher.chemistry.facts import vocabulary
 from teacher.errors import UsageError
 from teacher.llm.prompt import Picture, load, names
 from teacher.llm.spec import Model, PromptRef, Sampling, Spec
+from tests.support.prompts import PROMPT
 
 
 def make_spec(**changes) -> Spec:
@@ -26,8 +28,37 @@ def test_every_prompt_of_the_catalog_loads_under_its_name(name: str) -> None:
     assert load(name).name == name
 
 
-def test_the_catalog_has_describe_and_gallon() -> None:
-    assert {"describe", "gallon"} <= set(names())
+def test_the_catalog_has_the_prompts_that_the_guide_names() -> None:
+    assert names() == ["describe", "describe-cot", "describe-with-facts", "gallon"]
+
+
+def test_prompts_and_specs_from_before_there_were_later_keys_keep_their_ids() -> None:
+    assert load("describe").digest.startswith("872f2dcf7fef6822")
+    assert load("gallon").digest.startswith("ef51d09faefd4f10")
+    assert make_spec().id == "963a356deffef73e"
+
+
+def test_reasoning_comes_before_claims() -> None:
+    prompt = load("describe-cot")
+    assert prompt.json_schema is not None
+    fields = list(prompt.json_schema["properties"])
+    assert fields[0] == prompt.json_schema["required"][0] == "reasoning"
+    assert prompt.max_tokens > 2 * load("describe").max_tokens
+
+
+def test_facts_stand_between_the_molecule_and_the_closing() -> None:
+    prompt = load("describe-with-facts")
+    (text,) = prompt.render(task=None, smiles="C", facts="formula CH4")
+    assert text.endswith(f"\nSMILES: C\nFacts: formula CH4\n{prompt.closing}")
+    assert "Facts:" not in load("describe").render(task=None, smiles="C", facts="formula CH4")[0]
+
+
+@pytest.mark.parametrize("key", ["instructions", "closing", "system"])
+def test_a_column_outside_its_line_is_refused(tmp_path: Path, key: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({**PROMPT, key: "In {column:solvent}."}))
+    with pytest.raises(UsageError, match=f"{key}: {{column:solvent}} belongs into the line 'columns'"):
+        load(str(path))
 
 
 def test_describe_lists_the_whole_vocabulary_in_text_and_schema() -> None:
@@ -79,7 +110,7 @@ def test_a_bad_prompt_file_is_refused_in_one_sentence(tmp_path: Path, text: str)
 
 
 def test_an_unknown_prompt_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(UsageError, match="describe, gallon"):
+    with pytest.raises(UsageError, match="describe, describe-cot, describe-with-facts, gallon"):
         load("descrbe")
 
 
@@ -98,6 +129,7 @@ def test_an_unknown_prompt_is_refused_with_the_known_ones() -> None:
         {"sampling": Sampling(max_tokens=100, seed=1)},
         {"structured": False},
         {"min_grounding": 0.5},
+        {"facts": True},
     ],
 )
 def test_everything_in_a_spec_decides_its_id(change: dict) -> None:

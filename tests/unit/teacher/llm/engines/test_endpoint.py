@@ -15,7 +15,7 @@ from teacher.errors import EngineDeadError, EngineRefusedError, EngineStartError
 from teacher.llm.engine import PromptRejectedError, Request, Thought
 from teacher.llm.engines import endpoint
 from teacher.llm.engines.endpoint import EndpointEngine, EndpointError, EndpointSettings
-from teacher.llm.prompt import Picture, Prompt
+from teacher.llm.prompt import Picture, Prompt, Turn
 from teacher.llm.request import build_request
 from teacher.llm.spec import Sampling, Spec
 from teacher.llm.thinking import Thinking
@@ -101,6 +101,13 @@ def test_a_servers_thoughts_are_told_from_its_answer_with_or_without_a_parser(
     behaviour.message = message
     completion = engine.submit(request()).result()
     assert (completion.thought, completion.text) == (thought, text)
+
+
+def test_the_turns_before_the_question_are_sent_before_it(engine: EndpointEngine, behaviour: Behaviour) -> None:
+    turns = (Turn("system", "You know."), Turn("user", "C"), Turn("assistant", "methane"))
+    engine.submit(replace(request(), before=turns)).result()
+    *before, question = behaviour.asked[0]["messages"]
+    assert before == [{"role": turn.role, "content": turn.text} for turn in turns] and question["role"] == "user"
 
 
 @pytest.mark.parametrize("faults", [[429, 503, 429], ["cut", "nonsense"], [500, "empty"], [502, 504]])
