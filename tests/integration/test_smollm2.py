@@ -53,7 +53,7 @@ def test_a_stranger_answers_a_question_in_free_text(
         prompt="gallon",
         task="How soluble is this molecule in water?",
         max_tokens=60,
-        max_attempts=3,
+        max_attempts=1,
         ray=ray_address,
         store=redis_url,
     )
