@@ -25,7 +25,8 @@ from cluster.store.record import DeadLetter, Record, Stage
 from cluster.store.store import FINISHED, HELD, Store
 from teacher.chemistry.facts import Structure
 from teacher.errors import EngineDeadError
-from teacher.llm.engine import Completion, Engine, PromptRejectedError, Request
+from teacher.llm.completion import Completion
+from teacher.llm.engine import Engine, PromptRejectedError, Request
 from teacher.llm.request import build_request, retried
 from teacher.llm.row_columns import unpack_cells
 from teacher.llm.validation import RejectedError, require_answer, storable, validate

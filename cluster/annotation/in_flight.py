@@ -12,7 +12,8 @@ from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
 from teacher.errors import EngineDeadError
-from teacher.llm.engine import Completion, Engine, Request
+from teacher.llm.completion import Completion
+from teacher.llm.engine import Engine, Request
 
 T = TypeVar("T")
 Answer = Future[Completion]

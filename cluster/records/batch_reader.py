@@ -19,10 +19,11 @@ from cluster.store.store import Row, Store
 from teacher.chemistry.facts import structure_of
 from teacher.chemistry.molecule import mol_of
 from teacher.errors import GallonError
-from teacher.llm.batch_lines import BatchAnswer, answer_of
-from teacher.llm.engine import Completion, PromptRejectedError
+from teacher.llm.completion import Completion
+from teacher.llm.engine import PromptRejectedError
+from teacher.llm.engines.batch_lines import BatchAnswer, answer_of
 from teacher.llm.request import sampling_of
-from teacher.llm.validation import RejectedError, validate
+from teacher.llm.validation import RejectedError, require_answer, storable, validate
 from teacher.provenance import digest, installed
 from teacher.wording import counted
 
@@ -240,9 +241,10 @@ class _Reading:
         """Make an answer a record.
 
         Raises:
-            RejectedError: it is cut off or invalid.
+            RejectedError: it is cut off, invalid, or thoughts alone.
         """
-        spec = self._batch.spec
+        spec, thought = self._batch.spec, completion.thought
+        require_answer(completion)
         checked = validate(
             completion.text,
             completion.finish_reason,
@@ -266,6 +268,8 @@ class _Reading:
             run=self.run.id,
             software=self._software_of(claims),
             time=round(self.run.started, 3),
+            reasoning=storable(thought.text) if thought else None,
+            reasoning_tokens=thought.tokens if thought else 0,
         )
 
     def _software_of(self, claims: dict[str, str]) -> str:

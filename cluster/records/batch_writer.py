@@ -22,10 +22,11 @@ from teacher.chemistry.drawing import DRAWN_AT_A_TIME, SafeDrawer, UndrawableErr
 from teacher.chemistry.molecule import Molecule
 from teacher.errors import UsageError
 from teacher.files import check_output, replacing
-from teacher.llm.batch_lines import MOST_BYTES, MOST_REQUESTS, request_line
+from teacher.llm.engines.batch_lines import MOST_BYTES, MOST_REQUESTS, request_line
 from teacher.llm.prompt import Prompt
 from teacher.llm.request import build_request, sampling_of
 from teacher.llm.spec import Spec
+from teacher.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -213,7 +214,7 @@ class _RequestFiles:
         """Write a request, into the next file where this one is full."""
         if len(line) > self._rules.max_bytes:
             raise UsageError(
-                f"A request has {len(line):,} bytes, more than a file may have: raise --max-bytes, or lower "
+                f"A request has {counted(len(line), 'byte')}, more than a file may have: raise --max-bytes, or lower "
                 "--image-size."
             )
         full = self._requests == self._rules.max_requests or self._bytes + len(line) > self._rules.max_bytes

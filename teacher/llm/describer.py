@@ -10,7 +10,8 @@ from typing import Any
 from teacher.chemistry.facts import Structure
 from teacher.chemistry.molecule import InvalidMoleculeError, parse
 from teacher.errors import EngineDeadError
-from teacher.llm.engine import Completion, Engine, PromptRejectedError, Request
+from teacher.llm.completion import Completion
+from teacher.llm.engine import Engine, PromptRejectedError, Request
 from teacher.llm.prompt import Prompt
 from teacher.llm.request import build_request, retried
 from teacher.llm.spec import Spec

@@ -6,6 +6,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from teacher.llm.completion import Completion
 from teacher.llm.prompt import Content, Turn
 from teacher.llm.spec import Sampling
 from teacher.llm.thinking import Thinking
@@ -34,32 +35,6 @@ class Request:
     def max_tokens(self) -> int:
         """Tokens that may be written, thoughts and answer together."""
         return self.sampling.max_tokens + (self.thinking.room if self.thinking else 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Thought:
-    """What the LLM wrote before it answered: the text without its marks, its tokens, and whether it came to an end."""
-
-    text: str
-    tokens: int
-    ended: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """What the LLM wrote, why it stopped (`stop`, `length` or `abort`), and the token counts.
-
-    Attributes:
-        text: the answer, without thoughts.
-        completion_tokens: of all that was written, thoughts included.
-        thought: what came before the answer, if anything.
-    """
-
-    text: str
-    finish_reason: str | None
-    prompt_tokens: int
-    completion_tokens: int
-    thought: Thought | None = None
 
 
 class Engine(Protocol):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from teacher.chemistry.facts import Structure, mentioned_groups
-from teacher.llm.engine import Completion
+from teacher.llm.completion import Completion
 from teacher.llm.schema import validator_of
 from teacher.llm.thinking import MARKS
 

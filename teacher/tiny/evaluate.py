@@ -12,7 +12,8 @@ from teacher.chemistry.depiction import draw
 from teacher.chemistry.facts import Facts, facts_of
 from teacher.chemistry.graph_text import graph_text
 from teacher.chemistry.molecule import Molecule
-from teacher.llm.engine import Completion, Engine, Request
+from teacher.llm.completion import Completion
+from teacher.llm.engine import Engine, Request
 from teacher.llm.prompt import Content, Picture, Prompt
 from teacher.llm.spec import Sampling
 from teacher.llm.validation import RejectedError, claimed_groups, validate

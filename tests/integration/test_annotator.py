@@ -15,7 +15,8 @@ from cluster.runtime.session import RaySession
 from cluster.store.store import Row, Store
 from teacher.chemistry.molecule import key_of
 from teacher.errors import EngineDeadError
-from teacher.llm.engine import Completion, Engine, Request
+from teacher.llm.completion import Completion
+from teacher.llm.engine import Engine, Request
 from teacher.llm.prompt import Prompt
 from teacher.llm.spec import Spec
 from tests.support.records import ELSEWHERE, record

@@ -15,7 +15,7 @@ from distill.data.annotations import fetch
 from teacher.chemistry.molecule import key_of
 from teacher.errors import EngineRefusedError, EngineStartError
 from teacher.llm.adapter import identify_adapter
-from teacher.llm.engine import Completion
+from teacher.llm.completion import Completion
 from teacher.llm.engines.vllm_arguments import EngineSettings
 from teacher.llm.engines.vllm_engine import VllmEngine
 from teacher.llm.models import identify, local_path

@@ -19,7 +19,8 @@ from zlib import crc32
 from teacher.chemistry.facts import facts_of
 from teacher.chemistry.molecule import parse
 from teacher.errors import EngineDeadError, EngineStartError
-from teacher.llm.engine import Completion, PromptRejectedError, Request, Thought
+from teacher.llm.completion import Completion, Thought
+from teacher.llm.engine import PromptRejectedError, Request
 
 SMILES_LINE = re.compile(r"^SMILES: (.+)$", re.MULTILINE)
 

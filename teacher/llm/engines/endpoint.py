@@ -16,7 +16,8 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from teacher.errors import EngineDeadError, EngineRefusedError, EngineStartError
-from teacher.llm.engine import Completion, PromptRejectedError, Request, Thought
+from teacher.llm.completion import Completion, Thought
+from teacher.llm.engine import PromptRejectedError, Request
 from teacher.llm.engines.event_loop import EventLoop
 from teacher.llm.engines.messages import openai_part
 from teacher.llm.engines.thoughts import split_text

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from teacher.errors import EngineRefusedError
-from teacher.llm.engine import Thought
+from teacher.llm.completion import Thought
 from teacher.llm.thinking import MARKS
 
 if TYPE_CHECKING:

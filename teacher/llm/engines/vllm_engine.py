@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from teacher.errors import EngineDeadError, EngineRefusedError, EngineStartError
-from teacher.llm.engine import Completion, PromptRejectedError, Request, Thought
+from teacher.llm.completion import Completion, Thought
+from teacher.llm.engine import PromptRejectedError, Request
 from teacher.llm.engines.chat_template import check_template
 from teacher.llm.engines.engine_log import EngineLog
 from teacher.llm.engines.event_loop import EventLoop

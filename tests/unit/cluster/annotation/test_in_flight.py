@@ -11,7 +11,8 @@ import pytest
 from cluster.annotation.in_flight import InFlight, Pulse, RequestTimeoutError
 from cluster.runtime.periodic import run_periodically
 from teacher.errors import EngineDeadError
-from teacher.llm.engine import Completion, PromptRejectedError, Request
+from teacher.llm.completion import Completion
+from teacher.llm.engine import PromptRejectedError, Request
 from teacher.llm.spec import Sampling
 
 REQUEST = Request(["SMILES: C"], Sampling(max_tokens=1))

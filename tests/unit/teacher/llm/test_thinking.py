@@ -9,8 +9,9 @@ import pytest
 from gallon.api.spec import resolve_spec
 from gallon.config import SpecConfig
 from teacher.errors import UsageError
+from teacher.llm.completion import Completion, Thought
 from teacher.llm.describer import Describer
-from teacher.llm.engine import Completion, Request, Thought
+from teacher.llm.engine import Request
 from teacher.llm.prompt import Prompt
 from teacher.llm.request import retried
 from teacher.llm.spec import Sampling, Spec

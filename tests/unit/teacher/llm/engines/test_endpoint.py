@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from teacher.errors import EngineDeadError, EngineRefusedError, EngineStartError
-from teacher.llm.engine import PromptRejectedError, Request, Thought
+from teacher.llm.completion import Thought
+from teacher.llm.engine import PromptRejectedError, Request
 from teacher.llm.engines import endpoint
 from teacher.llm.engines.endpoint import EndpointEngine, EndpointError, EndpointSettings
 from teacher.llm.prompt import Picture, Prompt, Turn

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from teacher.llm.engine import Thought
+from teacher.llm.completion import Thought
 from teacher.llm.engines.thoughts import Marks, split_text, state_after, thought_and_answer
 
 OPEN, CLOSE, THOUGHT, ANSWER = 1, 2, 50, 60

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from teacher import strict_json
-from teacher.llm.engine import Completion, PromptRejectedError, Request
+from teacher.llm.completion import Completion
+from teacher.llm.engine import PromptRejectedError, Request
 from teacher.llm.engines.endpoint import BUSY, DENIED, EndpointError, chat_body, completion_of, error_message
 
 URL = "/v1/chat/completions"
