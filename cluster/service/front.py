@@ -145,8 +145,8 @@ class Front:
         """Parse SMILES in a process of its own, which one that kills RDKit ends."""
         if not 0 < len(texts) <= self.settings.queue:
             raise RequestError(
-                f"A request holds at most {counted(self.settings.queue, 'molecule')}, and this one {len(texts):,}: send "
-                "more in several, or annotate a library by 'gallon annotate'."
+                f"A request holds 1 molecule up to {self.settings.queue:,}, and this one {len(texts):,}: send more in "
+                "several, or annotate a library by 'gallon annotate'."
             )
         unknown = [text for text in dict.fromkeys(texts) if text not in self._known]
         if unknown:

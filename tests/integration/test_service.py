@@ -153,7 +153,7 @@ def test_a_molecule_that_cannot_be_annotated_is_told_as_a_dead_letter(client: ht
         ({"smiles": "CC("}, "No molecule: 'CC(' cannot be read by RDKit."),
         ({"smiles": ["C", "CX", "F(F)F"]}, "'CX' cannot be read by RDKit; 'F(F)F' is rejected by RDKit"),
         ({"smiles": "\ud800"}, "The request is wrong at smiles"),
-        ({"smiles": []}, "A request holds 1 to 64 molecules, and this one 0"),
+        ({"smiles": []}, "A request holds 1 molecule up to 64, and this one 0"),
         ({"smiles": ["C"] * 65}, "and this one 65"),
         ({"smile": "C"}, "The request is wrong at smiles: Field required."),
         ({"smiles": 3}, "The request is wrong at smiles"),
