@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from teacher.errors import GallonError, UsageError
     from teacher.files import OutputError
     from teacher.llm.describer import Describer, Description
-    from teacher.llm.preview import Preview
+    from teacher.llm.engines.preview import Preview
 
     # Their options are those of the command line (`gallon.config`), which no type checker sees.
     annotate: Callable[..., AnnotationResult]
@@ -121,7 +121,7 @@ _HOMES = {
     "ExportResult": f"{_API}.records",
     "annotations": f"{_API}.records",
     "export": f"{_API}.records",
-    "Preview": "teacher.llm.preview",
+    "Preview": "teacher.llm.engines.preview",
     "RunPlan": f"{_API}.planning",
     "plan_run": f"{_API}.planning",
     "show_prompt": f"{_API}.prompts",

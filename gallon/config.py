@@ -151,6 +151,17 @@ class SpecConfig(Config):
     top_p: Annotated[float, Setting(min=0.01, max=1.0, help="Nucleus sampling.")] = 1.0
     max_tokens: Annotated[int | None, Setting(min=1, help="Longest answer; default: the prompt's.")] = None
     seed: Annotated[int, Setting(help="Seed of the sampling.")] = 0
+    samples: Annotated[
+        int,
+        Setting(min=1, max=64, help="Answers drawn for each molecule, in one request; needs --temperature."),
+    ] = 1
+    keep: Annotated[
+        str,
+        Setting(
+            help="Of several samples: best (agrees most with RDKit), vote (what most say, field by field), all (the "
+            "best, and the others beside it)."
+        ),
+    ] = "best"
     structured: Annotated[bool, Setting(help="Constrain the answer to the prompt's schema while it is generated.")] = (
         True
     )

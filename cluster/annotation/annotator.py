@@ -25,11 +25,12 @@ from cluster.store.record import DeadLetter, Record, Stage
 from cluster.store.store import FINISHED, HELD, Store
 from teacher.chemistry.facts import Structure
 from teacher.errors import EngineDeadError
+from teacher.llm.acceptance import accept
 from teacher.llm.completion import Completion
 from teacher.llm.engine import Engine, PromptRejectedError, Request
 from teacher.llm.request import build_request, retried
 from teacher.llm.row_columns import unpack_cells
-from teacher.llm.validation import RejectedError, require_answer, storable, validate
+from teacher.llm.validation import RejectedError, storable
 from teacher.llm.validation import Stage as Check
 from teacher.wording import counted
 
@@ -296,8 +297,8 @@ class Annotator:
             RejectedError: it is cut off or invalid.
         """
         seconds = time.monotonic() - task.started
-        self._metrics.answered(seconds, completion.thought.tokens if completion.thought else 0)
-        task.spent = (task.spent[0] + completion.prompt_tokens, task.spent[1] + completion.completion_tokens)
+        self._metrics.answered(seconds, completion.thought_tokens)
+        task.spent = (task.spent[0] + completion.prompt_tokens, task.spent[1] + completion.written)
         return self._record(task, completion, seconds)
 
     # From a row to a request
@@ -320,23 +321,15 @@ class Annotator:
 
     def _record(self, task: Task, completion: Completion, seconds: float) -> Record:
         assert task.facts and task.request, "a task is prepared before it is answered"
-        require_answer(completion)
-        validated = validate(
-            completion.text,
-            completion.finish_reason,
-            self._job.prompt.json_schema,
-            task.facts,
-            self._job.spec.min_grounding,
-        )
+        annotation = accept(completion, self._job.prompt.json_schema, task.facts, self._job.spec)
         sampling = retried(task.request, self._job.spec, task.tries, task.rejected).sampling
-        thought = completion.thought
         return Record(
             smiles=task.smiles,
-            text=completion.text,
-            finish_reason=completion.finish_reason or "",
+            text=annotation.text,
+            finish_reason="stop",
             prompt_tokens=completion.prompt_tokens,
-            completion_tokens=completion.completion_tokens,
-            grounding=validated.grounding,
+            completion_tokens=completion.written,
+            grounding=annotation.grounding,
             attempts=task.losses + task.tries + 1,
             seed=sampling.seed,
             temperature=sampling.temperature,
@@ -345,9 +338,11 @@ class Annotator:
             run=self._job.run,
             software=self._software,
             time=round(time.time(), 3),
-            reasoning=storable(thought.text) if thought else None,
-            reasoning_tokens=thought.tokens if thought else 0,
+            reasoning=storable(annotation.thought.text) if annotation.thought else None,
+            reasoning_tokens=completion.thought_tokens,
             columns=task.columns,
+            agreement=annotation.agreement,
+            samples=annotation.samples,
         )
 
     def _dead_letter(self, task: Task, stage: Stage, error: str, message: str, text: str | None = None) -> DeadLetter:

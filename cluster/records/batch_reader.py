@@ -19,11 +19,12 @@ from cluster.store.store import Row, Store
 from teacher.chemistry.facts import structure_of
 from teacher.chemistry.molecule import mol_of
 from teacher.errors import GallonError
+from teacher.llm.acceptance import accept
 from teacher.llm.completion import Completion
 from teacher.llm.engine import PromptRejectedError
 from teacher.llm.engines.batch_lines import BatchAnswer, answer_of
 from teacher.llm.request import sampling_of
-from teacher.llm.validation import RejectedError, require_answer, storable, validate
+from teacher.llm.validation import RejectedError, storable
 from teacher.provenance import digest, installed
 from teacher.wording import counted
 
@@ -243,23 +244,16 @@ class _Reading:
         Raises:
             RejectedError: it is cut off, invalid, or thoughts alone.
         """
-        spec, thought = self._batch.spec, completion.thought
-        require_answer(completion)
-        checked = validate(
-            completion.text,
-            completion.finish_reason,
-            self._batch.prompt.json_schema,
-            structure_of(mol_of(asked.smiles)),
-            spec.min_grounding,
-        )
+        spec, facts = self._batch.spec, structure_of(mol_of(asked.smiles))
+        annotation = accept(completion, self._batch.prompt.json_schema, facts, spec)
         sampling = sampling_of(spec, asked.attempt, cut_off=asked.cut_off)
         return Record(
             smiles=asked.smiles,
-            text=completion.text,
-            finish_reason=completion.finish_reason or "",
+            text=annotation.text,
+            finish_reason="stop",
             prompt_tokens=completion.prompt_tokens,
-            completion_tokens=completion.completion_tokens,
-            grounding=checked.grounding,
+            completion_tokens=completion.written,
+            grounding=annotation.grounding,
             attempts=asked.attempt + 1,
             seed=sampling.seed,
             temperature=sampling.temperature,
@@ -268,8 +262,10 @@ class _Reading:
             run=self.run.id,
             software=self._software_of(claims),
             time=round(self.run.started, 3),
-            reasoning=storable(thought.text) if thought else None,
-            reasoning_tokens=thought.tokens if thought else 0,
+            reasoning=storable(annotation.thought.text) if annotation.thought else None,
+            reasoning_tokens=completion.thought_tokens,
+            agreement=annotation.agreement,
+            samples=annotation.samples,
         )
 
     def _software_of(self, claims: dict[str, str]) -> str:

@@ -26,6 +26,7 @@ BEFORE = ("key", "smiles", "columns", "text")  # and then the fields of the prom
 GROUNDING = ("grounding", "groups_precision", "groups_recall", "rings_right")
 MADE_BY = ("spec", "model", "revision", "prompt", "finish_reason")
 COUNTS = ("prompt_tokens", "completion_tokens", "attempts", "seed")
+AGREEMENT, SAMPLES = "agreement", "samples"  # of specs with several samples, and of those that keep them all
 THOUGHTS = ("reasoning", "reasoning_tokens")  # of specs under which the LLM thinks
 OURS = frozenset({*BEFORE, *GROUNDING, *MADE_BY, *COUNTS, "temperature", "run", "software", "time"})
 
@@ -36,7 +37,8 @@ def export(store: Store, spec: Spec, out: Path, only: Container[bytes] | None = 
     The file stands under its name only when it is complete. Columns: `key` (hexadecimal) and `smiles` of the molecule,
     `columns` (JSON; the cells of its row that the LLM was shown, where the spec has some), `text`, one column for each
     field of the prompt's schema (`schema.columns_of`; a field that is called like one of our columns has an underscore
-    more), the grounding, the provenance, and under a spec that has the LLM think what it thought. `text` is exact; a
+    more), the grounding, the provenance; under a spec that has the LLM think what it thought; under one with several
+    samples how far they agree (`agreement`), and their texts where all are kept (`samples`, JSON). `text` is exact; a
     field is null where the text has none, or one that its column cannot hold, such as an integer of more than 64 bits.
     In CSV a text that a spreadsheet would run as a formula begins with an apostrophe (`cluster.table_file`).
 
@@ -96,6 +98,8 @@ def _row(key: bytes, record: Record, spec: Spec, kinds: dict[str, Kind], softwar
         "software": software,
         "time": datetime.fromtimestamp(record.time, UTC).isoformat(timespec="seconds"),
         **{name: getattr(record, name) for name in _thoughts(spec)},
+        AGREEMENT: record.agreement,  # in the table where the schema has them
+        SAMPLES: json.dumps([{"text": sample.text, "grounding": sample.grounding} for sample in record.samples]),
     }
 
 
@@ -111,7 +115,14 @@ def _thoughts(spec: Spec) -> tuple[str, ...]:
 
 
 def _columns(spec: Spec, kinds: dict[str, Kind]) -> list[str]:
-    return apart(kinds, OURS.union(_thoughts(spec)))
+    return apart(kinds, OURS.union(_thoughts(spec), _of_samples(spec)))
+
+
+def _of_samples(spec: Spec) -> tuple[str, ...]:
+    """Return the columns about several samples: none where there is one answer."""
+    if spec.samples is None:
+        return ()
+    return (AGREEMENT, SAMPLES) if spec.samples.keep == "all" else (AGREEMENT,)
 
 
 def _schema(spec: Spec, kinds: dict[str, Kind]) -> pa.Schema:
@@ -128,6 +139,7 @@ def _schema(spec: Spec, kinds: dict[str, Kind]) -> pa.Schema:
             *[(name, whole) for name in COUNTS],
             *[("temperature", real), ("run", text), ("software", text), ("time", text)],
             *zip(_thoughts(spec), (text, whole), strict=False),
+            *zip(_of_samples(spec), (real, text), strict=False),
         ]
     )
 

@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from teacher import strict_json
-from teacher.llm.validation import Grounding
+from teacher.llm.acceptance import Sample
+from teacher.llm.validation import Grounding, Share
 
 # On a record of 1.36 kB level 3 takes 10 µs to 499 bytes, level 9 19 µs to 497, level 19 147 µs to 493.
 COMPRESSION_LEVEL = 3
@@ -32,9 +33,9 @@ class Record:
 
     Attributes:
         smiles: canonical SMILES of the molecule.
-        text: what the LLM wrote, unchanged.
+        text: what the LLM wrote, unchanged; where samples vote, what most of them say.
         finish_reason: why the LLM stopped; always `stop`.
-        prompt_tokens, completion_tokens: of the attempt that was accepted.
+        prompt_tokens, completion_tokens: of the attempt that was accepted, all its samples together.
         grounding: how far the text's claims agree with RDKit.
         attempts: how many times the molecule was given to the engine, this time included.
         seed, temperature, max_tokens: the sampling of the attempt that was accepted.
@@ -43,6 +44,8 @@ class Record:
         time: when it was accepted, in seconds since 1970 (UTC).
         reasoning: what the LLM thought before it answered; None where it did not think. No teacher reads it.
         reasoning_tokens: of the completion tokens, those of its thoughts.
+        agreement: of several samples with what most of them say, 0 to 1; None where there was one answer.
+        samples: the texts of all accepted samples, where all are kept.
         columns: the cells of its row that the LLM was shown, by the names of their columns; the record's key is of the
             molecule and of them.
     """
@@ -64,14 +67,18 @@ class Record:
     reasoning: str | None = None
     reasoning_tokens: Whole = 0
     columns: dict[str, str] = field(default_factory=dict)
+    agreement: Share | None = None
+    samples: tuple[Sample, ...] = ()
 
     def pack(self) -> bytes:
         """Return the record as it is stored."""
         fields = {**_fields(self), "grounding": _fields(self.grounding)}
         if self.reasoning is None:  # as in most records, and in all that are older than thinking
             del fields["reasoning"], fields["reasoning_tokens"]
-        if not self.columns:  # there were records before there were these
-            del fields["columns"]
+        fields["samples"] = [_fields(sample) for sample in self.samples]
+        for later in ("columns", "agreement", "samples"):  # there were records before there were these
+            if fields[later] in ({}, None, []):
+                del fields[later]
         return _pack(fields)
 
     @classmethod
@@ -177,7 +184,7 @@ class _Packer(threading.local):
 _packer: _Packer | None = None
 
 
-def _fields(kept: Record | DeadLetter | Grounding) -> dict[str, Any]:
+def _fields(kept: Record | DeadLetter | Grounding | Sample) -> dict[str, Any]:
     """Return the fields by name; `dataclasses.asdict` copies the values too, which takes longer than packing them."""
     return {name: getattr(kept, name) for name in kept.__slots__}
 

@@ -145,6 +145,7 @@ def _entry(key: bytes, record: Record, fields: Mapping[str, Any] | None, claimed
             "prompt tokens": record.prompt_tokens,
             "completion tokens": record.completion_tokens,
             **({"of them thoughts": record.reasoning_tokens} if record.reasoning is not None else {}),
+            **({"agreement of samples": round(record.agreement, 3)} if record.agreement is not None else {}),
             "finish reason": record.finish_reason,
             "seed": record.seed,
             "temperature": record.temperature,

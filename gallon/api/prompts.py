@@ -11,7 +11,7 @@ from gallon.config import EngineConfig, SpecConfig
 from teacher.chemistry.molecule import InvalidMoleculeError, parse
 from teacher.errors import UsageError
 from teacher.llm.engine import Request
-from teacher.llm.preview import Preview, previews
+from teacher.llm.engines.preview import Preview, previews
 from teacher.llm.request import build_request
 from teacher.llm.row_columns import shown
 

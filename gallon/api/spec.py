@@ -17,7 +17,7 @@ from teacher.llm.engines.vllm_arguments import EngineSettings, deciding, parse_e
 from teacher.llm.models import TINY, identify, local_path, read_config
 from teacher.llm.prompt import Prompt, load
 from teacher.llm.request import turns_before
-from teacher.llm.spec import Model, PromptRef, Sampling, Spec
+from teacher.llm.spec import Model, PromptRef, Samples, Sampling, Spec
 from teacher.llm.thinking import Thinking, known_parsers, parse_thinking, parser_for
 
 TINY_IMAGE_SIZE = 224  # what its vision tower sees
@@ -101,6 +101,7 @@ def resolve_spec(config: SpecConfig, *, claimed: bool = False) -> ResolvedSpec:
             adapter=adapter,
             facts=prompt.facts is not None if config.facts is None else config.facts,
             columns=prompt.row_columns,
+            samples=Samples(number=config.samples, keep=config.keep) if config.samples > 1 else None,  # type: ignore[arg-type]
         )
     except ValidationError as error:
         raise UsageError(f"Invalid options: {error.errors()[0]['msg']}.") from None

@@ -22,6 +22,7 @@ class Completion:
         text: the answer, without thoughts.
         completion_tokens: of all that was written, thoughts included.
         thought: what came before the answer, if anything.
+        others: further samples of the same request; their prompt tokens are counted with the first.
     """
 
     text: str
@@ -29,3 +30,14 @@ class Completion:
     prompt_tokens: int
     completion_tokens: int
     thought: Thought | None = None
+    others: tuple[Completion, ...] = ()
+
+    @property
+    def written(self) -> int:
+        """Completion tokens of all samples."""
+        return self.completion_tokens + sum(other.completion_tokens for other in self.others)
+
+    @property
+    def thought_tokens(self) -> int:
+        """Those of them that are thoughts."""
+        return sum(each.thought.tokens for each in (self, *self.others) if each.thought)

@@ -10,12 +10,13 @@ from typing import Any
 from teacher.chemistry.facts import Structure
 from teacher.chemistry.molecule import InvalidMoleculeError, parse
 from teacher.errors import EngineDeadError
+from teacher.llm.acceptance import accept
 from teacher.llm.completion import Completion
 from teacher.llm.engine import Engine, PromptRejectedError, Request
 from teacher.llm.prompt import Prompt
 from teacher.llm.request import build_request, retried
 from teacher.llm.spec import Spec
-from teacher.llm.validation import Grounding, RejectedError, ValidatedAnswer, require_answer, validate
+from teacher.llm.validation import Grounding, RejectedError
 
 IN_FLIGHT = 256  # molecules at a time: an engine queues what it cannot compute yet
 
@@ -30,6 +31,7 @@ class Description:
         text: the accepted answer; None without one.
         fields: of the answer, if the prompt asks for JSON.
         grounding: how far the answer agrees with RDKit.
+        agreement: of several samples with what most of them say.
         reasoning: what the LLM thought before it answered; None where it did not.
         attempts: answers that were needed.
         error: why there is no text.
@@ -40,6 +42,7 @@ class Description:
     text: str | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
     grounding: Grounding | None = None
+    agreement: float | None = None
     reasoning: str | None = None
     attempts: int = 0
     error: str | None = None
@@ -106,8 +109,7 @@ class Describer:
         answer = question.answer
         for attempt in range(1, self._max_attempts + 1):
             try:
-                completion = answer.result()
-                valid = self._validated(completion, question.structure)
+                annotation = accept(answer.result(), self._prompt.json_schema, question.structure, self.spec)
             except EngineDeadError:
                 raise
             except PromptRejectedError as error:
@@ -121,19 +123,15 @@ class Describer:
                 continue
             return replace(
                 found,
-                text=completion.text,
-                fields=valid.fields or {},
-                grounding=valid.grounding,
-                reasoning=completion.thought.text if completion.thought else None,
+                text=annotation.text,
+                fields=annotation.fields or {},
+                grounding=annotation.grounding,
+                agreement=annotation.agreement,
+                reasoning=annotation.thought.text if annotation.thought else None,
                 attempts=attempt,
                 error=None,
             )
         return found
-
-    def _validated(self, completion: Completion, structure: Structure) -> ValidatedAnswer:
-        require_answer(completion)
-        schema, least = self._prompt.json_schema, self.spec.min_grounding
-        return validate(completion.text, completion.finish_reason, schema, structure, least)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ class Request:
     Attributes:
         before: the turns of the conversation that come before the message.
         thinking: whether the LLM thinks first; None leaves it to its chat template.
+        samples: answers that are drawn, each with a seed of its own.
     """
 
     content: Content
@@ -30,6 +31,7 @@ class Request:
     schema: dict[str, Any] | None = None
     before: tuple[Turn, ...] = ()
     thinking: Thinking | None = None
+    samples: int = 1
 
     @property
     def max_tokens(self) -> int:

@@ -63,7 +63,8 @@ def build_request(
         instructed=not any(turn.role == "user" for turn in before),
     )
     grammar = for_grammar(prompt.json_schema) if spec.structured else None
-    return Request(content, sampling_of(spec), grammar, before, spec.thinking), structure
+    samples = spec.samples.number if spec.samples else 1
+    return Request(content, sampling_of(spec), grammar, before, spec.thinking, samples), structure
 
 
 def turns_before(prompt: Prompt, spec: Spec, smiles: str | None = None) -> tuple[Turn, ...]:

@@ -12,7 +12,8 @@ from teacher.llm.thinking import Thinking
 from teacher.provenance import compact_digest
 
 SPEC_VERSION = 1
-LATER_SETTINGS = ("arguments", "thinking", "adapter", "facts", "columns")
+LATER_SETTINGS = ("arguments", "thinking", "adapter", "facts", "columns", "samples")
+Keep = Literal["best", "vote", "all"]
 DIGEST = "sha256:"  # begins the revision of a model that is known by its files
 
 
@@ -69,6 +70,19 @@ class PromptRef(Frozen):
         return cls(name=prompt.name, version=prompt.version, digest=prompt.digest)
 
 
+class Samples(Frozen):
+    """Several answers to one request.
+
+    Attributes:
+        number: of answers.
+        keep: the one that agrees best with RDKit ("best"), what most of them say, field by field ("vote"), or the best
+            one and the texts of all of them beside it ("all").
+    """
+
+    number: int = Field(ge=2, le=64)
+    keep: Keep = "best"
+
+
 class Spec(Frozen):
     """Everything that decides an annotation: the same molecule and the same spec is the same record.
 
@@ -83,6 +97,7 @@ class Spec(Frozen):
         arguments: of vLLM's engine, those that may change the text (`teacher.llm.engines.vllm_arguments`).
         thinking: whether the LLM thinks before it answers; None leaves it to its chat template.
         adapter: a LoRA on top of the model.
+        samples: how many answers are drawn, and what is kept of them; None for one.
     """
 
     version: int = SPEC_VERSION
@@ -100,11 +115,18 @@ class Spec(Frozen):
     adapter: Adapter | None = None
     facts: bool = False
     columns: tuple[str, ...] = ()
+    samples: Samples | None = None
 
     @model_validator(mode="after")
     def _shows_the_molecule(self) -> Spec:
         if not (self.smiles or self.graph or self.image_size):
             raise ValueError("the LLM must be given the SMILES, the picture or the graph")
+        return self
+
+    @model_validator(mode="after")
+    def _samples_differ(self) -> Spec:
+        if self.samples and self.sampling and self.sampling.temperature == 0:
+            raise ValueError("samples at temperature 0 are all alike: give --temperature with --samples")
         return self
 
     @property

@@ -293,6 +293,8 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
         "--top-p",
         "--max-tokens",
         "--seed",
+        "--samples",
+        "--keep",
         "--structured",
         "--no-structured",
         "--min-grounding",

@@ -48,6 +48,7 @@ ANNOTATOR = "tests/integration/test_annotator.py"
 THINKING = "tests/unit/teacher/llm/test_thinking.py"
 ACCESS = "tests/unit/cluster/service/test_access.py"
 FLIGHTS = "tests/unit/cluster/service/test_single_flight.py"
+ACCEPTANCE = "tests/unit/teacher/llm/test_acceptance.py"
 CHECKS = "tests/unit/teacher/llm/test_validation.py"
 
 MUTANTS = (
@@ -447,6 +448,28 @@ MUTANTS = (
         "return max(facts.ring_counts(), key=lambda counts: sum(_agreement(fields, counts)))",
         "return next(iter(facts.ring_counts()))",
         (CHECKS,),
+    ),
+    # Several samples
+    Mutant(
+        "samples beyond the first are not counted",
+        "teacher/llm/completion.py",
+        "return self.completion_tokens + sum(other.completion_tokens for other in self.others)",
+        "return self.completion_tokens",
+        ("tests/integration/test_samples.py::test_all_samples_are_counted_and_those_that_were_accepted_are_kept",),
+    ),
+    Mutant(
+        "an invalid sample agrees with the others",
+        "teacher/llm/acceptance.py",
+        "/ (len(accepted) + len(rejections))",
+        "/ len(accepted)",
+        (ACCEPTANCE,),
+    ),
+    Mutant(
+        "the first sample is taken for the best",
+        "teacher/llm/acceptance.py",
+        "best = max(accepted, key=lambda annotation: annotation.grounding.score)",
+        "best = accepted[0]",
+        (ACCEPTANCE,),
     ),
     # What may come in
     Mutant(

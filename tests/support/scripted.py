@@ -193,7 +193,13 @@ class ScriptedEngine:
         if self._left.get(smiles, 0) > 0:
             self._left[smiles] -= 1
             return Completion(text=text[:10], finish_reason="length", prompt_tokens=50, completion_tokens=10)
-        return Completion(text, "stop", prompt_tokens=50, completion_tokens=len(text) // 4, thought=thought)
+        others = tuple(self._sample(text, number) for number in range(1, request.samples))
+        return Completion(text, "stop", 50, len(text) // 4, thought, others)
+
+    def _sample(self, text: str, number: int) -> Completion:
+        """Return a further sample: every fourth is nonsense."""
+        written = "nonsense" if number % 4 == 3 else text
+        return Completion(written, "stop", 0, len(written) // 4)
 
     def _text(self, smiles: str) -> str:
         if smiles in self._script.nonsense:

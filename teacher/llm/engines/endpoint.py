@@ -11,7 +11,7 @@ import asyncio
 import random
 import time
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
@@ -202,6 +202,8 @@ def chat_body(model: str, request: Request) -> dict[str, Any]:
             body["thinking_token_budget"] = request.thinking.budget
     if sampling.temperature > 0:
         body["seed"] = sampling.seed
+    if request.samples > 1:
+        body["n"] = request.samples
     if request.schema:
         described = {"name": "answer", "schema": request.schema, "strict": True}
         body["response_format"] = {"type": "json_schema", "json_schema": described}
@@ -214,18 +216,23 @@ def completion_of(facts: Any) -> Completion:
     Raises:
         ValueError, KeyError, TypeError, IndexError: it is none.
     """
-    choice, usage = facts["choices"][0], facts.get("usage") or {}
+    usage = facts.get("usage") or {}
+    first = _choice(facts["choices"][0], usage)
+    return replace(
+        first,
+        prompt_tokens=_tokens(usage.get("prompt_tokens", 0)),
+        completion_tokens=_tokens(usage.get("completion_tokens", 0)),  # of all samples: nobody tells them apart
+        others=tuple(_choice(choice, {}) for choice in facts["choices"][1:]),
+    )
+
+
+def _choice(choice: dict[str, Any], usage: dict[str, Any]) -> Completion:
+    """Read one answer, without the tokens that are counted for all of them."""
     reason = choice["finish_reason"]
     if not isinstance(reason, str | None):
         raise TypeError("a finish reason that is no text")
     thought, text = _told_apart(choice["message"], usage)
-    return Completion(
-        text=text,
-        finish_reason=reason,
-        prompt_tokens=_tokens(usage.get("prompt_tokens", 0)),
-        completion_tokens=_tokens(usage.get("completion_tokens", 0)),
-        thought=thought,
-    )
+    return Completion(text, reason, 0, 0, thought)
 
 
 def _told_apart(message: dict[str, Any], usage: dict[str, Any]) -> tuple[Thought | None, str]:

@@ -13,6 +13,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,15 +105,12 @@ class VllmEngine:
             raise PromptRejectedError(str(error)) from error
         except VllmDeadError as error:
             raise EngineDeadError(f"vLLM's engine process died: {error}") from error
-        answer = final.outputs[0]
-        thought, text = self._told_apart(answer, held=request.schema is not None)
-        return Completion(
-            text=text,
-            finish_reason=answer.finish_reason,
-            prompt_tokens=len(final.prompt_token_ids or ()),
-            completion_tokens=len(answer.token_ids),
-            thought=thought,
-        )
+        first, *others = (self._completion(answer, held=request.schema is not None) for answer in final.outputs)
+        return replace(first, prompt_tokens=len(final.prompt_token_ids or ()), others=tuple(others))
+
+    def _completion(self, answer: CompletionOutput, *, held: bool) -> Completion:
+        thought, text = self._told_apart(answer, held=held)
+        return Completion(text, answer.finish_reason, 0, len(answer.token_ids), thought)
 
     def _told_apart(self, answer: CompletionOutput, *, held: bool) -> tuple[Thought | None, str]:
         """Return what the model thought, and its answer; `held` tells that a schema holds for the answer.
@@ -270,6 +268,7 @@ def sampling_params(request: Request) -> SamplingParams:
 
     sampling = request.sampling
     return SamplingParams(
+        n=request.samples,
         temperature=sampling.temperature,
         top_p=sampling.top_p,
         max_tokens=request.max_tokens,

@@ -1,0 +1,79 @@
+"""Several samples of one request: in the ledger, in records, in exports, and from the real vLLM."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from cluster.records.export import export
+from cluster.store.store import Store
+from gallon.api.spec import resolve_spec
+from gallon.config import SpecConfig
+from teacher.chemistry.molecule import key_of
+from teacher.llm.acceptance import accept
+from teacher.llm.engines.vllm_engine import VllmEngine
+from teacher.llm.request import build_request
+from teacher.llm.spec import Keep, Samples, Spec
+
+MOLECULES = ["CCO", "CCN", "c1ccccc1O", "CC(=O)Nc1ccc(O)cc1"]
+
+
+@pytest.fixture
+def sampled(spec: Spec) -> Callable[[Keep], Spec]:
+    assert spec.sampling is not None
+    hot = spec.sampling.model_copy(update={"temperature": 0.7})
+    return lambda keep: spec.model_copy(update={"sampling": hot, "samples": Samples(number=8, keep=keep)})
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Path:
+    path = tmp_path / "four.smi"
+    path.write_text("".join(f"{smiles}\n" for smiles in MOLECULES))
+    return path
+
+
+def test_all_samples_are_counted_and_those_that_were_accepted_are_kept(
+    run: Callable, store: Store, sampled: Callable[[Keep], Spec], library: Path
+) -> None:
+    """Of eight samples of the scripted engine, the fourth and the eighth are nonsense."""
+    spec = sampled("all")
+    ledger = run(library, spec=spec).ledger
+    records = [record for _, record in store.records(spec.id)]
+    assert (ledger.accepted, ledger.dead, len(records)) == (4, 0, 4)
+    assert ledger.completion_tokens == sum(record.completion_tokens for record in records)
+    assert ledger.prompt_tokens == 4 * 50
+    for record in records:
+        assert len(record.samples) == 6
+        assert record.agreement == 0.75
+
+
+def test_an_export_tells_how_far_samples_agree_and_their_texts_where_all_are_kept(
+    run: Callable, store: Store, sampled: Callable[[Keep], Spec], library: Path, tmp_path: Path
+) -> None:
+    for keep in ("best", "all"):
+        run(library, spec=sampled(keep))
+        export(store, sampled(keep), tmp_path / f"{keep}.csv")
+    best, every = (pd.read_csv(tmp_path / f"{keep}.csv") for keep in ("best", "all"))
+    assert list(best["agreement"]) == [0.75] * 4
+    assert "samples" not in best
+    texts = [[sample["text"] for sample in json.loads(samples)] for samples in every["samples"]]
+    assert all(set(found) == {text} for found, text in zip(texts, every["text"], strict=True))
+
+
+def test_vllm_draws_all_samples_of_a_molecule_in_one_request(tiny_engine: VllmEngine) -> None:
+    resolved = resolve_spec(SpecConfig(temperature=0.9, samples=8, max_tokens=80))
+    built = [build_request(smiles, key_of(smiles), resolved.spec, resolved.prompt) for smiles in MOLECULES]
+    answers = [tiny_engine.submit(request) for request, _ in built]
+    schema = resolved.prompt.json_schema
+    for answer, (_, facts) in zip(answers, built, strict=True):
+        completion = answer.result()
+        assert len(completion.others) == 7
+        assert completion.prompt_tokens > 0 == sum(other.prompt_tokens for other in completion.others)
+        assert completion.written > max(each.completion_tokens for each in (completion, *completion.others))
+        assert len({each.text for each in (completion, *completion.others)}) > 1
+        if all(each.finish_reason == "stop" for each in (completion, *completion.others)):
+            assert 0 < (accept(completion, schema, facts, resolved.spec).agreement or 0) <= 1
