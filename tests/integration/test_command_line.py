@@ -280,6 +280,9 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
         "--revision",
         "--dtype",
         "--quantization",
+        "--adapter",
+        "--thinking",
+        "--reasoning-parser",
         "--prompt",
         "--task",
         "--smiles",
@@ -289,6 +292,9 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
         "--image-size",
         "--graph",
         "--no-graph",
+        "--facts",
+        "--no-facts",
+        "--allow-column",
         "--temperature",
         "--top-p",
         "--max-tokens",
@@ -301,13 +307,10 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
         "--engine-arg",
         "--endpoint",
     ]
-    engine = [
+    serving = [
         "--workers",
         "--max-attempts",
         "--request-minutes",
-        "--max-dead",
-        "--max-error-rate",
-        "--stall-minutes",
         "--concurrency",
         "--max-num-seqs",
         "--max-model-len",
@@ -325,6 +328,9 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
         "--wait-for-gpus",
         "--no-wait-for-gpus",
     ]
+    engine = [*serving, "--max-dead", "--max-error-rate", "--stall-minutes"]
+    service = ["--host", "--port", "--replicas", "--queue", "--student", "--describe", "--no-describe"]
+    service += ["--token-file", "--drain-seconds"]
     cost = ["--probe", "--price-per-hour"]
     batch = ["--max-requests", "--max-bytes", "--max-attempts", "--everything"]
     output = ["--json", "--verbose", "-v", "--help"]
@@ -341,12 +347,13 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
         "status": ["--follow", *common],
         "report": ["--out", "--overwrite", "--gallery", "--learned", *common],
         "dead": ["--spec", "--retry", "--out", "--overwrite", *common],
-        "export": ["--overwrite", "--spec", *common],
+        "export": ["--overwrite", "--spec", "--molecules", *common],
         "import": common,
         "batch write": [*file, "--limit", "--out", "--overwrite", *batch, "--config", *spec, *common],
         "batch read": ["--requests", *common],
-        "prompt show": ["--molecule", *spec, *engine, *output],
+        "prompt show": ["--molecule", "--column", *spec, *engine, *output],
         "prompt list": output,
+        "serve": [*service, "--config", *spec, *serving, *common],
         "choose": [
             "--number",
             "--out",
