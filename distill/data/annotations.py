@@ -18,12 +18,14 @@ class Annotations:
     Attributes:
         texts: in the dataset's order.
         spec: id of the spec that they were written under.
-        sha256: digest of the texts.
+        sha256: digest of the texts, and of how far samples agree.
+        agreement: of the samples of each molecule, 0 to 1 (0 without a text); None where there was one answer each.
     """
 
     texts: tuple[str | None, ...]
     spec: str
     sha256: str
+    agreement: tuple[float, ...] | None = None
 
     @property
     def missing(self) -> int:
@@ -35,10 +37,10 @@ class Annotations:
         places = [place for place, text in enumerate(self.texts) if text is not None]
         order = places.copy()
         Random(seed).shuffle(order)
-        texts = list(self.texts)
-        for place, source in zip(places, order, strict=True):
-            texts[place] = self.texts[source]
-        return _of(texts, self.spec)
+        moved = dict(zip(places, order, strict=True))
+        sources = [moved.get(place, place) for place in range(len(self.texts))]
+        agreement = None if self.agreement is None else [self.agreement[source] for source in sources]
+        return _of([self.texts[source] for source in sources], agreement, self.spec)
 
 
 def fetch(store: Store, spec: Spec, keys: Sequence[bytes]) -> Annotations:
@@ -49,9 +51,14 @@ def fetch(store: Store, spec: Spec, keys: Sequence[bytes]) -> Annotations:
         spec: under which they were written.
         keys: of the molecules.
     """
-    return _of([record.text if record else None for record in store.fetch(spec.id, keys)], spec.id)
+    records = store.fetch(spec.id, keys)
+    agreement = [record.agreement or 0.0 if record else 0.0 for record in records] if spec.samples else None
+    return _of([record.text if record else None for record in records], agreement, spec.id)
 
 
-def _of(texts: Sequence[str | None], spec: str) -> Annotations:
-    digest = hashlib.sha256("\0".join(text or "" for text in texts).encode()).hexdigest()
-    return Annotations(tuple(texts), spec, digest)
+def _of(texts: Sequence[str | None], agreement: Sequence[float] | None, spec: str) -> Annotations:
+    said = "\0".join(text or "" for text in texts)
+    if agreement is not None:
+        said += f"\0{list(agreement)}"
+    digest = hashlib.sha256(said.encode()).hexdigest()
+    return Annotations(tuple(texts), spec, digest, None if agreement is None else tuple(agreement))

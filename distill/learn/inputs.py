@@ -112,8 +112,12 @@ class ModelInputs:
 
     @cached_property
     def embeddings(self) -> Matrix:
-        """What the encoder makes of SMILES and annotation."""
-        return Matrix(self._cached(f"embeddings-{self._read_by}", lambda: embed(self._texts, self.encoder)))
+        """What the encoder makes of SMILES and annotation, and beside it how far samples agree, if there were some."""
+        encoded = self._cached(f"embeddings-{self._read_by}", lambda: embed(self._texts, self.encoder))
+        agreement = self._annotated.agreement
+        if agreement is None:
+            return Matrix(encoded)
+        return Matrix(np.column_stack([encoded, np.asarray(agreement, dtype=encoded.dtype)]))
 
     @cached_property
     def tokens(self) -> Inputs:

@@ -11,6 +11,7 @@ import pytest
 
 from cluster.records.export import export
 from cluster.store.store import Store
+from distill.data.annotations import fetch
 from gallon.api.spec import resolve_spec
 from gallon.config import SpecConfig
 from teacher.chemistry.molecule import key_of
@@ -62,6 +63,19 @@ def test_an_export_tells_how_far_samples_agree_and_their_texts_where_all_are_kep
     assert "samples" not in best
     texts = [[sample["text"] for sample in json.loads(samples)] for samples in every["samples"]]
     assert all(set(found) == {text} for found, text in zip(texts, every["text"], strict=True))
+
+
+def test_teachers_are_told_how_far_samples_agree(
+    run: Callable, store: Store, spec: Spec, sampled: Callable[[Keep], Spec], library: Path
+) -> None:
+    keys = [key_of(smiles) for smiles in (*MOLECULES, "CCCl")]
+    run(library)
+    run(library, spec=sampled("vote"))
+    assert fetch(store, spec, keys).agreement is None
+    found = fetch(store, sampled("vote"), keys)
+    assert found.agreement == (0.75, 0.75, 0.75, 0.75, 0.0)
+    assert found.shuffled(1).agreement == found.agreement
+    assert found.sha256 != fetch(store, spec, keys).sha256
 
 
 def test_vllm_draws_all_samples_of_a_molecule_in_one_request(tiny_engine: VllmEngine) -> None:
