@@ -34,7 +34,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch, ray_with_gpus: RaySession) -> Call
 
     def serve(script: Script, pool: Pool) -> None:
         for module in (annotation, planning):
-            monkeypatch.setattr(module, "served", lambda *_: (script, pool))
+            monkeypatch.setattr(module, "engines_for", lambda *_: (script, pool))
 
     return serve
 

@@ -20,7 +20,7 @@ from teacher.llm.engines.vllm_engine import VllmEngine
 from teacher.llm.request import build_request
 from teacher.llm.spec import Keep, Samples, Spec
 
-MOLECULES = ["CCO", "CCN", "c1ccccc1O", "CC(=O)Nc1ccc(O)cc1"]
+MOLECULES = ["CCO", "CCN", "Oc1ccccc1", "CC(=O)Nc1ccc(O)cc1"]
 
 
 @pytest.fixture
