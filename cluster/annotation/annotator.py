@@ -30,7 +30,7 @@ from teacher.llm.completion import Completion
 from teacher.llm.engine import Engine, PromptRejectedError, Request
 from teacher.llm.request import build_request, retried
 from teacher.llm.row_columns import unpack_cells
-from teacher.llm.validation import RejectedError, storable
+from teacher.llm.validation import RejectedError
 from teacher.llm.validation import Stage as Check
 from teacher.wording import counted
 
@@ -323,26 +323,17 @@ class Annotator:
         assert task.facts and task.request, "a task is prepared before it is answered"
         annotation = accept(completion, self._job.prompt.json_schema, task.facts, self._job.spec)
         sampling = retried(task.request, self._job.spec, task.tries, task.rejected).sampling
-        return Record(
-            smiles=task.smiles,
-            text=annotation.text,
-            finish_reason="stop",
-            prompt_tokens=completion.prompt_tokens,
-            completion_tokens=completion.written,
-            grounding=annotation.grounding,
+        return Record.of(
+            task.smiles,
+            completion,
+            annotation,
+            sampling,
             attempts=task.losses + task.tries + 1,
-            seed=sampling.seed,
-            temperature=sampling.temperature,
-            max_tokens=sampling.max_tokens,
             seconds=round(seconds, 4),
             run=self._job.run,
             software=self._software,
             time=round(time.time(), 3),
-            reasoning=storable(annotation.thought.text) if annotation.thought else None,
-            reasoning_tokens=completion.thought_tokens,
             columns=task.columns,
-            agreement=annotation.agreement,
-            samples=annotation.samples,
         )
 
     def _dead_letter(self, task: Task, stage: Stage, error: str, message: str, text: str | None = None) -> DeadLetter:

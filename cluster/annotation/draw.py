@@ -1,7 +1,7 @@
 """The stage that draws: tasks on any machine's cores that give planned molecules their pictures, ahead of the engines.
 
-An annotator's process has a GPU to feed, and all of it takes turns under one lock (Python's). A drawing costs more
-than everything else that is done there for a molecule, so it comes ready made, as packed pixels.
+An annotator's process has a GPU to feed, and all of it takes turns under one lock (Python's). A drawing costs nearly
+as much as everything else that is done there for a molecule, so it comes ready made, as packed pixels.
 """
 
 from __future__ import annotations

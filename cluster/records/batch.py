@@ -22,9 +22,10 @@ from teacher.chemistry.molecule import key_of
 from teacher.errors import UsageError
 from teacher.llm.prompt import Prompt
 from teacher.llm.spec import Spec
+from teacher.llm.validation import Stage as Check
+from teacher.llm.validation import is_check
 
 SUFFIX = ".gallon-batch"
-REJECTED = frozenset({"finish", "schema", "grounding"})  # stages of a letter over an answer that there was
 
 
 class _Head(BaseModel):
@@ -53,12 +54,12 @@ class Asked:
     Attributes:
         smiles: canonical.
         attempt: how many of its answers had been rejected before, which decides how this one is sampled.
-        cut_off: whether the last of them was not finished.
+        rejected: the check that rejected the last of them; None where none was rejected.
     """
 
     smiles: str
     attempt: int = 0
-    cut_off: bool = False
+    rejected: Check | None = None
 
     @property
     def key(self) -> bytes:
@@ -70,8 +71,8 @@ class Asked:
         """Return how a molecule is asked about after what has become of it; None where another try is in vain."""
         if letter is None:
             return cls(smiles)
-        if letter.stage in REJECTED:
-            return cls(smiles, letter.attempts, letter.stage == "finish")
+        if is_check(letter.stage):
+            return cls(smiles, letter.attempts, letter.stage)
         if letter.stage == "engine":
             return cls(smiles, max(0, letter.attempts - 1))  # there was no answer that could be rejected
         return None
@@ -79,7 +80,7 @@ class Asked:
 
 def tells_more(letter: DeadLetter, than: DeadLetter) -> bool:
     """Tell whether a letter is about a later answer than another one."""
-    return (letter.attempts, letter.stage in REJECTED) > (than.attempts, than.stage in REJECTED)
+    return (letter.attempts, is_check(letter.stage)) > (than.attempts, is_check(than.stage))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ def head(spec: Spec, prompt: Prompt) -> str:
 
 def entry(asked: Asked) -> str:
     """Return the line of a molecule."""
-    return _line({"smiles": asked.smiles, "attempt": asked.attempt, "cut_off": asked.cut_off})
+    return _line({"smiles": asked.smiles, "attempt": asked.attempt, "rejected": asked.rejected})
 
 
 def foot(requests: int, files: Sequence[str]) -> str:

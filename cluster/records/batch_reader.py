@@ -24,7 +24,7 @@ from teacher.llm.completion import Completion
 from teacher.llm.engine import PromptRejectedError
 from teacher.llm.engines.batch_lines import BatchAnswer, answer_of
 from teacher.llm.request import sampling_of
-from teacher.llm.validation import RejectedError, storable
+from teacher.llm.validation import RejectedError
 from teacher.provenance import digest, installed
 from teacher.wording import counted
 
@@ -246,26 +246,16 @@ class _Reading:
         """
         spec, facts = self._batch.spec, structure_of(mol_of(asked.smiles))
         annotation = accept(completion, self._batch.prompt.json_schema, facts, spec)
-        sampling = sampling_of(spec, asked.attempt, cut_off=asked.cut_off)
-        return Record(
-            smiles=asked.smiles,
-            text=annotation.text,
-            finish_reason="stop",
-            prompt_tokens=completion.prompt_tokens,
-            completion_tokens=completion.written,
-            grounding=annotation.grounding,
+        return Record.of(
+            asked.smiles,
+            completion,
+            annotation,
+            sampling_of(spec, asked.attempt, asked.rejected),
             attempts=asked.attempt + 1,
-            seed=sampling.seed,
-            temperature=sampling.temperature,
-            max_tokens=sampling.max_tokens,
             seconds=0.0,
             run=self.run.id,
             software=self._software_of(claims),
             time=round(self.run.started, 3),
-            reasoning=storable(annotation.thought.text) if annotation.thought else None,
-            reasoning_tokens=completion.thought_tokens,
-            agreement=annotation.agreement,
-            samples=annotation.samples,
         )
 
     def _software_of(self, claims: dict[str, str]) -> str:

@@ -8,7 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
@@ -24,7 +24,7 @@ from teacher.errors import UsageError
 from teacher.files import check_output, replacing
 from teacher.llm.engines.batch_lines import MOST_BYTES, MOST_REQUESTS, request_line
 from teacher.llm.prompt import Prompt
-from teacher.llm.request import build_request, sampling_of
+from teacher.llm.request import build_request, retried
 from teacher.llm.spec import Spec
 from teacher.wording import counted
 
@@ -189,8 +189,8 @@ def _line(asked: Asked, drawing: bytes | UndrawableError | None, spec: Spec, pro
         if isinstance(drawing, UndrawableError):
             raise drawing
         request, _ = build_request(asked.smiles, asked.key, spec, prompt, drawing=drawing)
-        sampling = sampling_of(spec, asked.attempt, cut_off=asked.cut_off)
-        return request_line(asked.key.hex(), spec.model.name, replace(request, sampling=sampling))
+        again = retried(request, spec, asked.attempt, asked.rejected)
+        return request_line(asked.key.hex(), spec.model.name, again)
     # Whatever is raised here is about this molecule.
     except Exception as error:  # noqa: BLE001
         logger.warning("%s cannot be rendered: %s", asked.smiles, error)

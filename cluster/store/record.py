@@ -13,8 +13,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from teacher import strict_json
-from teacher.llm.acceptance import Sample
-from teacher.llm.validation import Grounding, Share
+from teacher.llm.acceptance import Annotation, Sample
+from teacher.llm.completion import Completion
+from teacher.llm.spec import Sampling
+from teacher.llm.validation import Grounding, Share, storable
 
 # On a record of 1.36 kB level 3 takes 10 µs to 499 bytes, level 9 19 µs to 497, level 19 147 µs to 493.
 COMPRESSION_LEVEL = 3
@@ -69,6 +71,36 @@ class Record:
     columns: dict[str, str] = field(default_factory=dict)
     agreement: Share | None = None
     samples: tuple[Sample, ...] = ()
+
+    @classmethod
+    def of(
+        cls, smiles: str, completion: Completion, annotation: Annotation, sampling: Sampling, **made_by: Any
+    ) -> Record:
+        """Make the record of an answer that was accepted.
+
+        Args:
+            smiles: canonical.
+            completion: what the engine answered.
+            annotation: what is kept of it.
+            sampling: of the attempt.
+            made_by: the other fields: when, in which run, at which attempt, with which cells of the row.
+        """
+        return cls(
+            smiles=smiles,
+            text=annotation.text,
+            finish_reason="stop",
+            prompt_tokens=completion.prompt_tokens,
+            completion_tokens=completion.written,
+            grounding=annotation.grounding,
+            seed=sampling.seed,
+            temperature=sampling.temperature,
+            max_tokens=sampling.max_tokens,
+            reasoning=storable(annotation.thought.text) if annotation.thought else None,
+            reasoning_tokens=completion.thought_tokens,
+            agreement=annotation.agreement,
+            samples=annotation.samples,
+            **made_by,
+        )
 
     def pack(self) -> bytes:
         """Return the record as it is stored."""

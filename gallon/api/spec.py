@@ -13,12 +13,13 @@ from gallon.config import ServingConfig, SpecConfig
 from teacher.errors import UsageError
 from teacher.llm.adapter import AdapterFiles, identify_adapter
 from teacher.llm.engines.endpoint import KEY_VARIABLES, UNPROVEN, EndpointSettings
+from teacher.llm.engines.installed_vllm import known_parsers
 from teacher.llm.engines.vllm_arguments import EngineSettings, deciding, parse_engine_arguments
 from teacher.llm.models import TINY, identify, local_path, read_config
 from teacher.llm.prompt import Prompt, load
 from teacher.llm.request import turns_before
 from teacher.llm.spec import Model, PromptRef, Samples, Sampling, Spec
-from teacher.llm.thinking import Thinking, known_parsers, parse_thinking, parser_for
+from teacher.llm.thinking import Thinking, parse_thinking, parser_for
 
 TINY_IMAGE_SIZE = 224  # what its vision tower sees
 # GALLON (arXiv 2406.01032) draws 500 pixels; 448, a multiple of 28, is not resized by Qwen-VL: 256 tokens, not 324.

@@ -1,7 +1,7 @@
 """Drawings on their way to an engine: packed pixels, made in a process of its own (`safe_process`).
 
-Drawing takes ten times as long as unpacking (most of it Cairo's PNG), so it is done on any machine's cores beside the
-engines. Pixels travel as Zstandard frames: 15 kB at 448 px, of 602 kB.
+Drawing takes many times as long as unpacking (most of it Cairo's PNG), so it is done on any machine's cores beside the
+engines. Pixels travel as Zstandard frames: about 15 kB at 448 px, of 602 kB.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from teacher.chemistry.safe_process import SECONDS, SafeProcess, serve
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-DRAWN_AT_A_TIME = 16  # in a sixth of a second
+DRAWN_AT_A_TIME = 16  # in a quarter of a second
 CHANNELS = 3
 COMPRESSION_LEVEL = 1
 

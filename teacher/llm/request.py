@@ -91,10 +91,10 @@ def turns_before(prompt: Prompt, spec: Spec, smiles: str | None = None) -> tuple
     return tuple(turns)
 
 
-def sampling_of(spec: Spec, attempt: int = 0, *, cut_off: bool = False) -> Sampling:
-    """Return how an attempt samples: 0 is the first; `cut_off` tells that the last answer was not finished."""
+def sampling_of(spec: Spec, attempt: int = 0, rejected: Stage | None = None) -> Sampling:
+    """Return how an attempt samples: 0 is the first; `rejected` is the check that rejected the last answer, if any."""
     assert spec.sampling is not None, "only specs of imported annotations have none"
-    return spec.sampling.retry_sampling(attempt, cut_off)
+    return spec.sampling.retry_sampling(attempt, cut_off=rejected == "finish")
 
 
 def retried(request: Request, spec: Spec, attempt: int, rejected: Stage | None) -> Request:
@@ -109,4 +109,4 @@ def retried(request: Request, spec: Spec, attempt: int, rejected: Stage | None) 
     thinking = request.thinking
     if thinking and rejected == "thinking":
         thinking = thinking.after_a_lost_thought(attempt)
-    return replace(request, sampling=sampling_of(spec, attempt, cut_off=rejected == "finish"), thinking=thinking)
+    return replace(request, sampling=sampling_of(spec, attempt, rejected), thinking=thinking)

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import ast
-import functools
 from collections.abc import Mapping
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -113,23 +109,3 @@ def parser_for(config: Mapping[str, Any]) -> str | None:
         if isinstance(facts, Mapping) and (found := PARSERS.get(str(facts.get("model_type")))):
             return found
     return None
-
-
-@functools.cache
-def known_parsers() -> frozenset[str]:
-    """Return the names of vLLM's reasoning parsers, read from its source: to import it takes many seconds.
-
-    Raises:
-        UsageError: vLLM is not installed.
-    """
-    found = find_spec("vllm")
-    if found is None or found.origin is None:
-        raise UsageError("vLLM is not installed here, so its reasoning parsers are not known.")
-    source = Path(found.origin).parent / "reasoning" / "__init__.py"
-    return frozenset(
-        key.value
-        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Dict)
-        for key in node.keys
-        if isinstance(key, ast.Constant) and isinstance(key.value, str)
-    )

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
@@ -18,6 +18,7 @@ from teacher.llm.thinking import MARKS
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
+    from typing_extensions import TypeIs
 
 Stage = Literal["thinking", "finish", "schema", "grounding"]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -34,6 +35,11 @@ UNFINISHED = {
     "repetition": "was stopped because it repeated itself",
     None: "has no finish reason",
 }
+
+
+def is_check(stage: str) -> TypeIs[Stage]:
+    """Tell whether a dead letter's stage is a check, so that there was an answer, which was rejected."""
+    return stage in get_args(Stage)
 
 
 class RejectedError(ValueError):

@@ -81,6 +81,18 @@ def test_batches_are_drawn_side_by_side_and_none_is_lost(ray_here: RaySession) -
     assert found.column("drawing").null_count == 0
 
 
+def test_a_batch_that_could_not_be_drawn_ahead_comes_as_it_was(
+    ray_here: RaySession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*_: object) -> None:
+        raise RuntimeError("the machine is gone")
+
+    monkeypatch.setattr("cluster.annotation.draw._draw", lost)
+    ref = ray.put(table(MOLECULES))
+    batches = [Batch(ref, start, 2) for start in (0, 2)]
+    assert sorted(drawn(batches, SIZE, ray_here.cpus), key=lambda batch: batch.start) == batches
+
+
 def test_a_run_with_pictures_has_them_drawn_ahead_and_one_without_draws_nothing(
     run: Callable, seeing: Spec, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -532,8 +532,8 @@ MUTANTS = (
     Mutant(
         "a batch is asked again as it was",
         "cluster/records/batch_writer.py",
-        "        sampling = sampling_of(spec, asked.attempt, cut_off=asked.cut_off)",
-        "        sampling = sampling_of(spec)",
+        "        again = retried(request, spec, asked.attempt, asked.rejected)",
+        "        again = request",
         (f"{BATCH}::test_what_is_left_is_written_again_as_a_run_would_retry_it",),
     ),
     # Thoughts and adapters

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import ast
-import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from teacher.errors import EngineRefusedError, UsageError
+from teacher.llm.engines.installed_vllm import known_arguments
 from teacher.llm.models import in_mistral_format
 
 if TYPE_CHECKING:
@@ -124,28 +121,6 @@ def parse_engine_arguments(given: Sequence[str]) -> dict[str, Any]:
         except ValueError:
             arguments[key] = value
     return arguments
-
-
-@functools.cache
-def known_arguments() -> frozenset[str]:
-    """Return the names of vLLM's engine arguments, read from its source: to import it takes many seconds.
-
-    Raises:
-        UsageError: vLLM is not installed.
-    """
-    found = find_spec("vllm")
-    if found is None or found.origin is None:
-        raise UsageError("vLLM is not installed here, so its engine arguments are not known.")
-    source = Path(found.origin).parent / "engine" / "arg_utils.py"
-    classes = [node for node in ast.parse(source.read_text(encoding="utf-8")).body if isinstance(node, ast.ClassDef)]
-    fields = [
-        statement.target.id
-        for node in classes
-        if node.name in {"EngineArgs", "AsyncEngineArgs"}
-        for statement in node.body
-        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
-    ]
-    return frozenset(fields)
 
 
 def deciding(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,10 +12,11 @@ from teacher.errors import UsageError
 from teacher.llm.completion import Completion, Thought
 from teacher.llm.describer import Describer
 from teacher.llm.engine import Request
+from teacher.llm.engines.installed_vllm import known_parsers
 from teacher.llm.prompt import Prompt
 from teacher.llm.request import retried
 from teacher.llm.spec import Sampling, Spec
-from teacher.llm.thinking import INNER, PARSERS, ROOM, Thinking, known_parsers, parse_thinking, parser_for
+from teacher.llm.thinking import INNER, PARSERS, ROOM, Thinking, parse_thinking, parser_for
 from teacher.llm.validation import RejectedError, require_answer, storable
 from tests.support.scripted import Script, ScriptedEngine, true_answer
 

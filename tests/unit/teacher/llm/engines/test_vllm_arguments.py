@@ -11,12 +11,12 @@ import pytest
 from gallon.api.spec import resolve_spec
 from gallon.config import SpecConfig
 from teacher.errors import EngineRefusedError, UsageError
+from teacher.llm.engines.installed_vllm import known_arguments
 from teacher.llm.engines.vllm_arguments import (
     HARMLESS,
     OWN,
     EngineSettings,
     deciding,
-    known_arguments,
     parse_engine_arguments,
     vllm_config,
 )
