@@ -222,6 +222,10 @@ class ServingConfig(Config):
     concurrency: Annotated[
         int | None, Setting(alias="--max-num-seqs", min=1, help="Molecules that an engine works on at a time.")
     ] = None
+    renderers: Annotated[
+        int | None,
+        Setting(min=0, help="Processes that make prompts for an engine; default: by the cores beside a GPU, up to 4."),
+    ] = None
     max_model_len: Annotated[int | None, Setting(min=1, help="Context length in tokens; default: the model's.")] = None
     gpu_memory: Annotated[
         float, Setting(alias="--gpu-memory-utilization", min=0.05, max=1.0, help="Share of each GPU's memory to use.")

@@ -215,6 +215,12 @@ def _planned(rows: ray.data.Dataset, job: Job, cpus: float) -> ray.data.Dataset:
 
 def _blocks(dataset: ray.data.Dataset) -> Generator[tuple[ObjectRef, int], None, None]:
     """Yield references to blocks, each with its number of rows; Ray Data ends when this generator is closed."""
-    for bundle in dataset.iter_internal_ref_bundles():
-        for entry in bundle.blocks:
-            yield entry.ref, entry.metadata.num_rows
+    bundles = dataset.iter_internal_ref_bundles()
+    try:
+        for bundle in bundles:
+            for entry in bundle.blocks:
+                yield entry.ref, entry.metadata.num_rows
+    finally:
+        # Ray Data ends with its iterator. Python 3.12.3 keeps what a closed generator holds, unless it ends in a block
+        # like this one: Ray Data then ended with the process, after Ray, with a traceback.
+        del bundles

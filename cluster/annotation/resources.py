@@ -24,6 +24,7 @@ LEAST_CPUS = 2  # with one, Ray would wait for ever for a place for the last ste
 CPU_CONCURRENCY = 64
 GPU_CONCURRENCY = 256
 ENDPOINT_CONCURRENCY = 64
+MOST_RENDERERS = 4  # one makes 60 prompts/s: more than an engine of one card takes
 
 
 def default_concurrency() -> int:
@@ -38,6 +39,22 @@ def cpu_threads(workers: int) -> int | None:
     slower by half.
     """
     return max(1, ((os.cpu_count() or 1) - 1) // workers) if on_cpu() else None
+
+
+def default_renderers(session: RaySession, gpus: int) -> int:
+    """Return how many processes make prompts for each engine, unless the user says otherwise.
+
+    To make a prompt costs as much as to draw its molecule, so that half of an engine's cores is left to drawing, beside
+    its own.
+
+    Args:
+        session: the cluster.
+        gpus: that an engine takes.
+    """
+    if on_cpu():
+        return 0  # there the model wants the cores
+    shares = [node.cpus / (node.gpus // gpus) for node in session.nodes if node.gpus >= gpus]
+    return max(0, min(MOST_RENDERERS, int(min(shares, default=0) - 2) // 2))
 
 
 def check_reachable(store: Store, session: RaySession) -> None:
@@ -76,7 +93,8 @@ def plan_pool(
     if on_cpu():
         _check_memory(path, settings, workers or 1, session)
         number = workers or 1
-        return Pool(workers=number, cpus=_share(session.cpus, number), concurrency=settings.max_num_seqs)
+        cpus = _share(session.cpus, number, settings.renderers)
+        return Pool(workers=number, cpus=cpus, concurrency=settings.max_num_seqs)
     engines = [int(node.gpus // settings.gpus) for node in session.nodes]
     if not any(engines) and not wait_for_gpus:
         largest = max((node.gpus for node in session.nodes), default=0)
@@ -85,7 +103,11 @@ def plan_pool(
             f"{largest:g}: start such nodes, lower --tensor-parallel, or give --wait-for-gpus if an autoscaler "
             "brings them."
         )
-    shares = [_share(node.cpus, number) for node, number in zip(session.nodes, engines, strict=True) if number]
+    shares = [
+        _share(node.cpus, number, settings.renderers)
+        for node, number in zip(session.nodes, engines, strict=True)
+        if number
+    ]
     return Pool(
         workers=workers or max(1, sum(engines)),
         cpus=min(shares, default=1.0),
@@ -106,9 +128,15 @@ def plan_clients(session: RaySession, *, workers: int | None, concurrency: int) 
     return Pool(workers=number, cpus=_share(session.cpus, number), concurrency=concurrency)
 
 
-def _share(cpus: float, annotators: int) -> float:
-    """Return what each of some annotators on a machine takes of its CPUs: one, if that leaves one for reading."""
-    return min(1.0, math.floor(100 * max(cpus - 1, cpus / 2) / annotators) / 100)
+def _share(cpus: float, annotators: int, renderers: int = 0) -> float:
+    """Return what each of some annotators on a machine takes of its CPUs: one, if that leaves one for reading.
+
+    Args:
+        cpus: of the machine.
+        annotators: on it.
+        renderers: processes of each that want a CPU as well.
+    """
+    return min(1.0 + renderers, math.floor(100 * max(cpus - 1, cpus / 2) / annotators) / 100)
 
 
 def _check_memory(path: str, settings: EngineSettings, workers: int, session: RaySession) -> None:

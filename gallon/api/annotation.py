@@ -20,6 +20,7 @@ from cluster.annotation.resources import (
     check_reachable,
     cpu_threads,
     default_concurrency,
+    default_renderers,
     plan_clients,
     plan_pool,
 )
@@ -314,6 +315,7 @@ def engines_for(resolved: ResolvedSpec, engine: ServingConfig, session: RaySessi
         resolved,
         cpu_threads=cpu_threads(engine.workers or 1),
         concurrency=default_concurrency(),
+        renderers=default_renderers(session, gpus=engine.tensor_parallel * engine.pipeline_parallel),
     )
     pool = plan_pool(session, resolved.weights, settings, workers=engine.workers, wait_for_gpus=engine.wait_for_gpus)
     return functools.partial(serve_measured, resolved.spec.model, resolved.weights, settings), pool

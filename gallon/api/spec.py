@@ -154,7 +154,7 @@ def _thinking(config: SpecConfig, model: Model) -> Thinking | None:
 
 
 def engine_settings(
-    config: ServingConfig, resolved: ResolvedSpec, *, cpu_threads: int | None, concurrency: int
+    config: ServingConfig, resolved: ResolvedSpec, *, cpu_threads: int | None, concurrency: int, renderers: int = 0
 ) -> EngineSettings:
     """Return how vLLM is to run the model.
 
@@ -163,12 +163,14 @@ def engine_settings(
         resolved: what is served.
         cpu_threads: threads that compute on a CPU; None leaves it to the environment.
         concurrency: requests computed at the same time, where the user sets none.
+        renderers: processes that make prompts, where the user does not say.
     """
     return EngineSettings(
         max_model_len=config.max_model_len,
         max_num_seqs=config.concurrency or concurrency,
         gpu_memory_utilization=config.gpu_memory,
         kv_cache_bytes=round(config.kv_cache_gib * 2**30),
+        renderers=renderers if config.renderers is None else config.renderers,
         cpu_threads=cpu_threads,
         tensor_parallel_size=config.tensor_parallel,
         pipeline_parallel_size=config.pipeline_parallel,

@@ -38,8 +38,9 @@ from cluster.runtime.session import RaySession, ray_session
 from cluster.store.open import open_store
 from teacher.chemistry.molecule import InvalidMoleculeError, Molecule, parse
 from teacher.llm.engine import Engine, Request
+from teacher.llm.engines.rendering import chat_messages, chat_params
 from teacher.llm.engines.vllm_arguments import EngineSettings
-from teacher.llm.engines.vllm_engine import chat_messages, chat_params, launch, sampling_params
+from teacher.llm.engines.vllm_engine import launch, sampling_params
 from teacher.llm.models import TINY, identify, local_path
 from teacher.llm.prompt import Picture, Prompt, load
 from teacher.llm.request import build_request

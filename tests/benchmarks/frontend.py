@@ -4,8 +4,9 @@
 
 An annotator as in a run, with Redis and vLLM's real frontend, and a stub in place of the engine's process; tiny's
 vocabulary and one of 131,072 tokens, pictures of 448 px, the real schema. The pictures are drawn in this process, or
-have been drawn elsewhere, as in a run. The share of the GIL is the time that it was held, as `gilknocker` samples it
-(which is to be installed for that). How drawing gets on with a second process is shown last.
+have been drawn elsewhere, as in a run; prompts are made in this process, or in another, as in a run on GPUs.
+The share of the GIL is the time that it was held, as `gilknocker` samples it (which is to be installed for that).
+How drawing gets on with a second process is shown last.
 """
 
 from __future__ import annotations
@@ -53,7 +54,9 @@ from tests.support.stub_core import StubCore, stubbed
 PIXELS = 448
 BATCH = 64
 LIBRARY = f"{RDConfig.RDDataDir}/NCI/first_5K.smi"
-started: dict[str, tuple[Engine, StubCore]] = {}  # in this process, by the model's folder
+# Whether pictures are drawn ahead, and how many processes make prompts.
+WAYS = {"drawn here": (False, 0), "drawn elsewhere": (True, 0), "drawn and rendered elsewhere": (True, 1)}
+started: dict[tuple[str, int], tuple[Engine, StubCore]] = {}  # in this process, by the model's folder and the renderers
 
 
 @dataclass(frozen=True)
@@ -62,15 +65,17 @@ class ServeStub:
 
     spec: Spec
     path: str
+    renderers: int
     answer: tuple[int, ...]
 
     def __call__(self, log_path: Path) -> Engine:
-        if self.path not in started:
+        key = (self.path, self.renderers)
+        if key not in started:
             core = StubCore(self.answer)
-            settings = EngineSettings(max_num_seqs=256, max_model_len=4096, image_size=PIXELS)
+            settings = EngineSettings(max_num_seqs=256, max_model_len=4096, image_size=PIXELS, renderers=self.renderers)
             with stubbed(core):
-                started[self.path] = serve_measured(self.spec.model, self.path, settings, log_path), core
-        return started[self.path][0]
+                started[key] = serve_measured(self.spec.model, self.path, settings, log_path), core
+        return started[key][0]
 
 
 def main() -> None:
@@ -98,19 +103,19 @@ def main() -> None:
 
 def measure(path: str, store_url: str, folder: str, molecules: int, repeats: int) -> dict[str, Any]:
     """Return CPU milliseconds a molecule of this process, and how many of them were under the GIL."""
-    found: dict[str, list[tuple[float, float]]] = {"drawn here": [], "drawn elsewhere": []}
+    found: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
     for repeat in range(repeats + 1):
-        for number, costs in enumerate(found.values()):
-            job = _job(path, store_url, seed=2 * repeat + number)
+        for number, (way, (drawn, renderers)) in enumerate(WAYS.items()):
+            job = _job(path, store_url, renderers, seed=len(WAYS) * repeat + number)
             table = plan(next(iter(read_all(resolve([LIBRARY])))).slice(0, molecules), job)
             annotator = Annotator(job, folder)
             annotator.start()
-            table = draw_rows(table, PIXELS) if number else table
+            table = draw_rows(table, PIXELS) if drawn else table
             annotator.annotate(table, 0, 8)  # starts the engine
-            cost = _annotated(annotator, table.slice(8), started[path][1])
-            print(f"{path}, drawn {'elsewhere' if number else 'here'}: {cost[0]:.1f} ms", file=sys.stderr)
+            cost = _annotated(annotator, table.slice(8), started[path, renderers][1])
+            print(f"{path}, {way}: {cost[0]:.1f} ms", file=sys.stderr)
             if repeat:  # the first one loads code
-                costs.append(cost)
+                found[way].append(cost)
     return {
         name: {
             "cpu_ms": round(statistics.median(cpu for cpu, _ in costs), 2),
@@ -176,7 +181,7 @@ def _gil() -> Iterator[Callable[[], float]]:
         knocker.stop()
 
 
-def _job(path: str, store_url: str, seed: int = 0) -> Job:
+def _job(path: str, store_url: str, renderers: int = 0, seed: int = 0) -> Job:
     """Return a job of its own for each seed, so that nothing is done already."""
     from transformers import AutoTokenizer
 
@@ -197,7 +202,7 @@ def _job(path: str, store_url: str, seed: int = 0) -> Job:
         prompt=prompt,
         sources=(LIBRARY,),
         max_attempts=1,
-        engine=ServeStub(spec, path, tuple(answer)),
+        engine=ServeStub(spec, path, renderers, tuple(answer)),
     )
 
 

@@ -14,6 +14,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from rdkit import RDConfig
 
 from cluster.annotation.pool import Pool
 from cluster.library.source import NoMoleculeError, resolve
@@ -349,6 +350,13 @@ def test_engine_that_does_not_start_ends_the_run_with_its_reason(run, library: P
     counts = store.counts(spec.id)
     assert (counts.accepted, counts.dead, counts.pending) == (0, 0, 5)
     assert [facts["state"] for facts in store.runs().values()] == ["failed"]
+
+
+def test_run_that_ends_early_ends_the_reading_of_its_library(run) -> None:
+    """What Ray Data had begun ended with the process, after Ray, and wrote a traceback below the one sentence."""
+    with pytest.raises(EngineStartError):
+        run(Path(RDConfig.RDDataDir) / "NCI" / "first_5K.smi", script=Script(start_error="no kernel image"))
+    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("StreamingExecutor")] == []
 
 
 def test_answers_below_the_least_grounding_are_refused(run, library: Path, spec: Spec, store: Store) -> None:

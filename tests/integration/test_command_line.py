@@ -313,6 +313,7 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
         "--request-minutes",
         "--concurrency",
         "--max-num-seqs",
+        "--renderers",
         "--max-model-len",
         "--gpu-memory",
         "--gpu-memory-utilization",

@@ -16,21 +16,16 @@ from teacher.chemistry.graph_text import graph_text
 from teacher.chemistry.molecule import parse
 from teacher.errors import EngineDeadError, EngineRefusedError, EngineStartError
 from teacher.llm.engine import PromptRejectedError, Request
+from teacher.llm.engines.rendering import chat_message, chat_params
 from teacher.llm.engines.vllm_arguments import EngineSettings
-from teacher.llm.engines.vllm_engine import VllmEngine, chat_message, chat_params, sampling_params
+from teacher.llm.engines.vllm_engine import VllmEngine, sampling_params
 from teacher.llm.models import CHECKPOINT, identify, local_path
 from teacher.llm.prompt import Picture, Prompt
 from teacher.llm.spec import Sampling
 from teacher.llm.validation import validate
 from teacher.tiny import conversation, evaluate, library
+from tests.support.asked import request
 from tests.support.molecules import SMILES
-
-
-def request(prompt: Prompt, smiles: str, *, drawn: str | None = None, uuid: str | None = None) -> Request:
-    mol = parse(smiles.encode()).mol
-    picture = Picture(draw(parse((drawn or smiles).encode()).mol, 224), uuid or f"test-{drawn or smiles}")
-    content = prompt.render(task=None, smiles=smiles, picture=picture, graph=graph_text(mol))
-    return Request(content, Sampling(max_tokens=prompt.max_tokens), prompt.json_schema)
 
 
 def test_every_structured_answer_finishes_and_follows_the_schema(tiny_engine: VllmEngine, describe: Prompt) -> None:

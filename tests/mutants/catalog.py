@@ -288,6 +288,20 @@ MUTANTS = (
         ("tests/unit/cluster/annotation/test_engine_host.py",),
     ),
     Mutant(
+        "what makes prompts outlives its annotator",
+        "teacher/llm/engines/rendering.py",
+        "    threading.Thread(target=_end_with_parent, daemon=True).start()\n",
+        "",
+        ("tests/integration/test_rendering.py::test_they_end_with_the_process_that_they_render_for",),
+    ),
+    Mutant(
+        "prompts that can no longer be made are not told as a dead engine",
+        "teacher/llm/engines/rendering.py",
+        "        except BrokenProcessPool as error:\n            raise EngineDeadError(",
+        "        except BrokenProcessPool as error:\n            raise RuntimeError(",
+        ("tests/integration/test_rendering.py::test_a_process_that_dies_is_a_dead_engine",),
+    ),
+    Mutant(
         "an engine that is refused is tried again",
         "cluster/annotation/engine_host.py",
         "if wait is None or isinstance(error, EngineRefusedError):",

@@ -8,15 +8,9 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from teacher.llm.engines.chat_template import check_template
+from teacher.llm.engines.rendering import Renderer, chat_params, chat_turn
 from teacher.llm.engines.vllm_arguments import EngineSettings, vllm_config
-from teacher.llm.engines.vllm_engine import (
-    chat_messages,
-    chat_params,
-    chat_turn,
-    is_mistral,
-    on_cpu,
-    set_environment,
-)
+from teacher.llm.engines.vllm_engine import on_cpu, set_environment
 
 if TYPE_CHECKING:
     from teacher.llm.engine import Request
@@ -60,13 +54,12 @@ def previews(requests: Sequence[Request], model: Model, path: str, settings: Eng
 
     config = vllm_config(model, path, settings, on_cpu=on_cpu(), one_process=True)
     check_template(config, model.name, [chat_turn(turn) for turn in settings.before], chat_params())
-    renderer = renderer_from_config(config)
-    mistral = is_mistral(renderer)
+    vllm_renderer = renderer_from_config(config)
+    renderer = Renderer(vllm_renderer)
     found = []
     for request in requests:
-        _, (prompt,) = renderer.render_chat([chat_messages(request, mistral)], chat_params(request.thinking))
-        ids = list(prompt["prompt_token_ids"])
-        text = _written(ids, renderer.tokenizer.decode)
+        ids = list(renderer.render_now(request)["prompt_token_ids"])
+        text = _written(ids, vllm_renderer.tokenizer.decode)
         found.append(Preview(text=text, tokens=len(ids), context=config.model_config.max_model_len))
     return found
 

@@ -66,6 +66,9 @@ class EngineSettings:
         max_num_seqs: requests computed at the same time.
         gpu_memory_utilization: share of each GPU's memory for weights and KV cache.
         kv_cache_bytes: size of the KV cache on a CPU, where no share of a GPU decides it.
+        renderers: processes that make prompts for the engine, out of template, tokens and pixels; 0 leaves it to
+            threads of the process that asks the engine. With a cache of pictures, which they could not share, there are
+            none.
         cpu_threads: threads that compute the model on a CPU; None leaves it to the environment.
         tensor_parallel_size: GPUs that share each layer.
         pipeline_parallel_size: GPUs (times the above) that share the layers.
@@ -83,6 +86,7 @@ class EngineSettings:
     max_num_seqs: int = 256
     gpu_memory_utilization: float = 0.9
     kv_cache_bytes: int = 1 << 30
+    renderers: int = 0
     cpu_threads: int | None = None
     tensor_parallel_size: int = 1
     pipeline_parallel_size: int = 1
@@ -197,6 +201,12 @@ def vllm_config(model: Model, path: str, settings: EngineSettings, *, on_cpu: bo
     if settings.image_size is not None and not config.model_config.is_multimodal_model:
         raise EngineRefusedError(f"{model.name} reads text only: give --no-image, or choose a model that sees.")
     return config
+
+
+def caches_pictures(config: VllmConfig) -> bool:
+    """Tell whether the process that makes prompts remembers what it has sent to the engine."""
+    multimodal = config.model_config.multimodal_config
+    return multimodal is not None and multimodal.mm_processor_cache_gb > 0
 
 
 def _pictures(size: int | None) -> dict[str, Any]:

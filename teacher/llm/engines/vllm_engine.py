@@ -9,10 +9,12 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import itertools
+import json
 import logging
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,17 +25,15 @@ from teacher.llm.engine import PromptRejectedError, Request
 from teacher.llm.engines.chat_template import check_template
 from teacher.llm.engines.engine_log import EngineLog
 from teacher.llm.engines.event_loop import EventLoop
-from teacher.llm.engines.messages import openai_part
+from teacher.llm.engines.rendering import Renderer, RendererPool, Rendering, chat_params, chat_turn
 from teacher.llm.engines.thoughts import Marks, marks_of, thought_and_answer
-from teacher.llm.engines.vllm_arguments import EngineSettings, vllm_config
-from teacher.llm.prompt import Picture, Turn
+from teacher.llm.engines.vllm_arguments import EngineSettings, caches_pictures, vllm_config
 from teacher.llm.spec import Model
 from teacher.llm.thinking import Thinking
 
 if TYPE_CHECKING:
     from vllm.lora.request import LoRARequest
     from vllm.outputs import CompletionOutput
-    from vllm.renderers.params import ChatParams
     from vllm.sampling_params import SamplingParams
     from vllm.v1.engine.async_llm import AsyncLLM
 
@@ -68,9 +68,8 @@ class VllmEngine:
         self._ids = itertools.count()
         self._log = EngineLog(log_path)
         logger.info("vLLM is to load %s (%s) from %s; its log is %s", model.name, model.revision, path, log_path)
-        self._llm, self._marks = self._start(model, path, settings, stat_loggers)
+        self._llm, self._marks, self._rendering = self._start(model, path, settings, stat_loggers)
         self._lora = lora_request(settings)
-        self._mistral = is_mistral(self._llm.renderer)
 
     def submit(self, request: Request) -> Future[Completion]:
         """Queue a request and return at once."""
@@ -82,6 +81,7 @@ class VllmEngine:
         if not self._loop.cancel():
             return
         logger.info("vLLM is closed")
+        self._rendering.close()
         self._llm.shutdown()
         self._loop.stop()
 
@@ -90,10 +90,8 @@ class VllmEngine:
         from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
 
         try:
-            messages = [chat_messages(request, self._mistral)]
-            _, (prompt,) = await self._llm.renderer.render_chat_async(messages, chat_params(request.thinking))
             answers = self._llm.generate(
-                prompt,
+                await self._rendering.render(request),
                 sampling_params(request),
                 str(next(self._ids)),
                 lora_request=self._lora,
@@ -127,7 +125,7 @@ class VllmEngine:
 
     def _start(
         self, model: Model, path: str, settings: EngineSettings, stat_loggers: Sequence[StatLogger]
-    ) -> tuple[AsyncLLM, Marks | None]:
+    ) -> tuple[AsyncLLM, Marks | None, Rendering]:
         try:
             with self._log.capture():
                 return self._loop.run(_launch(model, path, settings, stat_loggers))
@@ -183,14 +181,14 @@ async def launch(
         EngineRefusedError: requests carry pictures and the model cannot see, or turns that its chat template does not
             take, or it thinks and nobody asked, or the other way round; its weights were not loaded.
     """
-    llm, _ = await _launch(model, path, settings, stat_loggers)
+    llm, _, _ = await _launch(model, path, replace(settings, renderers=0), stat_loggers)
     return llm
 
 
 async def _launch(
     model: Model, path: str, settings: EngineSettings, stat_loggers: Sequence[StatLogger]
-) -> tuple[AsyncLLM, Marks | None]:
-    """Start `AsyncLLM`, and return the marks around the model's thoughts as well, if it is to think."""
+) -> tuple[AsyncLLM, Marks | None, Rendering]:
+    """Start `AsyncLLM`; return it, the marks around the model's thoughts, if it is to think, and what makes prompts."""
     set_environment(settings)
     from vllm.v1.engine.async_llm import AsyncLLM
 
@@ -198,14 +196,19 @@ async def _launch(
     params = chat_params(settings.thinking)
     check_template(config, model.name, [chat_turn(turn) for turn in settings.before], params)
     marks = marks_of(config, settings.thinking, params, model.name)
-    llm = AsyncLLM.from_vllm_config(config, stat_loggers=list(stat_loggers), disable_log_stats=True)
-    if lora := lora_request(settings):
-        try:
+    with ExitStack() as undo:  # of what has started when the rest does not
+        pool = None
+        if settings.renderers and not caches_pictures(config):
+            pool = RendererPool(settings.renderers, model, path, settings, on_cpu=on_cpu())
+            undo.callback(pool.close)
+        llm = AsyncLLM.from_vllm_config(config, stat_loggers=list(stat_loggers), disable_log_stats=True)
+        undo.callback(llm.shutdown)
+        if lora := lora_request(settings):
             await llm.add_lora(lora)  # whatever is wrong with it is said now, and not about each molecule
-        except Exception:
-            llm.shutdown()
-            raise
-    return llm, marks
+        if pool:
+            pool.wait()
+        undo.pop_all()
+    return llm, marks, pool or Renderer(llm.renderer)
 
 
 def lora_request(settings: EngineSettings) -> LoRARequest | None:
@@ -217,14 +220,6 @@ def lora_request(settings: EngineSettings) -> LoRARequest | None:
     return LoRARequest("adapter", 1, settings.adapter.path)
 
 
-def chat_params(thinking: Thinking | None = None) -> ChatParams:
-    """Return how a conversation is rendered: up to where the model's own turn begins."""
-    from vllm.renderers.params import ChatParams
-
-    told = thinking.template_arguments if thinking else {}
-    return ChatParams(chat_template_kwargs={"add_generation_prompt": True, **told})
-
-
 def reasoning_arguments(thinking: Thinking | None) -> dict[str, Any]:
     """Return what `generate` is told of a request's thoughts: that a schema waits until they have ended."""
     if thinking is None or not thinking.on:
@@ -233,33 +228,6 @@ def reasoning_arguments(thinking: Thinking | None) -> dict[str, Any]:
         "reasoning_ended": False,
         "reasoning_parser_kwargs": {"chat_template_kwargs": thinking.template_arguments},
     }
-
-
-def is_mistral(renderer: Any) -> bool:
-    """Tell whether messages go to mistral-common as they are, which knows OpenAI's parts only."""
-    return bool(getattr(renderer.tokenizer, "IS_MISTRAL_TOKENIZER", False))
-
-
-def chat_messages(request: Request, mistral: bool = False) -> list[Any]:
-    """Return the whole conversation of a request, its own message last."""
-    return [*map(chat_turn, request.before), chat_message(request, mistral)]
-
-
-def chat_turn(turn: Turn) -> Any:
-    """Return an earlier turn as vLLM's chat renderer takes it."""
-    return {"role": turn.role, "content": turn.text}
-
-
-def chat_message(request: Request, mistral: bool = False) -> Any:
-    """Return the request's content as vLLM's chat renderer takes it, or, with one of Mistral's, mistral-common."""
-    part = openai_part if mistral else _chat_part
-    return {"role": "user", "content": [part(each) for each in request.content]}
-
-
-def _chat_part(part: str | Picture) -> dict[str, Any]:
-    if isinstance(part, Picture):
-        return {"type": "image_pil", "image_pil": part.image, "uuid": part.uuid}
-    return {"type": "text", "text": part}
 
 
 def sampling_params(request: Request) -> SamplingParams:
@@ -276,7 +244,9 @@ def sampling_params(request: Request) -> SamplingParams:
         seed=sampling.seed if sampling.temperature > 0 else None,
         output_kind=RequestOutputKind.FINAL_ONLY,
         detokenize=False,  # that is done once, at the end
-        structured_outputs=StructuredOutputsParams(json=request.schema) if request.schema else None,
+        # vLLM copies what a request asks for, schema and all, unless it is told that nobody else has it.
+        structured_outputs=StructuredOutputsParams(json=json.dumps(request.schema)) if request.schema else None,
+        skip_clone=True,
     )
 
 

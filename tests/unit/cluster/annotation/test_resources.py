@@ -9,7 +9,7 @@ import pytest
 
 from cluster.annotation import resources
 from cluster.annotation.pool import Pool
-from cluster.annotation.resources import plan_pool
+from cluster.annotation.resources import default_renderers, plan_pool
 from cluster.runtime.session import Node, RaySession
 from cluster.training.driver import TrainResources, plan_resources
 from teacher.errors import EngineStartError, UsageError
@@ -74,9 +74,22 @@ def test_annotators_leave_their_machine_a_cpu_to_read_and_parse():
     assert plan(of_nodes(Node(cpus=2, gpus=1), Node(cpus=64, gpus=8))).cpus == 1
 
 
+@pytest.mark.usefixtures("with_gpus")
+def test_what_makes_prompts_takes_half_of_the_cores_beside_a_gpu_and_leaves_the_rest():
+    assert default_renderers(of_nodes(Node(cpus=16, gpus=1)), gpus=1) == 4
+    assert default_renderers(of_nodes(Node(cpus=64, gpus=8)), gpus=1) == 3
+    assert default_renderers(of_nodes(Node(cpus=64, gpus=8), Node(cpus=4, gpus=1), Node(cpus=2)), gpus=1) == 1
+    assert default_renderers(of_nodes(Node(cpus=64, gpus=8)), gpus=4) == 4
+    assert default_renderers(of_nodes(Node(cpus=2, gpus=1)), gpus=1) == default_renderers(of_nodes(), gpus=1) == 0
+
+    assert plan(of_nodes(Node(cpus=64, gpus=8)), replace(SETTINGS, renderers=3)).cpus == 4
+    assert plan(of_nodes(Node(cpus=4, gpus=1)), replace(SETTINGS, renderers=8)).cpus == 3  # or it would find no place
+
+
 def test_engines_on_few_cpus_share_them(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(resources, "on_cpu", lambda: True)
     assert plan(of_nodes(Node(cpus=2)), workers=2).cpus == 0.5
+    assert default_renderers(of_nodes(Node(cpus=64, gpus=8)), gpus=1) == 0
 
 
 def test_training_workers_are_fitted_to_each_machine():

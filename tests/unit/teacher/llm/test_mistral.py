@@ -11,7 +11,7 @@ from PIL import Image
 import gallon
 from teacher.errors import UsageError
 from teacher.llm.engine import Request
-from teacher.llm.engines.vllm_engine import chat_message, chat_params
+from teacher.llm.engines.rendering import chat_message, chat_params
 from teacher.llm.models import identify, in_mistral_format, read_config
 from teacher.llm.prompt import Picture
 from teacher.llm.spec import Sampling
