@@ -7,6 +7,7 @@ processor, most of it under Python's lock: one process fed an H200 42 molecules/
 from __future__ import annotations
 
 import asyncio
+import io
 import multiprocessing
 import os
 import pickle
@@ -27,6 +28,7 @@ from teacher.llm.thinking import Thinking
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
+    import torch
     from vllm.renderers.params import ChatParams
 
 _render_here: Renderer | None = None  # of a process that renders for another
@@ -153,11 +155,35 @@ def _render(request: Request) -> bytes:
 
     assert _render_here is not None, "set by the initializer"
     try:
-        return pickle.dumps(_render_here.render_now(request), pickle.HIGHEST_PROTOCOL)
+        return _pickled(_render_here.render_now(request))
     except VLLMClientError as error:
         raise PromptRejectedError(str(error)) from None
     except Exception as error:  # noqa: BLE001 (one that cannot travel would end the pool, with all others' requests)
         raise RenderingError(f"{type(error).__name__}: {error}") from None
+
+
+class _PromptPickler(pickle.Pickler):
+    """Writes tensors as their bytes, which takes a fifth of the time that PyTorch's own way does."""
+
+    def reducer_override(self, value: Any) -> Any:
+        import torch
+
+        if not isinstance(value, torch.Tensor):
+            return NotImplemented
+        data = bytearray(value.reshape(-1).view(torch.uint8).numpy())
+        return _tensor, (data, value.dtype, tuple(value.shape))
+
+
+def _tensor(data: bytearray, dtype: torch.dtype, shape: tuple[int, ...]) -> torch.Tensor:
+    import torch
+
+    return torch.frombuffer(data, dtype=dtype).view(shape)
+
+
+def _pickled(prompt: Any) -> bytes:
+    written = io.BytesIO()
+    _PromptPickler(written, pickle.HIGHEST_PROTOCOL).dump(prompt)
+    return written.getvalue()
 
 
 def chat_params(thinking: Thinking | None = None) -> ChatParams:
