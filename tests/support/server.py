@@ -13,6 +13,7 @@ from typing import Any
 from tests.support.scripted import SMILES_LINE, true_answer
 
 MODEL, KEY = "some/model", "the key"
+TOO_NEW = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
 
 
 @dataclass
@@ -24,6 +25,7 @@ class Behaviour:
         retry_after: what a busy server says.
         asked: the bodies of all requests.
         message: what is answered in place of the truth.
+        newest: whether it refuses `max_tokens`, as OpenAI's newest models do.
         held: lets go of requests that hang.
     """
 
@@ -31,6 +33,7 @@ class Behaviour:
     retry_after: str | None = "0"
     asked: list[dict[str, Any]] = field(default_factory=list)
     message: dict[str, Any] | None = None
+    newest: bool = False
     held: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -72,6 +75,8 @@ def serving(behaviour: Behaviour) -> Iterator[str]:
                     self._answer(200, {"choices": [{"message": {"content": None}, "finish_reason": "stop"}]})
                 case "hang":
                     behaviour.held.wait()
+                case _ if behaviour.newest and "max_tokens" in body:
+                    self._answer(400, {"error": {"message": TOO_NEW}})
                 case _:
                     self._answer(200, _completion(body, behaviour))
 

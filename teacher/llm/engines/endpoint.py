@@ -32,6 +32,7 @@ DENIED = frozenset({401, 403})
 CONNECT_SECONDS = 10.0
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # seconds, where the server does not say how long
 MOST_TOKENS = 10**9  # of one answer: more is no count, and the store adds up exactly only so far
+LIMIT, NEWER_LIMIT = "max_tokens", "max_completion_tokens"  # OpenAI's newest models refuse the first, others the second
 BROKEN_TRIES = 3  # of an answer that is no answer: cut off on the way, no JSON, an error of the server's own
 
 
@@ -70,6 +71,7 @@ class EndpointEngine:
         self._settings = settings
         self._loop = EventLoop("endpoint")
         self._cool_until = 0.0
+        self._limit = LIMIT
         try:
             self._loop.run(self._connect())
         except EngineStartError:
@@ -134,7 +136,7 @@ class EndpointEngine:
 
     async def _complete(self, request: Request) -> Completion:
         async with self._open:
-            return await self._answered(chat_body(self._settings.model, request))
+            return await self._answered(chat_body(self._settings.model, request, self._limit))
 
     async def _answered(self, body: dict[str, Any]) -> Completion:
         """Ask until there is an answer, the server refuses the request, or its time is over."""
@@ -162,7 +164,12 @@ class EndpointEngine:
                 elif answer.status_code in DENIED:
                     raise EngineDeadError(f"the server does not let us in any more (HTTP {answer.status_code})")
                 elif answer.is_client_error:
-                    raise PromptRejectedError(f"the server refuses it (HTTP {answer.status_code}): {_message(answer)}")
+                    message = _message(answer)
+                    if LIMIT in body and NEWER_LIMIT in message:
+                        self._limit = NEWER_LIMIT
+                        body[NEWER_LIMIT] = body.pop(LIMIT)
+                        continue
+                    raise PromptRejectedError(f"the server refuses it (HTTP {answer.status_code}): {message}")
                 else:
                     try:
                         return completion_of(answer.json())
@@ -183,8 +190,14 @@ class EndpointEngine:
             await asyncio.sleep(left + random.uniform(0, min(0.1, left)))  # not all at once
 
 
-def chat_body(model: str, request: Request) -> dict[str, Any]:
-    """Return what a server is sent to have a request answered by a model, as OpenAI's chat completions have it."""
+def chat_body(model: str, request: Request, limit: str = LIMIT) -> dict[str, Any]:
+    """Return what a server is sent to have a request answered by a model, as OpenAI's chat completions have it.
+
+    Args:
+        model: by the name that the server knows.
+        request: what is asked.
+        limit: what the server calls the most tokens that may be written.
+    """
     sampling = request.sampling
     body: dict[str, Any] = {
         "model": model,
@@ -194,7 +207,7 @@ def chat_body(model: str, request: Request) -> dict[str, Any]:
         ],
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
-        "max_tokens": request.max_tokens,
+        limit: request.max_tokens,
     }
     if request.thinking:  # as vLLM and SGLang take it; who does not know it may refuse it, or think as it likes
         body["chat_template_kwargs"] = request.thinking.template_arguments

@@ -192,6 +192,17 @@ def test_a_request_that_the_server_refuses_is_refused_at_once(engine: EndpointEn
     assert len(behaviour.asked) == 1
 
 
+def test_a_model_that_knows_another_name_for_the_longest_answer_is_told_by_that_name(
+    engine: EndpointEngine, behaviour: Behaviour
+) -> None:
+    behaviour.newest = True
+    for _ in range(2):
+        assert engine.submit(request()).result().text == true_answer("CCO")
+    limits = [[name for name in ("max_tokens", "max_completion_tokens") if name in body] for body in behaviour.asked]
+    assert limits == [["max_tokens"], ["max_completion_tokens"], ["max_completion_tokens"]]
+    assert behaviour.asked[-1]["max_completion_tokens"] == 50
+
+
 def test_a_server_that_never_answers_is_given_up_at_the_deadline(url: str, behaviour: Behaviour) -> None:
     behaviour.faults = ["hang"]
     opened = EndpointEngine(EndpointSettings(url=url, model=MODEL, key=KEY, seconds=0.2))
