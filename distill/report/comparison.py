@@ -7,17 +7,18 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from distill.evaluate.comparison import Run, SeededSplit
 from distill.evaluate.methods import METHODS
-from distill.evaluate.provenance import provenance
 from distill.evaluate.summary import SummaryRow
-from distill.learn.inputs import ModelInputs
 from distill.report.comparison_page import page
 from distill.report.html import COMPARISON_PAGE
 from teacher import strict_json
 from teacher.files import check_folder, check_output, replacing, write_text
+
+if TYPE_CHECKING:
+    from distill.data.dataset import Dataset
 
 FILES = ("table.json", "table.csv", COMPARISON_PAGE)
 COLUMNS = ("method", "metric", "mean", "std", "seeds", "valid", "seconds", "difference")
@@ -25,35 +26,32 @@ COLUMNS = ("method", "metric", "mean", "std", "seeds", "valid", "seconds", "diff
 
 def write(
     folder: Path,
-    model_inputs: ModelInputs,
+    dataset: Dataset,
     cases: Sequence[SeededSplit],
     runs: Sequence[Run],
     rows: Sequence[SummaryRow],
     *,
-    trials: int,
-    balance: bool = False,
+    made_of: dict[str, Any],
 ) -> Path:
     """Write `table.json`, `table.csv` and `comparison.html`, and return the path of the page.
 
     Args:
         folder: where to; is made where it is missing.
-        model_inputs: the dataset.
+        dataset: that was learned from.
         cases: seeds and splits; the plots show the test part of the first.
         runs: of all methods and seeds.
         rows: what `distill.evaluate.summary.summarize` made of the runs.
-        trials: that each method was tuned with.
-        balance: whether both classes weigh the same in the networks' loss.
+        made_of: as `distill.evaluate.provenance.provenance`.
 
     Raises:
         OutputError: the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    made_of = provenance(model_inputs, cases, trials, balance=balance)
     facts = {**made_of, "rows": [_row(row) for row in rows], "runs": [_run(run) for run in runs]}
     write_text(folder / "table.json", strict_json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
     _write_csv(folder / "table.csv", rows)
     path = folder / COMPARISON_PAGE
-    write_text(path, page(made_of, model_inputs.dataset, cases, runs, rows))
+    write_text(path, page(made_of, dataset, cases, runs, rows))
     return path
 
 

@@ -115,6 +115,6 @@ def evaluate(
                 settings = tuning.tuned(model_inputs, cases[0], settings, trials, fits_of(running))
             runs = comparison.compare(model_inputs, cases, settings, fits_of(running))
     rows = summarize(runs, model_inputs.dataset.kind, REFERENCE)
-    balance = training.balance
-    page = write_report(session.folder, model_inputs, cases, runs, rows, trials=trials, balance=balance)
-    return Comparison(rows=rows, facts=provenance(model_inputs, cases, trials, balance=balance), page=page)
+    made_of = provenance(model_inputs, cases, trials, balance=training.balance)
+    page = write_report(session.folder, model_inputs.dataset, cases, runs, rows, made_of=made_of)
+    return Comparison(rows=rows, facts=made_of, page=page)

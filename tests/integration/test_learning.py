@@ -24,6 +24,7 @@ from distill.data.dataset import read
 from distill.data.splits import Split, split
 from distill.data.transfer import with_transfer_set
 from distill.evaluate.comparison import SeededSplit, Settings, compare
+from distill.evaluate.provenance import provenance
 from distill.evaluate.summary import summarize
 from distill.learn import model_store, recipes, teacher_outputs
 from distill.learn.distillation import Weights, distill_student
@@ -379,7 +380,14 @@ def test_a_comparison_has_every_method_under_every_seed_and_is_resumed(
     without = replace(model_inputs, transfer=None)
     with pytest.raises(UsageError, match=r"student\+both\+transfer learns of molecules without labels"):
         compare(without, cases, settings)
-    page = write(tmp_path, model_inputs, cases, runs, summarize(runs, "regression", "student+both"), trials=0)
+    page = write(
+        tmp_path,
+        model_inputs.dataset,
+        cases,
+        runs,
+        summarize(runs, "regression", "student+both"),
+        made_of=provenance(model_inputs, cases, trials=0),
+    )
     assert json.loads((tmp_path / "table.json").read_text())["rows"][0]["method"] == "random_forest"
     assert "student+shuffled" in page.read_text()
 

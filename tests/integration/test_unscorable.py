@@ -63,7 +63,7 @@ def test_a_comparison_leaves_open_what_cannot_be_scored(
     settings = Settings(methods=METHODS, folder=tmp_path, resources=TrainResources(workers=1), folds=2, recipes=short)
     runs = compare(model_inputs, cases, settings)
     rows = summarize(runs, model_inputs.dataset.kind, "student")
-    page = write(tmp_path, model_inputs, cases, runs, rows, trials=0)
+    page = write(tmp_path, model_inputs.dataset, cases, runs, rows, made_of=provenance(model_inputs, cases, trials=0))
     table = strictly((tmp_path / "table.json").read_text())
     assert isinstance(table, dict) and [row["mean"] for row in table["rows"]] == [None] * len(METHODS)
     assert "nan" not in (tmp_path / "table.csv").read_text() and ">nan<" not in page.read_text()

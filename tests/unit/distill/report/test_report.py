@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from distill.data.dataset import Dataset, Target, read
 from distill.data.splits import split
 from distill.evaluate.comparison import Run, SeededSplit
 from distill.evaluate.methods import REFERENCE
+from distill.evaluate.provenance import provenance
 from distill.evaluate.summary import summarize
 from distill.features.features_id import features_id
 from distill.learn.inputs import ModelInputs
@@ -93,7 +95,11 @@ def report(folder: Path, of: Dataset, *, seeds: int = 3, kind: str = "random", m
     cases = [SeededSplit(seed=seed, split=split(of, kind, seed=seed)) for seed in range(seeds)]
     runs = runs_of(of, cases, methods)
     rows = summarize(runs, of.kind, REFERENCE)
-    return write(folder, ModelInputs(of, None, folder / "inputs"), cases, runs, rows, trials=7).read_text()
+    return write(folder, of, cases, runs, rows, made_of=made_of(of, cases, folder, trials=7)).read_text()
+
+
+def made_of(of: Dataset, cases: list[SeededSplit], folder: Path, trials: int = 0) -> dict[str, Any]:
+    return provenance(ModelInputs(of, None, folder / "inputs"), cases, trials)
 
 
 class Page(HTMLParser):
@@ -225,7 +231,7 @@ def test_teachers_say_logits_and_baselines_probabilities(tmp_path: Path, classes
     for method, said in (("random_forest", "0.000"), ("student", "0.500")):
         of_one = [run for run in runs if run.method == method]
         rows = summarize(of_one, classes.kind)
-        page = write(tmp_path, ModelInputs(classes, None, folder), [case], of_one, rows, trials=0).read_text()
+        page = write(tmp_path, classes, [case], of_one, rows, made_of=made_of(classes, [case], folder)).read_text()
         assert set(re.findall(r"predicted ([\d.]+)", page)) == {said}
 
 
@@ -260,9 +266,8 @@ def test_what_cannot_be_scored_is_left_open(tmp_path: Path, classes: Dataset):
         split=replace(parts, train=train, valid=np.setdiff1d(parts.valid, [0]), test=np.setdiff1d(parts.test, [0])),
     )
     runs = [replace(run, valid=float("nan")) for run in runs_of(of, [case])]
-    page = write(
-        tmp_path, ModelInputs(of, None, tmp_path), [case], runs, summarize(runs, of.kind), trials=0
-    ).read_text()
+    rows = summarize(runs, of.kind)
+    page = write(tmp_path, of, [case], runs, rows, made_of=made_of(of, [case], tmp_path)).read_text()
     assert "1 target that it cannot judge, left out" in page
     assert "common, the first target that the test part can judge" in page
     assert json.loads((tmp_path / "table.json").read_text())["runs"][0]["valid"] is None
