@@ -24,7 +24,8 @@ LEAST_CPUS = 2  # with one, Ray would wait for ever for a place for the last ste
 CPU_CONCURRENCY = 64
 GPU_CONCURRENCY = 256
 ENDPOINT_CONCURRENCY = 64
-MOST_RENDERERS = 4  # one makes 60 prompts/s: more than an engine of one card takes
+MOST_RENDERERS = 4  # one makes 60 prompts/s
+RENDERERS_ELSEWHERE = 2  # where nodes with GPUs are yet to come: they seldom have less than six cores for each
 
 
 def default_concurrency() -> int:
@@ -54,7 +55,7 @@ def default_renderers(session: RaySession, gpus: int) -> int:
     if on_cpu():
         return 0  # there the model wants the cores
     shares = [node.cpus / (node.gpus // gpus) for node in session.nodes if node.gpus >= gpus]
-    return max(0, min(MOST_RENDERERS, int(min(shares, default=0) - 2) // 2))
+    return max(0, min(MOST_RENDERERS, int(min(shares) - 2) // 2)) if shares else RENDERERS_ELSEWHERE
 
 
 def check_reachable(store: Store, session: RaySession) -> None:
