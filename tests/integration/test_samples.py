@@ -19,6 +19,7 @@ from teacher.llm.acceptance import accept
 from teacher.llm.engines.vllm_engine import VllmEngine
 from teacher.llm.request import build_request
 from teacher.llm.spec import Keep, Samples, Spec
+from tests.support.scripted import true_answer
 
 MOLECULES = ["CCO", "CCN", "Oc1ccccc1", "CC(=O)Nc1ccc(O)cc1"]
 
@@ -50,6 +51,8 @@ def test_all_samples_are_counted_and_those_that_were_accepted_are_kept(
     for record in records:
         assert len(record.samples) == 6
         assert record.agreement == 0.75
+        nonsense = len("nonsense") // 4
+        assert record.completion_tokens == 6 * (len(true_answer(record.smiles)) // 4) + 2 * nonsense
 
 
 def test_an_export_tells_how_far_samples_agree_and_their_texts_where_all_are_kept(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,15 @@ def test_every_structured_answer_finishes_and_follows_the_schema(tiny_engine: Vl
 def test_the_same_request_is_answered_alike(tiny_engine: VllmEngine, describe: Prompt) -> None:
     first, second = (tiny_engine.submit(request(describe, "CCO")).result() for _ in range(2))
     assert first == second
+
+
+def test_many_requests_with_seeds_are_answered_together(tiny_engine: VllmEngine, describe: Prompt) -> None:
+    """vLLM on a CPU died of the first whose prompt did not fit into a step, be it a retry of a run at temperature 0."""
+    hot = Sampling(max_tokens=describe.max_tokens, temperature=0.7, seed=7)
+    asked = [replace(request(describe, "C" * length), sampling=hot) for length in range(1, 33)]
+    answers = [answer.result() for answer in [tiny_engine.submit(each) for each in asked]]
+    assert sum(each.prompt_tokens for each in answers) > 2 * 4096
+    assert all(each.completion_tokens > 10 for each in answers)
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,7 @@ class RendererPool:
 
     def close(self) -> None:
         """End the processes, whatever they do."""
+        # Of its own accord a pool waits for what it works on; `kill_workers` comes with Python 3.14.
         processes: list[BaseProcess] = list((self._pool._processes or {}).values())
         self._pool.shutdown(wait=False, cancel_futures=True)
         for process in processes:

@@ -171,6 +171,9 @@ def vllm_config(model: Model, path: str, settings: EngineSettings, *, on_cpu: bo
         "interleave_mm_strings": settings.image_size is not None,
         "distributed_executor_backend": "uni" if one_process else None,
         "enforce_eager": on_cpu,
+        # After a step that computes a part of a prompt vLLM takes back the draw of a token that it does not keep, which
+        # PyTorch's generators on CPUs cannot do: the engine dies (gpu_model_runner.py:3502). There prompts stay whole.
+        "enable_chunked_prefill": False if on_cpu else None,
         # Every picture is seen once: keeping its features costs memory and time and saves nothing.
         "mm_processor_cache_gb": 0,
         "disable_log_stats": True,
