@@ -24,7 +24,7 @@ from tests.support.machine import machine
 MOST_BETWEEN = 400  # molecules that are accepted before the next fault, at most
 DELAY_SECONDS = 0.002  # of an answer
 # Of the library's first thousand rows; each kills the engine as often as it may.
-POISON = ("O=C(O)Cc1ccc2ccccc2c1", "CC(=NO)C(C)=NNC(N)=S", "CCCCCCCCCCCCCC#N")
+POISON = ("CCN(CC)c1ccc(SC#N)cc1", "CC(=NO)C(C)=NNC(N)=S", "CCCCCCCCCCCCCC#N")
 
 
 def main(
