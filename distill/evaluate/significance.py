@@ -1,0 +1,115 @@
+"""Whether one method beats another on molecules that nobody has tried, many methods being compared at once.
+
+Two questions, by what the seeds share. Where each seed has a split of its own the splits are the sample: Tukey's range
+test over them, as Ash et al. (J. Chem. Inf. Model. 2025, 65, 9398) recommend, with the variance of Nadeau and Bengio
+(Machine Learning 2003, 52, 239), since training parts overlap. Where all seeds share one split its test molecules are
+the sample: a bootstrap over their scaffolds, and over the seeds. Either way the intervals of all pairs hold at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, eq=False)
+class Pairwise:
+    """All differences among methods, with confidence intervals that hold at once.
+
+    Attributes:
+        methods: the K methods.
+        difference: (K, K), the score of the row's method minus that of the column's.
+        half: (K, K), half the width of the interval of each difference; 0 where nothing varies.
+    """
+
+    methods: Sequence[str]
+    difference: NDArray[np.float64]
+    half: NDArray[np.float64]
+
+    def between(self, one: str, other: str) -> tuple[float, float]:
+        """Return how much one method is above another, and half the width of the interval."""
+        place = self.methods.index(one), self.methods.index(other)
+        return float(self.difference[place]), float(self.half[place])
+
+
+def over_splits(methods: Sequence[str], scores: NDArray[np.float64], test_to_train: float) -> Pairwise | None:
+    """Compare methods by their scores under several splits.
+
+    The least significant difference of Tukey's test for repeated measures is q · sqrt(MS / n), with q the quantile of
+    the studentized range for K methods and (K - 1)(n - 1) degrees of freedom and MS the mean square that neither method
+    nor split explains. It takes splits for independent. Nadeau and Bengio put 1 / n + n_test / n_train in the place of
+    1 / n; with two methods the test is their corrected resampled t-test.
+
+    Args:
+        methods: the K methods.
+        scores: (K, n), of each method under each split.
+        test_to_train: molecules that judge for each one that is learned from; 0 for independent splits.
+
+    Returns:
+        None with fewer than two methods or two splits: then nothing tells how far chance moves a difference.
+    """
+    count, splits = scores.shape
+    if count < 2 or splits < 2:
+        return None
+    means = scores.mean(axis=1)
+    unexplained = scores - means[:, None] - scores.mean(axis=0) + scores.mean()
+    freedom = (count - 1) * (splits - 1)
+    error = float(np.sqrt((unexplained**2).sum() / freedom * (1 / splits + test_to_train)))
+    least = _studentized_range(count, freedom) * error
+    return Pairwise(methods, means[:, None] - means, np.full((count, count), least))
+
+
+@cache
+def _studentized_range(methods: int, freedom: int) -> float:
+    """Return the quantile of the studentized range, an integral that takes a second."""
+    from scipy.stats import studentized_range
+
+    return float(studentized_range.ppf(CONFIDENCE, methods, freedom))
+
+
+def over_replicates(
+    methods: Sequence[str], scores: NDArray[np.float64], replicates: NDArray[np.float64]
+) -> Pairwise | None:
+    """Compare methods by their scores in a bootstrap: the single-step max-t procedure over all pairs.
+
+    Each difference has its bootstrap standard error. The largest deviation of any pair, in such errors, is found for
+    each replicate; its quantile is the half width of all intervals, in errors (Westfall and Young 1993, chapter 2).
+
+    Args:
+        methods: the K methods.
+        scores: (K,), of each method.
+        replicates: (B, K), of each method in each replicate; those with NaN are left out.
+
+    Returns:
+        None with fewer than two methods, or fewer than two replicates.
+    """
+    known = replicates[~np.isnan(replicates).any(axis=1)]
+    count = len(methods)
+    if count < 2 or len(known) < 2:
+        return None
+    one, other = np.triu_indices(count, 1)
+    of_pairs = known[:, one] - known[:, other]
+    found = scores[one] - scores[other]
+    error = of_pairs.std(axis=0, ddof=1)
+    varies = error > 0
+    safe = np.where(varies, error, 1.0)
+    largest = np.abs(np.where(varies, (of_pairs - found) / safe, 0.0)).max(axis=1)
+    half = np.quantile(largest, CONFIDENCE) * error
+    return Pairwise(methods, scores[:, None] - scores, _square(count, half))
+
+
+def _square(count: int, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a symmetric matrix of the values of pairs, row by row above the diagonal."""
+    matrix = np.zeros((count, count))
+    place = np.triu_indices(count, 1)
+    matrix[place] = matrix.T[place] = values
+    return matrix
