@@ -276,7 +276,7 @@ class DataConfig(TableConfig):
     panel = "Data"
 
     target: Annotated[tuple[str, ...] | None, Setting(help="A column with labels; may be given several times.")] = None
-    split: Annotated[str, Setting(help="scaffold, random-scaffold, random, or column.")] = "scaffold"
+    split: Annotated[str, Setting(help="scaffold, random-scaffold, scaffold-cv, random, or column.")] = "scaffold"
     split_column: Annotated[str | None, Setting(help="The column that says train, valid or test.")] = None
     scaffold_chirality: Annotated[
         bool,

@@ -20,13 +20,15 @@ from teacher.wording import counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from rdkit.Chem import Mol
 
-SplitKind = Literal["scaffold", "random-scaffold", "random", "column"]
+SplitKind = Literal["scaffold", "random-scaffold", "scaffold-cv", "random", "column"]
 KINDS: tuple[SplitKind, ...] = get_args(SplitKind)
 PARTS = ("train", "valid", "test")
 PART_WORDS = {"train": 0, "training": 0, "valid": 1, "val": 1, "validation": 1, "test": 2}
 
 TRAIN, VALID, TEST = 0.8, 0.1, 0.1
+CV_FOLDS = 5  # of scaffold-cv
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,12 +60,15 @@ class Split:
             settings.append("with chirality" if self.chirality else "without chirality")
         if self.seed is not None:
             settings.append(f"seed {self.seed}")
+        if self.seed is not None and self.kind == "scaffold-cv":
+            repeat, fold = divmod(self.seed, CV_FOLDS)
+            settings[-1] += f" (repeat {repeat + 1}, fold {fold + 1} of {CV_FOLDS})"
         sizes = f"{len(self.train):,} / {len(self.valid):,} / {len(self.test):,} molecules"
         return ", ".join([f"{self.kind} split", *settings, sizes, f"sha256 {self.sha256[:12]}"])
 
 
 def split(dataset: Dataset, kind: SplitKind = "scaffold", *, seed: int = 0, chirality: bool = False) -> Split:
-    """Split a dataset 80 / 10 / 10, or as its split column says.
+    """Split a dataset 80 / 10 / 10 (by `scaffold-cv` 70 / 10 / 20), or as its split column says.
 
     The kinds:
 
@@ -74,6 +79,9 @@ def split(dataset: Dataset, kind: SplitKind = "scaffold", *, seed: int = 0, chir
     - `random-scaffold`: as `random_scaffold_split` of Hu et al. (ICLR 2020, pretrain-gnns): the same groups in a random
       order; each goes into validation while it fits there, else into the test while it fits there, else into training.
       Unlike there, it is groups in the order of their scaffolds that are permuted, so the order of the rows is nothing.
+    - `scaffold-cv`: repeated five-fold cross-validation over groups of a scaffold, as Ash et al. (J. Chem. Inf. Model.
+      2025, 65, 9398) recommend. Five seeds in a row share one repeat, a division into five folds of about the same
+      size, and each of them judges by another fold; 10 % of the molecules, groups again, are for validation.
     - `random`: molecules in a random order; again the order of the rows is nothing.
     - `column`: what the split column says: train, valid (or val, validation), test, in any letter case.
 
@@ -91,6 +99,7 @@ def split(dataset: Dataset, kind: SplitKind = "scaffold", *, seed: int = 0, chir
     divide: dict[SplitKind, Callable[[], Sequence[Iterable[int]]]] = {
         "scaffold": lambda: _by_size(_scaffolds(dataset, chirality), len(dataset)),
         "random-scaffold": lambda: _by_chance(_scaffolds(dataset, chirality), len(dataset), seed),
+        "scaffold-cv": lambda: _by_fold(_scaffolds(dataset, chirality), len(dataset), *divmod(seed, CV_FOLDS)),
         "random": lambda: _shuffled(dataset, seed),
         "column": lambda: _by_column(dataset),
     }
@@ -107,8 +116,8 @@ def split(dataset: Dataset, kind: SplitKind = "scaffold", *, seed: int = 0, chir
         valid=valid,
         test=test,
         kind=kind,
-        seed=seed if kind.startswith("random") else None,
-        chirality=chirality if kind.endswith("scaffold") else None,
+        seed=seed if kind.startswith("random") or kind == "scaffold-cv" else None,
+        chirality=chirality if "scaffold" in kind else None,
         sha256=_digest(dataset, parts),
     )
 
@@ -144,13 +153,18 @@ def folds(train: NDArray[np.int64], labels: NDArray[np.float32], k: int, seed: i
 
 def _scaffolds(dataset: Dataset, chirality: bool) -> dict[str, list[int]]:
     """Return the molecules of each scaffold; those without rings share the empty one."""
-    from rdkit.Chem.Scaffolds.MurckoScaffold import MurckoScaffoldSmiles
-
     groups: dict[str, list[int]] = defaultdict(list)
     for index, mol in enumerate(dataset.mols()):
-        scaffold = MurckoScaffoldSmiles(mol=mol, includeChirality=chirality)  # type: ignore[no-untyped-call]
-        groups[scaffold].append(index)
+        groups[scaffold_of(mol, chirality=chirality)].append(index)
     return groups
+
+
+def scaffold_of(mol: Mol, *, chirality: bool = False) -> str:
+    """Return the Bemis-Murcko scaffold of a molecule as SMILES; the empty one for a molecule without rings."""
+    from rdkit.Chem.Scaffolds.MurckoScaffold import MurckoScaffoldSmiles
+
+    scaffold: str = MurckoScaffoldSmiles(mol=mol, includeChirality=chirality)  # type: ignore[no-untyped-call]
+    return scaffold
 
 
 def _by_size(scaffolds: dict[str, list[int]], molecules: int) -> Sequence[list[int]]:
@@ -181,6 +195,33 @@ def _by_chance(scaffolds: dict[str, list[int]], molecules: int, seed: int) -> Se
         else:
             train += group
     return train, valid, test
+
+
+def _by_fold(scaffolds: dict[str, list[int]], molecules: int, repeat: int, fold: int) -> Sequence[Iterable[int]]:
+    """Judge by one fold, and validate by some of the others' groups.
+
+    The largest groups are dealt first, each to the smallest fold, so that one large scaffold does not make a fold of
+    twice the size; chance decides among groups of a size.
+    """
+    chance = np.random.default_rng(repeat)
+    names = sorted(scaffolds)
+    shuffled = [scaffolds[names[place]] for place in chance.permutation(len(names))]
+    dealt: list[list[list[int]]] = [[] for _ in range(CV_FOLDS)]
+    sizes = [0] * CV_FOLDS
+    for group in sorted(shuffled, key=len, reverse=True):
+        smallest = sizes.index(min(sizes))
+        dealt[smallest].append(group)
+        sizes[smallest] += len(group)
+    others = [group for number, groups in enumerate(dealt) if number != fold for group in groups]
+    train: list[int] = []
+    valid: list[int] = []
+    for place in np.random.default_rng([repeat, fold]).permutation(len(others)):
+        group = others[place]
+        if len(valid) + len(group) <= int(VALID * molecules):
+            valid += group
+        else:
+            train += group
+    return train, valid, [index for group in dealt[fold] for index in group]
 
 
 def _shuffled(dataset: Dataset, seed: int) -> Sequence[Iterable[int]]:

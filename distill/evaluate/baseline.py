@@ -39,7 +39,7 @@ class Examples:
 
     Attributes:
         inputs: what `Baseline.represent` made of N molecules; the first axis is the molecules.
-        labels: float32 of shape (N, T), NaN where missing.
+        labels: float32 of shape (N, T), NaN where missing; (N,) where they are of one target and none is.
     """
 
     inputs: NDArray[Any]
@@ -71,7 +71,7 @@ class Baseline:
 
         Args:
             train: what is learned from; each target needs labels in it.
-            valid: what may choose when to stop; trees do not look at it.
+            valid: what may choose when to stop; random forests do not look at it.
             kind: what all targets are.
             settings: what differs from `defaults`.
             seed: of everything random.

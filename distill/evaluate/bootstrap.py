@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -65,15 +65,13 @@ def scores(
     of_targets = np.stack(found)
     scored = ~np.isnan(of_targets)
     sums = np.where(scored, of_targets, 0.0).sum(axis=0)
-    return np.divide(sums, scored.sum(axis=0), out=np.full(len(weights), np.nan), where=scored.any(axis=0))
+    return _ratio(sums, scored.sum(axis=0))
 
 
 def _rmse(
     truth: NDArray[np.float64], prediction: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    whole = weights.sum(axis=1)
-    squares = weights @ (truth - prediction) ** 2
-    return np.sqrt(np.divide(squares, whole, out=np.full(len(weights), np.nan), where=whole > 0))
+    return np.sqrt(_ratio(weights @ (truth - prediction) ** 2, weights.sum(axis=1)))
 
 
 def _roc_auc(
@@ -87,5 +85,11 @@ def _roc_auc(
     negatives = np.add.reduceat(ranked * (1 - classes), begins, axis=1)
     below = np.cumsum(negatives, axis=1) - negatives / 2
     pairs = positives.sum(axis=1) * negatives.sum(axis=1)
-    right = (positives * below).sum(axis=1)
-    return np.divide(right, pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
+    return _ratio((positives * below).sum(axis=1), pairs)
+
+
+def _ratio(above: NDArray[Any], below: NDArray[Any]) -> NDArray[np.float64]:
+    """Divide, and leave NaN where there is nothing to divide by."""
+    quotient = np.full(above.shape, np.nan)
+    np.divide(above, below, out=quotient, where=below > 0)
+    return quotient

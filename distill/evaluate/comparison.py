@@ -1,7 +1,7 @@
 """`gallon evaluate`: many methods on one dataset, over seeds, in a table that a sceptic would believe.
 
 Every choice (the best epoch, the graph teacher that is distilled, the student's input, what Optuna tries) is made on
-the validation part. The test part is looked at once, for the table.
+the validation part; the test part decides nothing.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cluster.training.driver import FitProgress, TrainResources, fit_all
-from distill.data.splits import Split
 from distill.evaluate import baselines, predictions
+from distill.evaluate.judged import Judged, SeededSplit
 from distill.evaluate.methods import AS_RELEASED, LISTENED, Method, method
+from distill.evaluate.run import Run, scored
 from distill.learn.distillation import (
     GALLON_CLASSES,
     GALLON_NUMBERS,
@@ -29,54 +30,21 @@ from distill.learn.distillation import (
 )
 from distill.learn.fits import NOTHING, Batch, DistillationTargets
 from distill.learn.inputs import ModelInputs
-from distill.learn.metrics import main_metric, score
 from distill.learn.recipes import INPUTS, Recipe, recipe
 from distill.learn.teach import learn
-from distill.learn.teacher_outputs import CrossFitPlan, TeacherOutputs, logits, with_transfer_set
+from distill.learn.teacher_outputs import CrossFitPlan, TeacherOutputs, with_transfer_set
 from teacher.errors import UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cluster.training.fit import Outcome
-    from distill.data.cells import Kind
 
 GALLON_TEACHER = "gcn"
 DEFAULT_GRAPH_TEACHER = "dmpnn"
 
 # By the teachers' name (`methods.Method.teachers`) and the seed of the split.
 OutputsByTeacher = dict[tuple[str, int], TeacherOutputs]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """One method under one seed.
-
-    Attributes:
-        method: its name.
-        seed: of the training, and of the split where it is random.
-        valid: the main metric on the validation part.
-        test: all metrics on the test part.
-        prediction: float32, (molecules, targets); logits or probabilities of classes.
-        chosen: what was chosen on the validation part, where there was a choice.
-        seconds: of the fit that is judged; None for baselines, whose time is not taken.
-    """
-
-    method: str
-    seed: int
-    valid: float
-    test: Mapping[str, float]
-    prediction: NDArray[np.float32]
-    chosen: str | None = None
-    seconds: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class SeededSplit:
-    """A seed and its split: with a deterministic kind of split all cases have the same one."""
-
-    seed: int
-    split: Split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +79,7 @@ class Settings:
 
 def compare(
     model_inputs: ModelInputs,
+    judged: Judged,
     cases: Sequence[SeededSplit],
     settings: Settings,
     show: Callable[[FitProgress], None] | None = None,
@@ -119,6 +88,7 @@ def compare(
 
     Args:
         model_inputs: the dataset.
+        judged: what is judged by, of the same dataset and cases.
         cases: seeds and splits.
         settings: what is compared, and how.
         show: called with the progress of each stage.
@@ -130,12 +100,13 @@ def compare(
     methods = [method(name) for name in settings.methods]
     if model_inputs.transfer is None and (lost := [known.name for known in methods if known.transfer]):
         raise UsageError(f"{', '.join(lost)} learns of molecules without labels: name a library of them by --transfer.")
-    stages = _Stages(model_inputs, cases, settings, show)
+    stages = _Stages(model_inputs, judged, cases, settings, show)
     of_baselines = [run for known in methods if known.kind == "baseline" for run in stages.baseline(known)]
     of_teachers = stages.teachers([known for known in methods if known.kind == "teacher"])
+    of_mean = [run for known in methods if known.kind == "mean" for run in stages.mean_of_teachers(known)]
     of_students = stages.students([known for known in methods if known.kind == "student"])
     rows = {known.name: number for number, known in enumerate(methods)}
-    return sorted([*of_baselines, *of_teachers, *of_students], key=lambda run: rows[run.method])
+    return sorted([*of_baselines, *of_teachers, *of_mean, *of_students], key=lambda run: rows[run.method])
 
 
 class _Stages:
@@ -144,11 +115,13 @@ class _Stages:
     def __init__(
         self,
         model_inputs: ModelInputs,
+        judged: Judged,
         cases: Sequence[SeededSplit],
         settings: Settings,
         show: Callable[[FitProgress], None] | None,
     ) -> None:
-        self._model_inputs, self._cases, self._settings, self._show = model_inputs, cases, settings, show
+        self._model_inputs, self._judged, self._cases = model_inputs, judged, cases
+        self._settings, self._show = settings, show
         self._fits = settings.folder / "fits"
 
     # Baselines
@@ -171,9 +144,30 @@ class _Stages:
         pairs = [(known, case) for known in methods for case in self._cases]
         learnt = self._learn([self._plan(known.name, case, folds=0) for known, case in pairs])
         return [
-            self._run(known, case, outputs.prediction, whole)
+            self._run(known, case, self._said(outputs.prediction), whole)
             for (known, case), (outputs, whole) in zip(pairs, learnt, strict=True)
         ]
+
+    def mean_of_teachers(self, known: Method) -> list[Run]:
+        """Average what the teachers of `student+both` say; where one is silent, the other speaks alone."""
+        names = self._best_graph_teachers()
+        graph, language = (
+            self._learn([self._plan(name, case, 0) for name, case in zip(of_cases, self._cases, strict=True)])
+            for of_cases in (names, [self._settings.lm] * len(names))
+        )
+        runs = []
+        for case, name, *learnt in zip(self._cases, names, graph, language, strict=True):
+            said = np.stack([self._said(outputs.prediction) for outputs, _ in learnt])
+            spoke = ~np.isnan(said)
+            mean = np.divide(
+                np.where(spoke, said, 0).sum(axis=0),
+                spoke.sum(axis=0),
+                out=np.full(said.shape[1:], np.nan),
+                where=spoke.any(axis=0),
+            )
+            seconds = sum(outcome.seconds for _, outcome in learnt)
+            runs.append(replace(self._run(known, case, mean), chosen=name, seconds=seconds))
+        return runs
 
     def _plan(self, name: str, case: SeededSplit, folds: int, model_inputs: ModelInputs | None = None) -> CrossFitPlan:
         return CrossFitPlan.of(
@@ -220,7 +214,7 @@ class _Stages:
                 named.append((known, case, chosen.name.removeprefix("student-")))
         outcomes = fit_all(batch.fit_set, self._fits, self._settings.resources, self._show)
         return [
-            replace(self._run(known, case, outcome.prediction, outcome), chosen=chosen)
+            replace(self._run(known, case, self._said(outcome.prediction), outcome), chosen=chosen)
             for (known, case, chosen), outcome in zip(named, outcomes, strict=True)
         ]
 
@@ -312,27 +306,26 @@ class _Stages:
 
     # What is judged
 
+    def _said(self, prediction: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return what a network says, as probabilities where it says logits."""
+        from scipy.special import expit
+
+        exact = prediction.astype(np.float64)  # float32 makes ties of probabilities near 1
+        probabilities: NDArray[np.float64] = expit(exact)
+        return probabilities if self._model_inputs.dataset.kind == "classification" else exact
+
     def _run(
-        self, known: Method, case: SeededSplit, prediction: NDArray[np.float32], outcome: Outcome | None = None
+        self, known: Method, case: SeededSplit, prediction: NDArray[np.floating[Any]], outcome: Outcome | None = None
     ) -> Run:
-        dataset, split = self._model_inputs.dataset, case.split
-        whole = _filled(prediction[: len(dataset)], dataset.labels[split.train], dataset.kind)
-        scores = {
-            part: score(dataset.kind, dataset.labels[rows], whole[rows])
-            for part, rows in (("valid", split.valid), ("test", split.test))
-        }
-        return Run(
+        """Score a method; where a teacher could not read a molecule, the mean of the training labels stands in."""
+        dataset = self._model_inputs.dataset
+        said = prediction[: len(dataset)].astype(np.float64)
+        mean = np.nanmean(dataset.labels[case.split.train], axis=0, dtype=np.float64)
+        return scored(
+            self._judged,
+            next(each for each in self._judged.splits if each.seed == case.seed),
+            np.where(np.isnan(said), mean, said),
             method=known.name,
             seed=case.seed,
-            valid=scores["valid"][main_metric(dataset.kind)],
-            test=scores["test"],
-            prediction=whole,
             seconds=outcome.seconds if outcome else None,
         )
-
-
-def _filled(prediction: NDArray[np.float32], labels: NDArray[np.float32], kind: Kind) -> NDArray[np.float32]:
-    """Put what the training labels say where a teacher could not read a molecule: every row judges all of them."""
-    mean = np.asarray(np.nanmean(labels, axis=0, dtype=np.float64))
-    guess = logits(mean) if kind == "classification" else mean
-    return np.where(np.isnan(prediction), guess, prediction).astype(np.float32)

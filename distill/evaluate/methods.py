@@ -33,14 +33,14 @@ class Method:
     Attributes:
         name: of the row.
         summary: what it is.
-        kind: a baseline, a teacher, or a student.
+        kind: a baseline, a teacher, the mean of teachers, or a student.
         listens: of a student, to whom.
         transfer: whether it hears them speak of the transfer set, too.
     """
 
     name: str
     summary: str
-    kind: Literal["baseline", "teacher", "student"]
+    kind: Literal["baseline", "teacher", "mean", "student"]
     listens: Listens = "nobody"
     transfer: bool = False
 
@@ -55,7 +55,7 @@ class Method:
         """Whether it reads what an LLM wrote, or learns from one who does."""
         if self.kind == "teacher":
             return recipe(self.name).role == "lm"
-        return self.listens not in ("nobody", "gnn")
+        return self.kind == "mean" or self.listens not in ("nobody", "gnn")
 
 
 METHODS: dict[str, Method] = {
@@ -70,6 +70,7 @@ METHODS: dict[str, Method] = {
         Method(name="lm-fine-tuned", summary="language teacher: a fine-tuned encoder", kind="teacher"),
         Method(name="mmf", summary="teacher of graph and text together, after MMF", kind="teacher"),
         Method(name="e-llagnn", summary="teacher that borrows texts of the like, after E-LLaGNN", kind="teacher"),
+        Method(name="teachers", summary="mean of the graph and the language teacher, not distilled", kind="mean"),
         Method(name="student", summary="student without distillation", kind="student"),
         Method(name="student+gnn", summary="student of the graph teacher", kind="student", listens="gnn"),
         Method(name="student+lm", summary="student of the language teacher", kind="student", listens="lm"),

@@ -1,16 +1,16 @@
 """Whether one method beats another on molecules that nobody has tried, many methods being compared at once.
 
-Two questions, by what the seeds share. Where each seed has a split of its own the splits are the sample: Tukey's range
-test over them, as Ash et al. (J. Chem. Inf. Model. 2025, 65, 9398) recommend, with the variance of Nadeau and Bengio
-(Machine Learning 2003, 52, 239), since training parts overlap. Where all seeds share one split its test molecules are
-the sample: a bootstrap over their scaffolds, and over the seeds. Either way the intervals of all pairs hold at once.
+Two questions, by what the seeds share. Where each seed has a split of its own the splits are the sample, as in the
+repeated cross-validation that Ash et al. (J. Chem. Inf. Model. 2025, 65, 9398) recommend: the resampled t-test of
+Nadeau and Bengio (Machine Learning 2003, 52, 239), paired by split. Where all seeds share one split its test molecules
+are the sample: a bootstrap over their scaffolds, and over the seeds. Either way the intervals of all pairs hold at
+once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,10 +44,13 @@ class Pairwise:
 def over_splits(methods: Sequence[str], scores: NDArray[np.float64], test_to_train: float) -> Pairwise | None:
     """Compare methods by their scores under several splits.
 
-    The least significant difference of Tukey's test for repeated measures is q · sqrt(MS / n), with q the quantile of
-    the studentized range for K methods and (K - 1)(n - 1) degrees of freedom and MS the mean square that neither method
-    nor split explains. It takes splits for independent. Nadeau and Bengio put 1 / n + n_test / n_train in the place of
-    1 / n; with two methods the test is their corrected resampled t-test.
+    The half width for a pair is t · sqrt(v · (1 / n + n_test / n_train)), with v the variance of the pair's differences
+    and t the quantile of Student's t for n - 1 degrees of freedom, at the confidence that Bonferroni demands of each
+    pair. Nadeau and Bengio add the second term, since splits that share molecules to learn from are not independent.
+
+    Tukey's test, which Ash et al. take, has one variance for all pairs: one method that varies ten times as much as the
+    others, as some do here, hides what those differ by. With variances of their own its quantile promises too much
+    (simulated: 13 % instead of 5 % for eight methods under six splits).
 
     Args:
         methods: the K methods.
@@ -57,23 +60,17 @@ def over_splits(methods: Sequence[str], scores: NDArray[np.float64], test_to_tra
     Returns:
         None with fewer than two methods or two splits: then nothing tells how far chance moves a difference.
     """
+    from scipy.stats import t
+
     count, splits = scores.shape
     if count < 2 or splits < 2:
         return None
     means = scores.mean(axis=1)
-    unexplained = scores - means[:, None] - scores.mean(axis=0) + scores.mean()
-    freedom = (count - 1) * (splits - 1)
-    error = float(np.sqrt((unexplained**2).sum() / freedom * (1 / splits + test_to_train)))
-    least = _studentized_range(count, freedom) * error
-    return Pairwise(methods, means[:, None] - means, np.full((count, count), least))
-
-
-@cache
-def _studentized_range(methods: int, freedom: int) -> float:
-    """Return the quantile of the studentized range, an integral that takes a second."""
-    from scipy.stats import studentized_range
-
-    return float(studentized_range.ppf(CONFIDENCE, methods, freedom))
+    variance = (scores[:, None] - scores).var(axis=2, ddof=1)
+    error = np.sqrt(variance * (1 / splits + test_to_train))
+    pairs = count * (count - 1) / 2
+    half = float(t.ppf(1 - (1 - CONFIDENCE) / 2 / pairs, splits - 1)) * error
+    return Pairwise(methods, means[:, None] - means, half)
 
 
 def over_replicates(

@@ -1,4 +1,4 @@
-"""From runs to a table: means and spreads over seeds, and paired differences with a confidence interval."""
+"""From runs to a table: means and spreads over seeds, and who is ahead of whom for sure."""
 
 from __future__ import annotations
 
@@ -10,13 +10,22 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from distill.evaluate.bootstrap import draws, scores
+from distill.evaluate.significance import Pairwise, over_replicates, over_splits
 from distill.learn.metrics import main_metric
 
 if TYPE_CHECKING:
-    from distill.data.cells import Kind
-    from distill.evaluate.comparison import Run
+    from numpy.typing import NDArray
 
-CONFIDENCE = 0.95
+    from distill.data.cells import Kind
+    from distill.evaluate.judged import Judged
+    from distill.evaluate.run import Run
+
+ROC_AUC_THRESHOLD = 0.01
+RMSE_THRESHOLD = 0.02  # of the standard deviation of the labels of all test parts
+SEEDS_DRAWN = 1_000_003  # seeds the draws of seeds, apart from those of molecules
+
+Sample = Literal["splits", "molecules"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +40,8 @@ class SummaryRow:
         valid: mean over the seeds whose validation part can be scored; NaN where there is none.
         chosen: what was chosen on the validation part, and under how many seeds.
         seconds: mean of a fit; None where it was not taken.
-        difference: mean of reference minus method, over the seeds that both have; in the direction in which the
-            reference is better. None for the reference itself.
-        interval: of the difference, at 95 %, by Student's t over the seeds; None where nothing varies, as with one
-            seed, or two methods without chance on one split.
+        gain: by how much the method is better than the reference, in the unit of the metric; None for the reference.
+        interval: of the gain, at 95 % for all pairs of methods at once; None where nothing tells.
     """
 
     method: str
@@ -45,42 +52,77 @@ class SummaryRow:
     valid: float
     chosen: Mapping[str, int]
     seconds: float | None
-    difference: float | None = None
+    gain: float | None = None
     interval: tuple[float, float] | None = None
 
     @property
     def differs(self) -> Literal["better", "worse"] | None:
-        """On which side of the reference the method surely is: where the interval of the difference leaves out zero."""
+        """On which side of the reference the method is, where the interval of the gain leaves out zero."""
         if self.interval is None or self.interval[0] <= 0 <= self.interval[1]:
             return None
-        return "better" if self.interval[1] < 0 else "worse"
+        return "better" if self.interval[0] > 0 else "worse"
 
 
-def summarize(runs: Sequence[Run], kind: Kind, reference: str | None = None) -> list[SummaryRow]:
-    """Sum up runs, one row a method, in the order in which methods first come.
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """The table of a comparison.
+
+    Attributes:
+        rows: the best first.
+        reference: the method that the others are compared with; None where it is not among them.
+        sample: what the intervals are over: several splits, or the molecules of one test part; None without any.
+        threshold: a gain smaller than this matters to nobody, however sure it is.
+        not_behind: the methods that the best one is not surely better than, the best of them first.
+    """
+
+    rows: Sequence[SummaryRow]
+    reference: str | None
+    sample: Sample | None
+    threshold: float
+    not_behind: Sequence[str]
+
+    @property
+    def best(self) -> SummaryRow:
+        """The row with the best mean."""
+        return self.rows[0]
+
+
+def summarize(judged: Judged, runs: Sequence[Run], reference: str | None = None) -> Summary:
+    """Sum up runs, one row a method, the best first; methods that no seed can score come last.
 
     Args:
+        judged: what they were judged by.
         runs: of all methods and seeds.
-        kind: of the targets; decides the metric, and which direction is better.
         reference: the method that the others are compared with, if it is among them.
     """
     by_method: dict[str, list[Run]] = {}
     for run in runs:
         by_method.setdefault(run.method, []).append(run)
-    against = by_method.get(reference or "")
-    return [
-        _summary_row(of_method, kind, against if of_method is not against else None) for of_method in by_method.values()
-    ]
+    reference = reference if reference in by_method else None
+    sample, pairwise = _compared(judged, by_method)
+    sign = 1 if judged.kind == "classification" else -1
+    rows = [_summary_row(of_method, judged.kind, reference, pairwise) for of_method in by_method.values()]
+    rows.sort(key=lambda row: (isnan(row.mean), -sign * row.mean))
+    return Summary(
+        rows=rows,
+        reference=reference,
+        sample=sample,
+        threshold=_threshold(judged),
+        not_behind=_not_behind(rows, pairwise),
+    )
 
 
-def _summary_row(runs: Sequence[Run], kind: Kind, against: Sequence[Run] | None) -> SummaryRow:
-    metric = main_metric(kind)
+def _summary_row(runs: Sequence[Run], kind: Kind, reference: str | None, pairwise: Pairwise | None) -> SummaryRow:
+    metric, method = main_metric(kind), runs[0].method
     values = [run.test[metric] for run in runs if not isnan(run.test[metric])]
     seconds = [run.seconds for run in runs if run.seconds is not None]
     choices = [run.chosen for run in runs if run.chosen is not None]
-    difference, interval = _paired(runs, against, kind) if against else (None, None)
+    gain = interval = None
+    if pairwise and reference not in (None, method) and {method, reference} <= set(pairwise.methods):
+        gain, half = pairwise.between(method, reference)
+        interval = gain - half, gain + half
     return SummaryRow(
-        method=runs[0].method,
+        method=method,
         metric=metric,
         mean=_mean(values),
         std=stdev(values) if len(values) > 1 else 0.0,
@@ -88,7 +130,7 @@ def _summary_row(runs: Sequence[Run], kind: Kind, against: Sequence[Run] | None)
         valid=_mean([run.valid for run in runs if not isnan(run.valid)]),
         chosen={choice: choices.count(choice) for choice in dict.fromkeys(choices)},
         seconds=fmean(seconds) if seconds else None,
-        difference=difference,
+        gain=gain,
         interval=interval,
     )
 
@@ -97,18 +139,58 @@ def _mean(values: Sequence[float]) -> float:
     return fmean(values) if values else nan
 
 
-def _paired(runs: Sequence[Run], against: Sequence[Run], kind: Kind) -> tuple[float | None, tuple[float, float] | None]:
-    """Return the mean advantage of `against` over the same seeds, and its confidence interval."""
-    from scipy.stats import t
+def _threshold(judged: Judged) -> float:
+    """Return how large a gain has to be to matter."""
+    if judged.kind == "classification":
+        return ROC_AUC_THRESHOLD
+    rows = np.unique(np.concatenate([split.test for split in judged.splits]))
+    return RMSE_THRESHOLD * float(np.mean(np.nanstd(judged.labels[rows], axis=0, dtype=np.float64)))
 
-    metric, sign = main_metric(kind), 1 if kind == "classification" else -1
-    of_reference = {run.seed: run.test[metric] for run in against}
-    gains = [sign * (of_reference[run.seed] - run.test[metric]) for run in runs if run.seed in of_reference]
-    gains = [gain for gain in gains if not isnan(gain)]
-    if not gains:
+
+def _not_behind(rows: Sequence[SummaryRow], pairwise: Pairwise | None) -> list[str]:
+    """Return the methods that the first is not surely better than."""
+    best, *others = (row.method for row in rows)
+    if pairwise is None or best not in pairwise.methods:
+        return others
+    known = [other for other in others if other in pairwise.methods]
+    return [other for other in known if np.subtract(*pairwise.between(best, other)) <= 0]
+
+
+def _compared(judged: Judged, by_method: Mapping[str, Sequence[Run]]) -> tuple[Sample | None, Pairwise | None]:
+    """Compare all methods that can be scored, under the seeds that can score them all."""
+    metric, sign = main_metric(judged.kind), 1 if judged.kind == "classification" else -1
+    found = {
+        method: {run.seed: run for run in runs if not isnan(run.test[metric])} for method, runs in by_method.items()
+    }
+    methods = [method for method, of_seeds in found.items() if of_seeds]
+    splits = [each for each in judged.splits if all(each.seed in found[method] for method in methods)]
+    if len(methods) < 2 or not splits:
         return None, None
-    mean = fmean(gains)
-    if len(set(gains)) < 2:
-        return mean, None
-    half = float(t.ppf((1 + CONFIDENCE) / 2, len(gains) - 1)) * float(np.std(gains, ddof=1)) / len(gains) ** 0.5
-    return mean, (mean - half, mean + half)
+    runs = [[found[method][each.seed] for each in splits] for method in methods]
+    values = sign * np.array([[run.test[metric] for run in of_method] for of_method in runs])
+    if len({each.sha256 for each in splits}) > 1:
+        # Every split counts once: seeds that share one tell nothing about other molecules.
+        distinct = {each.sha256: place for place, each in enumerate(splits)}
+        ratio = fmean(len(splits[place].test) / splits[place].learned for place in distinct.values())
+        return "splits", over_splits(methods, values[:, list(distinct.values())], ratio)
+    replicates = sign * _replicates(judged, splits[0].test, runs)
+    return "molecules", over_replicates(methods, values.mean(axis=1), replicates)
+
+
+def _replicates(judged: Judged, test: NDArray[np.int64], runs: Sequence[Sequence[Run]]) -> NDArray[np.float64]:
+    """Return the scores of methods under draws of test molecules and of seeds, (draws, methods)."""
+    _, groups = np.unique(judged.scaffolds[test], return_inverse=True)
+    truth, seeds = judged.labels[test], len(runs[0])
+    chance = np.random.default_rng(SEEDS_DRAWN)
+    blocks = []
+    for weights in draws(groups):
+        times = chance.multinomial(seeds, np.full(seeds, 1 / seeds), size=len(weights)) / seeds
+        of_block = [
+            sum(
+                times[:, seed] * scores(judged.kind, truth, run.prediction[test], weights)
+                for seed, run in enumerate(of_method)
+            )
+            for of_method in runs
+        ]
+        blocks.append(np.stack(of_block, axis=1))
+    return np.concatenate(blocks)

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from cluster.training.driver import FitProgress, fit_all
 from distill.evaluate.baselines import baseline
-from distill.evaluate.comparison import DEFAULT_GRAPH_TEACHER, SeededSplit, Settings
+from distill.evaluate.comparison import DEFAULT_GRAPH_TEACHER, Settings
+from distill.evaluate.judged import SeededSplit
 from distill.evaluate.methods import method
 from distill.evaluate.predictions import CachedPredictions
 from distill.evaluate.search import AT_A_TIME, BestTrial, Candidate, Search, search
@@ -132,9 +133,10 @@ def _recipes(settings: Settings) -> list[str]:
     students = {known.listens for known in methods if known.kind == "student"} - {"gallon"}
     if students:
         names += [f"student-{reads}" for reads in INPUTS]
-    if students & {"gnn", "both", "shuffled"} and not _of_role("gnn", names):
+    heard = students | {"both" for known in methods if known.kind == "mean"}
+    if heard & {"gnn", "both", "shuffled"} and not _of_role("gnn", names):
         names.append(DEFAULT_GRAPH_TEACHER)
-    if students & {"lm", "both", "shuffled"}:
+    if heard & {"lm", "both", "shuffled"}:
         names.append(settings.lm)
     return [name for name in dict.fromkeys(names) if recipe(name).space]
 

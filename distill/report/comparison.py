@@ -1,4 +1,4 @@
-"""A comparison as files: all facts as JSON, the table as CSV, and one HTML page that needs nothing else."""
+"""A comparison as files: all facts as JSON, the table as CSV, the predictions, and one HTML page."""
 
 from __future__ import annotations
 
@@ -9,49 +9,49 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distill.evaluate.comparison import Run, SeededSplit
+from distill.evaluate import prediction_file
 from distill.evaluate.methods import METHODS
-from distill.evaluate.summary import SummaryRow
 from distill.report.comparison_page import page
 from distill.report.html import COMPARISON_PAGE
 from teacher import strict_json
 from teacher.files import check_folder, check_output, replacing, write_text
 
 if TYPE_CHECKING:
-    from distill.data.dataset import Dataset
+    from distill.evaluate.judged import Judged
+    from distill.evaluate.run import Run
+    from distill.evaluate.summary import Summary, SummaryRow
 
-FILES = ("table.json", "table.csv", COMPARISON_PAGE)
-COLUMNS = ("method", "metric", "mean", "std", "seeds", "valid", "seconds", "difference")
+FILES = ("table.json", "table.csv", prediction_file.FILE, COMPARISON_PAGE)
+COLUMNS = ("method", "metric", "mean", "std", "seeds", "valid", "seconds", "gain")
 
 
-def write(
-    folder: Path,
-    dataset: Dataset,
-    cases: Sequence[SeededSplit],
-    runs: Sequence[Run],
-    rows: Sequence[SummaryRow],
-    *,
-    made_of: dict[str, Any],
-) -> Path:
-    """Write `table.json`, `table.csv` and `comparison.html`, and return the path of the page.
+def write(folder: Path, judged: Judged, runs: Sequence[Run], summary: Summary, *, made_of: dict[str, Any]) -> Path:
+    """Write `table.json`, `table.csv`, `predictions.parquet` and `comparison.html`; return the path of the page.
 
     Args:
         folder: where to; is made where it is missing.
-        dataset: that was learned from.
-        cases: seeds and splits; the plots show the test part of the first.
+        judged: what methods were judged by; the plots show the test part of the first split.
         runs: of all methods and seeds.
-        rows: what `distill.evaluate.summary.summarize` made of the runs.
+        summary: what `distill.evaluate.summary.summarize` made of them.
         made_of: as `distill.evaluate.provenance.provenance`.
 
     Raises:
         OutputError: the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    facts = {**made_of, "rows": [_row(row) for row in rows], "runs": [_run(run) for run in runs]}
+    facts = {
+        **made_of,
+        "reference": summary.reference,
+        "intervals_over": summary.sample,
+        "threshold": summary.threshold,
+        "rows": [_row(row) for row in summary.rows],
+        "runs": [_run(run) for run in runs],
+    }
     write_text(folder / "table.json", strict_json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
-    _write_csv(folder / "table.csv", rows)
+    _write_csv(folder / "table.csv", summary.rows)
+    prediction_file.write(folder / prediction_file.FILE, made_of, judged, runs)
     path = folder / COMPARISON_PAGE
-    write_text(path, page(made_of, dataset, cases, runs, rows))
+    write_text(path, page(made_of, judged, runs, summary))
     return path
 
 
@@ -84,7 +84,7 @@ def _run(run: Run) -> dict[str, Any]:
 def _write_csv(path: Path, rows: Sequence[SummaryRow]) -> None:
     with replacing(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow([*COLUMNS, "difference_low", "difference_high", "differs", "chosen"])
+        writer.writerow([*COLUMNS, "gain_low", "gain_high", "differs", "chosen"])
         for row in rows:
             chosen = " ".join(f"{name} x{times}" for name, times in row.chosen.items())
             facts = [getattr(row, column) for column in COLUMNS]

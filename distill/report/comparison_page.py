@@ -1,81 +1,82 @@
-"""The page of a comparison: the table, how each method predicts, and which molecules it is most wrong about."""
+"""The page of a comparison: who is ahead, the table, how each method predicts, and where the best one errs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distill.evaluate.comparison import Run, SeededSplit
-from distill.evaluate.methods import METHODS, REFERENCE
-from distill.evaluate.summary import CONFIDENCE, SummaryRow
-from distill.learn.metrics import better, main_metric, score
-from distill.report import plots
+from distill.evaluate.judged import Judged, JudgedSplit
+from distill.evaluate.methods import METHODS
+from distill.evaluate.run import Run
+from distill.evaluate.summary import Summary
+from distill.learn.metrics import main_metric, score
+from distill.report import forest, plots
 from distill.report.html import environment
+from distill.report.verdict import METRICS, protocol, verdict
 
 if TYPE_CHECKING:
     from markupsafe import Markup
     from numpy.typing import NDArray
 
-    from distill.data.cells import Kind
-    from distill.data.dataset import Dataset, Target
+    from distill.data.dataset import Target
 
 TEMPLATE = "comparison.html.j2"
 WORST = 12  # molecules that are drawn
 TARGETS_LISTED = 20  # with their numbers of labels
-METRICS = {"roc_auc": "ROC-AUC", "rmse": "RMSE"}
 
 
-def page(
-    made_of: Mapping[str, Any],
-    dataset: Dataset,
-    cases: Sequence[SeededSplit],
-    runs: Sequence[Run],
-    rows: Sequence[SummaryRow],
-) -> str:
+def page(made_of: Mapping[str, Any], judged: Judged, runs: Sequence[Run], summary: Summary) -> str:
     """Return the report of a comparison as HTML that needs no other file and no network.
 
     Args:
         made_of: as `distill.evaluate.provenance.provenance`.
-        dataset: what was learnt.
-        cases: seeds and splits; the plots show the test part of the first.
+        judged: what methods were judged by; the plots show the test part of the first split.
         runs: of all methods and seeds.
-        rows: of the table.
+        summary: the table.
     """
-    reference, view = _reference(rows, dataset.kind), View.of(dataset, cases[0], runs)
+    from markupsafe import Markup
+
+    view = View.of(judged, runs, [row.method for row in summary.rows])
+    shown = summary.reference or summary.best.method
+    drawn = forest.forest(summary)
     return (
         environment()
         .get_template(TEMPLATE)
         .render(
             **made_of,
-            kind=dataset.kind,
-            rows=rows,
-            summaries={row.method: METHODS[row.method].summary for row in rows},
-            metric=METRICS[main_metric(dataset.kind)],
-            confidence=f"{CONFIDENCE:.0%}",
-            seeds=[case.seed for case in cases],
-            reference=reference,
-            compared=any(row.difference is not None for row in rows),
+            kind=judged.kind,
+            rows=summary.rows,
+            best=summary.best.method,
+            summaries={row.method: METHODS[row.method].summary for row in summary.rows},
+            metric=METRICS[main_metric(judged.kind)],
+            seeds=[each.seed for each in judged.splits],
+            reference=summary.reference,
+            threshold=summary.threshold,
+            verdict=verdict(summary),
+            protocol=protocol(summary, judged),
+            forest=Markup(drawn) if drawn else None,
             left_out=int(max((run.test["left_out"] for run in runs), default=0)),
             listed=TARGETS_LISTED,
             view=view,
             plots=_plots(view) if view else [],
-            misses=_misses(view, dataset, reference) if view else [],
+            shown=shown,
+            closer=_closer(view, shown) if view else [],
+            misses=_misses(view, judged, shown) if view else [],
         )
     )
 
 
 @dataclass(frozen=True)
 class Plot:
-    """How one method predicts the test part of the first case."""
+    """A picture of the test part under the first split, what it shows, and in a few words how good that is."""
 
-    method: str
+    title: str
     summary: str
     svg: Markup
-    score: float
+    told: str
 
 
 @dataclass(frozen=True)
@@ -90,51 +91,49 @@ class Miss:
 
 @dataclass(frozen=True)
 class View:
-    """What is looked at more closely: the test molecules of the first case that have a label of one target.
+    """What is looked at more closely: the test molecules of the first split that have a label of one target.
 
     Attributes:
         target: the first one that the test part can judge.
         column: its number.
         rows: int64, the molecules.
         truth: float32, their labels.
-        runs: those of the first case.
+        similarity: float32, of each to the nearest training molecule.
+        runs: those under the first split's seed, the best method first.
     """
 
     target: Target
     column: int
     rows: NDArray[np.int64]
     truth: NDArray[np.float32]
+    similarity: NDArray[np.float32]
     runs: Sequence[Run]
 
     @classmethod
-    def of(cls, dataset: Dataset, case: SeededSplit, runs: Sequence[Run]) -> View | None:
+    def of(cls, judged: Judged, runs: Sequence[Run], methods: Sequence[str]) -> View | None:
         """Return the view, or None where the test part can judge no target."""
-        for column, target in enumerate(dataset.targets):
-            labels = dataset.labels[case.split.test, column]
+        first: JudgedSplit = judged.splits[0]
+        for column, target in enumerate(judged.targets):
+            labels = judged.labels[first.test, column]
             known = ~np.isnan(labels)
             if len(np.unique(labels[known])) > 1:
-                of_case = [run for run in runs if run.seed == case.seed]
-                return cls(target, column, case.split.test[known], labels[known], of_case)
+                of_case = {run.method: run for run in runs if run.seed == first.seed}
+                in_order = [of_case[method] for method in methods]
+                return cls(target, column, first.test[known], labels[known], first.similarity[known], in_order)
         return None
 
-    def prediction(self, run: Run) -> NDArray[np.float32]:
-        """Return what a run says of the molecules: probabilities of classes, or numbers in the labels' unit."""
-        from scipy.special import expit
+    def prediction(self, run: Run) -> NDArray[np.float64]:
+        """Return what a run says of the molecules: probabilities of class 1, or numbers in the labels' unit."""
+        said: NDArray[np.float64] = run.prediction[self.rows, self.column]
+        return said
 
-        said = run.prediction[self.rows, self.column]
-        logits = self.target.kind == "classification" and METHODS[run.method].kind != "baseline"
-        probabilities: NDArray[np.float32] = expit(said) if logits else said
-        return probabilities
-
-
-def _reference(rows: Sequence[SummaryRow], kind: Kind) -> str:
-    """Return the method that the others are compared with, or without it the one that validates best."""
-    if any(row.method == REFERENCE for row in rows):
-        return REFERENCE
-    return reduce(lambda best, row: row if better(kind, row.valid, best.valid) else best, rows).method
+    def of_method(self, method: str) -> NDArray[np.float64]:
+        """Return what a method says of the molecules."""
+        return self.prediction(next(run for run in self.runs if run.method == method))
 
 
 def _plots(view: View) -> list[Plot]:
+    """Plot how each method predicts."""
     from markupsafe import Markup
 
     predictions = [view.prediction(run) for run in view.runs]
@@ -142,26 +141,52 @@ def _plots(view: View) -> list[Plot]:
     found = []
     for number, (run, prediction) in enumerate(zip(view.runs, predictions, strict=True)):
         key = f"plot{number}"
+        scores = score(view.target.kind, view.truth[:, None], prediction[:, None])
         if view.target.kind == "classification":
-            svg = plots.roc(view.truth, prediction, key)
+            svg, told = plots.roc(view.truth, prediction, key), f"ROC-AUC {scores['roc_auc']:.3f}"
         else:
             svg = plots.parity(view.truth, prediction, limits, key)
-        value = score(view.target.kind, view.truth[:, None], prediction[:, None])[main_metric(view.target.kind)]
-        found.append(Plot(run.method, METHODS[run.method].summary, Markup(svg), value))
+            told = f"RMSE {scores['rmse']:.3f}, R² {scores['r2']:.2f}"
+        found.append(Plot(run.method, METHODS[run.method].summary, Markup(svg), told))
     return found
 
 
-def _misses(view: View, dataset: Dataset, reference: str) -> list[Miss]:
+def _closer(view: View, method: str) -> list[Plot]:
+    """Plot more about one method."""
+    from markupsafe import Markup
+
+    prediction = view.of_method(method)
+    if view.target.kind == "classification":
+        error = (prediction - view.truth) ** 2
+        pictures = {
+            "Precision and recall": plots.precision_recall(view.truth, prediction, "recall"),
+            "Calibration: share of class 1 by what was predicted": plots.calibration(
+                view.truth, prediction, "calibration"
+            ),
+            "Squared error (Brier) by similarity to the nearest training molecule": plots.error_by_similarity(
+                view.similarity, error, "mean squared error", "similarity"
+            ),
+        }
+    else:
+        error = np.abs(prediction - view.truth)
+        pictures = {
+            "Absolute error by similarity to the nearest training molecule": plots.error_by_similarity(
+                view.similarity, error, "mean absolute error", "similarity"
+            )
+        }
+    return [Plot(title, "", Markup(svg), "") for title, svg in pictures.items()]
+
+
+def _misses(view: View, judged: Judged, method: str) -> list[Miss]:
     """Return the molecules with the largest errors of a method, the largest first."""
     from markupsafe import Markup
 
-    run = next(run for run in view.runs if run.method == reference)
-    prediction = view.prediction(run)
+    prediction = view.of_method(method)
     worst = np.argsort(-np.abs(prediction - view.truth), kind="stable")[:WORST]
     return [
         Miss(
-            smiles=dataset.smiles[view.rows[place]],
-            svg=Markup(plots.structure(dataset.smiles[view.rows[place]])),
+            smiles=judged.smiles[view.rows[place]],
+            svg=Markup(plots.structure(judged.smiles[view.rows[place]])),
             truth=float(view.truth[place]),
             prediction=float(prediction[place]),
         )

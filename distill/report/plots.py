@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distill.report.svg import BLUE, GREY, figure, inline
+from distill.report.svg import BLUE, DENSITY, GREY, figure, inline
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-MOST_POINTS = 500  # that are drawn one by one; more become a picture of pixels, which does not grow with them
+MOST_POINTS = 500  # that are drawn one by one; of more the density is drawn
+CELLS = 40  # of the density, across
+BINS = 5  # of molecules, as many in each
 DRAWING = 240, 180  # pixels
+BOND = 18  # pixels; a molecule too large for it is drawn smaller
 
 
 def parity(truth: NDArray[Any], prediction: NDArray[Any], limits: tuple[float, float], key: str) -> str:
@@ -29,9 +32,14 @@ def parity(truth: NDArray[Any], prediction: NDArray[Any], limits: tuple[float, f
 
     def draw(axes: Axes) -> None:
         axes.axline((0, 0), slope=1, color=GREY, linewidth=0.8)
-        many = len(truth) > MOST_POINTS
         shown = np.clip(prediction, *limits)
-        axes.plot(truth, shown, "o", color=BLUE, alpha=0.6, markersize=3, markeredgewidth=0, rasterized=many)
+        if len(truth) > MOST_POINTS:
+            extent = (*limits, *limits)
+            axes.hexbin(
+                truth, shown, gridsize=CELLS, mincnt=1, bins="log", extent=extent, cmap=DENSITY, rasterized=True
+            )
+        else:
+            axes.plot(truth, shown, "o", color=BLUE, alpha=0.6, markersize=3, markeredgewidth=0)
         axes.set(xlim=limits, ylim=limits, xlabel="measured", ylabel="predicted")
 
     return figure(draw, key)
@@ -57,6 +65,64 @@ def roc(truth: NDArray[Any], prediction: NDArray[Any], key: str) -> str:
     return figure(draw, key)
 
 
+def precision_recall(truth: NDArray[Any], prediction: NDArray[Any], key: str) -> str:
+    """Plot precision over recall of one class, and the share of that class, which a guess would have as precision.
+
+    Args:
+        truth: as in `roc`.
+        prediction: likewise.
+        key: likewise.
+    """
+    from sklearn.metrics import precision_recall_curve
+
+    precision, recall, _ = precision_recall_curve(truth, prediction)
+
+    def draw(axes: Axes) -> None:
+        axes.axhline(float(truth.mean()), color=GREY, linewidth=0.8)
+        axes.step(recall, precision, where="post", color=BLUE, linewidth=1.5)
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="recall", ylabel="precision")
+
+    return figure(draw, key)
+
+
+def calibration(truth: NDArray[Any], prediction: NDArray[Any], key: str) -> str:
+    """Plot the share of class 1 over the predicted probability, in bins of as many molecules each.
+
+    Args:
+        truth: (N,), 0 and 1.
+        prediction: (N,), probabilities of class 1.
+        key: a word that no other picture of the page has.
+    """
+    bins = np.array_split(np.argsort(prediction, kind="stable"), min(BINS, len(truth)))
+    predicted, found = (np.array([values[rows].mean() for rows in bins]) for values in (prediction, truth))
+
+    def draw(axes: Axes) -> None:
+        axes.plot((0, 1), (0, 1), color=GREY, linewidth=0.8)
+        axes.plot(predicted, found, "o-", color=BLUE, linewidth=1.2, markersize=4)
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="predicted probability", ylabel="share of class 1")
+
+    return figure(draw, key)
+
+
+def error_by_similarity(similarity: NDArray[Any], error: NDArray[Any], name: str, key: str) -> str:
+    """Plot the mean error of molecules over their similarity to what was learned from, in bins of as many each.
+
+    Args:
+        similarity: (N,), from 0 to 1.
+        error: (N,), none below 0.
+        name: of the mean error.
+        key: a word that no other picture of the page has.
+    """
+    bins = np.array_split(np.argsort(similarity, kind="stable"), min(BINS, len(error)))
+    alike, wrong = (np.array([values[rows].mean() for rows in bins]) for values in (similarity, error))
+
+    def draw(axes: Axes) -> None:
+        axes.plot(alike, wrong, "o-", color=BLUE, linewidth=1.2, markersize=4)
+        axes.set(xlim=(-0.02, 1.02), ylim=(0, None), xlabel="Tanimoto similarity", ylabel=name)
+
+    return figure(draw, key)
+
+
 def limits_of(truth: NDArray[Any], predictions: Sequence[NDArray[Any]]) -> tuple[float, float]:
     """Return limits around all values, but no wider than thrice the truth: one wild method must not hide the others."""
     least, most = float(truth.min()), float(truth.max())
@@ -67,12 +133,13 @@ def limits_of(truth: NDArray[Any], predictions: Sequence[NDArray[Any]]) -> tuple
 
 
 def structure(smiles: str) -> str:
-    """Draw a molecule, on white: RDKit's colours are made for it."""
+    """Draw a molecule, on white, for which RDKit's colours are made; bonds of all drawings have one length."""
     from rdkit.Chem.Draw import rdMolDraw2D
 
     from teacher.chemistry.molecule import mol_of
 
     drawer = rdMolDraw2D.MolDraw2DSVG(*DRAWING)
+    drawer.drawOptions().fixedBondLength = BOND  # type: ignore[assignment]  # RDKit's stubs take it for the options
     rdMolDraw2D.PrepareAndDrawMolecule(drawer, mol_of(smiles))
     drawer.FinishDrawing()
     return inline(drawer.GetDrawingText())

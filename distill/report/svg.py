@@ -19,6 +19,7 @@ SQUARE = (2.0, 2.0)  # inches; a page shows a figure larger, and its letters wit
 WIDE = (6.0, 1.8)
 DOTS_PER_INCH = 200
 GREY, BLUE, ORANGE = "#808080", "#3b82c4", "#c2701c"
+DENSITY = "viridis"
 STYLE: dict[RcKeyType, Any] = {
     "svg.fonttype": "none",  # letters as letters: a tenth of the size of letters as paths
     "svg.hashsalt": "gallon",  # the same picture from the same numbers

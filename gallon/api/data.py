@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cluster.library.cells import with_columns
 from cluster.library.molecules import unique_entries
-from cluster.library.source import Source, resolve
+from cluster.library.source import Source, data_name, resolve
 from cluster.store.open import choose_spec, has_store, open_store
 from cluster.training.driver import TrainResources, plan_resources
 from distill.data.annotations import Annotations, fetch
@@ -65,6 +65,12 @@ class TrainingSession:
         return self.recipes.get(name, known)
 
 
+def results_folder(data: StrPath, training: TrainConfig) -> Path:
+    """Return where the results of learning from a table or a MoleculeNet set go."""
+    name = str(data).lower() if str(data).lower() in SETS else data_name(str(data))
+    return training.out or MODELS / name
+
+
 @contextmanager
 def training_session(
     data: StrPath,
@@ -94,7 +100,7 @@ def training_session(
         separator=labels.separator,
         encoding=labels.encoding,
     )
-    folder = training.out or MODELS / dataset.name
+    folder = results_folder(data, training)
     check_folder(folder)
     if not training.overwrite:
         refuse_other_data(folder, dataset)

@@ -8,13 +8,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distill.evaluate import comparison, tuning
+from distill.evaluate import comparison, prediction_file, tuning
+from distill.evaluate.judged import Judged, SeededSplit
 from distill.evaluate.methods import AS_RELEASED, REFERENCE, defaults, method
 from distill.evaluate.provenance import provenance
-from distill.evaluate.summary import SummaryRow, summarize
+from distill.evaluate.summary import Summary, SummaryRow, summarize
 from distill.report.comparison import check_place
 from distill.report.comparison import write as write_report
-from gallon.api.data import training_session
+from distill.report.verdict import verdict
+from gallon.api.data import TrainingSession, results_folder, training_session
 from gallon.api.learning import fits_of
 from gallon.api.library import StrPath, listed, store_named
 from gallon.config import DataConfig, TrainConfig, TransferConfig
@@ -23,20 +25,35 @@ from gallon.progress import ProgressCallback, phase
 if TYPE_CHECKING:
     import pandas as pd
 
+    from distill.evaluate.run import Run
+
+SEEDS = 5
+SEEDS_OF_CV = 25  # of scaffold-cv: five times five folds
+
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
     """A comparison of methods on one dataset.
 
     Attributes:
-        rows: one for each method.
+        summary: the table, and what its intervals are worth.
         facts: the data, the splits, the software and the machine, fit for JSON (`distill.evaluate.provenance`).
         page: the HTML page.
     """
 
-    rows: Sequence[SummaryRow]
+    summary: Summary
     facts: dict[str, Any]
     page: Path
+
+    @property
+    def rows(self) -> Sequence[SummaryRow]:
+        """One row for each method, the best first."""
+        return self.summary.rows
+
+    @property
+    def verdict(self) -> str:
+        """Who is ahead, and whether that is sure."""
+        return verdict(self.summary)
 
     @property
     def table(self) -> pd.DataFrame:
@@ -53,17 +70,18 @@ def evaluate(
     training: TrainConfig,
     transfer: TransferConfig,
     methods: str | Sequence[str] | None = None,
-    seeds: int = 5,
+    seeds: int | None = None,
     trials: int = 0,
     folds: int = 5,
+    recompute: bool = False,
     spec_id: str | None = None,
     store: StrPath | None = None,
     progress: ProgressCallback | None = None,
 ) -> Comparison:
     """Compare methods over seeds; the same call again goes on where it was stopped.
 
-    All choices are made on the validation part. `table.json`, `table.csv` and `comparison.html` are written into the
-    folder of the results.
+    All choices are made on the validation part. `table.json`, `table.csv`, `predictions.parquet` and `comparison.html`
+    are written into the folder of the results.
 
     Args:
         data: a table with labels, or a name of MoleculeNet.
@@ -71,9 +89,10 @@ def evaluate(
         training: how networks are trained, and where results go.
         transfer: a library without labels, for the students that learn from one.
         methods: names of rows; by default all that are cheap.
-        seeds: how many, from the configuration's seed on.
+        seeds: how many, from the configuration's seed on; by default 5, or 25 where the split is scaffold-cv.
         trials: Optuna trials of every method; 0: its stated defaults.
         folds: that training molecules are predicted out of; 0: none.
+        recompute: only make table and page again, out of the predictions that are in the folder.
         spec_id: the spec of the annotations, or the beginning of its id.
         store: that has the annotations.
         progress: called as fits go on.
@@ -82,6 +101,10 @@ def evaluate(
         UsageError: data or settings are wrong.
         TrainingError: a fit failed.
     """
+    if recompute:
+        folder = results_folder(data, training)
+        kept = prediction_file.read(folder / prediction_file.FILE)
+        return _reported(folder, kept.judged, kept.runs, kept.made_of)
     chosen = [method(name) for name in listed(methods or ())]
     reads_texts = not chosen or any(known.needs_texts for known in chosen)
     with training_session(
@@ -92,29 +115,35 @@ def evaluate(
         store=store_named(store) if reads_texts else None,
         spec_id=spec_id,
         transfer=transfer,
-        seeds=seeds,
+        seeds=seeds or (SEEDS_OF_CV if labels.split == "scaffold-cv" else SEEDS),
         progress=progress,
     ) as session:
         model_inputs = session.model_inputs
-        names = [known.name for known in chosen] or defaults(
-            with_texts=model_inputs.annotations is not None, with_transfer_set=model_inputs.transfer is not None
-        )
-        cases = [
-            comparison.SeededSplit(seed=seed, split=split)
-            for seed, split in enumerate(session.splits, start=labels.seed)
-        ]
-        settings = comparison.Settings(
-            methods=names,
-            folds=folds,
-            folder=session.folder,
-            resources=session.resources,
-            recipes={name: known for name, known in session.recipes.items() if name != AS_RELEASED},
-        )
+        cases = [SeededSplit(seed=seed, split=split) for seed, split in enumerate(session.splits, start=labels.seed)]
+        judged = Judged.of(model_inputs.dataset, cases)
+        settings = _settings(session, [known.name for known in chosen], folds)
         with phase(progress, "fits", "fits") as running:
             if trials:
                 settings = tuning.tuned(model_inputs, cases[0], settings, trials, fits_of(running))
-            runs = comparison.compare(model_inputs, cases, settings, fits_of(running))
-    rows = summarize(runs, model_inputs.dataset.kind, REFERENCE)
-    made_of = provenance(model_inputs, cases, trials, balance=training.balance)
-    page = write_report(session.folder, model_inputs.dataset, cases, runs, rows, made_of=made_of)
-    return Comparison(rows=rows, facts=made_of, page=page)
+            runs = comparison.compare(model_inputs, judged, cases, settings, fits_of(running))
+    return _reported(session.folder, judged, runs, provenance(model_inputs, cases, trials, balance=training.balance))
+
+
+def _settings(session: TrainingSession, methods: Sequence[str], folds: int) -> comparison.Settings:
+    model_inputs = session.model_inputs
+    return comparison.Settings(
+        methods=methods
+        or defaults(
+            with_texts=model_inputs.annotations is not None, with_transfer_set=model_inputs.transfer is not None
+        ),
+        folds=folds,
+        folder=session.folder,
+        resources=session.resources,
+        recipes={name: known for name, known in session.recipes.items() if name != AS_RELEASED},
+    )
+
+
+def _reported(folder: Path, judged: Judged, runs: Sequence[Run], made_of: dict[str, Any]) -> Comparison:
+    summary = summarize(judged, runs, REFERENCE)
+    page = write_report(folder, judged, runs, summary, made_of=made_of)
+    return Comparison(summary=summary, facts=made_of, page=page)

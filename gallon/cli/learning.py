@@ -156,13 +156,26 @@ def evaluate(
             rich_help_panel="Comparison",
         ),
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="How many, from --seed on.", rich_help_panel="Comparison")] = 5,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="How many, from --seed on; default: 5, or 25 with scaffold-cv.", rich_help_panel="Comparison"
+        ),
+    ] = None,
     trials: Annotated[
         int,
         typer.Option(
             min=0, help="Optuna trials of every method; 0: its stated defaults.", rich_help_panel="Comparison"
         ),
     ] = 0,
+    recompute: Annotated[
+        bool,
+        typer.Option(
+            "--recompute",
+            help="Train nothing: make the tables and the page again, out of the predictions in the folder.",
+            rich_help_panel="Comparison",
+        ),
+    ] = False,
     folds: Folds = 5,
     transfer: TransferConfig,
     training: TrainConfig,
@@ -173,10 +186,10 @@ def evaluate(
 ) -> None:
     """Compare baselines, teachers and students on one dataset, over seeds.
 
-    All choices are made on the validation part. Writes `table.json`, `table.csv` and `comparison.html` into the folder.
-    The same command again continues where it was stopped.
+    All choices are made on the validation part. Writes `table.json`, `table.csv`, `predictions.parquet` and
+    `comparison.html` into the folder. The same command again continues where it was stopped.
 
-    Example: `gallon evaluate esol --data-root moleculenet --seeds 5`
+    Example: `gallon evaluate esol --data-root moleculenet --split scaffold-cv`
     """
     from gallon.api import evaluation
 
@@ -190,13 +203,15 @@ def evaluate(
             seeds=seeds,
             trials=trials,
             folds=folds,
+            recompute=recompute,
             spec_id=spec_id,
             store=store,
             progress=progress,
         )
     if as_json:
         rows = [asdict(row) for row in comparison.rows]
-        print_json({**comparison.facts, "rows": rows, "path": str(comparison.page)})
+        facts = {**comparison.facts, "verdict": comparison.verdict, "rows": rows, "path": str(comparison.page)}
+        print_json(facts)
     else:
         print_comparison(comparison)
         typer.echo(f"\nWritten to {plain(str(comparison.page))}")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gallon.api.annotation import AnnotationResult
     from gallon.api.evaluation import Comparison
 
-STYLES = {"better": "bold", "worse": "dim", None: ""}
+MARKS = {"better": "▲", "worse": "▼", None: " "}
 
 
 def print_annotation(result: AnnotationResult) -> None:
@@ -90,23 +90,23 @@ def print_trained(trained: Sequence[Trained]) -> None:
 
 
 def print_comparison(comparison: Comparison) -> None:
-    """Print a comparison; rows that are significantly better than the reference are bold, those worse are dimmed."""
+    """Print a comparison, the best row bold; ▲ and ▼ are significantly better and worse than the reference."""
     from rich.console import Console
     from rich.table import Table
 
-    rows, facts = comparison.rows, comparison.facts
+    rows, facts, reference = comparison.rows, comparison.facts, comparison.summary.reference
     table = Table(box=None)
     for heading in ("method", f"test {rows[0].metric}", "n", "valid"):
         table.add_column(heading, no_wrap=True)
     table.add_column("chosen")
-    table.add_column("behind by (95 %)", no_wrap=True)
-    compared = any(row.difference is not None for row in rows)
-    for row in rows:
+    table.add_column(f"gain over {reference} (95 %)" if reference else "", no_wrap=True)
+    for place, row in enumerate(rows):
         chosen = ", ".join(f"{name} x{times}" for name, times in row.chosen.items())
-        test = f"{row.mean:.3f} ± {row.std:.3f}" if row.seeds else _measured(row.mean)
-        cells = [row.method, test, str(row.seeds), _measured(row.valid), chosen]
-        table.add_row(*cells, _behind(row) if compared else "", style=STYLES[row.differs])
+        test = f"{MARKS[row.differs]} {row.mean:.3f} ± {row.std:.3f}" if row.seeds else _measured(row.mean)
+        cells = [row.method, test, str(row.seeds), _measured(row.valid), chosen, _gain(row)]
+        table.add_row(*cells, style="" if place else "bold")
     Console(highlight=False).print(table)
+    typer.echo(plain(comparison.verdict))
     dataset, annotations = facts["dataset"], facts["annotations"]
     typer.echo(
         f"{plain(dataset['name'])}, {counted(dataset['molecules'], 'molecule')}, sha256 {dataset['sha256'][:12]}"
@@ -122,12 +122,11 @@ def _measured(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.3f}"
 
 
-def _behind(row: SummaryRow) -> str:
-    """Return how far a row is behind the reference: the interval, or where there is none the difference itself."""
-    if row.difference is None:
-        return "(reference)" if row.seeds else ""
-    told = f"{row.interval[0]:+.3f} to {row.interval[1]:+.3f}" if row.interval else f"{row.difference:+.3f}"
-    return f"{told}, {row.differs}" if row.differs else told
+def _gain(row: SummaryRow) -> str:
+    """Return how far a row is ahead of the reference, with the interval of that."""
+    if row.gain is None or row.interval is None:
+        return ""
+    return f"{row.gain:+.3f} ({row.interval[0]:+.3f} to {row.interval[1]:+.3f})"
 
 
 def print_json(facts: dict[str, Any]) -> None:

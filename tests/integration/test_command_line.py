@@ -380,7 +380,7 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
             *learning,
             *common,
         ],
-        "evaluate": ["--methods", "--folds", "--seeds", "--trials", "--spec", *transfer, *data, *learning, *common],
+        "evaluate": ["--methods", "--folds", "--recompute", "--seeds", "--trials", "--spec", *transfer, *data, *learning, *common],
         "screen": [
             "--student",
             "--out",

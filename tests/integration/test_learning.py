@@ -23,7 +23,8 @@ from distill.data.annotations import Annotations, fetch
 from distill.data.dataset import read
 from distill.data.splits import Split, split
 from distill.data.transfer import with_transfer_set
-from distill.evaluate.comparison import SeededSplit, Settings, compare
+from distill.evaluate.comparison import Settings, compare
+from distill.evaluate.judged import Judged, SeededSplit
 from distill.evaluate.provenance import provenance
 from distill.evaluate.summary import summarize
 from distill.learn import model_store, recipes, teacher_outputs
@@ -364,31 +365,35 @@ def test_a_comparison_has_every_method_under_every_seed_and_is_resumed(
     ray_here: RaySession, with_library: ModelInputs, tmp_path: Path
 ) -> None:
     model_inputs = with_library
-    methods = ["random_forest", "gin", "lm", "student", "student+both", "student+both+transfer"]
+    methods = ["random_forest", "gin", "lm", "teachers", "student", "student+both", "student+both+transfer"]
     methods += ["student+shuffled", "gallon"]
     settings = Settings(methods=methods, folder=tmp_path, resources=TrainResources(workers=1), folds=2)
     cases = [SeededSplit(seed=seed, split=split(model_inputs.dataset, "random", seed=seed)) for seed in range(2)]
-    runs = compare(model_inputs, cases, settings)
+    judged = Judged.of(model_inputs.dataset, cases)
+    runs = compare(model_inputs, judged, cases, settings)
     assert [(run.method, run.seed) for run in runs] == [(name, seed) for name in methods for seed in range(2)]
     assert all(np.isfinite(run.test["rmse"]) and run.prediction.shape == (MOLECULES, 1) for run in runs)
     assert {run.chosen for run in runs if run.method == "gallon"} == {"gallon"}
     for case in cases:  # distilled or not, it is the same student
         chosen = {run.chosen for run in runs if run.seed == case.seed and run.method.startswith("student")}
         assert len(chosen) == 1 and chosen <= set(INPUTS)
-    again = compare(model_inputs, cases, settings, show=pytest.fail)
+    said = {(run.method, run.seed): run.prediction for run in runs}
+    assert np.allclose(said["teachers", 0][UNREAD:], (said["gin", 0] + said["lm", 0])[UNREAD:] / 2, atol=1e-5)
+    assert np.allclose(said["teachers", 0][:UNREAD], said["gin", 0][:UNREAD])  # the language teacher is silent there
+    again = compare(model_inputs, judged, cases, settings, show=pytest.fail)
     assert [run.test for run in again] == [run.test for run in runs]
     without = replace(model_inputs, transfer=None)
     with pytest.raises(UsageError, match=r"student\+both\+transfer learns of molecules without labels"):
-        compare(without, cases, settings)
+        compare(without, judged, cases, settings)
     page = write(
         tmp_path,
-        model_inputs.dataset,
-        cases,
+        judged,
         runs,
-        summarize(runs, "regression", "student+both"),
+        summarize(judged, runs, "student+both"),
         made_of=provenance(model_inputs, cases, trials=0),
     )
-    assert json.loads((tmp_path / "table.json").read_text())["rows"][0]["method"] == "random_forest"
+    rows = json.loads((tmp_path / "table.json").read_text())["rows"]
+    assert sorted(row["method"] for row in rows) == sorted(methods)
     assert "student+shuffled" in page.read_text()
 
 

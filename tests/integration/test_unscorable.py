@@ -12,7 +12,8 @@ from cluster.runtime.session import RaySession
 from cluster.training.driver import TrainResources
 from distill.data.dataset import read
 from distill.data.splits import split
-from distill.evaluate.comparison import SeededSplit, Settings, compare
+from distill.evaluate.comparison import Settings, compare
+from distill.evaluate.judged import Judged, SeededSplit
 from distill.evaluate.provenance import provenance
 from distill.evaluate.summary import summarize
 from distill.learn.inputs import ModelInputs
@@ -61,15 +62,16 @@ def test_a_comparison_leaves_open_what_cannot_be_scored(
     names = ["gin", *(f"student-{reads}" for reads in INPUTS)]
     short = {name: replace(recipe(name), schedule=replace(recipe(name).schedule, epochs=2)) for name in names}
     settings = Settings(methods=METHODS, folder=tmp_path, resources=TrainResources(workers=1), folds=2, recipes=short)
-    runs = compare(model_inputs, cases, settings)
-    rows = summarize(runs, model_inputs.dataset.kind, "student")
-    page = write(tmp_path, model_inputs.dataset, cases, runs, rows, made_of=provenance(model_inputs, cases, trials=0))
+    judged = Judged.of(model_inputs.dataset, cases)
+    runs = compare(model_inputs, judged, cases, settings)
+    summary = summarize(judged, runs, "student")
+    page = write(tmp_path, judged, runs, summary, made_of=provenance(model_inputs, cases, trials=0))
     table = strictly((tmp_path / "table.json").read_text())
     assert isinstance(table, dict) and [row["mean"] for row in table["rows"]] == [None] * len(METHODS)
     assert "nan" not in (tmp_path / "table.csv").read_text() and ">nan<" not in page.read_text()
-    print_comparison(Comparison(rows=rows, facts=provenance(model_inputs, cases, 0), page=page))
+    print_comparison(Comparison(summary=summary, facts=provenance(model_inputs, cases, 0), page=page))
     assert "nan" not in capsys.readouterr().out
-    assert strictly(dumps([asdict(row) for row in rows]))
+    assert strictly(dumps([asdict(row) for row in summary.rows]))
     for outcome in (tmp_path / "fits").glob("*/outcome.json"):
         strictly(outcome.read_text())
 

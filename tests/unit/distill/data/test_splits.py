@@ -36,7 +36,7 @@ def test_parts_are_disjoint_and_together_everything(rings: Dataset, kind: SplitK
     assert together.dtype == np.int64
 
 
-@pytest.mark.parametrize("kind", ["scaffold", "random-scaffold"])
+@pytest.mark.parametrize("kind", ["scaffold", "random-scaffold", "scaffold-cv"])
 def test_a_scaffold_stands_in_one_part(rings: Dataset, kind: SplitKind):
     parts = split(rings, kind, seed=3)
     rows = [set(part // 3) for part in (parts.train, parts.valid, parts.test)]  # three rows to a ring
@@ -52,6 +52,22 @@ def test_scaffolds_come_by_size_then_from_the_last(tmp_path: Path):
     parts = split(dataset_of(tmp_path, rows), "scaffold")
     assert parts.train.tolist() == [0, 2, 4, 5, 6, 7, 8, 9]  # the two large groups, then the last of those of one
     assert (parts.valid.tolist(), parts.test.tolist()) == ([3], [1])
+
+
+def test_each_molecule_judges_once_in_a_repeat_and_repeats_differ(rings: Dataset):
+    splits = [split(rings, "scaffold-cv", seed=seed) for seed in range(10)]
+    for repeat in (splits[:5], splits[5:]):
+        assert sorted(np.concatenate([parts.test for parts in repeat])) == list(range(len(rings)))
+        assert {len(parts.test) for parts in repeat} == {len(rings) // 5}
+        assert {len(parts.valid) for parts in repeat} == {len(rings) // 10}
+    assert len({parts.sha256 for parts in splits}) == 10
+    assert splits[7].describe().startswith("scaffold-cv split, without chirality, seed 7 (repeat 2, fold 3 of 5), ")
+
+
+def test_a_large_scaffold_has_a_fold_of_its_own(tmp_path: Path):
+    dataset = dataset_of(tmp_path, [*(f"{'C' * length}c1ccccc1,{length}" for length in range(1, 13)), *ROWS[:48]])
+    tests = [set(split(dataset, "scaffold-cv", seed=seed).test.tolist()) for seed in range(5)]
+    assert set(range(12)) in tests
 
 
 def test_chirality_parts_scaffolds_only_on_request(tmp_path: Path):
@@ -70,7 +86,7 @@ def test_chirality_parts_scaffolds_only_on_request(tmp_path: Path):
     assert split(dataset, chirality=True).describe().startswith("scaffold split, with chirality")
 
 
-@pytest.mark.parametrize("kind", ["random", "random-scaffold"])
+@pytest.mark.parametrize("kind", ["random", "random-scaffold", "scaffold-cv"])
 def test_random_parts_follow_the_seed_and_not_the_rows(tmp_path: Path, kind: SplitKind):
     shuffled = random.Random(1).sample(ROWS, len(ROWS))
     one, other = dataset_of(tmp_path, ROWS), dataset_of(tmp_path, shuffled)

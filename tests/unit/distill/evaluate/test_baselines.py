@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 
 import numpy as np
 import optuna
@@ -16,7 +17,7 @@ from teacher.errors import GallonError, UsageError
 MOLS = [MolFromSmiles(f"{'C' * length}{head}") for length in range(1, 16) for head in ("O", "N", "c1ccccc1", "Cl")]
 NITROGEN = np.array([[float(any(atom.GetAtomicNum() == 7 for atom in mol.GetAtoms()))] for mol in MOLS], np.float32)
 SIZE = np.array([[mol.GetNumAtoms()] for mol in MOLS], np.float32)
-QUICK = {"random_forest": {"n_estimators": 20}, "gradient_boosting": {"n_estimators": 20}}
+QUICK = {"random_forest": {"n_estimators": 20}, "gradient_boosting": {"n_estimators": 100, "learning_rate": 0.3}}
 
 
 @pytest.fixture(params=sorted(QUICK))
@@ -57,6 +58,45 @@ def test_a_single_class_is_predicted_for_all(only: int):
     assert (found == only).all()
 
 
+def test_a_forest_that_grows_in_steps_is_that_of_one_go(monkeypatch: pytest.MonkeyPatch):
+    in_steps = fit("random_forest", SIZE, "regression")
+    monkeypatch.setattr("distill.evaluate.baselines.TREES_AT_ONCE", 1_000)
+    assert np.allclose(fit("random_forest", SIZE, "regression"), in_steps)
+
+
+def test_an_interrupt_does_not_wait_for_a_forest():
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 1.0)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            model = baseline("random_forest")
+            examples = Examples(model.represent(MOLS), SIZE)
+            model.fit(examples, examples, kind="regression", settings={"n_estimators": 10**9})
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_boosting_stops_where_held_out_molecules_gain_nothing():
+    model = baseline("gradient_boosting")
+    inputs = model.represent(MOLS)
+    noise = np.random.default_rng(0).normal(size=SIZE.shape).astype(np.float32)
+    stopped = model.fit(Examples(inputs[:40], noise[:40]), Examples(inputs[40:], noise[40:]), kind="regression")
+    assert stopped.models[0].best_iteration < model.defaults["n_estimators"] / 4
+
+
+@pytest.mark.parametrize("kind", ["regression", "classification"])
+def test_boosting_needs_no_held_out_label(kind: str):
+    model = baseline("gradient_boosting")
+    examples = Examples(model.represent(MOLS), NITROGEN)
+    silent = Examples(examples.inputs[:3], np.full_like(NITROGEN[:3], np.nan))
+    settings = {"n_estimators": 100}
+    assert model.fit(examples, silent, kind=kind, settings=settings).predict(examples.inputs).shape == NITROGEN.shape
+
+
 def test_a_seed_repeats_itself(trees: str):
     assert np.allclose(fit(trees, SIZE, "regression", seed=5), fit(trees, SIZE, "regression", seed=5))  # of threads
 
@@ -65,7 +105,7 @@ def test_every_search_stays_within_the_settings():
     for name, model in BASELINES.items():
         trial = optuna.trial.FixedTrial(
             {
-                **{"max_features": 0.1, "min_samples_leaf": 2, "n_estimators": 60, "learning_rate": 0.1},
+                **{"max_features": 0.1, "min_samples_leaf": 2, "learning_rate": 0.1},
                 **{"max_depth": 4, "subsample": 0.7, "colsample_bytree": 0.5, "min_child_weight": 2.0},
                 **{"message-hidden-dim": 300, "depth": 4, "ffn-num-layers": 2, "dropout": 0.1},
             }

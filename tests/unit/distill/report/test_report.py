@@ -13,24 +13,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from rdkit import RDConfig
 from rdkit.Chem import Descriptors, MolFromSmiles
 
 from distill.data.dataset import Dataset, Target, read
 from distill.data.splits import split
-from distill.evaluate.comparison import Run, SeededSplit
+from distill.evaluate import prediction_file
+from distill.evaluate.judged import Judged, SeededSplit
 from distill.evaluate.methods import REFERENCE
 from distill.evaluate.provenance import provenance
+from distill.evaluate.run import Run, scored
 from distill.evaluate.summary import summarize
 from distill.features.features_id import features_id
 from distill.learn.inputs import ModelInputs
-from distill.learn.metrics import main_metric, score
 from distill.learn.model_store import FORMAT, ModelCard
 from distill.report import html
 from distill.report.comparison import write
 from distill.report.plots import MOST_POINTS, limits_of, parity
 from distill.report.training_section import training_section
+from teacher.errors import UsageError
 from tests.support.browser import opened
 
 MOLECULES = 120
@@ -65,37 +68,33 @@ def dataset(folder: Path, label) -> Dataset:
     return read(path, targets=["y"])
 
 
-def runs_of(of: Dataset, cases: Sequence[SeededSplit], methods: Sequence[str] = METHODS) -> list[Run]:
+def runs_of(judged: Judged, methods: Sequence[str] = METHODS) -> list[Run]:
     """Return runs of methods that err the more, the later they come."""
     runs = []
     for error, method in enumerate(methods, start=1):
-        for case in cases:
-            noise = np.random.default_rng(case.seed).normal(scale=error, size=of.labels.shape)
-            said = (of.labels + noise).astype(np.float32)
-            scores = {
-                part: score(of.kind, of.labels[rows], said[rows])
-                for part, rows in (("valid", case.split.valid), ("test", case.split.test))
-            }
+        for split_ in judged.splits:
+            noise = np.random.default_rng(split_.seed).normal(scale=error / 4, size=judged.labels.shape)
+            said = judged.labels + (noise if judged.kind == "classification" else 4 * noise)
+            said = np.clip(said, 0, 1) if judged.kind == "classification" else said
             chosen = "atoms" if method.startswith("student") else None
-            runs.append(
-                Run(
-                    method=method,
-                    seed=case.seed,
-                    valid=scores["valid"][main_metric(of.kind)],
-                    test=scores["test"],
-                    prediction=said,
-                    chosen=chosen,
-                )
-            )
+            runs.append(scored(judged, split_, said, method=method, seed=split_.seed, chosen=chosen))
     return runs
+
+
+def cases_of(of: Dataset, seeds: int, kind: str) -> list[SeededSplit]:
+    return [SeededSplit(seed=seed, split=split(of, kind, seed=seed)) for seed in range(seeds)]
 
 
 def report(folder: Path, of: Dataset, *, seeds: int = 3, kind: str = "random", methods: Sequence[str] = METHODS) -> str:
     """Write a report of hand-made runs, and return its page."""
-    cases = [SeededSplit(seed=seed, split=split(of, kind, seed=seed)) for seed in range(seeds)]
-    runs = runs_of(of, cases, methods)
-    rows = summarize(runs, of.kind, REFERENCE)
-    return write(folder, of, cases, runs, rows, made_of=made_of(of, cases, folder, trials=7)).read_text()
+    cases = cases_of(of, seeds, kind)
+    judged = Judged.of(of, cases)
+    return written(folder, of, cases, judged, runs_of(judged, methods))
+
+
+def written(folder: Path, of: Dataset, cases: list[SeededSplit], judged: Judged, runs: Sequence[Run]) -> str:
+    summary = summarize(judged, runs, REFERENCE)
+    return write(folder, judged, runs, summary, made_of=made_of(of, cases, folder, trials=7)).read_text()
 
 
 def made_of(of: Dataset, cases: list[SeededSplit], folder: Path, trials: int = 0) -> dict[str, Any]:
@@ -129,14 +128,12 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
 
-def bold(page: str) -> list[str]:
-    """Return the methods whose rows are bold."""
-    return re.findall(r'<tr class="better"><th scope="row">([^<]*)', page)
-
-
-def surely_worse(page: str) -> list[str]:
-    """Return the methods whose rows say that they are worse."""
-    return re.findall(r'<tr class="worse"><th scope="row">([^<]*).*\n.*, worse</td>', page)
+def marked(page: str) -> dict[str, str]:
+    """Return the methods of the table, in order, each with what its row says: bold, better, worse."""
+    words = {"▲": "better", "▼": "worse", "": ""}
+    table = page[page.index('<h2 id="table">') : page.index('<h2 id="labels">')]
+    rows = re.findall(r'<tr( class="best")?><th scope="row">([^<]*)<.*?<td>([▲▼]?)', table)
+    return {method: " ".join(filter(None, ["bold" if best else "", words[mark]])) for best, method, mark in rows}
 
 
 def test_the_page_is_whole_and_needs_nothing_else(tmp_path: Path, numbers: Dataset, classes: Dataset):
@@ -179,14 +176,16 @@ def test_what_comes_from_the_data_is_escaped(tmp_path: Path, numbers: Dataset):
     assert json.loads((tmp_path / "table.json").read_text())["dataset"]["name"] == SCRIPT
 
 
-def test_only_what_is_surely_better_is_bold_and_what_is_surely_worse_says_so(tmp_path: Path, numbers: Dataset):
+def test_the_best_is_bold_and_what_surely_differs_is_marked(tmp_path: Path, numbers: Dataset):
     best_first, best_last = (
-        report(tmp_path / "first", numbers),
-        report(tmp_path / "last", numbers, methods=METHODS[::-1]),
+        report(tmp_path / name, numbers, seeds=8, methods=methods)
+        for name, methods in (("first", METHODS), ("last", METHODS[::-1]))
     )
-    assert (bold(best_first), surely_worse(best_first)) == (["gradient_boosting", "student"], [])
-    assert (bold(best_last), surely_worse(best_last)) == ([], ["student", "gradient_boosting"])
-    assert bold(report(tmp_path / "one", numbers, seeds=1)) == []
+    assert marked(best_first) == {"gradient_boosting": "bold better", "student": "better", REFERENCE: ""}
+    assert marked(best_last) == {REFERENCE: "bold", "student": "worse", "gradient_boosting": "worse"}
+    assert "gradient_boosting has the lowest RMSE" in best_first
+    assert "it is significantly better than all 2 others" in best_first
+    assert "significantly better than none of them" in best_first
 
 
 def test_the_table_has_room_on_a_screen(tmp_path: Path, numbers: Dataset):
@@ -200,9 +199,51 @@ def test_the_table_has_room_on_a_screen(tmp_path: Path, numbers: Dataset):
 
 
 def test_the_page_says_what_its_intervals_are_worth(tmp_path: Path, numbers: Dataset):
-    assert "splits share molecules" in report(tmp_path / "random", numbers)
-    assert "All seeds share one split" in report(tmp_path / "scaffold", numbers, kind="scaffold")
-    assert "One seed tells no interval" in report(tmp_path / "one", numbers, seeds=1)
+    assert "Nadeau and Bengio over the 3 splits" in report(tmp_path / "random", numbers)
+    on_one_split = report(tmp_path / "scaffold", numbers, kind="scaffold")
+    assert re.search(r"a bootstrap over the \d+ test molecules, scaffold by scaffold, and over the seeds", on_one_split)
+    assert "One seed does not tell" in report(tmp_path / "one", numbers, seeds=1)
+    assert "only method" in report(tmp_path / "alone", numbers, methods=["student"])
+
+
+def test_gains_are_drawn_with_their_intervals(tmp_path: Path, numbers: Dataset):
+    page = report(tmp_path, numbers)
+    assert f"Gain of each method over {REFERENCE}" in page
+    assert page.count(">gradient_boosting<") == 2  # in the figure and in the table
+    assert "Gain of each" not in report(tmp_path / "none", numbers, methods=("student", "gradient_boosting"))
+
+
+def test_tables_are_made_again_out_of_the_predictions(tmp_path: Path, numbers: Dataset, classes: Dataset):
+    for of, kind in ((numbers, "random"), (classes, "scaffold")):
+        folder = tmp_path / of.kind
+        page = report(folder, of, kind=kind)
+        files = {name: (folder / name).read_bytes() for name in ("table.json", "table.csv")}
+        kept = prediction_file.read(folder / prediction_file.FILE)
+        again = write(
+            tmp_path / "again",
+            kept.judged,
+            kept.runs,
+            summarize(kept.judged, kept.runs, REFERENCE),
+            made_of=kept.made_of,
+        )
+        assert {name: (tmp_path / "again" / name).read_bytes() for name in files} == files
+        assert again.read_text() == page
+
+
+@pytest.mark.parametrize("damage", ["nothing", "text", "other table", "metadata"])
+def test_a_file_that_holds_no_predictions_is_told(tmp_path: Path, numbers: Dataset, damage: str):
+    file = tmp_path / prediction_file.FILE
+    if damage != "nothing":
+        report(tmp_path, numbers)
+        table = pq.read_table(file)
+        if damage == "text":
+            file.write_text("method,seed")
+        elif damage == "other table":
+            pq.write_table(table.drop(["predicted"]), file)
+        else:
+            pq.write_table(table.replace_schema_metadata({b"gallon": b'{"format": "gallon predictions 1"}'}), file)
+    with pytest.raises(UsageError, match="without --recompute"):
+        prediction_file.read(file)
 
 
 def test_the_worst_molecules_come_first(tmp_path: Path, numbers: Dataset):
@@ -215,24 +256,10 @@ def test_the_worst_molecules_come_first(tmp_path: Path, numbers: Dataset):
     assert f"Where {REFERENCE} is most wrong" in page
 
 
-def test_without_the_reference_the_best_on_validation_is_looked_at(tmp_path: Path, numbers: Dataset):
+def test_without_the_reference_the_best_is_looked_at(tmp_path: Path, numbers: Dataset):
     page = report(tmp_path, numbers, methods=("student", "gradient_boosting"))
     assert "Where student is most wrong" in page
-    assert "behind" not in page
-
-
-def test_teachers_say_logits_and_baselines_probabilities(tmp_path: Path, classes: Dataset):
-    case = SeededSplit(seed=0, split=split(classes, "random"))
-    runs = [
-        replace(run, prediction=np.zeros_like(run.prediction))
-        for run in runs_of(classes, [case], ["random_forest", "student"])
-    ]
-    folder = tmp_path / "reading"
-    for method, said in (("random_forest", "0.000"), ("student", "0.500")):
-        of_one = [run for run in runs if run.method == method]
-        rows = summarize(of_one, classes.kind)
-        page = write(tmp_path, classes, [case], of_one, rows, made_of=made_of(classes, [case], folder)).read_text()
-        assert set(re.findall(r"predicted ([\d.]+)", page)) == {said}
+    assert "gain over" not in page
 
 
 def test_json_tells_all_and_csv_the_table(tmp_path: Path, classes: Dataset):
@@ -250,9 +277,9 @@ def test_json_tells_all_and_csv_the_table(tmp_path: Path, classes: Dataset):
     assert facts["machine"]["cores"]
     with (tmp_path / "table.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["method"] for row in rows] == list(METHODS)
+    assert sorted(row["method"] for row in rows) == sorted(METHODS)
     assert [float(row["mean"]) for row in rows] == [row["mean"] for row in facts["rows"]]
-    assert rows[1]["chosen"] == "atoms x3"
+    assert next(row["chosen"] for row in rows if row["method"] == "student") == "atoms x3"
 
 
 def test_what_cannot_be_scored_is_left_open(tmp_path: Path, classes: Dataset):
@@ -265,9 +292,9 @@ def test_what_cannot_be_scored_is_left_open(tmp_path: Path, classes: Dataset):
         seed=0,
         split=replace(parts, train=train, valid=np.setdiff1d(parts.valid, [0]), test=np.setdiff1d(parts.test, [0])),
     )
-    runs = [replace(run, valid=float("nan")) for run in runs_of(of, [case])]
-    rows = summarize(runs, of.kind)
-    page = write(tmp_path, of, [case], runs, rows, made_of=made_of(of, [case], tmp_path)).read_text()
+    judged = Judged.of(of, [case])
+    runs = [replace(run, valid=float("nan")) for run in runs_of(judged)]
+    page = written(tmp_path, of, [case], judged, runs)
     assert "1 target that it cannot judge, left out" in page
     assert "common, the first target that the test part can judge" in page
     assert json.loads((tmp_path / "table.json").read_text())["runs"][0]["valid"] is None

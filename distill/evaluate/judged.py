@@ -1,0 +1,105 @@
+"""What methods are judged by: the molecules with a label in the validation and test parts of all splits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from distill.data.splits import Split, scaffold_of
+from distill.features.neighbours import fingerprints_of, tanimoto
+from teacher.chemistry.molecule import mol_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from distill.data.cells import Kind
+    from distill.data.dataset import Dataset, Target
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeededSplit:
+    """A seed and its split: with a deterministic kind of split all cases have the same one."""
+
+    seed: int
+    split: Split
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class JudgedSplit:
+    """The parts of a split that judge, under one seed.
+
+    Attributes:
+        seed: of the split, and of the training.
+        sha256: of the split; seeds that share it share their molecules.
+        learned: how many molecules are learned from or choose.
+        valid, test: int64, rows of those with a label, ascending.
+        similarity: float32, of each test molecule to the nearest training molecule, Tanimoto's of ECFP4.
+    """
+
+    seed: int
+    sha256: str
+    learned: int
+    valid: NDArray[np.int64]
+    test: NDArray[np.int64]
+    similarity: NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Judged:
+    """Molecules, labels, and splits, without the training parts.
+
+    Attributes:
+        name: of the dataset.
+        smiles: of N molecules.
+        labels: float32, (N, T), NaN where missing.
+        targets: the T targets.
+        splits: one for each seed.
+    """
+
+    name: str
+    smiles: Sequence[str]
+    labels: NDArray[np.float32]
+    targets: Sequence[Target]
+    splits: Sequence[JudgedSplit]
+
+    @classmethod
+    def of(cls, dataset: Dataset, cases: Sequence[SeededSplit]) -> Judged:
+        """Return what the parts of splits hold."""
+        labelled = np.asarray((~np.isnan(dataset.labels)).any(axis=1))
+        fingerprints = fingerprints_of(dataset.mols())
+        nearest: dict[str, NDArray[np.float32]] = {}
+        splits = []
+        for case in cases:
+            valid, test = (rows[labelled[rows]] for rows in (case.split.valid, case.split.test))
+            if case.split.sha256 not in nearest:
+                learned = [fingerprints[row] for row in case.split.train]
+                alike = [tanimoto(fingerprints[row], learned).max() for row in test]
+                nearest[case.split.sha256] = np.array(alike, dtype=np.float32)
+            splits.append(
+                JudgedSplit(
+                    seed=case.seed,
+                    sha256=case.split.sha256,
+                    learned=len(case.split.train) + len(case.split.valid),
+                    valid=valid,
+                    test=test,
+                    similarity=nearest[case.split.sha256],
+                )
+            )
+        return cls(
+            name=dataset.name, smiles=dataset.smiles, labels=dataset.labels, targets=dataset.targets, splits=splits
+        )
+
+    @property
+    def kind(self) -> Kind:
+        """Whether all labels are classes or numbers."""
+        return self.targets[0].kind
+
+    @cached_property
+    def scaffolds(self) -> NDArray[np.int64]:
+        """The number of each molecule's scaffold, chirality left out; molecules without rings share one."""
+        names = [scaffold_of(mol_of(smiles)) for smiles in self.smiles]
+        return np.unique(names, return_inverse=True)[1].astype(np.int64)

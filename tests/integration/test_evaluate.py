@@ -1,0 +1,51 @@
+"""`gallon evaluate`: a comparison over repeated cross-validation, and its tables made again out of its predictions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from rdkit import RDConfig
+
+from tests.support.command import CommandHere, last_json
+
+MOLECULES = 100
+COMPARED = ("--methods", "random_forest,gradient_boosting", "--split", "scaffold-cv", "--seeds", "5")
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Molecules with the lengths of their names."""
+    path = tmp_path_factory.mktemp("data") / "lengths.csv"
+    smiles = [
+        line.split()[0] for line in (Path(RDConfig.RDDataDir) / "NCI" / "first_5K.smi").read_text().splitlines()
+    ]
+    path.write_text("\n".join(["smiles,length", *(f"{each},{len(each)}" for each in smiles[:MOLECULES])]) + "\n")
+    return path
+
+
+def test_a_comparison_is_made_again_out_of_its_predictions(
+    table: Path, ray_address: str, command_here: CommandHere, tmp_path: Path
+) -> None:
+    what = ("evaluate", table, "--target", "length", "--out", tmp_path / "results")
+    first = last_json(command_here(*what, *COMPARED, "--ray", ray_address, "--json", store=tmp_path / "store"))
+    assert [len(split["seeds"]) for split in first["splits"]] == [1] * 5
+    assert {row["seeds"] for row in first["rows"]} == {5}
+    assert first["verdict"].split(" has ")[0] == first["rows"][0]["method"]
+
+    kept = pq.read_table(tmp_path / "results" / "predictions.parquet").to_pandas()
+    judged = kept[kept["part"] == "test"].groupby("method", observed=True)["molecule"]
+    assert set(judged.nunique()) == set(judged.count())  # once by each method, in five folds
+
+    (tmp_path / "results" / "table.csv").unlink()
+    table.unlink()
+    again = last_json(command_here(*what, "--recompute", "--json", store=tmp_path / "store"))
+    assert again == first
+    assert (tmp_path / "results" / "table.csv").exists()
+
+
+def test_without_predictions_nothing_can_be_made_again(command_here: CommandHere, tmp_path: Path) -> None:
+    done = command_here("evaluate", "esol", "--recompute", "--out", tmp_path, store=tmp_path / "store")
+    assert done.status == 2
+    assert "There are no predictions in" in done.err and "Traceback" not in done.err
