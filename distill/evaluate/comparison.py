@@ -16,9 +16,9 @@ import numpy as np
 
 from cluster.training.driver import FitProgress, TrainResources, fit_all
 from distill.evaluate import baselines, predictions
-from distill.evaluate.judged import Judged, SeededSplit
 from distill.evaluate.methods import AS_RELEASED, LISTENED, Method, method
-from distill.evaluate.run import Run, scored
+from distill.judge.judged import Judged, SeededSplit
+from distill.judge.run import Run, scored
 from distill.learn.distillation import (
     GALLON_CLASSES,
     GALLON_NUMBERS,

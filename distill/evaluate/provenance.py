@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill.data.splits import PARTS
-from distill.evaluate.judged import SeededSplit
+from distill.judge.judged import SeededSplit
 from distill.learn.inputs import ModelInputs
 from teacher.provenance import installed
 

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 from cluster.training.driver import FitProgress, fit_all
 from distill.evaluate.baselines import baseline
 from distill.evaluate.comparison import DEFAULT_GRAPH_TEACHER, Settings
-from distill.evaluate.judged import SeededSplit
 from distill.evaluate.methods import method
 from distill.evaluate.predictions import CachedPredictions
 from distill.evaluate.search import AT_A_TIME, BestTrial, Candidate, Search, search
 from distill.features.features_id import features_id
+from distill.judge.judged import SeededSplit
 from distill.learn.fits import FORMAT, Batch
 from distill.learn.inputs import ModelInputs
 from distill.learn.metrics import main_metric, score

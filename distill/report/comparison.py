@@ -9,17 +9,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distill.evaluate import prediction_file
 from distill.evaluate.methods import METHODS
+from distill.judge import prediction_file
 from distill.report.comparison_page import page
 from distill.report.html import COMPARISON_PAGE
 from teacher import strict_json
 from teacher.files import check_folder, check_output, replacing, write_text
 
 if TYPE_CHECKING:
-    from distill.evaluate.judged import Judged
-    from distill.evaluate.run import Run
-    from distill.evaluate.summary import Summary, SummaryRow
+    from distill.judge.judged import Judged
+    from distill.judge.run import Run
+    from distill.judge.summary import Summary, SummaryRow
 
 FILES = ("table.json", "table.csv", prediction_file.FILE, COMPARISON_PAGE)
 COLUMNS = ("method", "metric", "mean", "std", "seeds", "valid", "seconds", "gain")
@@ -32,7 +32,7 @@ def write(folder: Path, judged: Judged, runs: Sequence[Run], summary: Summary, *
         folder: where to; is made where it is missing.
         judged: what methods were judged by; the plots show the test part of the first split.
         runs: of all methods and seeds.
-        summary: what `distill.evaluate.summary.summarize` made of them.
+        summary: what `distill.judge.summary.summarize` made of them.
         made_of: as `distill.evaluate.provenance.provenance`.
 
     Raises:

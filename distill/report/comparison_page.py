@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distill.evaluate.judged import Judged, JudgedSplit
 from distill.evaluate.methods import METHODS
-from distill.evaluate.run import Run
-from distill.evaluate.summary import Summary
+from distill.judge.judged import Judged, JudgedSplit
+from distill.judge.run import Run
+from distill.judge.summary import Summary
 from distill.learn.metrics import main_metric, score
 from distill.report import forest, plots
 from distill.report.html import environment

@@ -9,7 +9,7 @@ from distill.report.svg import BLUE, GREY, ORANGE, figure
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from distill.evaluate.summary import Summary
+    from distill.judge.summary import Summary
 
 WIDTH, HEIGHT, HEIGHT_OF_ROW = 6.0, 0.6, 0.19  # inches
 COLOURS = {"better": BLUE, "worse": ORANGE, None: GREY}

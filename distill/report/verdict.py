@@ -6,13 +6,13 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from distill.evaluate.significance import CONFIDENCE
+from distill.judge.significance import CONFIDENCE
 from distill.learn.metrics import main_metric
 from teacher.wording import counted
 
 if TYPE_CHECKING:
-    from distill.evaluate.judged import Judged
-    from distill.evaluate.summary import Summary
+    from distill.judge.judged import Judged
+    from distill.judge.summary import Summary
 
 METRICS = {"roc_auc": "ROC-AUC", "rmse": "RMSE"}
 SUPERLATIVES = {"roc_auc": "highest", "rmse": "lowest"}

@@ -8,11 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distill.evaluate import comparison, prediction_file, tuning
-from distill.evaluate.judged import Judged, SeededSplit
+from distill.evaluate import comparison, tuning
 from distill.evaluate.methods import AS_RELEASED, REFERENCE, defaults, method
 from distill.evaluate.provenance import provenance
-from distill.evaluate.summary import Summary, SummaryRow, summarize
+from distill.judge import prediction_file
+from distill.judge.judged import Judged, SeededSplit
+from distill.judge.summary import Summary, SummaryRow, summarize
 from distill.report.comparison import check_place
 from distill.report.comparison import write as write_report
 from distill.report.verdict import verdict
@@ -25,7 +26,7 @@ from gallon.progress import ProgressCallback, phase
 if TYPE_CHECKING:
     import pandas as pd
 
-    from distill.evaluate.run import Run
+    from distill.judge.run import Run
 
 SEEDS = 5
 SEEDS_OF_CV = 25  # of scaffold-cv: five times five folds

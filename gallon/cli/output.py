@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cluster.store.record import Ledger
-    from distill.evaluate.summary import SummaryRow
+    from distill.judge.summary import SummaryRow
     from distill.learn.teach import Trained
     from distill.screen.screening import Screened
     from gallon.api.annotation import AnnotationResult

@@ -4,7 +4,7 @@
 
 Each `results/DATASET-SPLIT.json` is the `table.json` of one `gallon evaluate`, and a column in the table of its split;
 `DATASET-SPLIT-TEXTS.json` is one of other texts than those of `tiny`. Bold is the best mean. Under several splits ▲ is
-significantly better than `student+both` and ▼ significantly worse, as `distill.evaluate.significance` has it. On one
+significantly better than `student+both` and ▼ significantly worse, as `distill.judge.significance` has it. On one
 split nothing is marked: these runs were made before predictions were kept, and a bootstrap needs them.
 """
 
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from distill.evaluate.methods import METHODS, REFERENCE
-from distill.evaluate.significance import Pairwise, over_splits
+from distill.judge.significance import Pairwise, over_splits
 
 RESULTS = Path(__file__).parent / "results"
 DATASETS = {"esol": "ESOL", "lipo": "Lipo", "bbbp": "BBBP", "clintox": "ClinTox"}

@@ -18,9 +18,7 @@ COMPARED = ("--methods", "random_forest,gradient_boosting", "--split", "scaffold
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Molecules with the lengths of their names."""
     path = tmp_path_factory.mktemp("data") / "lengths.csv"
-    smiles = [
-        line.split()[0] for line in (Path(RDConfig.RDDataDir) / "NCI" / "first_5K.smi").read_text().splitlines()
-    ]
+    smiles = [line.split()[0] for line in (Path(RDConfig.RDDataDir) / "NCI" / "first_5K.smi").read_text().splitlines()]
     path.write_text("\n".join(["smiles,length", *(f"{each},{len(each)}" for each in smiles[:MOLECULES])]) + "\n")
     return path
 

@@ -24,9 +24,9 @@ from distill.data.dataset import read
 from distill.data.splits import Split, split
 from distill.data.transfer import with_transfer_set
 from distill.evaluate.comparison import Settings, compare
-from distill.evaluate.judged import Judged, SeededSplit
 from distill.evaluate.provenance import provenance
-from distill.evaluate.summary import summarize
+from distill.judge.judged import Judged, SeededSplit
+from distill.judge.summary import summarize
 from distill.learn import model_store, recipes, teacher_outputs
 from distill.learn.distillation import Weights, distill_student
 from distill.learn.inputs import ModelInputs

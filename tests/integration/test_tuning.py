@@ -16,8 +16,8 @@ from cluster.training.driver import FitProgress, TrainResources
 from distill.data.dataset import read
 from distill.data.splits import split
 from distill.evaluate.comparison import Settings
-from distill.evaluate.judged import SeededSplit
 from distill.evaluate.tuning import FILE, found_in, tuned
+from distill.judge.judged import SeededSplit
 from distill.learn.inputs import ModelInputs
 from distill.learn.recipes import INPUTS, recipe
 

@@ -13,9 +13,9 @@ from cluster.training.driver import TrainResources
 from distill.data.dataset import read
 from distill.data.splits import split
 from distill.evaluate.comparison import Settings, compare
-from distill.evaluate.judged import Judged, SeededSplit
 from distill.evaluate.provenance import provenance
-from distill.evaluate.summary import summarize
+from distill.judge.judged import Judged, SeededSplit
+from distill.judge.summary import summarize
 from distill.learn.inputs import ModelInputs
 from distill.learn.model_store import read_card
 from distill.learn.recipes import INPUTS, recipe

@@ -632,6 +632,42 @@ MUTANTS = (
         "",
         ("tests/unit/distill/report/test_report.py::test_a_page_loads_nothing_by_default",),
     ),
+    # Comparisons
+    Mutant(
+        "each pair of methods is compared by itself",
+        "distill/judge/significance.py",
+        "(1 - CONFIDENCE) / 2 / pairs",
+        "(1 - CONFIDENCE) / 2",
+        ("tests/unit/distill/judge/test_significance.py::test_among_equal_methods_a_difference_is_rarely_found",),
+    ),
+    Mutant(
+        "splits that share molecules are taken for independent",
+        "distill/judge/significance.py",
+        "(1 / splits + test_to_train)",
+        "(1 / splits)",
+        ("tests/unit/distill/judge/test_significance.py",),
+    ),
+    Mutant(
+        "a gain is called sure whatever its interval",
+        "distill/judge/summary.py",
+        "self.interval[0] <= 0 <= self.interval[1]",
+        "False",
+        ("tests/unit/distill/judge/test_summary.py",),
+    ),
+    Mutant(
+        "molecules are drawn one by one, whatever their scaffold",
+        "distill/judge/bootstrap.py",
+        "drawn[:, groups]",
+        "chance.multinomial(len(groups), np.full(len(groups), 1 / len(groups)), size=size)",
+        ("tests/unit/distill/judge/test_significance.py",),
+    ),
+    Mutant(
+        "predictions are kept in less than they were",
+        "distill/judge/prediction_file.py",
+        '("predicted", pa.float64())',
+        '("predicted", pa.float16())',
+        ("tests/unit/distill/report/test_report.py::test_tables_are_made_again_out_of_the_predictions",),
+    ),
     # The service
     Mutant(
         "who asks meanwhile makes a call of their own",

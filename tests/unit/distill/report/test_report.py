@@ -20,13 +20,13 @@ from rdkit.Chem import Descriptors, MolFromSmiles
 
 from distill.data.dataset import Dataset, Target, read
 from distill.data.splits import split
-from distill.evaluate import prediction_file
-from distill.evaluate.judged import Judged, SeededSplit
 from distill.evaluate.methods import REFERENCE
 from distill.evaluate.provenance import provenance
-from distill.evaluate.run import Run, scored
-from distill.evaluate.summary import summarize
 from distill.features.features_id import features_id
+from distill.judge import prediction_file
+from distill.judge.judged import Judged, SeededSplit
+from distill.judge.run import Run, scored
+from distill.judge.summary import summarize
 from distill.learn.inputs import ModelInputs
 from distill.learn.model_store import FORMAT, ModelCard
 from distill.report import html

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill.data.dataset import Target
-from distill.evaluate.judged import Judged, JudgedSplit
-from distill.evaluate.run import Run, scored
+from distill.judge.judged import Judged, JudgedSplit
+from distill.judge.run import Run, scored
 from teacher import strict_json
 from teacher.errors import UsageError
 from teacher.files import replacing

@@ -4,11 +4,9 @@ import numpy as np
 import pytest
 
 from distill.data.dataset import Target
-from distill.evaluate.judged import Judged, JudgedSplit
-from distill.evaluate.methods import METHODS, defaults, method
-from distill.evaluate.run import Run, scored
-from distill.evaluate.summary import summarize
-from teacher.errors import UsageError
+from distill.judge.judged import Judged, JudgedSplit
+from distill.judge.run import Run, scored
+from distill.judge.summary import summarize
 
 MOLECULES = 60
 CHAINS = [f"{'C' * length}{ring}" for ring in ("C1CCCC1", "c1ccccc1", "C1CC1") for length in range(1, 21)]
@@ -97,20 +95,6 @@ def test_a_small_gain_is_too_small_to_matter() -> None:
     assert summarize(of, runs_of(of, {"gin": 1.0})).threshold == pytest.approx(0.02 * spread, rel=1e-4)
     classes = judged(1, kind="classification")
     assert summarize(classes, runs_of(classes, {"gin": 1.0})).threshold == 0.01
-
-
-def test_rows_that_need_what_is_not_there_are_left_out() -> None:
-    textless = defaults(with_texts=False, with_transfer_set=True)
-    assert not any(name.startswith("lm") or name in ("gallon", "student+both") for name in textless)
-    assert {"student+gnn", "student+gnn+transfer"} <= set(textless)
-    assert not any(name.endswith("transfer") for name in defaults(with_texts=True, with_transfer_set=False))
-    everything = defaults(with_texts=True, with_transfer_set=True)
-    assert set(METHODS) - set(everything) == {"chemprop", "lm-fine-tuned", "mmf", "e-llagnn"}
-
-
-def test_an_unknown_method_is_named() -> None:
-    with pytest.raises(UsageError, match="no method 'svm': choose out of random_forest"):
-        method("svm")
 
 
 def test_only_seeds_that_can_be_scored_count() -> None:

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from distill.evaluate.bootstrap import draws, scores
-from distill.evaluate.significance import Pairwise, over_replicates, over_splits
+from distill.judge.bootstrap import draws, scores
+from distill.judge.significance import Pairwise, over_replicates, over_splits
 from distill.learn.metrics import main_metric
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from distill.data.cells import Kind
-    from distill.evaluate.judged import Judged
-    from distill.evaluate.run import Run
+    from distill.judge.judged import Judged
+    from distill.judge.run import Run
 
 ROC_AUC_THRESHOLD = 0.01
 RMSE_THRESHOLD = 0.02  # of the standard deviation of the labels of all test parts

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from distill.evaluate.judged import Judged, JudgedSplit
+from distill.judge.judged import Judged, JudgedSplit
 from distill.learn.metrics import main_metric, score
 
 if TYPE_CHECKING:

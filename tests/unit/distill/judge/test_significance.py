@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score, root_mean_squared_error
 
-from distill.evaluate.bootstrap import draws, scores
-from distill.evaluate.significance import over_replicates, over_splits
+from distill.judge.bootstrap import draws, scores
+from distill.judge.significance import over_replicates, over_splits
 
 # Three methods under four splits. Means 3, 5, 8; the differences of the first two have the variance 2/3.
 BY_HAND = np.array([[2.0, 3.0, 3.0, 4.0], [4.0, 6.0, 5.0, 5.0], [7.0, 8.0, 8.0, 9.0]])

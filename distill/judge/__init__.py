@@ -1,0 +1,1 @@
+"""How good methods are, and which are ahead for sure."""
