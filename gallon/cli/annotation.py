@@ -31,6 +31,22 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130  # the exit status of a program that Ctrl-C ended
 
+Probed = Annotated[
+    int | None,
+    typer.Option(min=1, help="With --dry-run: annotate N molecules, and say how long the rest will take."),
+]
+Price = Annotated[
+    float | None,
+    typer.Option(min=0, help="With --probe: price of a GPU's hour (without GPUs: an annotator's), for the cost."),
+]
+RowsOut = Annotated[
+    Path | None,
+    typer.Option(
+        help="Write the library's rows, annotated: OUT.csv, OUT.tsv, OUT.parquet, OUT.jsonl; of SDF also OUT.sdf",
+        rich_help_panel=OUTPUT_PANEL,
+    ),
+]
+
 
 @flatten_options
 def annotate(
@@ -43,21 +59,9 @@ def annotate(
         bool,
         typer.Option("--dry-run", help="Count what is to be done and how long prompts are; start and write nothing."),
     ] = False,
-    probe: Annotated[
-        int | None,
-        typer.Option(min=1, help="With --dry-run: annotate N molecules, and say how long the rest will take."),
-    ] = None,
-    price_per_hour: Annotated[
-        float | None,
-        typer.Option(min=0, help="With --probe: price of a GPU's hour (without GPUs: an annotator's), for the cost."),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Write the library's rows, annotated: OUT.csv, OUT.tsv, OUT.parquet, OUT.jsonl; of SDF also OUT.sdf",
-            rich_help_panel=OUTPUT_PANEL,
-        ),
-    ] = None,
+    probe: Probed = None,
+    price_per_hour: Price = None,
+    out: RowsOut = None,
     overwrite: Overwrite = False,
     keeping: KeepConfig,
     store: StoreOption = DEFAULT_STORE,
