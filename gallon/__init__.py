@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from gallon.api.evaluation import Comparison
     from gallon.api.planning import RunPlan
     from gallon.api.prediction import Predictor, load
-    from gallon.api.records import ExportResult, export
+    from gallon.api.records import ExportResult
     from gallon.api.records import read_annotations as annotations
     from gallon.api.report import report
     from gallon.api.selection import Selection
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     describer: Callable[..., Describer]
     distill: Callable[..., Trained]
     evaluate: Callable[..., Comparison]
+    export: Callable[..., ExportResult]
     plan_run: Callable[..., RunPlan]
     screen: Callable[..., Screened]
     serve: Callable[..., AbstractContextManager[Service]]
@@ -148,6 +149,7 @@ _FLAT = {
     "describer",
     "distill",
     "evaluate",
+    "export",
     "screen",
     "serve",
     "plan_run",

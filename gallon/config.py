@@ -108,6 +108,29 @@ class LibraryConfig(TableConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class KeepConfig(Config):
+    """Which of a library's own columns go into an output, beside ours."""
+
+    panel = "Output"
+
+    keep_columns: Annotated[
+        tuple[str, ...] | None,
+        Setting(help="Columns of the library to keep: all (default), none, or names; may be repeated."),
+    ] = None
+    id_column: Annotated[str | None, Setting(help="The library's column that names a molecule; it comes first.")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShortKeepConfig(KeepConfig):
+    """The same, where `--keep` says nothing of samples and may stand for `--keep-columns`."""
+
+    keep_columns: Annotated[
+        tuple[str, ...] | None,
+        Setting(alias="--keep", help="Columns of the library to keep: all (default), none, or names; may be repeated."),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class SpecConfig(Config):
     """What decides an annotation: the model, the prompt, what the model sees of a molecule, and the sampling."""
 

@@ -10,13 +10,17 @@ from ray.data import DataContext, Dataset, Datasource, read_datasource
 from ray.data.block import BlockMetadata
 from ray.data.datasource import ReadTask
 
+from cluster.library.kept import KeptColumns
 from cluster.library.rows import read, read_all
 from cluster.library.source import Source
+from cluster.library.whole_rows import read_all_whole, read_whole
 
 BLOCK_BYTES = 2**18  # of `ROWS_PER_BLOCK` SMILES with their row numbers
 
 
-def read_library(sources: Sequence[Source], limit: int | None, *, in_order: bool, cpus: float) -> Dataset:
+def read_library(
+    sources: Sequence[Source], limit: int | None, *, in_order: bool, cpus: float, kept: KeptColumns | None = None
+) -> Dataset:
     """Stream a library in blocks of about `ROWS_PER_BLOCK` rows.
 
     Ray joins what a task yields into blocks of 128 MiB unless it is told a smaller size, and splits the blocks of few
@@ -27,6 +31,7 @@ def read_library(sources: Sequence[Source], limit: int | None, *, in_order: bool
         limit: read the first so many rows only.
         in_order: what is made of the rows comes out in their order, rather than as soon as it is ready.
         cpus: what a task that reads takes of its machine.
+        kept: columns of the files that are read, too (`cluster.library.whole_rows`).
     """
     context = DataContext.get_current()
     context.target_max_block_size = BLOCK_BYTES
@@ -34,7 +39,7 @@ def read_library(sources: Sequence[Source], limit: int | None, *, in_order: bool
     context.print_on_execution_start = False
     context.execution_options.preserve_order = in_order
     context.raise_original_map_exception = True  # so that an error of ours reaches the user as it is
-    return read_datasource(LibraryDatasource(sources, limit), override_num_blocks=1, num_cpus=cpus)
+    return read_datasource(LibraryDatasource(sources, limit, kept), override_num_blocks=1, num_cpus=cpus)
 
 
 class LibraryDatasource(Datasource):  # type: ignore[misc]  # Ray comes without types
@@ -46,12 +51,14 @@ class LibraryDatasource(Datasource):  # type: ignore[misc]  # Ray comes without 
     Args:
         sources: the files, as `cluster.library.source.resolve` found them; the column `source` counts them from 0.
         limit: read the first so many rows of the library only.
+        kept: columns of the files that are read, too; None for the molecules alone.
     """
 
-    def __init__(self, sources: Sequence[Source], limit: int | None = None) -> None:
+    def __init__(self, sources: Sequence[Source], limit: int | None = None, kept: KeptColumns | None = None) -> None:
         super().__init__()
         self._sources = tuple(sources)
         self._limit = limit
+        self._kept = kept
 
     def estimate_inmemory_data_size(self) -> int | None:
         """Return None: how much a compressed file holds is known only when it has been read."""
@@ -62,12 +69,18 @@ class LibraryDatasource(Datasource):  # type: ignore[misc]  # Ray comes without 
     ) -> list[ReadTask]:
         """Return the read tasks; a file is read from its beginning, so `parallelism` cannot be followed."""
         if self._limit is not None:
-            stream = partial(read_all, self._sources, self._limit)
+            stream = partial(self._read_all, self._limit)
             return [_task(stream, self._sources, per_task_row_limit)]
         return [
-            _task(partial(read, source, index), [source], per_task_row_limit)
+            _task(partial(self._read, source, index), [source], per_task_row_limit)
             for index, source in enumerate(self._sources)
         ]
+
+    def _read(self, source: Source, index: int) -> Iterator[pa.Table]:
+        return read_whole(source, index, self._kept) if self._kept else read(source, index)
+
+    def _read_all(self, limit: int) -> Iterator[pa.Table]:
+        return read_all_whole(self._sources, self._kept, limit) if self._kept else read_all(self._sources, limit)
 
 
 def _task(stream: Callable[[], Iterator[pa.Table]], sources: Sequence[Source], row_limit: int | None) -> ReadTask:

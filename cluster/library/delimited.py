@@ -38,6 +38,18 @@ class Dialect:
 COMMAS = Dialect()
 
 
+class BrokenRecord(list[str]):
+    """A record whose quotes make no sense: it has no cells, but its line is known.
+
+    Attributes:
+        line: the first of its lines, in which bytes that are not UTF-8 are surrogates.
+    """
+
+    def __init__(self, line: str) -> None:
+        super().__init__()
+        self.line = line
+
+
 def fitting(head: Sequence[bytes], is_header: Callable[[list[str]], bool], separators: Sequence[str]) -> Dialect | None:
     """Return how a table is written, so that its header is one; None where no way of reading makes it one.
 
@@ -64,8 +76,8 @@ def header(head: Sequence[bytes], dialect: Dialect) -> list[str]:
 def records(lines: Iterator[bytes], dialect: Dialect, smiles_column: str | None = None) -> Iterator[list[str]]:
     """Yield the records of a table, the header first; blank lines are none.
 
-    A record that breaks the rules of quoting costs its own line only: it comes out as a record without cells, and
-    reading goes on with the next line. So a quote that is opened and never closed does not swallow what follows: it
+    A record that breaks the rules of quoting costs its own line only: it comes out as a `BrokenRecord`, and reading
+    goes on with the next line. So a quote that is opened and never closed does not swallow what follows: it
     is found out where a quote comes that cannot close it, after `LINE_LIMIT` bytes, or at the end of the file, and the
     lines up to there are read again. So are those up to a stray quote that could close it, when each of them makes a
     record of its own.
@@ -97,7 +109,7 @@ def records(lines: Iterator[bytes], dialect: Dialect, smiles_column: str | None 
         except csv.Error:
             line = feed.reject()
             if names:
-                yield []
+                yield BrokenRecord(line)
             else:  # a header with a stray quote still names the columns
                 yield (names := _names(line.strip().replace(dialect.quote, "").split(dialect.separator)))
                 feed.judge_by(dialect.separator, names, smiles_column)

@@ -1,14 +1,27 @@
-"""The distinct molecules of a library, and its distinct entries: molecules with the cells that prompts show."""
+"""The molecules of a library: of every row, and the distinct ones, with the cells that prompts show."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from itertools import islice
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
 
 from cluster.library.rows import read_all
 from cluster.library.source import Source
 from teacher.chemistry.molecule import InvalidMoleculeError, Molecule, record_key
-from teacher.chemistry.parsing import parse_safely
+from teacher.chemistry.parsing import Parsed, SafeParser, parse_safely
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+BLOCKS_AHEAD = 4  # for each core
+
+ParsedRows = list[Parsed | InvalidMoleculeError]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +75,41 @@ def unique_entries(
         rows += block.num_rows
         if show:
             show(rows)
+
+
+def parsed_blocks(blocks: Iterable[pa.Table]) -> Iterator[tuple[pa.Table, ParsedRows]]:
+    """Yield blocks of rows in order, each with what its rows parse to, on all cores and a few blocks ahead.
+
+    Args:
+        blocks: as `cluster.library.rows.read` yields them.
+    """
+    left = iter(blocks)
+    cores = os.cpu_count() or 1
+    idle: SimpleQueue[SafeParser] = SimpleQueue()
+    with ExitStack() as parsers, ThreadPoolExecutor(cores) as threads:  # which wait for parsers, each a process
+        for _ in range(cores):
+            idle.put(parsers.enter_context(closing(SafeParser())))
+        ahead: list[tuple[pa.Table, Future[ParsedRows]]] = [
+            (block, threads.submit(_parse, block, idle)) for block in islice(left, BLOCKS_AHEAD * cores)
+        ]
+        while ahead:
+            block, parsed = ahead.pop(0)
+            yield block, parsed.result()
+            ahead += [(block, threads.submit(_parse, block, idle)) for block in islice(left, 1)]
+
+
+def keys_of(block: pa.Table, parsed: ParsedRows) -> list[bytes | None]:
+    """Return the key of each row's record; None of a row that holds no molecule."""
+    columns = block["columns"].to_pylist() if "columns" in block.column_names else [""] * len(parsed)
+    return [
+        record_key(molecule.key, cells) if isinstance(molecule, Parsed) else None
+        for molecule, cells in zip(parsed, columns, strict=True)
+    ]
+
+
+def _parse(block: pa.Table, idle: SimpleQueue[SafeParser]) -> ParsedRows:
+    parser = idle.get()
+    try:
+        return parser.parse(list(zip(block["raw"].to_pylist(), block["notation"].to_pylist(), strict=True)))
+    finally:
+        idle.put(parser)

@@ -12,13 +12,14 @@ with its file and its row number, and is judged once, in `teacher.chemistry.mole
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice, repeat
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cluster.library.delimited import records
 from cluster.library.errors import LibraryError
 from cluster.library.parquet import opened
+from cluster.library.sdf import mol_block, sdf_records
 from cluster.library.source import Source
 from cluster.library.streams import UnreadableError, lines, text
 from teacher.llm.row_columns import pack_cells, shown
@@ -55,12 +56,12 @@ def read(source: Source, index: int, limit: int | None = None) -> Iterator[pa.Ta
     row = 1
     notation: Notation = "molblock" if source.format == "sdf" else "smiles"
     if source.columns:
-        for block in _blocks(source, _molecules_with_cells(source), limit):
+        for block in in_blocks(source, _molecules_with_cells(source), limit):
             table = _table([raw for raw, _ in block], index, row, notation)
             yield table.append_column("columns", [[columns for _, columns in block]])
             row += len(block)
         return
-    for raws in _blocks(source, _molecules(source), limit):
+    for raws in in_blocks(source, _molecules(source), limit):
         yield _table(raws, index, row, notation)
         row += len(raws)
 
@@ -109,7 +110,7 @@ def column_names(source: Source) -> list[str]:
             names: list[str] = file.schema_arrow.names
             return names
     except UnreadableError as error:
-        raise _no_further(source, 0, error) from error
+        raise no_further(source, 0, error) from error
 
 
 def read_records(source: Source) -> Iterator[list[str]]:
@@ -123,35 +124,40 @@ def read_records(source: Source) -> Iterator[list[str]]:
     """
     row = 0
     try:
-        for row, record in enumerate(_records(source)):  # noqa: B007  the header is number 0
+        for row, record in enumerate(text_records(source)):  # noqa: B007  the header is number 0
             yield record
     except UnreadableError as error:
-        raise _no_further(source, row, error) from error
+        raise no_further(source, row, error) from error
 
 
 # Rows
 
 
-def _blocks(source: Source, every: Iterator[T], limit: int | None) -> Iterator[list[T]]:
-    """Yield the molecules of a file in lists of 1 to `ROWS_PER_BLOCK`; what was read before damage comes first."""
-    molecules = islice(every, limit)
+def in_blocks(source: Source, every: Iterator[T], limit: int | None, size: int = ROWS_PER_BLOCK) -> Iterator[list[T]]:
+    """Yield the rows of a file in lists of 1 to `size`; what was read before damage comes first.
+
+    Raises:
+        LibraryError: as `read` does.
+    """
+    rows_left = islice(every, limit)
     rows = 0
     while True:
         block: list[T] = []
         try:
-            block.extend(islice(molecules, ROWS_PER_BLOCK))  # keeps what came before an error
+            block.extend(islice(rows_left, size))  # keeps what came before an error
         except UnreadableError as error:
             rows += len(block)
             if block:
                 yield block
-            raise _no_further(source, rows, error) from error
+            raise no_further(source, rows, error) from error
         if not block:
             return
         yield block
         rows += len(block)
 
 
-def _no_further(source: Source, rows: int, error: UnreadableError) -> LibraryError:
+def no_further(source: Source, rows: int, error: UnreadableError) -> LibraryError:
+    """Return what is said of a file that is damaged behind some row."""
     return LibraryError(f"{source.path} can be read no further than row {rows:,}: {error}; replace it by a whole copy")
 
 
@@ -161,24 +167,34 @@ def _molecules(source: Source) -> Iterator[bytes]:
     if source.format == "sdf":
         return _mol_blocks(source)
     if source.format == "csv":
-        return (_raw(cell) for (cell,) in _text_cells(source, [_column(source)]))
-    return (raw for raw, _ in _parquet_cells(source, _column(source)))
+        return (raw_molecule(cell) for (cell,) in _text_cells(source, [molecule_column(source)]))
+    return (raw for raw, _ in _parquet_cells(source, molecule_column(source)))
 
 
 def _molecules_with_cells(source: Source) -> Iterator[tuple[bytes, str]]:
     """Yield molecules with the cells of their rows that prompts show."""
     names, columns = [name for name, _ in source.columns], [column for _, column in source.columns]
     if source.format == "csv":
-        for molecule, *cells in _text_cells(source, [_column(source), *columns]):
-            seen = (shown(text(cell.encode(errors="surrogateescape"))) for cell in cells)
-            yield _raw(molecule), pack_cells(dict(zip(names, seen, strict=True)))
+        for molecule, *cells in _text_cells(source, [molecule_column(source), *columns]):
+            yield raw_molecule(molecule), packed(names, map(cell_text, cells))
         return
-    for raw, values in _parquet_cells(source, _column(source), columns):
-        seen = (shown("" if value is None else str(value)) for value in values)
-        yield raw, pack_cells(dict(zip(names, seen, strict=True)))
+    for raw, values in _parquet_cells(source, molecule_column(source), columns):
+        yield raw, packed(names, values)
 
 
-def _column(source: Source) -> str:
+def packed(names: Sequence[str], values: Iterable[Any]) -> str:
+    """Return the cells that prompts show, by the prompt's names for their columns, as records are known by them."""
+    seen = (shown("" if value is None else str(value)) for value in values)
+    return pack_cells(dict(zip(names, seen, strict=True)))
+
+
+def cell_text(cell: str) -> str:
+    """Return what a cell says, in which bytes that are not UTF-8 are surrogates."""
+    return cell if cell.isascii() else text(cell.encode(errors="surrogateescape"))
+
+
+def molecule_column(source: Source) -> str:
+    """Return the column of a table that holds the SMILES."""
     if source.smiles_column is None:
         raise ValueError(f"{source} needs a smiles_column")
     return source.smiles_column
@@ -186,7 +202,7 @@ def _column(source: Source) -> str:
 
 def _count(source: Source, limit: int | None) -> int:
     if source.format != "parquet":
-        return sum(map(len, _blocks(source, _molecules(source), limit)))
+        return sum(map(len, in_blocks(source, _molecules(source), limit)))
     rows = _parquet_rows(source.path)
     return rows if limit is None else min(rows, limit)
 
@@ -217,7 +233,7 @@ def _smiles(source: Source) -> Iterator[bytes]:
 
 def _text_cells(source: Source, columns: Sequence[str]) -> Iterator[list[str]]:
     """Yield the cells of some columns, empty where a record is too short to have one or cannot be read."""
-    found = _records(source)
+    found = text_records(source)
     names = next(found, [])
     if missing := [column for column in columns if column not in names]:
         raise UnreadableError(f"it has no column {missing[0]!r}")
@@ -226,31 +242,24 @@ def _text_cells(source: Source, columns: Sequence[str]) -> Iterator[list[str]]:
         yield [record[place] if place < len(record) else "" for place in places]
 
 
-def _raw(cell: str) -> bytes:
+def each_line(source: Source) -> Iterator[bytes]:
+    """Yield the lines of a text file, with their ends."""
+    return chain.from_iterable(lines(source.path, source.encoding))
+
+
+def raw_molecule(cell: str) -> bytes:
+    """Return the bytes of a cell with a SMILES, as many as travel."""
     return cell.encode(errors="surrogateescape")[:RAW_LIMIT]
 
 
-def _records(source: Source) -> Iterator[list[str]]:
-    every_line = chain.from_iterable(lines(source.path, source.encoding))
-    return records(every_line, source.dialect, source.smiles_column)
+def text_records(source: Source) -> Iterator[list[str]]:
+    """Yield the records of a table as text, as `cluster.library.delimited.records` does."""
+    return records(each_line(source), source.dialect, source.smiles_column)
 
 
 def _mol_blocks(source: Source) -> Iterator[bytes]:
-    """Yield each record up to its line "M  END", or whole if it has none."""
-    block: list[bytes] = []
-    size = 0
-    ended = False
-    for line in chain.from_iterable(lines(source.path, source.encoding)):
-        if line.startswith(b"$$$$"):
-            yield b"".join(block)[:RAW_LIMIT]
-            block, size, ended = [], 0, False
-        elif not ended:
-            block.append(line)
-            size += len(line)
-            ended = line.startswith(b"M  END") or size > RAW_LIMIT
-    last = b"".join(block)
-    if last.strip():
-        yield last[:RAW_LIMIT]
+    """Yield the mol block of each record: up to its line "M  END", or whole if it has none."""
+    return (mol_block(record, RAW_LIMIT) for record in sdf_records(each_line(source)))
 
 
 def _parquet_cells(source: Source, column: str, others: Sequence[str] = ()) -> Iterator[tuple[bytes, tuple[Any, ...]]]:

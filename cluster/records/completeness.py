@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
-from queue import SimpleQueue
-from typing import TYPE_CHECKING
 
+from cluster.library.molecules import keys_of, parsed_blocks
 from cluster.library.rows import read_all
 from cluster.library.source import Source
 from cluster.store.store import Store
-from teacher.chemistry.molecule import KEY_BYTES, record_key
-from teacher.chemistry.parsing import Parsed, SafeParser
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from teacher.chemistry.molecule import KEY_BYTES
 
 KEYS_PER_CALL = 10_000
-BLOCKS_AHEAD = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +46,9 @@ def verify(sources: Sequence[Source], *, limit: int | None, spec_id: str, store:
 
     rows = 0
     keys = bytearray()
-    for block_rows, block_keys in _parsed_blocks(sources, limit):
-        rows += block_rows
-        keys += block_keys
+    for block, parsed in parsed_blocks(read_all(sources, limit)):
+        rows += block.num_rows
+        keys += b"".join(key for key in keys_of(block, parsed) if key)
     unique = np.unique(np.frombuffer(keys, dtype=[("high", ">u8"), ("low", ">u8")])).tobytes()
     states = _states(unique, spec_id, store) if store else Counter()
     molecules = len(unique) // KEY_BYTES
@@ -82,33 +72,3 @@ def _states(keys: bytes, spec_id: str, store: Store) -> Counter[str]:
         part = keys[start : start + step]
         states.update(store.state_of(spec_id, [part[i : i + KEY_BYTES] for i in range(0, len(part), KEY_BYTES)]))
     return states
-
-
-def _parsed_blocks(sources: Sequence[Source], limit: int | None) -> Iterator[tuple[int, bytes]]:
-    """Yield the number of rows and the joined keys of each block, parsed on all cores, a few blocks ahead."""
-    blocks = read_all(sources, limit)
-    cores = os.cpu_count() or 1
-    idle: SimpleQueue[SafeParser] = SimpleQueue()
-    with ExitStack() as parsers, ThreadPoolExecutor(cores) as threads:  # which wait for parsers, each a process
-        for _ in range(cores):
-            idle.put(parsers.enter_context(closing(SafeParser())))
-        ahead: list[Future[tuple[int, bytes]]] = [
-            threads.submit(_keys, block, idle) for block in islice(blocks, BLOCKS_AHEAD * cores)
-        ]
-        while ahead:
-            yield ahead.pop(0).result()
-            ahead += [threads.submit(_keys, block, idle) for block in islice(blocks, 1)]
-
-
-def _keys(block: pa.Table, idle: SimpleQueue[SafeParser]) -> tuple[int, bytes]:
-    parser, rows = idle.get(), block.to_pylist()
-    try:
-        found = parser.parse([(row["raw"], row["notation"]) for row in rows])
-    finally:
-        idle.put(parser)
-    keys = (
-        record_key(molecule.key, row.get("columns", ""))
-        for row, molecule in zip(rows, found, strict=True)
-        if isinstance(molecule, Parsed)
-    )
-    return block.num_rows, b"".join(keys)

@@ -52,22 +52,35 @@ def export(store: Store, spec: Spec, out: Path, only: Container[bytes] | None = 
 
 def tables(store: Store, spec: Spec, only: Container[bytes] | None = None) -> tuple[pa.Schema, Parts]:
     """Return the schema of what `export` writes, and an iterator over its tables of a few thousand rows."""
-    prompt = store.prompt(spec)
-    kinds = columns_of(prompt.json_schema if prompt else None)
-    return _schema(spec, kinds), _parts(store, spec, kinds, only)
+    columns = AnnotationColumns(store, spec)
+    return columns.schema, _parts(store, spec, columns, only)
 
 
-def _parts(store: Store, spec: Spec, kinds: dict[str, Kind], only: Container[bytes] | None) -> Parts:
+class AnnotationColumns:
+    """The columns of a spec's annotations.
+
+    Attributes:
+        schema: of a table with them.
+    """
+
+    def __init__(self, store: Store, spec: Spec) -> None:
+        prompt = store.prompt(spec)
+        self._store, self._spec = store, spec
+        self._kinds = columns_of(prompt.json_schema if prompt else None)
+        self._software: dict[str, str] = {}
+        self.schema = _schema(spec, self._kinds)
+
+    def row(self, key: bytes, record: Record) -> dict[str, Any]:
+        """Return the cells of a record's row by their columns, and some that the schema may not have."""
+        return _row(key, record, self._spec, self._kinds, _versions(self._store, record, self._software))
+
+
+def _parts(store: Store, spec: Spec, columns: AnnotationColumns, only: Container[bytes] | None) -> Parts:
     import pyarrow as pa
 
-    software: dict[str, str] = {}
-    rows = (
-        _row(key, record, spec, kinds, _versions(store, record, software))
-        for key, record in store.records(spec.id)
-        if only is None or key in only
-    )
+    rows = (columns.row(key, record) for key, record in store.records(spec.id) if only is None or key in only)
     while part := list(islice(rows, ROWS_PER_PART)):
-        yield pa.Table.from_pylist(part, schema=_schema(spec, kinds))
+        yield pa.Table.from_pylist(part, schema=columns.schema)
 
 
 def _row(key: bytes, record: Record, spec: Spec, kinds: dict[str, Kind], software: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ near.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,15 +15,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cluster import table_file
-from cluster.library.molecules import unique_molecules
+from cluster.library.kept import KeptColumns
+from cluster.library.molecules import ParsedRows, parsed_blocks, unique_molecules
 from cluster.library.source import NoMoleculeError, Source
+from cluster.library.whole_rows import DAMAGE, read_all_whole, why
 from cluster.training.driver import FitProgress
 from distill.features.neighbours import fingerprints_of, tanimoto
+from teacher.chemistry.molecule import key_of
+from teacher.chemistry.parsing import Parsed
 from teacher.errors import UsageError
 from teacher.wording import counted
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from numpy.typing import NDArray
     from rdkit.DataStructs import ExplicitBitVect
 
@@ -117,16 +121,90 @@ def choose(pool: Pool, number: int, seed: int, show: Callable[[FitProgress], Non
     return Subset(rows, float(covered.mean()), _coverage([pool.fingerprints[row] for row in at_random], references))
 
 
-def write(subset: Subset, pool: Pool, out: Path) -> None:
-    """Write the SMILES of the chosen as a library of one column.
+def write(
+    subset: Subset,
+    pool: Pool,
+    sources: Sequence[Source],
+    kept: KeptColumns,
+    out: Path,
+    *,
+    limit: int | None = None,
+    only_chosen: bool = False,
+    show: Callable[[int], None] | None = None,
+) -> int:
+    """Write the rows of a library, in order, with the rank of each chosen molecule, and return how many there are.
+
+    Columns: those that are kept, `source` and `row`, `smiles` (canonical; left out where each row's own SMILES is
+    kept), `chosen` (1 for the most telling molecule, empty for one that is not chosen; rows of one molecule have the
+    same), and `error` (why a row holds no molecule). A column that is called like a kept one is written with a mark.
+
+    Args:
+        subset: of the pool.
+        pool: the library's molecules.
+        sources: the files of the library.
+        kept: the columns of the library's files that are written.
+        out: a file of one of the kinds `cluster.table_file.BESIDE_ROWS`; it is replaced if it is there.
+        limit: how many rows of the library are read.
+        only_chosen: write the first row of each chosen molecule only, the most telling first.
+        show: called with the number of rows that are read.
 
     Raises:
+        LibraryError: a file cannot be read.
         OutputError: the file cannot be written.
     """
+    ranks = {key_of(pool.smiles[row]): rank for rank, row in enumerate(subset.rows, start=1)}
+    schema = _schema(without_smiles=kept.holds_smiles)
+
+    def blocks() -> Iterator[tuple[pa.Table, pa.Table]]:
+        rows = 0
+        for block, parsed in parsed_blocks(read_all_whole(sources, kept, limit)):
+            yield block, _ours(block, parsed, sources, ranks, schema)
+            rows += block.num_rows
+            if show:
+                show(rows)
+
+    return kept.write(_ranked(blocks()) if only_chosen else blocks(), schema, out)
+
+
+def _schema(*, without_smiles: bool) -> pa.Schema:
     import pyarrow as pa
 
-    table = pa.table({"smiles": [pool.smiles[row] for row in subset.rows]})
-    table_file.write(iter([table]), table.schema, out)
+    smiles = [] if without_smiles else [("smiles", pa.string())]
+    return pa.schema(
+        [("source", pa.string()), ("row", pa.int64()), *smiles, ("chosen", pa.int64()), ("error", pa.string())]
+    )
+
+
+def _ours(
+    block: pa.Table, parsed: ParsedRows, sources: Sequence[Source], ranks: Mapping[bytes, int], schema: pa.Schema
+) -> pa.Table:
+    """Return our columns of rows."""
+    import pyarrow as pa
+
+    columns = {
+        "source": [sources[number].shown for number in block["source"].to_pylist()],
+        "row": block["row"].to_pylist(),
+        "smiles": [molecule.smiles if isinstance(molecule, Parsed) else None for molecule in parsed],
+        "chosen": [ranks.get(molecule.key) if isinstance(molecule, Parsed) else None for molecule in parsed],
+        "error": [
+            why(damage, None if isinstance(molecule, Parsed) else str(molecule))
+            for damage, molecule in zip(block[DAMAGE].to_pylist(), parsed, strict=True)
+        ],
+    }
+    return pa.table([columns[name] for name in schema.names], schema=schema)
+
+
+def _ranked(blocks: Iterator[tuple[pa.Table, pa.Table]]) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """Yield the first row of each chosen molecule, the most telling first; they are held in memory."""
+    import pyarrow as pa
+
+    found: dict[int, tuple[pa.Table, pa.Table]] = {}
+    for block, ours in blocks:
+        for place, rank in enumerate(ours["chosen"].to_pylist()):
+            if rank is not None and rank not in found:
+                found[rank] = block.take([place]), ours.take([place])
+    theirs, chosen = zip(*(found[rank] for rank in sorted(found)), strict=True)
+    yield pa.concat_tables(theirs), pa.concat_tables(chosen)
 
 
 def _coverage(chosen: Sequence[ExplicitBitVect], references: Sequence[ExplicitBitVect]) -> float:

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cluster.library.kept import NONE, KeptColumns, keep_columns
 from cluster.library.source import NoMoleculeError, Source
-from cluster.table_file import WRITERS, apart, write
+from cluster.library.whole_rows import DAMAGE, why
+from cluster.table_file import BESIDE_ROWS, apart
 from distill.learn.model_store import ModelCard
 from distill.screen.saved_model import SavedModel
 from teacher.chemistry.molecule import InvalidMoleculeError, from_mol
@@ -52,20 +54,23 @@ def screen(
     *,
     limit: int | None,
     session: RaySession,
+    kept: KeptColumns | None = None,
     show: Callable[[int], None] | None = None,
 ) -> Screened:
     """Predict every molecule of a library, and write one row for each of its rows.
 
-    Columns: `source`, `row`, `smiles` (as the library writes it, canonical where it has mol blocks; empty where the row
-    holds no molecule), one for each target (probabilities of classes), and `error` (why there is no prediction). A
-    target that is called like one of the others is written with a mark: `row_`.
+    Columns: those that are kept, `source`, `row`, `smiles` (as the library writes it, canonical where it has mol
+    blocks; empty where the row holds no molecule; left out where each row's SMILES is kept), one for each target
+    (probabilities of classes), and `error` (why there is no prediction). A target that is called like one of the others
+    is written with a mark, `row_`, and so is a column of ours that is called like a kept one.
 
     Args:
         sources: the files of the library.
         student: the folder of a student or a graph teacher.
-        out: a .parquet, .jsonl or .csv file, which is replaced if it is there.
+        out: a .parquet, .jsonl, .csv or .tsv file, or .sdf where whole records are kept; it is replaced if it is there.
         limit: take only so many rows.
         session: the Ray cluster to run on.
+        kept: the columns of the library's files that are written, too; by default none.
         show: called with the number of rows that are done.
 
     Raises:
@@ -74,33 +79,46 @@ def screen(
         OutputError: the disk filled up.
         NoMoleculeError: no row holds a molecule; no file is written.
     """
-    import pyarrow as pa
-
-    check_output(out, suffixes=WRITERS, inputs=[source.path for source in sources], overwrite=True)
+    check_output(out, suffixes=BESIDE_ROWS, inputs=[source.path for source in sources], overwrite=True)
     card = SavedModel(student).card  # a damaged one is found out here, not in a worker
-    text = pa.string()
-    columns = [("source", text), ("row", pa.int64()), ("smiles", text)]
-    columns += [(name, pa.float32()) for name in _predicted(card)]
-    schema = pa.schema([*columns, ("error", text)])
+    kept = kept or keep_columns(sources, [NONE], limit=limit)
+    schema = _schema(card, without_smiles=kept.holds_smiles)
     counted = {"rows": 0, "invalid": 0}
 
-    def parts() -> Iterator[pa.Table]:
-        for block in _scored(sources, limit, student, session):
+    def blocks() -> Iterator[tuple[pa.Table, pa.Table]]:
+        for block in _scored(sources, limit, student, session, kept):
             counted["rows"] += block.num_rows
-            counted["invalid"] += block.num_rows - block["error"].null_count
+            counted["invalid"] += block["smiles"].null_count
             if show:
                 show(counted["rows"])
-            files = pa.array([sources[number].shown for number in block["source"].to_pylist()], text)
-            yield block.set_column(0, "source", files).cast(schema)
+            yield block, _ours(block, sources, schema)
         if counted["rows"] == counted["invalid"]:
             raise NoMoleculeError.of(sources, counted["rows"], "name another file, or the column with the SMILES")
 
     logger.info("screening begins: the model %s, into %s", student, out)
     started = time.monotonic()
-    write(parts(), schema, out)
+    kept.write(blocks(), schema, out)
     screened = Screened(rows=counted["rows"], invalid=counted["invalid"], seconds=time.monotonic() - started)
     logger.info("screening is done: %s", screened)
     return screened
+
+
+def _schema(card: ModelCard, *, without_smiles: bool) -> pa.Schema:
+    """Return the schema of our columns."""
+    import pyarrow as pa
+
+    text = pa.string()
+    smiles = [] if without_smiles else [("smiles", text)]
+    targets = [(name, pa.float32()) for name in _predicted(card)]
+    return pa.schema([("source", text), ("row", pa.int64()), *smiles, *targets, ("error", text)])
+
+
+def _ours(block: pa.Table, sources: Sequence[Source], schema: pa.Schema) -> pa.Table:
+    """Return our columns of scored rows."""
+    import pyarrow as pa
+
+    files = pa.array([sources[number].shown for number in block["source"].to_pylist()], pa.string())
+    return block.set_column(block.column_names.index("source"), "source", files).select(schema.names).cast(schema)
 
 
 def _predicted(card: ModelCard) -> list[str]:
@@ -108,13 +126,15 @@ def _predicted(card: ModelCard) -> list[str]:
     return apart((target.name for target in card.targets), OURS)
 
 
-def _scored(sources: Sequence[Source], limit: int | None, student: Path, session: RaySession) -> Iterator[pa.Table]:
+def _scored(
+    sources: Sequence[Source], limit: int | None, student: Path, session: RaySession, kept: KeptColumns
+) -> Iterator[pa.Table]:
     """Yield the rows with their predictions, in order."""
     import ray.data
 
     from cluster.library.datasource import read_library
 
-    scored = read_library(sources, limit, in_order=True, cpus=0.1).map_batches(
+    scored = read_library(sources, limit, in_order=True, cpus=0.1, kept=kept).map_batches(
         Scorer,
         fn_constructor_kwargs={"student": str(student)},
         batch_size=ROWS_AT_A_TIME,
@@ -135,10 +155,10 @@ class Scorer:
         self._model = SavedModel(Path(student))
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """Return `source`, `row`, `smiles`, the predictions and `error` of rows of a library."""
+        """Return `source`, `row`, `smiles`, the predictions and `error` of rows of a library, with what is kept."""
         import pyarrow as pa
 
-        rows = block.to_pylist()
+        rows = block.select(["raw", "notation"]).to_pylist()
         mols: list[Mol] = []
         found: list[int] = []
         smiles: list[str | None] = [None] * len(rows)
@@ -156,16 +176,13 @@ class Scorer:
         predicted = np.full((len(rows), len(names)), np.nan, dtype=np.float32)
         if found:
             predicted[found] = self._model.predict(mols)
-        columns = {name: pa.array(predicted[:, n], from_pandas=True) for n, name in enumerate(names)}
-        return pa.table(
-            {
-                "source": block["source"],
-                "row": block["row"],
-                "smiles": pa.array(smiles, pa.string()),
-                **columns,
-                "error": pa.array(errors, pa.string()),
-            }
-        )
+        ours = {
+            "smiles": pa.array(smiles, pa.string()),
+            **{name: pa.array(predicted[:, n], from_pandas=True) for n, name in enumerate(names)},
+            "error": pa.array(map(why, block[DAMAGE].to_pylist(), errors), pa.string()),
+        }
+        theirs = block.drop_columns(["raw", "notation", DAMAGE])
+        return pa.table([*theirs.columns, *ours.values()], names=[*theirs.column_names, *ours])
 
 
 def _written(row: dict[str, Any], mol: Mol) -> str:

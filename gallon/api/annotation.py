@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cluster.annotation.annotate import Result
@@ -27,6 +28,7 @@ from cluster.annotation.resources import (
 from cluster.library.cells import with_columns
 from cluster.library.molecules import unique_entries
 from cluster.library.source import Source
+from cluster.records.annotated_rows import write_annotated
 from cluster.records.completeness import CompletenessReport
 from cluster.records.completeness import verify as recount
 from cluster.records.integrity import audit
@@ -40,14 +42,17 @@ from cluster.store.store import Store
 from gallon.api.library import (
     Library,
     StrPath,
+    check_rows_output,
+    kept_of,
     refuse_row_columns,
     sources_of,
     store_named,
     with_row_columns,
 )
 from gallon.api.spec import ResolvedSpec, endpoint_settings, engine_settings, resolve_spec
-from gallon.config import EngineConfig, LibraryConfig, ServingConfig, SpecConfig
+from gallon.config import EngineConfig, KeepConfig, LibraryConfig, ServingConfig, SpecConfig
 from gallon.progress import Phase, ProgressCallback, phase
+from teacher.errors import UsageError
 from teacher.llm.describer import Describer, Description
 from teacher.llm.engine import Engine
 from teacher.llm.engines.endpoint import EndpointEngine
@@ -74,6 +79,7 @@ class AnnotationResult:
         ledger: the counts of the library's rows and molecules.
         interrupted: whether it was stopped before its end; the same call resumes.
         examples: the first few records of the library.
+        path: the file with the library's rows and their annotations, if one was written.
     """
 
     run: str
@@ -81,6 +87,7 @@ class AnnotationResult:
     ledger: Ledger
     interrupted: bool
     examples: tuple[Record, ...]
+    path: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,19 +116,26 @@ def annotate(
     reading: LibraryConfig,
     spec: SpecConfig,
     engine: EngineConfig,
+    out: StrPath | None = None,
+    overwrite: bool = False,
+    keeping: KeepConfig,
     store: StrPath | None = None,
     progress: ProgressCallback | None = None,
 ) -> AnnotationResult:
     """Describe every molecule of a library once; the same call again resumes.
 
     Molecules that have a record under the same spec are not described again. An interrupt (Ctrl-C) ends the run in good
-    order and returns what it came to. To be called in the main thread.
+    order and returns what it came to; `out` is not written then. To be called in the main thread.
 
     Args:
         library: paths, globs or URLs of files with molecules.
         reading: how the files are read.
         spec: what decides an annotation.
         engine: how the run is carried out.
+        out: a .csv, .tsv, .parquet or .jsonl file, or .sdf if the library is one: one row for each row of the library,
+            in order, with its columns and its annotation, or the reason why it has none.
+        overwrite: whether a file that is there may be replaced.
+        keeping: which columns of the library are written into `out`, too.
         store: a Redis URL, or the folder of an embedded Redis; by default that in GALLON_STORE, or ~/.gallon/store.
         progress: called about once a second.
 
@@ -130,18 +144,41 @@ def annotate(
     """
     resolved = resolve_spec(spec)
     sources = with_row_columns(sources_of(library, reading), resolved)
+    path = _checked_output(out, sources, keeping, overwrite=overwrite)
+    kept = kept_of(sources, keeping, path, reading.limit) if path else None
     with annotation_session(store, engine, progress) as (opened, session):
         result = annotate_sources(
             sources, reading.limit, resolved, engine, store=opened, session=session, progress=progress
         )
         examples = first_records(opened, resolved.spec.id, sources, reading.limit)
+        if path and kept and not result.interrupted:
+            with phase(progress, "writing", "rows") as running:
+                limit, show = reading.limit, running.update
+                write_annotated(opened, resolved.spec, sources, kept, path, limit=limit, show=show)
     return AnnotationResult(
         run=result.run,
         spec=resolved.spec.id,
         ledger=result.ledger,
         interrupted=result.interrupted,
         examples=tuple(examples),
+        path=None if result.interrupted else path,
     )
+
+
+def _checked_output(
+    out: StrPath | None, sources: Sequence[Source], keeping: KeepConfig, *, overwrite: bool
+) -> Path | None:
+    """Return the file that a run's rows go into, if they go into one.
+
+    Raises:
+        UsageError: it cannot, or must not, be written; or something is said of a file that is not asked for.
+    """
+    if out is None:
+        if overwrite or keeping != KeepConfig():
+            raise UsageError("--overwrite, --keep-columns and --id-column belong to --out: name it, or leave them out.")
+        return None
+    check_rows_output(Path(out), sources, overwrite=overwrite)
+    return Path(out)
 
 
 def describe(

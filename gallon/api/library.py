@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from os import PathLike, fspath
+from pathlib import Path
 
 from cluster.library.cells import with_columns
+from cluster.library.kept import KeptColumns, keep_columns
 from cluster.library.source import Source, resolve
+from cluster.table_file import BESIDE_ROWS, SDF
 from distill.data.leakage import refuse_labels
 from gallon.api.spec import ResolvedSpec
-from gallon.config import DEFAULT_STORE, STORE_VARIABLE, LibraryConfig
+from gallon.config import DEFAULT_STORE, STORE_VARIABLE, KeepConfig, LibraryConfig
 from teacher.errors import UsageError
+from teacher.files import check_output
 
 StrPath = str | PathLike[str]
 Library = StrPath | Iterable[StrPath]
@@ -36,6 +40,25 @@ def sources_of(library: Library, config: LibraryConfig) -> list[Source]:
         LibraryError: as `cluster.library.source.resolve`.
     """
     return resolve(listed(library), config.smiles_column, config.separator, config.encoding)
+
+
+def check_rows_output(out: Path, sources: Sequence[Source], *, overwrite: bool) -> None:
+    """Check that a file for the rows of a library can be written, before anything is computed for it.
+
+    Raises:
+        UsageError: it cannot, or must not, be written.
+    """
+    check_output(out, suffixes=BESIDE_ROWS, inputs=[source.path for source in sources], overwrite=overwrite)
+
+
+def kept_of(sources: Sequence[Source], config: KeepConfig, out: Path, limit: int | None) -> KeptColumns:
+    """Choose the columns of a library that go into an output; into an SD file, its whole records go.
+
+    Raises:
+        LibraryError: as `cluster.library.kept.keep_columns`.
+    """
+    records = out.suffix.lower() == SDF
+    return keep_columns(sources, config.keep_columns or (), config.id_column, records=records, limit=limit)
 
 
 def with_row_columns(sources: Sequence[Source], resolved: ResolvedSpec) -> list[Source]:

@@ -9,18 +9,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from cluster.library.columns import smiles_columns
-from cluster.table_file import WRITERS
 from distill.learn.model_store import ModelCard, usable_card
 from distill.screen.saved_model import SavedModel
 from distill.screen.screening import Screened
 from distill.screen.screening import screen as score
 from gallon.api.annotation import started_ray
-from gallon.api.library import Library, StrPath, sources_of
-from gallon.config import LibraryConfig
+from gallon.api.library import Library, StrPath, check_rows_output, kept_of, sources_of
+from gallon.config import LibraryConfig, ShortKeepConfig
 from gallon.progress import ProgressCallback, phase
 from teacher.chemistry.molecule import InvalidMoleculeError, read_mol
 from teacher.errors import UsageError
-from teacher.files import check_output
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,17 +34,19 @@ def screen(
     student: StrPath,
     out: StrPath,
     overwrite: bool = False,
+    keeping: ShortKeepConfig,
     ray: str | None = None,
     progress: ProgressCallback | None = None,
 ) -> Screened:
-    """Score a whole library by a student: one row out for each row in.
+    """Score a whole library by a student: one row out for each row in, with its columns.
 
     Args:
         library: paths, globs or URLs of files with molecules.
         reading: how the files are read.
         student: the folder of a student or a graph teacher.
-        out: a .parquet, .jsonl or .csv file.
+        out: a .csv, .tsv, .parquet or .jsonl file, or .sdf if the library is one.
         overwrite: whether a file that is there may be replaced.
+        keeping: which columns of the library are written, too.
         ray: address of a Ray cluster; by default RAY_ADDRESS, or a local one.
         progress: called as rows are done.
 
@@ -56,10 +56,11 @@ def screen(
         NoMoleculeError: no row holds a molecule; no file is written.
     """
     sources, path = sources_of(library, reading), Path(out)
-    check_output(path, suffixes=WRITERS, inputs=[source.path for source in sources], overwrite=overwrite)
+    check_rows_output(path, sources, overwrite=overwrite)
     usable_card(Path(student))  # a mistake need not wait for a cluster to start
+    kept, limit = kept_of(sources, keeping, path, reading.limit), reading.limit
     with started_ray(ray, progress) as session, phase(progress, "screening", "rows") as running:
-        return score(sources, Path(student), path, limit=reading.limit, session=session, show=running.update)
+        return score(sources, Path(student), path, limit=limit, session=session, kept=kept, show=running.update)
 
 
 def load(folder: StrPath) -> Predictor:

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Literal, overload
 
 from cluster.library.cells import with_columns
 from cluster.library.molecules import unique_entries
-from cluster.library.source import resolve
+from cluster.records.annotated_rows import write_annotated
 from cluster.records.export import export as write
 from cluster.records.export import tables
 from cluster.store.open import choose_spec, open_store
 from cluster.table_file import WRITERS
-from gallon.api.library import Library, StrPath, listed, store_named
+from gallon.api.library import Library, StrPath, check_rows_output, kept_of, sources_of, store_named
+from gallon.config import LibraryConfig, ShortKeepConfig
+from gallon.progress import ProgressCallback, phase
+from teacher.errors import UsageError
 from teacher.files import check_output
 
 if TYPE_CHECKING:
@@ -78,31 +81,62 @@ def read_annotations(
 def export(
     out: StrPath,
     *,
+    library: Library | None = None,
+    reading: LibraryConfig,
+    keeping: ShortKeepConfig,
     molecules: Library | None = None,
     spec_id: str | None = None,
     store: StrPath | None = None,
     overwrite: bool = False,
+    progress: ProgressCallback | None = None,
 ) -> ExportResult:
-    """Write the accepted annotations of a spec to a .parquet, .jsonl or .csv file.
+    """Write the annotations of a spec to a file: one row for each molecule, or for each row of a library.
 
     Args:
-        out: the file.
-        molecules: a library, whose annotations alone are written; all of the spec's without one.
+        out: a .csv, .tsv, .parquet or .jsonl file; of a library of SD files also .sdf.
+        library: one row is written for each row of these files, in order, with its columns and its annotation, or the
+            reason why it has none. Without one, all annotations of the spec are written.
+        reading: how the files of the library, or of `molecules`, are read.
+        keeping: which columns of the library are written, too.
+        molecules: a library, whose molecules' annotations alone are written, each once.
         spec_id: the spec's id, or its beginning; not needed where the store has one spec.
         store: a Redis URL, or the folder of an embedded Redis; by default that in GALLON_STORE, or ~/.gallon/store.
         overwrite: whether a file that is there may be replaced.
+        progress: called as rows of the library are done.
 
     Raises:
         UsageError: there is no such store or spec, or the file cannot be written.
         LibraryError: a file of the library cannot be read.
         OutputError: the disk is full.
     """
-    path = Path(out)
-    check_output(path, suffixes=WRITERS, overwrite=overwrite)
+    path, files = Path(out), library if library is not None else molecules
+    _check_use(library, molecules, reading, keeping)
+    sources = sources_of(files, reading) if files is not None else []
+    if library is not None:
+        check_rows_output(path, sources, overwrite=overwrite)
+    else:
+        check_output(path, suffixes=WRITERS, inputs=[source.path for source in sources], overwrite=overwrite)
     with open_store(store_named(store), create=False) as opened:
         spec = choose_spec(opened, spec_id)
-        only = None
-        if molecules is not None:
-            sources = with_columns(resolve(listed(molecules)), spec.columns)
-            only = frozenset(entry.key for entry in unique_entries(sources))
-        return ExportResult(spec=spec.id, rows=write(opened, spec, path, only), path=path)
+        sources = with_columns(sources, spec.columns)
+        if library is not None:
+            kept = kept_of(sources, keeping, path, reading.limit)
+            with phase(progress, "writing", "rows") as running:
+                limit, show = reading.limit, running.update
+                rows = write_annotated(opened, spec, sources, kept, path, limit=limit, show=show).rows
+        else:
+            only = frozenset(entry.key for entry in unique_entries(sources, reading.limit)) if sources else None
+            rows = write(opened, spec, path, only)
+        return ExportResult(spec=spec.id, rows=rows, path=path)
+
+
+def _check_use(
+    library: Library | None, molecules: Library | None, reading: LibraryConfig, keeping: ShortKeepConfig
+) -> None:
+    """Refuse options that would change nothing, or contradict one another."""
+    if library is not None and molecules is not None:
+        raise UsageError("--library writes the rows of a library, --molecules single molecules: choose one of them.")
+    if library is None and keeping != ShortKeepConfig():
+        raise UsageError("--keep-columns and --id-column belong to --library: name it, or leave them out.")
+    if library is None and molecules is None and reading != LibraryConfig():
+        raise UsageError("There is no library to be read: name it with --library, or leave out how it is read.")

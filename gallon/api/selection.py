@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.table_file import WRITERS
 from distill.data import subset
 from gallon.api.learning import fits_of
-from gallon.api.library import Library, StrPath, sources_of
-from gallon.config import LibraryConfig
+from gallon.api.library import Library, StrPath, check_rows_output, kept_of, sources_of
+from gallon.config import LibraryConfig, ShortKeepConfig
 from gallon.progress import ProgressCallback, phase
-from teacher.files import check_output
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,7 +21,7 @@ class Selection:
         molecules: of the library.
         coverage: mean Tanimoto similarity of a molecule to the nearest chosen one.
         coverage_at_random: the same for as many molecules at random.
-        path: the file with the chosen molecules.
+        path: the file with the library's rows.
     """
 
     smiles: tuple[str, ...]
@@ -40,17 +38,24 @@ def choose(
     number: int,
     out: StrPath,
     overwrite: bool = False,
+    keeping: ShortKeepConfig,
+    only_chosen: bool = False,
     seed: int = 0,
     progress: ProgressCallback | None = None,
 ) -> Selection:
     """Select molecules such that every molecule of the library has a similar one among them.
 
+    The output has one row for each row of the library, in order, with its columns and the rank of its molecule among
+    the chosen (`chosen`).
+
     Args:
         library: paths, globs or URLs of files with molecules.
         reading: how the files are read.
         number: how many to choose.
-        out: a .csv, .parquet or .jsonl file.
+        out: a .csv, .tsv, .parquet or .jsonl file, or .sdf if the library is one.
         overwrite: whether a file that is there may be replaced.
+        keeping: which columns of the library are written, too.
+        only_chosen: write the first row of each chosen molecule only, the most useful first.
         seed: of the random candidates.
         progress: called as rows are read and molecules chosen.
 
@@ -59,12 +64,15 @@ def choose(
         LibraryError: a file of the library cannot be read.
     """
     sources, path = sources_of(library, reading), Path(out)
-    check_output(path, suffixes=WRITERS, inputs=[source.path for source in sources], overwrite=overwrite)
+    check_rows_output(path, sources, overwrite=overwrite)
+    kept = kept_of(sources, keeping, path, reading.limit)
     with phase(progress, "reading", "rows") as running:
         pool = subset.read_pool(sources, reading.limit, running.update)
     with phase(progress, "choosing", "molecules") as running:
         chosen = subset.choose(pool, number, seed, fits_of(running))
-    subset.write(chosen, pool, path)
+    with phase(progress, "writing", "rows") as running:
+        limit, show = reading.limit, running.update
+        subset.write(chosen, pool, sources, kept, path, limit=limit, only_chosen=only_chosen, show=show)
     return Selection(
         smiles=tuple(pool.smiles[row] for row in chosen.rows),
         molecules=len(pool.smiles),

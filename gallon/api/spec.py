@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
@@ -18,7 +18,7 @@ from teacher.llm.engines.vllm_arguments import EngineSettings, deciding, parse_e
 from teacher.llm.models import TINY, identify, local_path, read_config
 from teacher.llm.prompt import Prompt, load
 from teacher.llm.request import turns_before
-from teacher.llm.spec import Model, PromptRef, Samples, Sampling, Spec
+from teacher.llm.spec import Keep, Model, PromptRef, Samples, Sampling, Spec
 from teacher.llm.thinking import Thinking, parse_thinking, parser_for
 
 TINY_IMAGE_SIZE = 224  # what its vision tower sees
@@ -60,6 +60,11 @@ def resolve_spec(config: SpecConfig, *, claimed: bool = False) -> ResolvedSpec:
     Raises:
         UsageError: the settings contradict one another, or name what does not exist.
     """
+    if config.keep not in get_args(Keep):  # though it decides nothing where there is one answer
+        raise UsageError(
+            f"--keep says what is kept of several samples, {', '.join(get_args(Keep))}, not '{config.keep}': columns "
+            "of a library are chosen by --keep-columns."
+        )
     prompt = load(config.prompt)
     if prompt.needs_task != (config.task is not None):
         need = "needs a question: give --task" if prompt.needs_task else "takes no question: leave out --task"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gallon.cli.options import (
+    OUTPUT_PANEL,
     AsJson,
     ConfigFile,
     Library,
@@ -20,7 +21,7 @@ from gallon.cli.options import (
 )
 from gallon.cli.output import columns, print_annotation, print_json, print_table
 from gallon.cli.progress import shown, stderr
-from gallon.config import DEFAULT_STORE, EngineConfig, LibraryConfig, SpecConfig
+from gallon.config import DEFAULT_STORE, EngineConfig, KeepConfig, LibraryConfig, ShortKeepConfig, SpecConfig
 from teacher.errors import GallonError, UsageError
 from teacher.wording import counted, plain
 
@@ -29,6 +30,22 @@ if TYPE_CHECKING:
     from gallon.api.planning import Probe, RunPlan
 
 INTERRUPTED = 130  # the exit status of a program that Ctrl-C ended
+
+Probed = Annotated[
+    int | None,
+    typer.Option(min=1, help="With --dry-run: annotate N molecules, and say how long the rest will take."),
+]
+Price = Annotated[
+    float | None,
+    typer.Option(min=0, help="With --probe: price of a GPU's hour (without GPUs: an annotator's), for the cost."),
+]
+RowsOut = Annotated[
+    Path | None,
+    typer.Option(
+        help="Write the library's rows, annotated: OUT.csv, OUT.tsv, OUT.parquet, OUT.jsonl; of SDF also OUT.sdf",
+        rich_help_panel=OUTPUT_PANEL,
+    ),
+]
 
 
 @flatten_options
@@ -42,14 +59,11 @@ def annotate(
         bool,
         typer.Option("--dry-run", help="Count what is to be done and how long prompts are; start and write nothing."),
     ] = False,
-    probe: Annotated[
-        int | None,
-        typer.Option(min=1, help="With --dry-run: annotate N molecules, and say how long the rest will take."),
-    ] = None,
-    price_per_hour: Annotated[
-        float | None,
-        typer.Option(min=0, help="With --probe: price of a GPU's hour (without GPUs: an annotator's), for the cost."),
-    ] = None,
+    probe: Probed = None,
+    price_per_hour: Price = None,
+    out: RowsOut = None,
+    overwrite: Overwrite = False,
+    keeping: KeepConfig,
     store: StoreOption = DEFAULT_STORE,
     config: ConfigFile = None,
     as_json: AsJson = False,
@@ -57,8 +71,10 @@ def annotate(
     """Describe every molecule of a library.
 
     Run the same command again to resume: molecules that have a record under the same spec are not described again.
+    With --out, every row of the library is then written in order, with its own columns and its annotation, or the
+    reason why it has none.
 
-    Example: `gallon annotate molecules.csv --smiles-column smiles --model Qwen/Qwen2.5-VL-7B-Instruct`
+    Example: `gallon annotate molecules.csv --model Qwen/Qwen2.5-VL-7B-Instruct --out annotated.csv`
     """
     from cluster.runs.limits import refuse_dead
     from gallon.api import annotation
@@ -82,15 +98,34 @@ def annotate(
     if probe is not None or price_per_hour is not None:
         raise UsageError("--probe and --price-per-hour belong to a --dry-run: give it too, or leave them out.")
     with shown(stderr()) as progress:
-        result = annotation.annotate(library, reading=reading, spec=spec, engine=engine, store=store, progress=progress)
+        result = annotation.annotate(
+            library,
+            reading=reading,
+            spec=spec,
+            engine=engine,
+            out=out,
+            overwrite=overwrite,
+            keeping=keeping,
+            store=store,
+            progress=progress,
+        )
     if as_json:
-        print_json({"run": result.run, "spec": result.spec, **asdict(result.ledger)})
+        path = {} if result.path is None else {"path": str(result.path)}
+        print_json({"run": result.run, "spec": result.spec, **asdict(result.ledger), **path})
     else:
         print_annotation(result)
-        typer.echo("\nNext: 'gallon export annotations.parquet' for all annotations, 'gallon status' for the ledger,")
-        typer.echo("'gallon dead' for what could not be annotated, 'gallon verify' to recount the library.")
+        _say_what_is_next(result)
     stop_if_interrupted(result)
     refuse_dead(result.ledger.dead, result.ledger.invalid, engine.max_dead)
+
+
+def _say_what_is_next(result: AnnotationResult) -> None:
+    if result.path:
+        typer.echo(f"\n{counted(result.ledger.rows, 'row')} written to {plain(str(result.path))}")
+        typer.echo("\nNext: 'gallon status' for the ledger, 'gallon dead' for what could not be annotated.")
+        return
+    typer.echo("\nNext: 'gallon export annotations.parquet' for all annotations, 'gallon status' for the ledger,")
+    typer.echo("'gallon dead' for what could not be annotated, 'gallon verify' to recount the library.")
 
 
 def _print_plan(plan: RunPlan, *, as_json: bool) -> None:
@@ -223,29 +258,51 @@ def dead(
                 typer.echo(columns([f"{letter.source}:{letter.row}", letter.stage, what, letter.message]))
 
 
+@flatten_options
 def export(
-    out: Annotated[Path, typer.Argument(help="OUT.parquet, OUT.jsonl or OUT.csv")],
     *,
+    out: Annotated[Path, typer.Argument(help="OUT.csv, OUT.tsv, OUT.parquet or OUT.jsonl; of SDF also OUT.sdf")],
+    library: Annotated[
+        list[str] | None,
+        typer.Option("--library", help="Write a row for each row of these files, in order, with its columns."),
+    ] = None,
     molecules: Annotated[
         list[str] | None,
-        typer.Option("--molecules", help="Write only the annotations of the molecules of this library."),
+        typer.Option("--molecules", help="Write only the annotations of the molecules of this library, each once."),
     ] = None,
+    reading: LibraryConfig,
     overwrite: Overwrite = False,
+    keeping: ShortKeepConfig,
     spec_id: SpecId = None,
     store: StoreOption = DEFAULT_STORE,
     as_json: AsJson = False,
 ) -> None:
-    """Write the annotations of a spec to a file, one row per molecule, with their provenance.
+    """Write the annotations of a spec to a file, with their provenance: one row per molecule, or per row of a library.
 
-    Example: `gallon export annotations.parquet --spec 3f2a`
+    With --library, rows come in the library's order, each with its own columns and its annotation, or the reason why it
+    has none.
+
+    Example: `gallon export annotated.csv --library molecules.csv --spec 3f2a`
     """
     from gallon.api import records
 
-    written = records.export(out, molecules=molecules or None, spec_id=spec_id, store=store, overwrite=overwrite)
+    with shown(stderr()) as progress:
+        written = records.export(
+            out,
+            library=library or None,
+            reading=reading,
+            keeping=keeping,
+            molecules=molecules or None,
+            spec_id=spec_id,
+            store=store,
+            overwrite=overwrite,
+            progress=progress,
+        )
     if as_json:
         print_json({"spec": written.spec, "rows": written.rows, "path": str(written.path)})
     else:
-        typer.echo(f"{counted(written.rows, 'annotation')} of spec {written.spec} written to {plain(str(out))}")
+        what = counted(written.rows, "row" if library else "annotation")
+        typer.echo(f"{what} of spec {written.spec} written to {plain(str(out))}")
 
 
 def import_(

@@ -23,8 +23,10 @@ from gallon.config import (
     DEFAULT_STORE,
     DataConfig,
     EngineConfig,
+    KeepConfig,
     LibraryConfig,
     ObjectiveConfig,
+    ShortKeepConfig,
     SpecConfig,
     TrainConfig,
     TransferConfig,
@@ -72,7 +74,9 @@ def demo(
     reading = LibraryConfig(smiles_column=inhibitors.SMILES)
     others = f"{RDConfig.RDDataDir}/NCI/first_5K.smi"
     with shown(stderr()) as progress, open_store(store), started_ray(engine.ray, progress):
-        result = annotate(file, reading=reading, spec=spec, engine=engine, store=store, progress=progress)
+        result = annotate(
+            file, reading=reading, spec=spec, engine=engine, keeping=KeepConfig(), store=store, progress=progress
+        )
         if not as_json:
             print_annotation(result)
         stop_if_interrupted(result)
@@ -83,6 +87,7 @@ def demo(
             student=models[-1].path,
             out=scores,
             overwrite=True,
+            keeping=ShortKeepConfig(),
             progress=progress,
         )
         page = report(result.run, out=out / "report.html", overwrite=True, learned=out, store=store, progress=progress)

@@ -35,6 +35,7 @@ from gallon.config import (
     DataConfig,
     LibraryConfig,
     ObjectiveConfig,
+    ShortKeepConfig,
     TrainConfig,
     TransferConfig,
 )
@@ -222,14 +223,15 @@ def screen(
     *,
     library: Library,
     student: Annotated[Path, typer.Option(help="Folder of a student, as `gallon distill` leaves it.")],
-    out: Annotated[Path, typer.Option(help="OUT.parquet, OUT.jsonl or OUT.csv")],
+    out: Annotated[Path, typer.Option(help="OUT.csv, OUT.tsv, OUT.parquet or OUT.jsonl; of SDF also OUT.sdf")],
     overwrite: Overwrite = False,
+    keeping: ShortKeepConfig,
     reading: LibraryConfig,
     ray: RayAddress = None,
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Score a whole library with a student: one row out for each row in.
+    """Score a whole library with a student: one row out for each row in, with its own columns.
 
     Example: `gallon screen library.smi.zst --student gallon-models/esol/student --out scores.parquet`
     """
@@ -237,7 +239,14 @@ def screen(
 
     with shown(stderr()) as progress:
         screened = prediction.screen(
-            library, reading=reading, student=student, out=out, overwrite=overwrite, ray=ray, progress=progress
+            library,
+            reading=reading,
+            student=student,
+            out=out,
+            overwrite=overwrite,
+            keeping=keeping,
+            ray=ray,
+            progress=progress,
         )
     facts = screened_facts(screened, out)
     if as_json:

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from gallon.cli.options import AsJson, ConfigFile, Library, Overwrite, flatten_options
+from gallon.cli.options import OUTPUT_PANEL, AsJson, ConfigFile, Library, Overwrite, flatten_options
 from gallon.cli.output import print_json, print_table
 from gallon.cli.progress import shown, stderr
-from gallon.config import LibraryConfig
+from gallon.config import LibraryConfig, ShortKeepConfig
 
 
 @flatten_options
@@ -18,8 +18,17 @@ def choose(
     *,
     library: Library,
     number: Annotated[int, typer.Option(min=1, help="How many molecules to choose.")],
-    out: Annotated[Path, typer.Option(help="OUT.csv, OUT.parquet or OUT.jsonl")],
+    out: Annotated[Path, typer.Option(help="OUT.csv, OUT.tsv, OUT.parquet or OUT.jsonl; of SDF also OUT.sdf")],
     overwrite: Overwrite = False,
+    keeping: ShortKeepConfig,
+    only_chosen: Annotated[
+        bool,
+        typer.Option(
+            "--only-chosen",
+            help="Write the first row of each chosen molecule only, the most useful first.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = False,
     reading: LibraryConfig,
     seed: Annotated[int, typer.Option(help="Seed of the random candidates.")] = 0,
     config: ConfigFile = None,
@@ -28,15 +37,24 @@ def choose(
     """Select a representative subset of a library, where describing all of it is too expensive.
 
     Every molecule should have a similar one in the subset; the mean similarity is printed next to that of a random
-    subset of the same size. The teacher e-llagnn learns about all molecules from annotations of the subset.
+    subset of the same size. The teacher e-llagnn learns about all molecules from annotations of the subset. Every row
+    of the library is written, in order, with its own columns and the rank of its molecule in the subset.
 
-    Example: `gallon choose library.smi.zst --number 10000 --out chosen.csv`
+    Example: `gallon choose library.smi.zst --number 10000 --only-chosen --out chosen.csv`
     """
     from gallon.api import selection
 
     with shown(stderr()) as progress:
         chosen = selection.choose(
-            library, reading=reading, number=number, out=out, overwrite=overwrite, seed=seed, progress=progress
+            library,
+            reading=reading,
+            number=number,
+            out=out,
+            overwrite=overwrite,
+            keeping=keeping,
+            only_chosen=only_chosen,
+            seed=seed,
+            progress=progress,
         )
     facts = {
         "molecules": chosen.molecules,

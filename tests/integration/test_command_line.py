@@ -38,12 +38,13 @@ TEACH = [
 ]
 
 
+LINES = [(number + 1, f"m{number},{smiles},{number}") for number, smiles in enumerate([*SMILES, "OCC", "bad"])]
+
+
 @pytest.fixture
 def library(tmp_path: Path) -> Path:
     path = tmp_path / "library.csv"
-    path.write_text(
-        "name,smiles,number\n" + "".join(f"m{i},{smiles},{i}\n" for i, smiles in enumerate([*SMILES, "OCC", "bad"]))
-    )
+    path.write_text("\n".join(["name,smiles,number", *(line for _, line in LINES)]) + "\n")
     return path
 
 
@@ -106,6 +107,17 @@ def test_the_demo_goes_the_whole_way(own_environment: None, tmp_path: Path) -> N
             "/proc/out.csv cannot be written",
         ),
         (["export", "{library}"], 2, "--overwrite"),
+        (["annotate", "{library}", "--out", "{library}", "--overwrite"], 2, "which this command reads"),
+        (["annotate", "{library}", "--out", "{folder}/out.sdf"], 2, "has no mol blocks"),
+        (["annotate", "{library}", "--id-column", "name"], 2, "belong to --out"),
+        (["annotate", "{library}", "--out", "{folder}/out.csv", "--keep", "none"], 2, "--keep-columns"),
+        (["annotate", "{library}", "--out", "{folder}/out.csv", "--keep-columns", "nam"], 2, "no column 'nam'"),
+        (["choose", "{library}", "--number", "2", "--out", "{folder}/o.csv", "--keep", "name,id"], 2, "no column 'id'"),
+        (["screen", "{library}", "--student", "nowhere", "--out", "{folder}/out.smi"], 2, "should end in one of"),
+        (["export", "{folder}/out.csv", "--library", "{library}", "--molecules", "{library}"], 2, "one of them"),
+        (["export", "{folder}/out.csv", "--keep", "name"], 2, "belong to --library"),
+        (["export", "{folder}/out.csv", "--limit", "3"], 2, "no library to be read"),
+        (["export", "{folder}/out.sdf"], 2, "should end in one of"),
         (["dead", "--out", "{folder}"], 2, "should end in one of .jsonl"),
         (["report", "--out", "{folder}/nowhere/page.html"], 2, "There is no folder"),
         (["teach", "{library}", "--target", "number", "--out", "{library}"], 2, "is a file"),
@@ -250,13 +262,33 @@ def test_an_interrupted_run_ends_cleanly_and_the_same_command_resumes(
 
 def test_what_is_chosen_is_a_library(command_here: CommandHere, library: Path, tmp_path: Path) -> None:
     out = tmp_path / "chosen.csv"
-    done = command_here("choose", library, "--number", "3", "--out", out, "--json", store=tmp_path)
+    done = command_here("choose", library, "--number", "3", "--only-chosen", "--out", out, "--json", store=tmp_path)
     assert done.status == 0, done.err
     chosen = json.loads(done.out.splitlines()[-1])
     assert (chosen["molecules"], chosen["chosen"]) == (6, 3)
     assert 0 < chosen["coverage_at_random"] <= chosen["coverage"] < 1
     header, *rows = (tmp_path / "chosen.csv").read_text().splitlines()
-    assert header == "smiles" and len(set(rows)) == 3
+    assert header == "name,smiles,number,source,row,chosen,error"
+    assert set(rows) < {f"{line},{library},{row},{rank}," for row, line in LINES for rank in (1, 2, 3)}
+    assert [row.split(",")[-2] for row in rows] == ["1", "2", "3"]
+    assert command_here("annotate", out, "--dry-run", store=tmp_path / "store").status == 0
+
+
+def test_columns_are_kept_by_name_and_the_one_that_identifies_a_row_comes_first(
+    command_here: CommandHere, library: Path, tmp_path: Path
+) -> None:
+    choose = ["choose", library, "--number", "2", "--overwrite", "--out", tmp_path / "out.csv"]
+    ours = "source,row,smiles,chosen,error"
+    for options, header in (
+        ([], "name,smiles,number,source,row,chosen,error"),
+        (["--keep", "all", "--id-column", "number"], "number,name,smiles,source,row,chosen,error"),
+        (["--keep", "none"], ours),
+        (["--keep", "none", "--id-column", " name "], f"name,{ours}"),
+        (["--keep", "number,name"], f"number,name,{ours}"),
+        (["--keep-columns", "number", "--keep-columns", "name"], f"number,name,{ours}"),
+    ):
+        assert command_here(*choose, *options, store=tmp_path).status == 0
+        assert (tmp_path / "out.csv").read_text().splitlines()[0] == header, options
 
 
 def test_help_of_every_command_has_an_example() -> None:
@@ -337,18 +369,19 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
     output = ["--json", "--verbose", "-v", "--help"]
     common = ["--store", *output]
     file = ["--smiles-column", "--separator", "--encoding"]
+    rows = ["--out", "--overwrite", "--keep-columns", "--id-column"]
     data = ["--target", *file, "--split", "--split-column", "--scaffold-chirality", "--data-root", "--seed"]
     learning = ["--out", "--overwrite", "--workers", "--encoder", "--balance", "--ray", "--config"]
     weights = ["--descriptors", "--soft-gnn", "--soft-lm", "--hidden-gnn", "--hidden-lm", "--soft-temperature"]
     transfer = ["--transfer", "--transfer-rows"]
     expected = {
-        "annotate": [*file, "--limit", "--dry-run", *cost, "--config", *spec, *engine, *common],
+        "annotate": [*file, "--limit", "--dry-run", *cost, *rows, "--config", *spec, *engine, *common],
         "demo": ["--limit", "--out", "--config", *spec, *engine, *common],
         "verify": [*file, "--limit", "--config", "--spec", "--deep", *spec, *common],
         "status": ["--follow", *common],
         "report": ["--out", "--overwrite", "--gallery", "--learned", *common],
         "dead": ["--spec", "--retry", "--out", "--overwrite", *common],
-        "export": ["--overwrite", "--spec", "--molecules", *common],
+        "export": ["--library", "--molecules", *file, "--limit", *rows[1:], "--keep", "--spec", *common],
         "import": common,
         "batch write": [*file, "--limit", "--out", "--overwrite", *batch, "--config", *spec, *common],
         "batch read": ["--requests", *common],
@@ -357,8 +390,9 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
         "serve": [*service, "--config", *spec, *serving, *common],
         "choose": [
             "--number",
-            "--out",
-            "--overwrite",
+            *rows,
+            "--keep",
+            "--only-chosen",
             *file,
             "--limit",
             "--seed",
@@ -394,8 +428,8 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
         ],
         "screen": [
             "--student",
-            "--out",
-            "--overwrite",
+            *rows,
+            "--keep",
             *file,
             "--limit",
             "--ray",
