@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from distill.features.vectors import morgan
+from distill.features.vectors import FINGERPRINT_BITS, morgan
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,6 +26,33 @@ def tanimoto(one: ExplicitBitVect, others: Sequence[ExplicitBitVect]) -> NDArray
     from rdkit.DataStructs import BulkTanimotoSimilarity
 
     return np.array(BulkTanimotoSimilarity(one, others))
+
+
+def nearest(
+    asked: Sequence[ExplicitBitVect], known: Sequence[ExplicitBitVect]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return of each asked molecule the similarity to the most similar known one, and which that is: both (N,)."""
+    similarity, place = np.zeros(len(asked)), np.zeros(len(asked), dtype=np.int64)
+    for row, fingerprint in enumerate(asked):
+        alike = tanimoto(fingerprint, known)
+        place[row] = alike.argmax()
+        similarity[row] = alike[place[row]]
+    return similarity, place
+
+
+def packed(fingerprints: Sequence[ExplicitBitVect]) -> NDArray[np.uint8]:
+    """Return fingerprints as rows of bytes, (N, bits / 8)."""
+    from rdkit.DataStructs import BitVectToBinaryText
+
+    rows = [np.frombuffer(BitVectToBinaryText(each), dtype=np.uint8) for each in fingerprints]
+    return np.stack(rows) if rows else np.zeros((0, FINGERPRINT_BITS // 8), dtype=np.uint8)
+
+
+def unpacked(rows: NDArray[np.uint8]) -> list[ExplicitBitVect]:
+    """Return the fingerprints that `packed` made rows of."""
+    from rdkit.DataStructs import CreateFromBinaryText
+
+    return [CreateFromBinaryText(row.tobytes()) for row in rows]
 
 
 def neighbour_features(

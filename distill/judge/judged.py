@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from distill.data.splits import Split, scaffold_of
-from distill.features.neighbours import fingerprints_of, tanimoto
+from distill.features.neighbours import fingerprints_of, nearest
 from teacher.chemistry.molecule import mol_of
 
 if TYPE_CHECKING:
@@ -71,14 +71,14 @@ class Judged:
         """Return what the parts of splits hold."""
         labelled = np.asarray((~np.isnan(dataset.labels)).any(axis=1))
         fingerprints = fingerprints_of(dataset.mols())
-        nearest: dict[str, NDArray[np.float32]] = {}
+        similarity: dict[str, NDArray[np.float32]] = {}
         splits = []
         for case in cases:
             valid, test = (rows[labelled[rows]] for rows in (case.split.valid, case.split.test))
-            if case.split.sha256 not in nearest:
+            if case.split.sha256 not in similarity:
                 learned = [fingerprints[row] for row in case.split.train]
-                alike = [tanimoto(fingerprints[row], learned).max() for row in test]
-                nearest[case.split.sha256] = np.array(alike, dtype=np.float32)
+                alike, _ = nearest([fingerprints[row] for row in test], learned)
+                similarity[case.split.sha256] = alike.astype(np.float32)
             splits.append(
                 JudgedSplit(
                     seed=case.seed,
@@ -86,7 +86,7 @@ class Judged:
                     learned=len(case.split.train) + len(case.split.valid),
                     valid=valid,
                     test=test,
-                    similarity=nearest[case.split.sha256],
+                    similarity=similarity[case.split.sha256],
                 )
             )
         return cls(

@@ -13,13 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 from distill.data.dataset import Dataset, Target
 from distill.features.features_id import features_id
+from distill.features.neighbours import fingerprints_of, packed
 from distill.features.vectors import DESCRIPTOR_SETS, DescriptorSet
+from distill.learn.doubt import Doubt
 from teacher import strict_json
 from teacher.errors import UsageError
 from teacher.files import check_folder, replacing_folder
 from teacher.provenance import installed
 
 if TYPE_CHECKING:
+    from rdkit.DataStructs import ExplicitBitVect
+
     from cluster.training.fit import Outcome
     from distill.data.splits import Split
     from distill.learn.inputs import ModelInputs
@@ -29,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 FORMAT = "gallon model 2"
 CARD, WEIGHTS, SCALER, OUTPUTS = "card.json", "weights.safetensors", "scaler.safetensors", "outputs.parquet"
+TRAINING, TRAINING_SMILES = "training.safetensors", "training.smi"  # of the molecules that it learned from
+FINGERPRINTS = "fingerprints"
 PACKAGES = ("gallon", "torch", "torch-geometric", "rdkit", "numpy")
 
 
@@ -52,6 +58,7 @@ class ModelCard:
         transfer: of a student, how many molecules without labels it also learnt of, and the sha256 of the dataset with
             them behind it; empty without.
         metrics: of each part of the split; None where a part cannot be scored.
+        doubt: what was learnt about its errors (`distill.learn.doubt.Doubt`); empty of one that reads annotations.
         best_epoch, epochs, seconds: of the training.
         history: of each epoch the terms of the loss, the loss, and the validation score.
         versions: of the software that made it.
@@ -72,6 +79,7 @@ class ModelCard:
     teachers: Sequence[Mapping[str, Any]] = ()
     transfer: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Mapping[str, float | None]] = field(default_factory=lambda: MappingProxyType({}))
+    doubt: Mapping[str, Any] = field(default_factory=dict)
     best_epoch: int = 0
     epochs: int = 0
     seconds: float = 0.0
@@ -96,9 +104,11 @@ def save(
     Raises:
         OutputError: the disk is full, or the folder cannot be written.
     """
-    from safetensors.numpy import save as packed
+    from safetensors.numpy import save as serialized
 
     dataset = model_inputs.dataset
+    fingerprints = fingerprints_of(dataset.mols()) if recipe.role != "lm" else []
+    training = [fingerprints[row] for row in split.train] if fingerprints else []
     card = ModelCard(
         recipe=recipe.name,
         settings=dict(recipe.settings),
@@ -115,19 +125,37 @@ def save(
         teachers=[asdict(teacher) for teacher in teachers],
         transfer=model_inputs.describe_transfer() if teachers else {},
         metrics=metrics,
+        doubt=_doubt(dataset, split, outcome, fingerprints, training).facts() if fingerprints else {},
         best_epoch=outcome.best_epoch,
         epochs=outcome.epochs,
         seconds=outcome.seconds,
         history=outcome.history,
     )
-    with replacing_folder(folder, ours=(CARD, WEIGHTS, SCALER, OUTPUTS)) as aside:
+    with replacing_folder(folder, ours=(CARD, WEIGHTS, SCALER, OUTPUTS, TRAINING, TRAINING_SMILES)) as aside:
         shutil.copyfile(outcome.weights, aside / WEIGHTS)
         if recipe.reads == "fingerprint":
-            (aside / SCALER).write_bytes(packed(model_inputs.scaler(recipe.descriptors, split).arrays()))
+            (aside / SCALER).write_bytes(serialized(model_inputs.scaler(recipe.descriptors, split).arrays()))
+        if training:
+            (aside / TRAINING).write_bytes(serialized({FINGERPRINTS: packed(training)}))
+            lines = [f"{dataset.smiles[row]}\n" for row in split.train]
+            (aside / TRAINING_SMILES).write_text("".join(lines), encoding="utf-8")
         written = strict_json.dumps({"format": FORMAT, **asdict(card)}, indent=2)
         (aside / CARD).write_text(written + "\n", encoding="utf-8")
     logger.info("model %s is saved in %s, with its best epoch %d", recipe.name, folder, outcome.best_epoch)
     return card
+
+
+def _doubt(
+    dataset: Dataset,
+    split: Split,
+    outcome: Outcome,
+    fingerprints: Sequence[ExplicitBitVect],
+    training: Sequence[ExplicitBitVect],
+) -> Doubt:
+    """Learn how wrong a model is of the validation part."""
+    rows = split.valid
+    held_out = [fingerprints[row] for row in rows]
+    return Doubt.of(dataset.kind, dataset.labels[rows], outcome.prediction[rows], held_out, training)
 
 
 def check_place(folder: Path) -> None:

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from cluster.library.kept import NONE, KeptColumns, keep_columns
 from cluster.library.source import NoMoleculeError, Source
 from cluster.library.whole_rows import DAMAGE, why
-from cluster.table_file import BESIDE_ROWS, apart
+from cluster.table_file import BESIDE_ROWS
 from distill.learn.model_store import ModelCard
+from distill.screen.columns import prediction_columns, prediction_fields
 from distill.screen.saved_model import SavedModel
 from teacher.chemistry.molecule import InvalidMoleculeError, from_mol
 from teacher.chemistry.parsing import read_mol_safely
@@ -55,13 +54,14 @@ def screen(
     limit: int | None,
     session: RaySession,
     kept: KeptColumns | None = None,
+    doubt: bool = True,
     show: Callable[[int], None] | None = None,
 ) -> Screened:
     """Predict every molecule of a library, and write one row for each of its rows.
 
     Columns: those that are kept, `source`, `row`, `smiles` (as the library writes it, canonical where it has mol
-    blocks; empty where the row holds no molecule; left out where each row's SMILES is kept), one for each target
-    (probabilities of classes), and `error` (why there is no prediction). A target that is called like one of the others
+    blocks; empty where the row holds no molecule; left out where each row's SMILES is kept), those of the predictions
+    (`distill.screen.columns`), and `error` (why there is no prediction). A target that is called like one of the others
     is written with a mark, `row_`, and so is a column of ours that is called like a kept one.
 
     Args:
@@ -71,6 +71,7 @@ def screen(
         limit: take only so many rows.
         session: the Ray cluster to run on.
         kept: the columns of the library's files that are written, too; by default none.
+        doubt: whether it is told how far to trust each prediction, where the model knows.
         show: called with the number of rows that are done.
 
     Raises:
@@ -80,13 +81,14 @@ def screen(
         NoMoleculeError: no row holds a molecule; no file is written.
     """
     check_output(out, suffixes=BESIDE_ROWS, inputs=[source.path for source in sources], overwrite=True)
-    card = SavedModel(student).card  # a damaged one is found out here, not in a worker
+    model = SavedModel(student)  # a damaged one is found out here, not in a worker
+    doubt = doubt and model.doubts
     kept = kept or keep_columns(sources, [NONE], limit=limit)
-    schema = _schema(card, without_smiles=kept.holds_smiles)
+    schema = _schema(model.card, doubt=doubt, without_smiles=kept.holds_smiles)
     counted = {"rows": 0, "invalid": 0}
 
     def blocks() -> Iterator[tuple[pa.Table, pa.Table]]:
-        for block in _scored(sources, limit, student, session, kept):
+        for block in _scored(sources, limit, student, session, kept, doubt=doubt):
             counted["rows"] += block.num_rows
             counted["invalid"] += block["smiles"].null_count
             if show:
@@ -103,14 +105,14 @@ def screen(
     return screened
 
 
-def _schema(card: ModelCard, *, without_smiles: bool) -> pa.Schema:
+def _schema(card: ModelCard, *, doubt: bool, without_smiles: bool) -> pa.Schema:
     """Return the schema of our columns."""
     import pyarrow as pa
 
     text = pa.string()
     smiles = [] if without_smiles else [("smiles", text)]
-    targets = [(name, pa.float32()) for name in _predicted(card)]
-    return pa.schema([("source", text), ("row", pa.int64()), *smiles, *targets, ("error", text)])
+    ours = [pa.field(name, kind) for name, kind in (("source", text), ("row", pa.int64()), *smiles)]
+    return pa.schema([*ours, *prediction_fields(card, doubt=doubt, taken=OURS), pa.field("error", text)])
 
 
 def _ours(block: pa.Table, sources: Sequence[Source], schema: pa.Schema) -> pa.Table:
@@ -121,13 +123,8 @@ def _ours(block: pa.Table, sources: Sequence[Source], schema: pa.Schema) -> pa.T
     return block.set_column(block.column_names.index("source"), "source", files).select(schema.names).cast(schema)
 
 
-def _predicted(card: ModelCard) -> list[str]:
-    """Return the columns of the predictions."""
-    return apart((target.name for target in card.targets), OURS)
-
-
 def _scored(
-    sources: Sequence[Source], limit: int | None, student: Path, session: RaySession, kept: KeptColumns
+    sources: Sequence[Source], limit: int | None, student: Path, session: RaySession, kept: KeptColumns, *, doubt: bool
 ) -> Iterator[pa.Table]:
     """Yield the rows with their predictions, in order."""
     import ray.data
@@ -136,7 +133,7 @@ def _scored(
 
     scored = read_library(sources, limit, in_order=True, cpus=0.1, kept=kept).map_batches(
         Scorer,
-        fn_constructor_kwargs={"student": str(student)},
+        fn_constructor_kwargs={"student": str(student), "doubt": doubt},
         batch_size=ROWS_AT_A_TIME,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(size=max(1, int(session.cpus))),
@@ -148,37 +145,34 @@ def _scored(
 class Scorer:
     """A student in a worker."""
 
-    def __init__(self, student: str) -> None:
+    def __init__(self, student: str, *, doubt: bool) -> None:
         import torch
 
         torch.set_num_threads(1)
-        self._model = SavedModel(Path(student))
+        self._model, self._doubt = SavedModel(Path(student)), doubt
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Return `source`, `row`, `smiles`, the predictions and `error` of rows of a library, with what is kept."""
         import pyarrow as pa
 
         rows = block.select(["raw", "notation"]).to_pylist()
-        mols: list[Mol] = []
-        found: list[int] = []
+        mols: list[Mol | None] = [None] * len(rows)
         smiles: list[str | None] = [None] * len(rows)
         errors: list[str | None] = [None] * len(rows)
         for place, row in enumerate(rows):
             try:
-                mol = read_mol_safely(row["raw"], row["notation"])
+                mols[place] = mol = read_mol_safely(row["raw"], row["notation"])
+                smiles[place] = _written(row, mol)
             except InvalidMoleculeError as error:
                 errors[place] = str(error)
-                continue
-            mols.append(mol)
-            found.append(place)
-            smiles[place] = _written(row, mol)
-        names = _predicted(self._model.card)
-        predicted = np.full((len(rows), len(names)), np.nan, dtype=np.float32)
-        if found:
-            predicted[found] = self._model.predict(mols)
+        fields = prediction_fields(self._model.card, doubt=self._doubt, taken=OURS)
+        predicted = prediction_columns(self._model, mols, doubt=self._doubt)
         ours = {
             "smiles": pa.array(smiles, pa.string()),
-            **{name: pa.array(predicted[:, n], from_pandas=True) for n, name in enumerate(names)},
+            **{
+                field.name: pa.array(column, field.type, from_pandas=True)
+                for field, column in zip(fields, predicted, strict=True)
+            },
             "error": pa.array(map(why, block[DAMAGE].to_pylist(), errors), pa.string()),
         }
         theirs = block.drop_columns(["raw", "notation", DAMAGE])

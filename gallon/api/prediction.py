@@ -6,10 +6,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from cluster.library.columns import smiles_columns
 from distill.learn.model_store import ModelCard, usable_card
+from distill.screen.columns import prediction_columns, prediction_fields
 from distill.screen.saved_model import SavedModel
 from distill.screen.screening import Screened
 from distill.screen.screening import screen as score
@@ -35,6 +34,7 @@ def screen(
     out: StrPath,
     overwrite: bool = False,
     keeping: ShortKeepConfig,
+    doubt: bool = True,
     ray: str | None = None,
     progress: ProgressCallback | None = None,
 ) -> Screened:
@@ -47,6 +47,8 @@ def screen(
         out: a .csv, .tsv, .parquet or .jsonl file, or .sdf if the library is one.
         overwrite: whether a file that is there may be replaced.
         keeping: which columns of the library are written, too.
+        doubt: whether it is told how far to trust each prediction: intervals of numbers, similarity to the nearest
+            training molecule, which that is, and whether the molecule is in the model's domain.
         ray: address of a Ray cluster; by default RAY_ADDRESS, or a local one.
         progress: called as rows are done.
 
@@ -60,7 +62,9 @@ def screen(
     usable_card(Path(student))  # a mistake need not wait for a cluster to start
     kept, limit = kept_of(sources, keeping, path, reading.limit), reading.limit
     with started_ray(ray, progress) as session, phase(progress, "screening", "rows") as running:
-        return score(sources, Path(student), path, limit=limit, session=session, kept=kept, show=running.update)
+        return score(
+            sources, Path(student), path, limit=limit, session=session, kept=kept, doubt=doubt, show=running.update
+        )
 
 
 def load(folder: StrPath) -> Predictor:
@@ -94,6 +98,7 @@ class Predictor:
         *,
         smiles_column: str | None = None,
         invalid: Invalid = "nan",
+        doubt: bool = False,
     ) -> pd.DataFrame:
         """Predict molecules.
 
@@ -102,24 +107,28 @@ class Predictor:
             smiles_column: of a DataFrame; by default the only one with a usual name.
             invalid: what becomes of a SMILES that is no molecule: "nan" leaves its predictions empty and puts the
                 reason into the column `error`; "raise" refuses all.
+            doubt: whether to tell how far to trust each prediction.
 
         Returns:
             One row for each molecule, in order and under the index of a Series or DataFrame: one column for each
-            target (probabilities of classes, values in the labels' units), and `error`, None where there is none.
+            target (probabilities of classes, values in the labels' units), and `error`, None where there is none. With
+            doubt also the 90 % interval of a number, NAME_low and NAME_high; `similarity` to the nearest training
+            molecule, `nearest_training`, which that is; and `in_domain`.
 
         Raises:
-            UsageError: a DataFrame has no such column, or several that could be meant; or, with `invalid="raise"`,
-                something is no molecule.
+            UsageError: a DataFrame has no such column, or several that could be meant; the model is one of an earlier
+                version that knows nothing of its errors; or, with `invalid="raise"`, something is no molecule.
         """
         import pandas as pd
 
         values, index = _values(molecules, smiles_column)
         mols, errors = _parsed(values, invalid)
-        predicted = np.full((len(values), len(self.targets)), np.nan, dtype=np.float32)
-        rows = [row for row, mol in enumerate(mols) if mol is not None]
-        if rows:
-            predicted[rows] = self._model.predict([mol for mol in mols if mol is not None])
-        table = pd.DataFrame(predicted, columns=self.targets, index=index)
+        if doubt and not self._model.doubts:
+            raise UsageError("This model knows nothing of its errors: distill it again with this version of gallon.")
+        fields = prediction_fields(self.card, doubt=doubt, taken=("error",))
+        predicted = prediction_columns(self._model, mols, doubt=doubt)
+        columns = {field.name: column for field, column in zip(fields, predicted, strict=True)}
+        table = pd.DataFrame(columns, index=index)
         table["error"] = pd.Series(errors, index=table.index, dtype=object)
         return table
 

@@ -226,6 +226,13 @@ def screen(
     out: Annotated[Path, typer.Option(help="OUT.csv, OUT.tsv, OUT.parquet or OUT.jsonl; of SDF also OUT.sdf")],
     overwrite: Overwrite = False,
     keeping: ShortKeepConfig,
+    doubt: Annotated[
+        bool,
+        typer.Option(
+            "--doubt/--no-doubt",
+            help="Tell how far to trust each prediction: an interval, the nearest training molecule, the domain.",
+        ),
+    ] = True,
     reading: LibraryConfig,
     ray: RayAddress = None,
     config: ConfigFile = None,
@@ -245,6 +252,7 @@ def screen(
             out=out,
             overwrite=overwrite,
             keeping=keeping,
+            doubt=doubt,
             ray=ray,
             progress=progress,
         )

@@ -430,6 +430,8 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
             "--student",
             *rows,
             "--keep",
+            "--doubt",
+            "--no-doubt",
             *file,
             "--limit",
             "--ray",

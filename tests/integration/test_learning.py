@@ -132,7 +132,10 @@ def test_a_student_is_kept_with_all_that_made_it(distilled: Trained, model_input
     assert [teacher["recipe"] for teacher in card.teachers] == ["gin", "lm"]
     assert card.spec == "spec" and card.seed == 0 and "torch" in card.versions
     assert card.metrics == distilled.metrics
-    assert {file.suffix for file in distilled.path.iterdir()} == {".json", ".safetensors"}
+    assert {file.suffix for file in distilled.path.iterdir()} == {".json", ".safetensors", ".smi"}
+    assert len(card.doubt["half"][0]) == 1 and 0 < card.doubt["domain"] <= 1
+    learned = (distilled.path / "training.smi").read_text().split()
+    assert learned == [model_inputs.dataset.smiles[row] for row in parts.train]
 
 
 @pytest.mark.parametrize("which", ["student", "gin"])
@@ -211,6 +214,13 @@ def test_a_library_is_screened_row_by_row_in_order(
     assert table.smiles[6] == "OCC" and table.smiles.isna().sum() == 1 and np.isnan(table.logP[5])
     expected = SavedModel(distilled.path).predict(model_inputs.dataset.mols()[:5])[:, 0]
     assert np.allclose(table.logP[:5], expected, atol=1e-5)
+    trained = set((distilled.path / "training.smi").read_text().split())
+    for place, own in enumerate(smiles[:5]):
+        assert (table.nearest_training[place] == own) == (own in trained) == (table.similarity[place] == 1)
+    plain = screen(
+        resolve([str(tmp_path / "library.smi")]), distilled.path, out, limit=None, session=ray_here, doubt=False
+    )
+    assert plain.rows == 7 and pq.read_table(out).column_names == ["source", "row", "smiles", "logP", "error"]
 
 
 def test_a_target_called_like_another_column_is_written_beside_it(
@@ -224,7 +234,8 @@ def test_a_target_called_like_another_column_is_written_beside_it(
     out = tmp_path / "scores.csv"
     screen([source], tmp_path / "student", out, limit=None, session=ray_here)
     header, first, second = (line.split(",") for line in out.read_text().splitlines())
-    assert header == ["source", "row", "smiles", "row_", "error"]
+    assert header[:6] == ["source", "row", "smiles", "row_", "row_low", "row_high"]
+    assert header[6:] == ["similarity", "nearest_training", "in_domain", "error"]
     assert (first[1], second[1]) == ("1", "2") and float(first[3]) and not second[3]
 
 

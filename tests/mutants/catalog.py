@@ -668,6 +668,20 @@ MUTANTS = (
         '("predicted", pa.float16())',
         ("tests/unit/distill/report/test_report.py::test_tables_are_made_again_out_of_the_predictions",),
     ),
+    Mutant(
+        "an interval is as wide as the median error",
+        "distill/learn/doubt.py",
+        "(len(known) + 1) * LEVEL",
+        "(len(known) + 1) / 2",
+        ("tests/unit/distill/learn/test_doubt.py",),
+    ),
+    Mutant(
+        "all molecules have the same interval",
+        "distill/learn/doubt.py",
+        "bins = max(1, min(BINS, len(truth) // LEAST))",
+        "bins = 1",
+        ("tests/unit/distill/learn/test_doubt.py",),
+    ),
     # The service
     Mutant(
         "who asks meanwhile makes a call of their own",

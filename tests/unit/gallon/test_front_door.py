@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -123,6 +125,45 @@ def test_what_is_no_molecule_is_left_open_with_the_reason_or_refused(student: Pa
         model.predict(["CCO", "not"], invalid="raise")
     with pytest.raises(UsageError, match="no column with a usual name for SMILES"):
         model.predict(pd.DataFrame({"id": [1]}))
+
+
+def test_a_prediction_tells_how_far_to_trust_it(student: Path) -> None:
+    model = gallon.load(student)
+    predicted = model.predict(["CCCCCO", "not", "c1ccc2[nH]ccc2c1"], doubt=True)
+    assert list(predicted.columns) == [
+        *(TARGET, f"{TARGET}_low", f"{TARGET}_high", "similarity", "nearest_training", "in_domain", "error")
+    ]
+    assert predicted["nearest_training"][0] == "CCCCCO" and predicted["similarity"][0] == 1
+    assert predicted["in_domain"].tolist() == [True, None, False]
+    assert predicted.drop(columns="error").loc[1].isna().all()
+    plain = model.predict(["CCCCCO"])
+    assert predicted[TARGET][0] == pytest.approx(plain[TARGET][0], rel=1e-5)
+
+
+def test_a_model_of_before_knows_nothing_of_its_errors(student: Path, tmp_path: Path) -> None:
+    old = tmp_path / "student"
+    shutil.copytree(student, old)
+    card = json.loads((old / "card.json").read_text())
+    del card["doubt"]
+    (old / "card.json").write_text(json.dumps(card))
+    for name in ("training.safetensors", "training.smi"):
+        (old / name).unlink()
+    model = gallon.load(old)
+    assert list(model.predict(["CCO"]).columns) == [TARGET, "error"]
+    with pytest.raises(UsageError, match="distill it again"):
+        model.predict(["CCO"], doubt=True)
+
+
+@pytest.mark.parametrize("damage", ["doubt", "training.smi", "training.safetensors"])
+def test_a_model_whose_doubt_is_damaged_is_refused(student: Path, tmp_path: Path, damage: str) -> None:
+    shutil.copytree(student, tmp_path / "student")
+    card = tmp_path / "student" / "card.json"
+    if damage == "doubt":
+        card.write_text(card.read_text().replace('"edges": [', '"edges": [0.5, '))
+    else:
+        (tmp_path / "student" / damage).write_text("CCO\n")
+    with pytest.raises(UsageError, match="is damaged"):
+        gallon.load(tmp_path / "student")
 
 
 def test_a_student_is_loaded_and_asked_without_ray(student: Path) -> None:
