@@ -134,7 +134,7 @@ class _RecordFeed:
         """Say by what a line is known that is a record of its own."""
         if smiles_column in names:
             place, cells = names.index(smiles_column), len(names)
-            self._is_row = lambda line: _is_row(line, separator, cells, place)
+            self._is_row = lambda line: _is_row(line, separator, self._quote, cells, place)
 
     def lines(self) -> Iterator[str]:
         """Yield line after line, with bytes that are not UTF-8 as surrogates.
@@ -160,6 +160,9 @@ class _RecordFeed:
         """
         if len(self.record) > 1 and self._is_row:
             rest = self.record[1 : 1 + LINES_JUDGED]
+            if not self._is_row(self.record[0]):
+                # A line on which a cell of several lines ends looks like a row, and proves nothing.
+                rest = [line for line in rest if self._quote not in line]
             if sum(map(self._is_row, rest)) * 2 > len(rest):
                 raise csv.Error("stray quotes hold records together")
         self.record.clear()
@@ -174,13 +177,21 @@ class _RecordFeed:
         return first.decode(errors="surrogateescape")
 
 
-def _is_row(line: bytes, separator: str, cells: int, place: int) -> bool:
-    """Tell whether a line has as many cells as the header and a molecule in the right one."""
+def _is_row(line: bytes, separator: str, quote: bytes, cells: int, place: int) -> bool:
+    """Tell whether a line has as many cells as the header and a molecule in the right one.
+
+    With a quote in it, it may have more cells: a separator may be meant to stand within quotes, before the molecule or
+    behind it.
+    """
     found = line.split(separator.encode())
-    if len(found) != cells:
+    if len(found) != cells and not (len(found) > cells and quote in line):
         return False
+    return any(_is_molecule(found[where].strip().strip(quote)) for where in {place, len(found) - cells + place})
+
+
+def _is_molecule(text: bytes) -> bool:
     try:
-        read_mol_safely(found[place].strip())
+        read_mol_safely(text)
     except InvalidMoleculeError:
         return False
     return True

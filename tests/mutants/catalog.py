@@ -50,6 +50,7 @@ ACCESS = "tests/unit/cluster/service/test_access.py"
 FLIGHTS = "tests/unit/cluster/service/test_single_flight.py"
 ACCEPTANCE = "tests/unit/teacher/llm/test_acceptance.py"
 CHECKS = "tests/unit/teacher/llm/test_validation.py"
+IDENTITY = "tests/integration/test_identity.py"
 
 MUTANTS = (
     # A run's life
@@ -738,5 +739,34 @@ MUTANTS = (
         "        if place.exists() and not overwrite:",
         "        if False:",
         ("tests/unit/teacher/test_files.py",),
+    ),
+    # The user's rows
+    Mutant(
+        "the user's cells are guarded as ours are",
+        "cluster/library/kept.py",
+        "out, theirs=len(self.names))",
+        "out, theirs=0)",
+        (f"{IDENTITY}::test_a_choice_has_every_row_of_a_library_with_its_rank",),
+    ),
+    Mutant(
+        "a column of ours hides one of the user's",
+        "cluster/library/kept.py",
+        "apart(ours.names, self.names)",
+        "ours.names",
+        (f"{IDENTITY}::test_a_choice_has_every_row_of_a_library_with_its_rank",),
+    ),
+    Mutant(
+        "a duplicate has no annotation",
+        "cluster/records/annotated_rows.py",
+        "outcome = found.get(key)",
+        "outcome = found.pop(key, None)",
+        (f"{IDENTITY}::test_an_export_has_every_row_of_a_library_with_its_annotation_or_the_reason",),
+    ),
+    Mutant(
+        "a cell of several lines before the SMILES costs its row",
+        "cluster/library/delimited.py",
+        "            if not self._is_row(self.record[0]):",
+        "            if False:",
+        ("tests/unit/cluster/library/test_tables.py::test_quoted_lines_are_one_record_wherever_the_smiles_stands",),
     ),
 )

@@ -6,13 +6,15 @@ import csv
 import json
 import os
 from collections.abc import Iterator
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from cluster.table_file import WRITERS, write
+from cluster.table_file import RECORD, WRITERS, write
 from teacher.errors import UsageError
 from teacher.files import OutputError
 
@@ -66,3 +68,47 @@ def test_a_text_is_no_formula_in_csv_and_exact_elsewhere(tmp_path: Path, text: s
     assert (header, row) == ([cell, "list", "number"], [cell, f"'=1; {text}", "-1.5"])
     assert parquet.read_table(outs[".parquet"]).to_pylist() == table.to_pylist()
     assert json.loads(outs[".jsonl"].read_bytes()) == table.to_pylist()[0]
+
+
+def test_cells_of_the_user_are_written_as_they_are(tmp_path: Path) -> None:
+    cells = ["=1+1", "-2+3", "001", "1.50", 'with "quotes",\nand lines\r\n', "\t", "Ä", "", "@x"]
+    table = pa.table({"=name": cells, "text": cells})
+    for suffix, separator in ((".csv", ","), (".tsv", "\t")):
+        out = tmp_path / f"out{suffix}"
+        assert write(iter([table]), table.schema, out, theirs=1) == len(cells)
+        header, *rows = csv.reader(out.open(encoding="utf-8", newline=""), delimiter=separator)
+        assert header == ["=name", "text"]
+        assert [row[0] for row in rows] == cells
+        assert rows[0][1] == "'=1+1" and rows[3][1] == "1.50"
+
+
+def test_values_that_text_formats_do_not_know_are_written_as_text(tmp_path: Path) -> None:
+    values = {"bytes": [b"CCO"], "day": [date(2026, 11, 26)], "nested": [{"a": [b"x"]}], "mass": [Decimal("1.50")]}
+    table = pa.table(values)
+    write(iter([table]), table.schema, tmp_path / "out.jsonl")
+    write(iter([table]), table.schema, tmp_path / "out.csv")
+    told = {"bytes": "CCO", "day": "2026-11-26", "nested": {"a": ["x"]}, "mass": "1.50"}
+    assert json.loads((tmp_path / "out.jsonl").read_text()) == told
+    (row,) = csv.DictReader((tmp_path / "out.csv").open(newline=""))
+    assert row == {**told, "nested": '{"a": ["x"]}'}
+
+
+@pytest.mark.parametrize(
+    ("record", "before"),
+    [
+        ("t\n\n\nM  END\n", "t\n\n\nM  END\n"),
+        ("t\n\n\nM  END", "t\n\n\nM  END\n"),
+        ("t\r\n\r\n\r\nM  END\r\n> <a>\r\n1\r\n\r\n", "t\r\n\r\n\r\nM  END\r\n> <a>\r\n1\r\n\r\n"),
+        ("t\n\n\nM  END\n> <a>\n1", "t\n\n\nM  END\n> <a>\n1\n\n"),
+        ("t\n\n\nM  END\n> <a>\n1\n", "t\n\n\nM  END\n> <a>\n1\n\n"),
+    ],
+)
+def test_what_is_ours_stands_below_the_fields_of_a_record(tmp_path: Path, record: str, before: str) -> None:
+    table = pa.table(
+        {RECORD: [record], "text": ["two\n\n$$$$\nlines"], "a <b>": [["x", "y"]], "none": [None], "n": [0.5]}
+    )
+    out = tmp_path / "out.sdf"
+    assert write(iter([table]), table.schema, out, theirs=1) == 1
+    end = "\r\n" if "\r" in record else "\n"
+    lines = [">  <text>", "two $ $ $ $ lines", "", ">  <a_b_>", "x; y", "", ">  <n>", "0.5", "", "$$$$", ""]
+    assert out.read_bytes().decode() == before + end.join(lines)

@@ -136,6 +136,18 @@ def test_a_text_file_is_a_table_if_its_first_line_is_a_header(write: Write) -> N
         resolve([str(write("structure\tid\nCCO\t1\n", "a.txt"))], "mol")
 
 
+@pytest.mark.parametrize("row", ['"one\nname",CCO,5', '"one\n\nname","CCO","5"', 'x,CCO,"5\n6"', '"a\nb",CCO,"c\nd"'])
+def test_quoted_lines_are_one_record_wherever_the_smiles_stands(write: Write, row: str) -> None:
+    path = write(f"name,smiles,y\n{row}\n{row}\nz,CCN,7\n")
+    assert molecules(path) == ["CCO", "CCO", "CCN"]
+
+
+@pytest.mark.parametrize("first", ['"x,CCO,5', 'x,"CCO,5', 'x,CCO,"5', '"x, y",CCO,"5'])
+def test_stray_quotes_hold_no_records_together(write: Write, first: str) -> None:
+    path = write(f'name,smiles,y\n{first}\na,CCC,6\nb,CCN,6\nc",CCF,7\nd,CCCl,8\n')
+    assert molecules(path)[1:] == ["CCC", "CCN", "CCF", "CCCl"]
+
+
 def test_what_the_user_says_wins(write: Write) -> None:
     with pytest.raises(LibraryError, match="not clear"):
         resolve([str(write("a:smiles\n1:CCO\n"))])

@@ -9,6 +9,7 @@ import pytest
 from rdkit.Chem import MolFromSmiles
 from rdkit.DataStructs import ExplicitBitVect
 
+from cluster.library.kept import keep_columns
 from cluster.library.source import resolve
 from distill.data.subset import Pool, choose, read_pool, write
 from distill.features.neighbours import fingerprints_of, neighbour_features, tanimoto
@@ -83,9 +84,11 @@ def test_all_may_be_chosen_but_not_more(pool: Pool):
 def test_a_pool_holds_each_molecule_once_and_what_is_chosen_is_a_library(tmp_path: Path):
     (tmp_path / "library.smi").write_text("OCC\nCCO\nnothing\nc1ccccc1\n")
     (tmp_path / "empty.smi").write_text("nothing\n")
-    pool = read_pool(resolve([str(tmp_path / "library.smi")]))
+    sources = resolve([str(tmp_path / "library.smi")])
+    pool = read_pool(sources)
     assert pool.smiles == ["CCO", "c1ccccc1"]
-    write(choose(pool, 2, seed=0), pool, tmp_path / "chosen.csv")
+    kept = keep_columns(sources, ["none"])
+    write(choose(pool, 2, seed=0), pool, sources, kept, tmp_path / "chosen.csv", only_chosen=True)
     assert sorted(read_pool(resolve([str(tmp_path / "chosen.csv")])).smiles) == ["CCO", "c1ccccc1"]
     with pytest.raises(UsageError, match="holds no molecule to choose"):
         read_pool(resolve([str(tmp_path / "empty.smi")]))
