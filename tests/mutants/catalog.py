@@ -648,6 +648,13 @@ MUTANTS = (
         (f"{FLIGHTS}::test_a_call_goes_on_when_whoever_asked_is_gone",),
     ),
     Mutant(
+        "who asks for a molecule again has it made again",
+        "cluster/service/annotating.py",
+        "return await self._flights.share(key, annotate)",
+        "return await annotate()",
+        ("tests/integration/test_service.py::test_the_death_of_what_speaks_http_loses_nothing_for_who_asks_again",),
+    ),
+    Mutant(
         "the service listens anywhere without a token",
         "cluster/service/access.py",
         "if token is None and not is_loopback(host):",
