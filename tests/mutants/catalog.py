@@ -648,6 +648,13 @@ MUTANTS = (
         (f"{FLIGHTS}::test_a_call_goes_on_when_whoever_asked_is_gone",),
     ),
     Mutant(
+        "several processes feed an engine that remembers pictures",
+        "teacher/llm/engines/vllm_engine.py",
+        "if settings.renderers and not caches_pictures(config):",
+        "if settings.renderers:",
+        ("tests/integration/test_rendering.py::test_an_engine_that_remembers_pictures_makes_its_prompts_itself",),
+    ),
+    Mutant(
         "who asks for a molecule again has it made again",
         "cluster/service/annotating.py",
         "return await self._flights.share(key, annotate)",
