@@ -394,6 +394,13 @@ MUTANTS = (
         ("tests/unit/teacher/llm/test_row_columns.py",),
     ),
     Mutant(
+        "a dead letter forgets its cells",
+        "cluster/annotation/annotator.py",
+        "            time=round(time.time(), 3),\n            columns=task.columns,\n        )\n\n    def _commit",
+        "            time=round(time.time(), 3),\n        )\n\n    def _commit",
+        ("tests/integration/test_row_columns.py::test_dead_letters_of_a_molecule_are_told_apart_by_its_cells",),
+    ),
+    Mutant(
         "cells are not part of a record's key",
         "teacher/chemistry/molecule.py",
         "digest_size=KEY_BYTES).digest() if columns else key",
