@@ -349,6 +349,7 @@ class Annotator:
             attempts=task.losses + task.tries,
             run=self._job.run,
             time=round(time.time(), 3),
+            columns=task.columns,
         )
 
     def _commit(self, outcomes: list[tuple[Task, Any]]) -> None:

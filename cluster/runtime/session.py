@@ -97,6 +97,21 @@ def ray_session(address: str | None) -> Iterator[RaySession]:
             _open.remove(session)
 
 
+def session_here() -> RaySession:
+    """Return the cluster that this process is a worker of; outside of one, a cluster that has no machines yet."""
+    import ray
+
+    if not ray.is_initialized():
+        return RaySession(address="", local=False, dashboard=None, logs=Path(), nodes=())
+    return RaySession(
+        address=ray.get_runtime_context().gcs_address,
+        local=False,
+        dashboard=None,
+        logs=ray_log_folder(),
+        nodes=tuple(_node(known["Resources"]) for known in ray.nodes() if known["Alive"]),
+    )
+
+
 def in_session() -> bool:
     """Tell whether this process is in a session, which takes no time to join."""
     return bool(_open)

@@ -44,6 +44,7 @@ class AnnotatorReplica:
         self._life = ExitStack()
         self._failed: GallonError | None = None
         self._store = Store(job.store_url)
+        self._store.check_policy()
         self._store.save_spec(job.spec, job.prompt)
         mark_lost_runs(self._store)  # the replica that this one replaces may be among them
         self._spec_id, self._image_size = job.spec.id, job.spec.image_size

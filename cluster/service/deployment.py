@@ -47,6 +47,7 @@ class Service:
         queue: molecules that each may have on their way to annotators.
         token_digest: of the token that is asked for; None where none is.
         drain_seconds: how long requests may take to finish when the service is stopped.
+        starts: how often a replica may fail to start before the service is given up.
     """
 
     host: str = "127.0.0.1"
@@ -55,6 +56,7 @@ class Service:
     queue: int = 256
     token_digest: str | None = field(default=None, repr=False)
     drain_seconds: float = 60.0
+    starts: int = 1
 
     @property
     def url(self) -> str:
@@ -99,27 +101,42 @@ def served(
     patience = 0.0  # nobody has been answered yet
     try:
         _listen(service)
-        behind = [_annotators(service, annotators, session.logs)] if annotators else []
-        behind += [_predictors(service, load)] if load else []
-        handles = {
-            target.name: handle
-            for target, handle in zip(behind, serve.run_many(behind, wait_for_applications_running=False), strict=True)
-        }
-        settings = FrontSettings(
-            store_url=annotators.job.store_url if annotators else None,
-            spec_id=annotators.job.spec.id if annotators else None,
-            token_digest=service.token_digest,
-            queue=service.queue,
-            log_level=worker_level(),
-        )
-        front = _fronts(service, settings, handles.get(ANNOTATORS), handles.get(PREDICTORS))
-        serve.run_many([front], wait_for_applications_running=False)
+        behind = {}
+        if annotators:
+            behind[ANNOTATORS] = _annotators(service, annotators, session.logs)
+        if load:
+            behind[PREDICTORS] = _predictors(service, load)
+        targets = [serve.RunTarget(bound, name, None) for name, bound in behind.items()]
+        handles = dict(zip(behind, serve.run_many(targets, wait_for_applications_running=False), strict=True))
+        front = _fronts(service, annotators, handles.get(ANNOTATORS), handles.get(PREDICTORS))
+        serve.run_many([serve.RunTarget(front, FRONT, "/")], wait_for_applications_running=False)
         _wait([FRONT, *handles])
         logger.info("the service listens at %s", service.url)
         patience = service.drain_seconds
         yield service.url
     finally:
         _stop(patience)
+
+
+def application(
+    service: Service, *, annotators: Annotators | None, load: Callable[[], Predict] | None, logs: Path
+) -> Any:
+    """Return all of the service as one application of Ray Serve, for whoever deploys it there.
+
+    `served` deploys the same as three, so that it can stop one after another.
+
+    Args:
+        service: how it is offered; where it listens is for Ray Serve to say.
+        annotators: what describes; None where nothing is to be described.
+        load: loads the model of `/predict`; None where nothing is to be predicted.
+        logs: folder of Ray's logs on each machine.
+    """
+    return _fronts(
+        service,
+        annotators,
+        _annotators(service, annotators, logs) if annotators else None,
+        _predictors(service, load) if load else None,
+    )
 
 
 def _listen(service: Service) -> None:
@@ -142,15 +159,22 @@ def _listen(service: Service) -> None:
         raise GallonError(f"Ray Serve does not start at {service.url}: {reason}.") from error
 
 
-def _fronts(service: Service, settings: FrontSettings, annotators: Any, predictors: Any) -> Any:
+def _fronts(service: Service, described_by: Annotators | None, annotators: Any, predictors: Any) -> Any:
+    """Return the fronts, given handles of what is behind them, or what is to be deployed with them."""
     from ray import serve
 
-    application = (
+    settings = FrontSettings(
+        store_url=described_by.job.store_url if described_by else None,
+        spec_id=described_by.job.spec.id if described_by else None,
+        token_digest=service.token_digest,
+        queue=service.queue,
+        log_level=worker_level(),
+    )
+    return (
         serve.deployment(serve.ingress()(FrontReplica))
         .options(num_replicas=service.replicas, ray_actor_options={"num_cpus": SMALL_CPUS}, **_options(service, MANY))
         .bind(settings, annotators, predictors)
     )
-    return serve.RunTarget(application, FRONT, "/")
 
 
 def _annotators(service: Service, annotators: Annotators, logs: Path) -> Any:
@@ -158,7 +182,7 @@ def _annotators(service: Service, annotators: Annotators, logs: Path) -> Any:
 
     pool = annotators.pool
     threads = math.ceil(WAITING * pool.concurrency)
-    application = (
+    return (
         serve.deployment(AnnotatorReplica)
         .options(
             num_replicas=pool.workers,
@@ -167,18 +191,16 @@ def _annotators(service: Service, annotators: Annotators, logs: Path) -> Any:
         )
         .bind(annotators.job, str(logs), worker_level(), threads)
     )
-    return serve.RunTarget(application, ANNOTATORS, None)
 
 
 def _predictors(service: Service, load: Callable[[], Predict]) -> Any:
     from ray import serve
 
-    application = (
+    return (
         serve.deployment(PredictorReplica)
         .options(ray_actor_options={"num_cpus": SMALL_CPUS}, **_options(service, MANY))
         .bind(load)
     )
-    return serve.RunTarget(application, PREDICTORS, None)
 
 
 def _options(service: Service, ongoing: int) -> dict[str, Any]:
@@ -187,7 +209,7 @@ def _options(service: Service, ongoing: int) -> dict[str, Any]:
         "graceful_shutdown_timeout_s": service.drain_seconds,
         "graceful_shutdown_wait_loop_s": LOOK_SECONDS,
         "health_check_period_s": HEALTH_SECONDS,
-        "max_constructor_retry_count": 1,
+        "max_constructor_retry_count": service.starts,
         "logging_config": {"enable_access_log": False},
     }
 

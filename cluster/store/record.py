@@ -138,6 +138,7 @@ class DeadLetter:
         attempts: how many times it was given to the engine.
         run: id of the run.
         time: when, in seconds since 1970 (UTC).
+        columns: the cells of its row that the prompt shows, by the names of their columns, as in a record.
     """
 
     stage: Stage
@@ -151,10 +152,14 @@ class DeadLetter:
     attempts: Whole = 0
     run: str
     time: Moment
+    columns: dict[str, str] = field(default_factory=dict)
 
     def pack(self) -> bytes:
         """Return the letter as it is stored."""
-        return _pack(_fields(self))
+        fields = _fields(self)
+        if not self.columns:  # as in all letters that are older than cells
+            del fields["columns"]
+        return _pack(fields)
 
     @classmethod
     def unpack(cls, packed: bytes) -> DeadLetter:

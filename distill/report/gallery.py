@@ -138,6 +138,7 @@ def _entry(key: bytes, record: Record, fields: Mapping[str, Any] | None, claimed
         "score": round(record.grounding.score, 3),
         "made": {
             "molecule key": key.hex(),
+            **{f"column {name}": cell for name, cell in record.columns.items()},
             "run": record.run,
             "time": record.time,
             "seconds": record.seconds,

@@ -229,11 +229,14 @@ def dead(
 ) -> None:
     """List dead letters, or have them tried again by the next `gallon annotate` of their library.
 
+    A line has file and row, stage, molecule and reason, and, where the prompt shows cells of the row, these.
+
     Example: `gallon dead --out dead.jsonl`
     """
     from cluster.records.dead_letters import dead_letters, write_jsonl
     from cluster.store.open import choose_spec, open_store
     from teacher.files import check_output
+    from teacher.llm.row_columns import pack_cells
 
     if out is not None:
         check_output(out, suffixes=[".jsonl"], overwrite=overwrite)
@@ -255,7 +258,8 @@ def dead(
         else:
             for letter in letters:
                 what = letter.smiles or letter.raw or ""
-                typer.echo(columns([f"{letter.source}:{letter.row}", letter.stage, what, letter.message]))
+                cells = [pack_cells(letter.columns)] if spec.columns else []
+                typer.echo(columns([f"{letter.source}:{letter.row}", letter.stage, what, letter.message, *cells]))
 
 
 @flatten_options

@@ -17,11 +17,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
-import psutil
 from rdkit import RDConfig
 
 from cluster.library.molecules import unique_molecules
@@ -38,10 +37,10 @@ from teacher.llm.spec import Model, PromptRef, Sampling, Spec
 from tests.support.machine import machine
 from tests.support.records import record
 from tests.support.scripted import Script, true_answer
-from tests.support.service import Answered, ask_all, free_port, scripted_service
+from tests.support.service import FRONT, PROXY, Answered, ask_all, free_port, processes_of, scripted_service
 
 QUEUE = 1024
-PROCESSES = {"proxy": "ray::ProxyActor", "front": "ray::ServeReplica:gallon:"}  # as they call themselves
+PROCESSES = {"proxy": PROXY, "front": FRONT}
 
 
 def main() -> None:
@@ -126,13 +125,10 @@ def _keep(store: Store, spec_id: str, molecules: Sequence[str]) -> None:
 def _cpu_seconds() -> dict[str, float]:
     """Return the CPU time that the processes of the service have taken so far, by what they are."""
     spent = dict.fromkeys(PROCESSES, 0.0)
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            title = " ".join(process.cmdline())
-            for name, begins in PROCESSES.items():
-                if title.startswith(begins):
-                    times = process.cpu_times()
-                    spent[name] += times.user + times.system
+    for name, title in PROCESSES.items():
+        for process in processes_of(title):
+            times = process.cpu_times()
+            spent[name] += times.user + times.system
     return spent
 
 

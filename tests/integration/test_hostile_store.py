@@ -65,10 +65,10 @@ def hostile(store: Store, spec: Spec, describe: Prompt) -> Iterator[tuple[Store,
         }
         letter = DeadLetter(
             stage="schema", error=text, message=text, source=text, row=1, smiles=text, raw=text, text=text, run=run.id,
-            time=1.0,
+            time=1.0, columns={text: text},
         )  # fmt: skip
         store.note_rows(run.id, 0, range(1, 5), {4: letter})
-        accepted = record("CCO", json.dumps(answer), run=run.id, finish_reason=text)
+        accepted = record("CCO", json.dumps(answer), run=run.id, finish_reason=text, columns={text: text})
         store.commit(spec.id, run.id, [(KEYS[0], accepted), (KEYS[1], letter)], [(1, 1)] * 2)
         run.fail(text)
         yield store, heard

@@ -19,7 +19,7 @@ import pytest
 
 from teacher.errors import EngineDeadError
 from teacher.llm.engine import PromptRejectedError, Request
-from teacher.llm.engines.rendering import RendererPool, RenderingError
+from teacher.llm.engines.rendering import Renderer, RendererPool, RenderingError
 from teacher.llm.engines.vllm_arguments import EngineSettings
 from teacher.llm.engines.vllm_engine import VllmEngine, set_environment
 from teacher.llm.models import identify, local_path
@@ -112,3 +112,15 @@ def test_an_engine_answers_alike_with_them(tiny_engine: VllmEngine, describe: Pr
     while children.is_running() and time.monotonic() < begun + 30:
         time.sleep(0.1)
     assert not children.is_running()
+
+
+def test_an_engine_that_remembers_pictures_makes_its_prompts_itself(describe: Prompt, tmp_path: Path) -> None:
+    # What the engine still has is not sent again; several processes would each remember their own part of what it got.
+    settings = replace(SETTINGS, renderers=2, arguments={"mm_processor_cache_gb": 1})
+    engine = VllmEngine(identify("tiny"), local_path("tiny"), settings, tmp_path / "vllm.log")
+    try:
+        assert isinstance(engine._rendering, Renderer)
+        answers = [engine.submit(request(describe, "CCO")).result().text for _ in range(4)]
+    finally:
+        engine.close()
+    assert len(set(answers)) == 1

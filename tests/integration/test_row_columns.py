@@ -17,12 +17,14 @@ from cluster.records.export import tables
 from cluster.records.integrity import audit
 from cluster.store.store import Store
 from distill.data.dataset import read
+from distill.report.run import write
 from gallon.api.data import _annotations, _record_keys
 from teacher.chemistry.molecule import key_of
 from teacher.errors import UsageError
 from teacher.llm.engines.vllm_engine import VllmEngine
 from teacher.llm.prompt import Prompt, load
 from teacher.llm.spec import PromptRef, Spec
+from tests.support.command import CommandHere
 from tests.support.prompts import PROMPT
 from tests.support.scripted import Script
 
@@ -73,6 +75,27 @@ def test_a_molecule_has_a_record_for_each_of_its_cells(
     assert gallon.export(out, molecules=first_row, spec_id=spec.id, store=store.url).rows == 1
     (told_row,) = map(json.loads, out.read_text().splitlines())
     assert (told_row["smiles"], told_row["columns"]) == ("CCO", '{"solvent":"DMSO"}')
+
+
+def test_dead_letters_of_a_molecule_are_told_apart_by_its_cells(
+    run, store: Store, spec: Spec, prompt: Prompt, library: Path, tmp_path: Path, command_here: CommandHere
+) -> None:
+    spec = spec.model_copy(update={"prompt": PromptRef.of(prompt), "columns": prompt.row_columns, "structured": False})
+    lost = Script(rejected=frozenset({"CCO"}), unforeseen={"CCN": 99})
+    assert run(library, spec=spec, prompt=prompt, script=lost).ledger.dead == 3
+    lines = [line.split("\t") for line in command_here("dead", store=store.url).out.splitlines()]
+    assert sorted((molecule, cells) for _, _, molecule, _, cells in lines) == [
+        ("CCN", '{"solvent":"water"}'),
+        ("CCO", '{"solvent":"DMSO"}'),
+        ("CCO", '{"solvent":"water"}'),
+        ("nothing", ""),
+    ]
+    command_here("dead", "--out", tmp_path / "dead.jsonl", store=store.url)
+    told = [json.loads(line) for line in (tmp_path / "dead.jsonl").read_text().splitlines()]
+    solvents = {letter["row"]: letter["columns"].get("solvent") for letter in told}
+    assert {solvents[1], solvents[2]} == {"water", "DMSO"} and solvents[5] is None
+    page = write(store, None, tmp_path / "page.html", most=10).path.read_text()
+    assert ">solvent: DMSO<" in page and ">solvent: water<" in page
 
 
 def test_teachers_read_the_record_of_a_molecules_first_row_and_never_one_that_saw_the_target(

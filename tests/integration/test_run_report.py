@@ -51,7 +51,8 @@ def evil_record(smiles: str, run: str, prompt: Prompt, began: float) -> Record:
     }
     text = json.dumps(fields)
     grounding = validate(text, "stop", prompt.json_schema, facts).grounding
-    return record(smiles, text, grounding=grounding, run=run, time=began + 0.01)
+    cells = {"solvent": EVIL}
+    return record(smiles, text, grounding=grounding, run=run, time=began + 0.01, columns=cells)
 
 
 @pytest.fixture
@@ -111,7 +112,7 @@ def test_every_record_is_on_the_page_with_its_claims_judged(page: Written):
         assert marks == {"ketone": "wrong", **dict.fromkeys(there, "right")}
         claims = {name: claimed == truth for name, claimed, truth in entry["facts"]}
         assert (claims["aromatic_rings"], claims["aliphatic_rings"]) == (True, False)
-        assert entry["made"]["run"] == page.run
+        assert (entry["made"]["run"], entry["made"]["column solvent"]) == (page.run, EVIL)
         atoms = mol_of(entry["smiles"]).GetNumAtoms()
         assert len(entry["sketch"]["at"]) == 2 * atoms
         assert all(atom < atoms for _, _, places in entry["groups"] for atom in places)

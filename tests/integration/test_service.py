@@ -27,7 +27,7 @@ from teacher.llm.spec import Model, PromptRef, Sampling, Spec
 from tests.support.models import TARGET, untrained_student
 from tests.support.records import ELSEWHERE, record
 from tests.support.scripted import Script, true_answer
-from tests.support.service import SECONDS, ask_all, scripted_service
+from tests.support.service import FRONT, PROXY, SECONDS, ask_all, kill_one, scripted_service
 
 TOKEN = "a token of the tests"
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}
@@ -45,7 +45,10 @@ def described() -> tuple[Spec, Prompt]:
 
 @pytest.fixture(scope="module")
 def requests(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("engine") / "requests"
+    file = tmp_path_factory.mktemp("engine") / "requests"
+    file.touch()
+    file.with_name("answers").touch()
+    return file
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +68,13 @@ def url(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[str]:
     """A service of two fronts, one engine and a student."""
-    script = Script(delay=DELAY, requests=requests, answers=requests.with_name("answers"), nonsense=frozenset({DEAD}))
+    script = Script(
+        delay=DELAY,
+        pause=requests.with_name("pause"),
+        requests=requests,
+        answers=requests.with_name("answers"),
+        nonsense=frozenset({DEAD}),
+    )
     student = functools.partial(_predictor, untrained_student(tmp_path_factory.mktemp("student")))
     with scripted_service(
         service_store.url,
@@ -246,3 +255,36 @@ def test_the_death_of_an_annotator_loses_nothing_and_nobody_notices(
     spec = described[0]
     assert service_store.state_of(spec.id, [key_of(smiles) for smiles in molecules]) == ["accepted"] * 150
     assert len({line.split()[0] for line in answered.read_text().splitlines()}) > 1
+
+
+def is_reached(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/healthz", timeout=SECONDS).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+@pytest.mark.parametrize(("title", "group"), [(FRONT, "C=C"), (PROXY, "N#C")], ids=["front", "proxy"])
+def test_the_death_of_what_speaks_http_loses_nothing_for_who_asks_again(
+    url: str, service_store: Store, described: tuple[Spec, Prompt], requests: Path, title: str, group: str
+) -> None:
+    spec, molecules = described[0], chains(100, group)
+    before, pause, failed = service_store.counts(spec.id), requests.with_name("pause"), list[str]()
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(ask_all, url, molecules, clients=16, token=TOKEN, failed=failed)
+        wait_for(lambda: molecules[20] in requests.read_text().splitlines())
+        pause.touch()
+        kill_one(title)
+        wait_for(lambda: failed and is_reached(url))
+        time.sleep(1)  # in which what failed is asked for again, while the first request for it is on its way
+        pause.unlink()
+        answers = asking.result()
+    assert {answer.status for answer in answers} == {200}
+    assert [answer.body["record"]["smiles"] for answer in answers] == molecules
+    asked = Counter(requests.read_text().splitlines())
+    assert {smiles: asked[smiles] for smiles in molecules} == dict.fromkeys(molecules, 1)
+    after = service_store.counts(spec.id)
+    assert (after.accepted - before.accepted, after.pending) == (100, 0)
+    stored = service_store.fetch(spec.id, [key_of(smiles) for smiles in molecules])
+    told = [(answer.body["record"]["run"], answer.body["record"]["time"]) for answer in answers]
+    assert [(kept.run, kept.time) for kept in stored if kept] == told

@@ -395,6 +395,13 @@ MUTANTS = (
         ("tests/unit/teacher/llm/test_row_columns.py",),
     ),
     Mutant(
+        "a dead letter forgets its cells",
+        "cluster/annotation/annotator.py",
+        "            time=round(time.time(), 3),\n            columns=task.columns,\n        )\n\n    def _commit",
+        "            time=round(time.time(), 3),\n        )\n\n    def _commit",
+        ("tests/integration/test_row_columns.py::test_dead_letters_of_a_molecule_are_told_apart_by_its_cells",),
+    ),
+    Mutant(
         "cells are not part of a record's key",
         "teacher/chemistry/molecule.py",
         "digest_size=KEY_BYTES).digest() if columns else key",
@@ -697,6 +704,20 @@ MUTANTS = (
         "asyncio.shield(task)",
         "task",
         (f"{FLIGHTS}::test_a_call_goes_on_when_whoever_asked_is_gone",),
+    ),
+    Mutant(
+        "several processes feed an engine that remembers pictures",
+        "teacher/llm/engines/vllm_engine.py",
+        "if settings.renderers and not caches_pictures(config):",
+        "if settings.renderers:",
+        ("tests/integration/test_rendering.py::test_an_engine_that_remembers_pictures_makes_its_prompts_itself",),
+    ),
+    Mutant(
+        "who asks for a molecule again has it made again",
+        "cluster/service/annotating.py",
+        "return await self._flights.share(key, annotate)",
+        "return await annotate()",
+        ("tests/integration/test_service.py::test_the_death_of_what_speaks_http_loses_nothing_for_who_asks_again",),
     ),
     Mutant(
         "the service listens anywhere without a token",

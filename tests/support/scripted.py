@@ -68,6 +68,7 @@ class Script:
         trouble: a folder, in which a file of this name befalls every engine there is: `start` (it does not), `raise`
             (over the next request, something unforeseen), `hang` (no more answers).
         delay: seconds that each answer takes, one after another.
+        pause: a file during whose existence no answer is given, where answers take time.
         texts: what it writes instead of the truth, one of them for each molecule, so that it costs next to nothing.
     """
 
@@ -89,6 +90,7 @@ class Script:
     answers: Path | None = None
     trouble: Path | None = None
     delay: float = 0.0
+    pause: Path | None = None
     texts: tuple[str, ...] = ()
 
     def __call__(self, log_path: Path) -> ScriptedEngine:
@@ -155,6 +157,8 @@ class ScriptedEngine:
 
     def _answer_late(self, request: Request) -> Completion:
         time.sleep(self._script.delay)
+        while self._script.pause and self._script.pause.exists() and not self._dead:
+            time.sleep(0.05)
         completion = self._answer(request)
         while completion is None:  # as long as nobody closes it
             if self._dead:

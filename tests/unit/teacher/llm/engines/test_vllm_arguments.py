@@ -16,6 +16,7 @@ from teacher.llm.engines.vllm_arguments import (
     HARMLESS,
     OWN,
     EngineSettings,
+    caches_pictures,
     deciding,
     parse_engine_arguments,
     vllm_config,
@@ -41,6 +42,11 @@ def test_requests_carry_one_picture_of_the_specs_size_and_no_video() -> None:
     assert {seeing.get_limit_per_prompt(kind) for kind in ("video", "audio")} == {0}
     blind = config_of(EngineSettings(image_size=None)).model_config.multimodal_config
     assert {blind.get_limit_per_prompt(kind) for kind in ("image", "video", "audio")} == {0}
+
+
+def test_pictures_are_remembered_only_where_the_user_wants_it() -> None:
+    assert not caches_pictures(config_of(EngineSettings(image_size=224)))
+    assert caches_pictures(config_of(EngineSettings(image_size=224, arguments={"mm_processor_cache_gb": 1})))
 
 
 def test_a_context_of_ten_million_tokens_is_fitted_to_memory() -> None:
