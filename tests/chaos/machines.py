@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import psutil
 
 CPUS = 4  # logical ones: enough for two runs at the same time
 START_SECONDS = 120.0
+TRIES = 3  # to start one: on a busy machine Ray's own processes now and then do not find each other
 HOST = "127.0.0.1"
 STARTED = "Ray runtime started"
 
@@ -78,6 +80,17 @@ class Machines:
 
     def _machine(self, *options: str) -> subprocess.Popen[bytes]:
         """Start a machine, in a session of its own, and wait until Ray says that it runs."""
+        for _ in range(TRIES):
+            machine, said = self._tried(options)
+            if STARTED in said:
+                self._running.append(machine)
+                return machine
+            _end(machine)
+        self.close()
+        raise RuntimeError(said)
+
+    def _tried(self, options: Sequence[str]) -> tuple[subprocess.Popen[bytes], str]:
+        """Start a machine; return it with what Ray said, the last of it being that it runs or nothing in time."""
         ray = str(Path(sys.executable).with_name("ray"))
         ports = ["--node-manager-port=0", "--object-manager-port=0", "--dashboard-agent-listen-port=0"]
         command = [ray, "start", "--block", f"--node-ip-address={HOST}", "--object-store-memory=150000000", *ports]
@@ -90,15 +103,10 @@ class Machines:
                 env={**os.environ, **self.environment, "PYTHONUNBUFFERED": "1"},
                 start_new_session=True,
             )
-        self._running.append(machine)
         deadline = time.monotonic() + START_SECONDS
-        while STARTED not in said.read_text():
-            if machine.poll() is not None or time.monotonic() > deadline:
-                reason = said.read_text()[-2_000:]
-                self.close()
-                raise RuntimeError(reason)
+        while STARTED not in said.read_text() and machine.poll() is None and time.monotonic() < deadline:
             time.sleep(0.1)
-        return machine
+        return machine, said.read_text()[-2_000:]
 
 
 def _free_port() -> int:
