@@ -14,10 +14,14 @@ from gallon.cli.options import (
     Data,
     Folds,
     Library,
+    Methods,
     Overwrite,
     RayAddress,
+    Recompute,
+    Seeds,
     SpecId,
     StoreOption,
+    Trials,
     Tuning,
     flatten_options,
 )
@@ -150,33 +154,10 @@ def evaluate(
     *,
     data: Data,
     labels: DataConfig,
-    methods: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Rows of the table; default: all but chemprop, lm-fine-tuned, mmf, e-llagnn.",
-            rich_help_panel="Comparison",
-        ),
-    ] = None,
-    seeds: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="How many, from --seed on; default: 5, or 25 with scaffold-cv.", rich_help_panel="Comparison"
-        ),
-    ] = None,
-    trials: Annotated[
-        int,
-        typer.Option(
-            min=0, help="Optuna trials of every method; 0: its stated defaults.", rich_help_panel="Comparison"
-        ),
-    ] = 0,
-    recompute: Annotated[
-        bool,
-        typer.Option(
-            "--recompute",
-            help="Train nothing: make the tables and the page again, out of the predictions in the folder.",
-            rich_help_panel="Comparison",
-        ),
-    ] = False,
+    methods: Methods = None,
+    seeds: Seeds = None,
+    trials: Trials = 0,
+    recompute: Recompute = False,
     folds: Folds = 5,
     transfer: TransferConfig,
     training: TrainConfig,

@@ -42,6 +42,30 @@ SpecId = Annotated[
     typer.Option("--spec", help="Id of a spec, or its beginning; `gallon status` lists them.", rich_help_panel="Store"),
 ]
 RayAddress = Annotated[str | None, typer.Option("--ray", help=RAY.help)]
+Methods = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Rows of the table; default: all but chemprop, lm-fine-tuned, mmf, e-llagnn.", rich_help_panel="Comparison"
+    ),
+]
+Seeds = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="How many, from --seed on; default: 5, or 25 with scaffold-cv.", rich_help_panel="Comparison"
+    ),
+]
+Trials = Annotated[
+    int,
+    typer.Option(min=0, help="Optuna trials of every method; 0: its stated defaults.", rich_help_panel="Comparison"),
+]
+Recompute = Annotated[
+    bool,
+    typer.Option(
+        "--recompute",
+        help="Train nothing: make the tables and the page again, out of the predictions in the folder.",
+        rich_help_panel="Comparison",
+    ),
+]
 Folds = Annotated[
     int,
     typer.Option(
