@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from gallon.api.batch import read_batch
     from gallon.api.evaluation import Comparison
     from gallon.api.planning import RunPlan
-    from gallon.api.prediction import Predictor, load
+    from gallon.api.predictor import Predictor, load
     from gallon.api.records import ExportResult
     from gallon.api.records import read_annotations as annotations
     from gallon.api.report import report
@@ -115,8 +115,8 @@ _HOMES = {
     "evaluate": f"{_API}.evaluation",
     "distill": f"{_API}.learning",
     "teach": f"{_API}.learning",
-    "Predictor": f"{_API}.prediction",
-    "load": f"{_API}.prediction",
+    "Predictor": f"{_API}.predictor",
+    "load": f"{_API}.predictor",
     "screen": f"{_API}.prediction",
     "Progress": "gallon.progress",
     "ExportResult": f"{_API}.records",

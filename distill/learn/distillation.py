@@ -11,20 +11,21 @@ import numpy as np
 
 from cluster.training.driver import FitProgress, TrainResources, fit_all
 from distill.data.splits import Split
-from distill.learn import model_store
 from distill.learn.fits import Batch, DistillationTargets
 from distill.learn.inputs import ModelInputs
 from distill.learn.objective import whiten
 from distill.learn.recipes import Recipe, recipe
+from distill.learn.saving import save
 from distill.learn.teach import Trained, judged
 from distill.learn.teacher_outputs import TeacherOutputs, logits
+from distill.models import model_store
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cluster.training.fit import Outcome
     from distill.data.cells import Kind
-    from distill.learn.model_store import ModelCard
+    from distill.models.card import ModelCard
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,9 +146,7 @@ def distill_student(
     chosen, outcome = best(students, outcomes)
     metrics = judged(model_inputs, split, outcome.prediction)
     spec = next((card.spec for card in teachers if card.spec), None)
-    model_store.save(
-        place, chosen, model_inputs, split, outcome, seed=seed, metrics=metrics, spec=spec, teachers=teachers
-    )
+    save(place, chosen, model_inputs, split, outcome, seed=seed, metrics=metrics, spec=spec, teachers=teachers)
     return Trained(
         name=chosen.name, path=place, metrics=metrics, best_epoch=outcome.best_epoch, seconds=outcome.seconds
     )

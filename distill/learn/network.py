@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from distill.learn.recipes import Recipe
+from distill.models.model_store import PREFIX
 from teacher.nn.graphs import Paired
 from teacher.nn.inputs import Inputs, Matrix
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 AT_A_TIME = 512
-PREFIX = "network."  # of its weights, beside those of what maps it to its teachers
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,12 +11,14 @@ import numpy as np
 
 from cluster.training.driver import FitProgress, TrainResources, fit_all
 from distill.data.splits import PARTS, Split
-from distill.learn import model_store, teacher_outputs
+from distill.learn import teacher_outputs
 from distill.learn.fits import Batch
 from distill.learn.inputs import ModelInputs
 from distill.learn.metrics import score
 from distill.learn.recipes import Recipe
+from distill.learn.saving import save
 from distill.learn.teacher_outputs import CrossFitPlan, TeacherOutputs
+from distill.models import model_store
 from teacher.errors import UsageError
 
 if TYPE_CHECKING:
@@ -107,7 +109,7 @@ def _save(
     place = folder / outputs.teacher
     metrics = judged(model_inputs, plan.split, outputs.prediction)
     spec = model_inputs.annotations.spec if model_inputs.annotations and plan.recipe.role == "lm" else None
-    model_store.save(place, plan.recipe, model_inputs, plan.split, whole, seed=plan.seed, metrics=metrics, spec=spec)
+    save(place, plan.recipe, model_inputs, plan.split, whole, seed=plan.seed, metrics=metrics, spec=spec)
     teacher_outputs.write(outputs, model_inputs, plan.split, place / model_store.OUTPUTS)
     return Trained(
         name=outputs.teacher,

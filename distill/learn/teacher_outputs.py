@@ -20,9 +20,10 @@ from distill.data.dataset import Dataset
 from distill.data.splits import PARTS, Split, folds
 from distill.learn.fits import Batch
 from distill.learn.inputs import ModelInputs
-from distill.learn.model_store import OUTPUTS, WEIGHTS, ModelCard, usable_card
 from distill.learn.network import Network, settings_for
 from distill.learn.recipes import Recipe, recipe
+from distill.models.card import ModelCard
+from distill.models.model_store import OUTPUTS, WEIGHTS, usable_card
 from teacher.errors import UsageError
 from teacher.files import replacing
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distill.learn.metrics import main_metric
-from distill.learn.model_store import ModelCard, read_card
+from distill.models.card import ModelCard
+from distill.models.model_store import read_card
 from distill.report.html import COMPARISON_PAGE
 from distill.report.svg import BLUE, GREY, ORANGE, figure
 from teacher.errors import UsageError
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 CURVE = (3.0, 2.0)  # inches
 
 ELEMENTS = (
-    "html head meta title style body main h1 h2 p br dl dt dd code time div span small figure figcaption "
+    "html head meta title style body main h1 h2 p br dl dt dd details summary code time div span small figure figcaption "
     "table caption thead tbody tr th td svg defs g use clipPath path rect circle ellipse line polygon polyline text "
     "tspan"
 )  # of `comparison.html.j2` and of the drawings in it

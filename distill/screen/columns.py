@@ -14,30 +14,33 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rdkit.Chem import Mol
 
-    from distill.learn.model_store import ModelCard
+    from distill.models.card import ModelCard
     from distill.screen.saved_model import SavedModel
 
 OF_MOLECULES = ("similarity", "nearest_training", "in_domain")
 
 
-def prediction_fields(card: ModelCard, *, doubt: bool, taken: Sequence[str] = ()) -> list[pa.Field]:
-    """Return the names and types of the columns; a name that is taken has a mark.
+def prediction_names(card: ModelCard, *, doubt: bool, taken: Sequence[str] = ()) -> list[str]:
+    """Return the names of the columns; one that is taken has a mark.
 
     Each target has a column of its name; with doubt also NAME_low and NAME_high of numbers, and one each for
     `similarity` to the nearest training molecule, which that is, and whether the molecule is in the model's domain.
     """
+    names: list[str] = []
+    for target in card.targets:
+        intervals = doubt and target.kind == "regression"
+        names += [target.name, *([f"{target.name}_low", f"{target.name}_high"] if intervals else [])]
+    return apart([*names, *(OF_MOLECULES if doubt else ())], taken)
+
+
+def prediction_fields(card: ModelCard, *, doubt: bool, taken: Sequence[str] = ()) -> list[pa.Field]:
+    """Return the names and types of the columns."""
     import pyarrow as pa
 
-    fields = []
-    for target in card.targets:
-        names = [target.name]
-        if doubt and target.kind == "regression":
-            names += [f"{target.name}_low", f"{target.name}_high"]
-        fields += [(name, pa.float32()) for name in names]
-    if doubt:
-        fields += zip(OF_MOLECULES, (pa.float32(), pa.string(), pa.bool_()), strict=True)
-    marked = apart((name for name, _ in fields), taken)
-    return [pa.field(name, kind) for name, (_, kind) in zip(marked, fields, strict=True)]
+    names = prediction_names(card, doubt=doubt, taken=taken)
+    of_molecules = [pa.float32(), pa.string(), pa.bool_()] if doubt else []
+    kinds = [pa.float32()] * (len(names) - len(of_molecules)) + of_molecules
+    return [pa.field(name, kind) for name, kind in zip(names, kinds, strict=True)]
 
 
 def prediction_columns(model: SavedModel, mols: Sequence[Mol | None], *, doubt: bool) -> list[NDArray[Any]]:
@@ -45,8 +48,7 @@ def prediction_columns(model: SavedModel, mols: Sequence[Mol | None], *, doubt: 
     found = [row for row, mol in enumerate(mols) if mol is not None]
     known = [mol for mol in mols if mol is not None]
     if not known:
-        fields = prediction_fields(model.card, doubt=doubt)
-        return [np.full(len(mols), None, dtype=object) for _ in fields]
+        return [np.full(len(mols), None, dtype=object) for _ in prediction_names(model.card, doubt=doubt)]
     said = _with_doubt(model, known) if doubt else list(model.predict(known).T)
     return [_spread(column, found, len(mols)) for column in said]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,17 +11,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file as load_arrays
-from scipy.special import expit
 
 from distill.features.neighbours import fingerprints_of, nearest, unpacked
 from distill.features.vectors import Scaler, student_features
-from distill.learn.doubt import Doubt
-from distill.learn.model_store import FINGERPRINTS, SCALER, TRAINING, TRAINING_SMILES, WEIGHTS, usable_card
-from distill.learn.network import Network
 from distill.learn.recipes import recipe
+from distill.models.doubt import Doubt
+from distill.models.model_store import FINGERPRINTS, SCALER, TRAINING, TRAINING_SMILES, WEIGHTS, usable_card
+from distill.models.packing import unpacked_model
+from distill.screen.perceptron import Perceptron
 from teacher.errors import UsageError
-from teacher.nn.graphs import Graphs
-from teacher.nn.inputs import Inputs, Matrix
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,7 +47,7 @@ class Predicted:
 
 
 class SavedModel:
-    """A saved student or graph teacher that predicts molecules.
+    """A saved student or graph teacher that predicts molecules, out of its folder or the file that it was packed into.
 
     Attributes:
         card: what it is.
@@ -58,18 +57,17 @@ class SavedModel:
         UsageError: the folder holds no whole model, or one that needs texts, or features of another version.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, place: Path) -> None:
+        with unpacked_model(place) as folder:
+            self._read(folder, place)
+
+    def _read(self, folder: Path, place: Path) -> None:
         self.card = usable_card(folder)
         self._recipe = recipe(self.card.recipe)
         if self._recipe.role == "lm":
-            raise UsageError(f"The model in {folder} reads annotations; a library is scored by a student.")
+            raise UsageError(f"The model in {place} reads annotations; a library is scored by a student.")
         try:
-            scaler = load_arrays(folder / SCALER) if self._recipe.reads == "fingerprint" else None
-            self._scaler = Scaler.from_arrays(scaler) if scaler else None
-            features = {"features": len(self._scaler.keep)} if self._scaler else {}
-            settings = {**self.card.settings, **features}
-            build = functools.partial(self._recipe.build, len(self.card.targets), **settings)
-            self._network = Network.load(folder / WEIGHTS, build)
+            self._logits = self._perceptron(folder) if self._recipe.reads == "fingerprint" else self._network(folder)
             self._doubt = Doubt.read(self.card.doubt, len(self.card.targets)) if self.card.doubt else None
             self._training: list[ExplicitBitVect] = []
             self.training: list[str] = []
@@ -80,20 +78,31 @@ class SavedModel:
                     raise ValueError(f"{len(self._training)} fingerprints of {len(self.training)} training molecules")
         except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
             reason = str(error).split("\n", maxsplit=1)[0]
-            raise UsageError(f"The model in {folder} is damaged ({reason}): train it again.") from None
+            raise UsageError(f"The model in {place} is damaged ({reason}): train it again.") from None
+
+    def _perceptron(self, folder: Path) -> Callable[[list[Mol]], NDArray[np.float32]]:
+        """Return what asks a student on fingerprints."""
+        scaler = Scaler.from_arrays(load_arrays(folder / SCALER))
+        network = Perceptron.load(folder / WEIGHTS, len(scaler.keep), len(self.card.targets))
+        return lambda mols: network.predict(scaler.transform(student_features(mols, self.card.descriptors)))
+
+    def _network(self, folder: Path) -> Callable[[list[Mol]], NDArray[np.float32]]:
+        """Return what asks a network that reads graphs."""
+        from distill.learn.network import Network
+        from teacher.nn.graphs import Graphs
+
+        build = functools.partial(self._recipe.build, len(self.card.targets), **self.card.settings)
+        network = Network.load(folder / WEIGHTS, build)
+        return lambda mols: network.predict(Graphs.of(mols), np.arange(len(mols)))[0]
 
     def predict(self, mols: list[Mol]) -> NDArray[np.float32]:
         """Return calibrated probabilities of classes and values in the labels' units: (molecules, targets)."""
-        inputs: Inputs
-        if self._scaler:
-            inputs = Matrix(self._scaler.transform(student_features(mols, self.card.descriptors)))
-        else:
-            inputs = Graphs.of(mols)
-        values, _ = self._network.predict(inputs, np.arange(len(mols)))
+        values = self._logits(mols)
         classes = np.array([target.kind == "classification" for target in self.card.targets])
         if self._doubt:
             values = np.where(classes, self._doubt.calibrated(values), values)
-        predicted: NDArray[np.float32] = np.where(classes, expit(values), values).astype(np.float32)
+        probabilities = np.exp(-np.logaddexp(0, -values))  # the logistic function, whose tails stay apart
+        predicted: NDArray[np.float32] = np.where(classes, probabilities, values).astype(np.float32)
         return predicted
 
     @property

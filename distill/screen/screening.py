@@ -13,7 +13,7 @@ from cluster.library.kept import NONE, KeptColumns, keep_columns
 from cluster.library.source import NoMoleculeError, Source
 from cluster.library.whole_rows import DAMAGE, why
 from cluster.table_file import BESIDE_ROWS
-from distill.learn.model_store import ModelCard
+from distill.models.card import ModelCard
 from distill.screen.columns import prediction_columns, prediction_fields
 from distill.screen.saved_model import SavedModel
 from teacher.chemistry.molecule import InvalidMoleculeError, from_mol

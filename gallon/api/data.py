@@ -23,8 +23,8 @@ from distill.data.transfer import with_transfer_set
 from distill.evaluate.tuning import found_in
 from distill.learn.inputs import ModelInputs
 from distill.learn.labels import check
-from distill.learn.model_store import refuse_other_data
 from distill.learn.recipes import RECIPES, Recipe, recipe
+from distill.models.model_store import refuse_other_data
 from gallon.api.annotation import started_ray
 from gallon.api.library import StrPath
 from gallon.config import DEFAULT_STORE, DataConfig, TrainConfig, TransferConfig

@@ -9,10 +9,10 @@ from pathlib import Path
 from cluster.training.driver import FitProgress
 from distill.features.vectors import DESCRIPTOR_SETS, DescriptorSet
 from distill.learn import distillation, teacher_outputs
-from distill.learn.model_store import check_place
 from distill.learn.recipes import INPUTS, Recipe, recipe
 from distill.learn.teach import Trained
 from distill.learn.teach import teach as train
+from distill.models.model_store import check_place
 from gallon.api.data import TrainingSession, training_session
 from gallon.api.library import StrPath, listed, store_named
 from gallon.config import DataConfig, ObjectiveConfig, TrainConfig, TransferConfig

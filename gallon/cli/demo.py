@@ -62,7 +62,7 @@ def demo(
 
     from cluster.store.open import open_store
     from distill.data import inhibitors
-    from distill.learn.model_store import check_place
+    from distill.models.model_store import check_place
     from gallon.api.annotation import annotate, started_ray
     from gallon.api.prediction import screen
     from gallon.api.report import report

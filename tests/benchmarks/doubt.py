@@ -25,10 +25,10 @@ from distill.data.dataset import Dataset
 from distill.data.moleculenet import load
 from distill.data.splits import Split, split
 from distill.features.neighbours import fingerprints_of, nearest
-from distill.learn.doubt import LEVEL, Doubt
 from distill.learn.fits import Batch
 from distill.learn.inputs import ModelInputs
 from distill.learn.recipes import recipe
+from distill.models.doubt import LEVEL, Doubt
 from tests.support.machine import machine
 
 STUDENT = "student-fingerprint"

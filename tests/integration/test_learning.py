@@ -27,12 +27,13 @@ from distill.evaluate.comparison import Settings, compare
 from distill.evaluate.provenance import provenance
 from distill.judge.judged import Judged, SeededSplit
 from distill.judge.summary import summarize
-from distill.learn import model_store, recipes, teacher_outputs
+from distill.learn import recipes, teacher_outputs
 from distill.learn.distillation import Weights, distill_student
 from distill.learn.inputs import ModelInputs
-from distill.learn.model_store import read_card
 from distill.learn.recipes import INPUTS, recipe
 from distill.learn.teach import Trained, teach
+from distill.models import model_store
+from distill.models.model_store import read_card
 from distill.report.comparison import write
 from distill.screen.saved_model import SavedModel
 from distill.screen.screening import screen
@@ -179,7 +180,7 @@ def test_a_model_with_descriptors_of_another_version_is_refused(taught: list[Tra
 def test_a_model_is_not_asked_about_features_of_another_version(
     taught: list[Trained], model_inputs: ModelInputs, parts: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("distill.learn.model_store.features_id", lambda: "2-rdkit-2030.3.1")
+    monkeypatch.setattr("distill.models.model_store.features_id", lambda: "2-rdkit-2030.3.1")
     for use in (
         lambda: SavedModel(taught[0].path),
         lambda: teacher_outputs.read_all([taught[0].path], model_inputs, parts),

@@ -17,9 +17,9 @@ from distill.evaluate.provenance import provenance
 from distill.judge.judged import Judged, SeededSplit
 from distill.judge.summary import summarize
 from distill.learn.inputs import ModelInputs
-from distill.learn.model_store import read_card
 from distill.learn.recipes import INPUTS, recipe
 from distill.learn.teach import teach
+from distill.models.model_store import read_card
 from distill.report.comparison import write
 from gallon.api.evaluation import Comparison
 from gallon.cli.output import print_comparison, print_json, print_trained

@@ -678,17 +678,17 @@ MUTANTS = (
     ),
     Mutant(
         "an interval is as wide as the median error",
-        "distill/learn/doubt.py",
+        "distill/models/doubt.py",
         "(len(known) + 1) * LEVEL",
         "(len(known) + 1) / 2",
-        ("tests/unit/distill/learn/test_doubt.py",),
+        ("tests/unit/distill/models/test_doubt.py",),
     ),
     Mutant(
         "all molecules have the same interval",
-        "distill/learn/doubt.py",
+        "distill/models/doubt.py",
         "bins = max(1, min(BINS, len(truth) // LEAST))",
         "bins = 1",
-        ("tests/unit/distill/learn/test_doubt.py",),
+        ("tests/unit/distill/models/test_doubt.py",),
     ),
     # The service
     Mutant(

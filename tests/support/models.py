@@ -9,10 +9,11 @@ import numpy as np
 from cluster.training.fit import Outcome
 from distill.data.dataset import read
 from distill.data.splits import split
-from distill.learn import model_store
 from distill.learn.inputs import ModelInputs
-from distill.learn.network import PREFIX, settings_for
+from distill.learn.network import settings_for
 from distill.learn.recipes import recipe
+from distill.learn.saving import save
+from distill.models.model_store import PREFIX
 
 TARGET = "logS"
 
@@ -44,5 +45,5 @@ def untrained_student(folder: Path, name: str = "student-fingerprint", targets: 
         weights=folder / "weights.safetensors",
         seconds=0.0,
     )
-    model_store.save(folder / "student", known, inputs, parts, outcome, seed=0, metrics={})
+    save(folder / "student", known, inputs, parts, outcome, seed=0, metrics={})
     return folder / "student"

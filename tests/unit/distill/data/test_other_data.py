@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from distill.data.dataset import Dataset, read
-from distill.learn.model_store import refuse_other_data
+from distill.models.model_store import refuse_other_data
 from teacher.errors import UsageError
 
 

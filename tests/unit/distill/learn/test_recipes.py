@@ -38,7 +38,7 @@ def test_networks_are_classes_that_can_be_imported(name: str) -> None:
 
 
 LIGHT = (
-    *("gallon.cli.app", "distill.learn.recipes", "distill.learn.model_store", "distill.evaluate.methods"),
+    *("gallon.cli.app", "distill.learn.recipes", "distill.models.model_store", "distill.evaluate.methods"),
     "distill.report.run",
 )
 

@@ -28,7 +28,8 @@ from distill.judge.judged import Judged, SeededSplit
 from distill.judge.run import Run, scored
 from distill.judge.summary import summarize
 from distill.learn.inputs import ModelInputs
-from distill.learn.model_store import FORMAT, ModelCard
+from distill.models.card import ModelCard
+from distill.models.model_store import FORMAT
 from distill.report import html
 from distill.report.comparison import write
 from distill.report.plots import MOST_POINTS, limits_of, parity

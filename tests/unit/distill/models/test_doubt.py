@@ -10,7 +10,7 @@ from rdkit.Chem import MolFromSmiles
 from scipy.special import expit
 
 from distill.features.neighbours import fingerprints_of, nearest, packed, unpacked
-from distill.learn.doubt import LEVEL, Doubt
+from distill.models.doubt import LEVEL, Doubt
 
 CHAINS = fingerprints_of([MolFromSmiles("C" * length + "O") for length in range(1, 41)])
 RINGS = fingerprints_of([MolFromSmiles(f"c1ccc2c(c1){'C' * length}N2") for length in range(2, 10)])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from distill.learn.model_store import CARD, check_place
+from distill.models.model_store import CARD, check_place
 from distill.report.comparison import check_place as check_comparison
 from teacher.errors import UsageError
 

@@ -1,0 +1,112 @@
+"""A trained model becomes a folder, with what it knows of its errors."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from distill.data.dataset import Dataset
+from distill.features.features_id import features_id
+from distill.features.neighbours import fingerprints_of, packed
+from distill.models.card import ModelCard
+from distill.models.doubt import Doubt
+from distill.models.model_store import (
+    CARD,
+    FILES,
+    FINGERPRINTS,
+    FORMAT,
+    README,
+    SCALER,
+    TRAINING,
+    TRAINING_SMILES,
+    WEIGHTS,
+)
+from distill.models.readme import readme
+from teacher import strict_json
+from teacher.files import replacing_folder
+
+if TYPE_CHECKING:
+    from rdkit.DataStructs import ExplicitBitVect
+
+    from cluster.training.fit import Outcome
+    from distill.data.splits import Split
+    from distill.learn.inputs import ModelInputs
+    from distill.learn.recipes import Recipe
+
+logger = logging.getLogger(__name__)
+
+
+def save(
+    folder: Path,
+    recipe: Recipe,
+    model_inputs: ModelInputs,
+    split: Split,
+    outcome: Outcome,
+    *,
+    seed: int,
+    metrics: Mapping[str, Mapping[str, float]],
+    spec: str | None = None,
+    teachers: Sequence[ModelCard] = (),
+) -> ModelCard:
+    """Write a model as a folder, in the place of one that is there; see `distill.models.model_store.check_place`.
+
+    Raises:
+        OutputError: the disk is full, or the folder cannot be written.
+    """
+    from safetensors.numpy import save as serialized
+
+    dataset = model_inputs.dataset
+    fingerprints = fingerprints_of(dataset.mols()) if recipe.role != "lm" else []
+    training = [fingerprints[row] for row in split.train] if fingerprints else []
+    card = ModelCard(
+        recipe=recipe.name,
+        settings=dict(recipe.settings),
+        schedule=asdict(recipe.schedule),
+        balance=recipe.balance,
+        descriptors=recipe.descriptors,
+        features=features_id(),
+        targets=dataset.targets,
+        dataset={"name": dataset.name, "sha256": dataset.sha256},
+        split={"kind": split.kind, "sha256": split.sha256, "description": split.describe()},
+        seed=seed,
+        spec=spec,
+        encoder=model_inputs.encoder if recipe.role == "lm" else None,
+        teachers=[asdict(teacher) for teacher in teachers],
+        transfer=model_inputs.describe_transfer() if teachers else {},
+        metrics=metrics,
+        doubt=_doubt(dataset, split, outcome, fingerprints, training).facts() if fingerprints else {},
+        best_epoch=outcome.best_epoch,
+        epochs=outcome.epochs,
+        seconds=outcome.seconds,
+        history=outcome.history,
+    )
+    with replacing_folder(folder, ours=FILES) as aside:
+        shutil.copyfile(outcome.weights, aside / WEIGHTS)
+        if recipe.reads == "fingerprint":
+            (aside / SCALER).write_bytes(serialized(model_inputs.scaler(recipe.descriptors, split).arrays()))
+        if training:
+            (aside / TRAINING).write_bytes(serialized({FINGERPRINTS: packed(training)}))
+            lines = [f"{dataset.smiles[row]}\n" for row in split.train]
+            (aside / TRAINING_SMILES).write_text("".join(lines), encoding="utf-8")
+        written = strict_json.dumps({"format": FORMAT, **asdict(card)}, indent=2)
+        (aside / CARD).write_text(written + "\n", encoding="utf-8")
+        (aside / README).write_text(readme(card), encoding="utf-8")
+    logger.info("model %s is saved in %s, with its best epoch %d", recipe.name, folder, outcome.best_epoch)
+    return card
+
+
+def _doubt(
+    dataset: Dataset,
+    split: Split,
+    outcome: Outcome,
+    fingerprints: Sequence[ExplicitBitVect],
+    training: Sequence[ExplicitBitVect],
+) -> Doubt:
+    """Learn how wrong a model is of the validation part."""
+    rows = split.valid
+    held_out = [fingerprints[row] for row in rows]
+    return Doubt.of(dataset.kind, dataset.labels[rows], outcome.prediction[rows], held_out, training)

@@ -1,0 +1,1 @@
+"""Trained models as folders and files: what they are, what they know of their errors, and how they travel."""

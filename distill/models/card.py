@@ -1,0 +1,63 @@
+"""What a model is and where it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from distill.data.dataset import Target
+from distill.features.vectors import DescriptorSet
+from teacher.provenance import installed
+
+PACKAGES = ("gallon", "torch", "torch-geometric", "rdkit", "numpy")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """What a model is and where it comes from.
+
+    Attributes:
+        recipe, settings: name of the recipe, and the settings of its network.
+        schedule: how long and how fast it was trained.
+        balance: whether both classes weighed the same.
+        descriptors: that it reads beside a fingerprint.
+        features: id of the features that it was trained on (`distill.features.features_id`).
+        targets: what it predicts.
+        dataset: name and sha256 of what it learnt from.
+        split: kind, sha256 and description of the split.
+        seed: of the training.
+        spec: id of the spec of the annotations that it or its teachers read, if any.
+        encoder: of a language teacher, the text encoder that it reads by.
+        teachers: of a student, the cards of its teachers.
+        transfer: of a student, how many molecules without labels it also learnt of, and the sha256 of the dataset with
+            them behind it; empty without.
+        metrics: of each part of the split; None where a part cannot be scored.
+        doubt: what was learnt about its errors (`distill.models.doubt.Doubt`); empty of one that reads annotations.
+        best_epoch, epochs, seconds: of the training.
+        history: of each epoch the terms of the loss, the loss, and the validation score.
+        versions: of the software that made it.
+    """
+
+    recipe: str
+    settings: Mapping[str, Any]
+    descriptors: DescriptorSet
+    features: str
+    targets: tuple[Target, ...]
+    dataset: Mapping[str, str]
+    split: Mapping[str, str]
+    seed: int
+    schedule: Mapping[str, Any] = field(default_factory=dict)
+    balance: bool = False
+    spec: str | None = None
+    encoder: str | None = None
+    teachers: Sequence[Mapping[str, Any]] = ()
+    transfer: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Mapping[str, float | None]] = field(default_factory=lambda: MappingProxyType({}))
+    doubt: Mapping[str, Any] = field(default_factory=dict)
+    best_epoch: int = 0
+    epochs: int = 0
+    seconds: float = 0.0
+    history: Sequence[Mapping[str, float]] = ()
+    versions: Mapping[str, str] = field(default_factory=lambda: installed(PACKAGES))

@@ -1,0 +1,59 @@
+"""A model's folder in one file, and back: a plain zip archive, of which nothing but the files of a model is read."""
+
+from __future__ import annotations
+
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from distill.models.model_store import FILES, OUTPUTS
+from teacher.errors import UsageError
+from teacher.files import replacing
+
+MOST_BYTES = 2**32  # of all files of a packed model
+CHUNK = 2**20
+
+
+def pack(folder: Path, out: Path) -> None:
+    """Write a model into one file; what a teacher says of its dataset is left out.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    with replacing(out) as aside, zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in FILES:
+            if name != OUTPUTS and (folder / name).is_file():
+                archive.write(folder / name, name)
+
+
+@contextmanager
+def unpacked_model(place: Path) -> Iterator[Path]:
+    """Yield the folder of a model: the place itself, or for the time being what is packed there.
+
+    Raises:
+        UsageError: the file is no packed model, or a damaged one.
+    """
+    if not place.is_file():
+        yield place
+        return
+    with tempfile.TemporaryDirectory(prefix="gallon-model-") as folder:
+        try:
+            with zipfile.ZipFile(place) as archive:
+                _unpack(archive, Path(folder))
+        except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+            raise UsageError(f"{place} is no model that gallon has packed ({error}).") from None
+        yield Path(folder)
+
+
+def _unpack(archive: zipfile.ZipFile, folder: Path) -> None:
+    """Write the files of a model, each under its known name, and no more bytes than a model may have."""
+    left = MOST_BYTES
+    for name in set(archive.namelist()) & set(FILES):
+        with archive.open(name) as packed, (folder / name).open("wb") as file:
+            while chunk := packed.read(CHUNK):
+                left -= len(chunk)
+                if left < 0:
+                    raise zipfile.BadZipFile("it is larger than any model")
+                file.write(chunk)

@@ -1,0 +1,63 @@
+"""The card of a model for people."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from distill.models.card import ModelCard
+
+METRICS = {"roc_auc": "ROC-AUC", "average_precision": "average precision", "rmse": "RMSE", "mae": "MAE", "r2": "R²"}
+
+
+def readme(card: ModelCard) -> str:
+    """Return as Markdown what a model predicts, how well, for which molecules, and how to ask it.
+
+    Its head is as the Hugging Face Hub reads it.
+    """
+    parts = [part for part in ("train", "valid", "test") if part in card.metrics]
+    names = [name for name in METRICS if any(name in card.metrics[part] for part in parts)]
+    table = [
+        f"| {METRICS[name]} | {' | '.join(_shown(card.metrics[part].get(name)) for part in parts)} |" for name in names
+    ]
+    targets = ", ".join(f"`{_plain(target.name)}` ({target.kind})" for target in card.targets)
+    lines = [
+        *("---", "library_name: gallon", "tags: [chemistry, molecules, knowledge-distillation]", "---", ""),
+        *(f"# {card.recipe} of {_plain(card.dataset['name'])}", ""),
+        *(f"Predicts {targets} of a molecule from its SMILES.", ""),
+        *("| data | sha256 |", "|---|---|", f"| {_plain(card.dataset['name'])} | `{card.dataset['sha256']}` |", ""),
+        *(f"Split: {card.split['description']}.", ""),
+        *([f"| | {' | '.join(parts)} |", f"|---{'|---' * len(parts)}|", *table, ""] if table else []),
+        *(_domain(card)),
+        *(
+            "```python",
+            "import gallon",
+            "",
+            'model = gallon.load("FOLDER OR FILE")',
+            'model.predict(["CCO"])',
+            "```",
+            "",
+        ),
+        f"Made by {', '.join(f'{name} {version}' for name, version in card.versions.items())}.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _domain(card: ModelCard) -> list[str]:
+    if not card.doubt:
+        return []
+    return [
+        f"Trust it for molecules whose Tanimoto similarity (ECFP4) to the nearest training molecule is at least "
+        f"{card.doubt['domain']:.2f}; `predict(..., doubt=True)` tells that, and intervals of "
+        f"{card.doubt['level']:.0%}. The SMILES of the training molecules are in `training.smi`.",
+        "",
+    ]
+
+
+def _shown(value: float | None) -> str:
+    return "–" if value is None or math.isnan(value) else f"{value:.3f}"
+
+
+def _plain(name: str) -> str:
+    """Return a name out of the data as text that Markdown takes for nothing else."""
+    return re.sub(r"[^\w .,:;()+%/-]", "_", name)
