@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cluster.library.columns import matching, told
 from cluster.library.errors import LibraryError
 from cluster.library.parquet import opened
-from cluster.library.rows import column_names, each_line
+from cluster.library.rows import column_names, each_line, no_further
 from cluster.library.sdf import fields, sdf_records
 from cluster.library.source import Source
 from cluster.library.streams import UnreadableError
@@ -202,8 +202,11 @@ def _columns(source: Source, limit: int | None) -> FileColumns:
 def _parquet_columns(source: Source) -> FileColumns:
     import pyarrow as pa
 
-    with opened(source.path) as file:
-        schema: pa.Schema = file.schema_arrow
+    try:
+        with opened(source.path) as file:
+            schema: pa.Schema = file.schema_arrow
+    except UnreadableError as error:
+        raise no_further(source, 0, error) from error
     types = tuple(kind.value_type if pa.types.is_dictionary(kind) else kind for kind in schema.types)
     return FileColumns(tuple(apart(schema.names, ())), types, schema.names.index(source.smiles_column))
 
