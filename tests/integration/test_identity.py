@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from pyarrow import parquet
 
 import gallon
+from cluster.annotation.annotate import Result
 from cluster.runtime.session import RaySession
+from cluster.store.record import Ledger
 from cluster.store.store import Row, Store
+from gallon.api import annotation
 from teacher.chemistry.molecule import key_of, parse, record_key
 from teacher.errors import UsageError
 from teacher.llm.engines.endpoint import KEY_VARIABLES
@@ -140,6 +144,27 @@ def test_annotating_into_a_file_is_the_whole_job(
     dead = [row for row in range(ROWS) if reasons[row] and row not in DAMAGED]
     assert dead and {reasons[row].split(":")[0] for row in dead} <= {"prompt"}
     assert [row for row in range(ROWS) if not column(out, "text")[row]] == sorted({*DAMAGED, *dead})
+
+
+def test_a_run_that_is_interrupted_writes_no_table(
+    store: Store, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped = Result(run="run", ledger=Ledger(), interrupted=True)
+    monkeypatch.setattr(annotation, "annotation_session", lambda *_: nullcontext((store, None)))
+    monkeypatch.setattr(annotation, "annotate_sources", lambda *_, **__: stopped)
+    found = gallon.annotate(libraries(folder, ROWS)["csv"][0], out=tmp_path / "out.csv")
+    assert found.interrupted and found.path is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_of_a_row_has_no_column_is_told_beside_it(tmp_path: Path) -> None:
+    library, out = tmp_path / "library.csv", tmp_path / "out.csv"
+    library.write_text('id,smiles\n1,CCO,"=more"\n2,C1CC,x\n"3,CCN\n4,CCC\n')
+    gallon.choose(library, number=1, out=out)
+    assert own_columns(out, 2)[1] == [["1", "CCO"], ["2", "C1CC"], ["", ""], ["4", "CCC"]]
+    extra, unread, broken, none = column(out, "error")
+    assert extra.endswith("beyond it: =more") and unread.endswith("beyond it: x")
+    assert "RDKit" in unread and '"3,CCN' in broken and not none
 
 
 def test_writing_rows_leaves_the_store_as_it_was(filled: None, store: Store, redis_url: str, folder: Path) -> None:
