@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from gallon.api.batch import read_batch
     from gallon.api.evaluation import Comparison
     from gallon.api.planning import RunPlan
-    from gallon.api.predictor import Predictor, load
+    from gallon.api.predictor import Predictor, load, pack
     from gallon.api.records import ExportResult
     from gallon.api.records import read_annotations as annotations
     from gallon.api.report import report
@@ -88,6 +88,7 @@ __all__ = [
     "export",
     "load",
     "open_store",
+    "pack",
     "plan_run",
     "read_batch",
     "report",
@@ -117,6 +118,7 @@ _HOMES = {
     "teach": f"{_API}.learning",
     "Predictor": f"{_API}.predictor",
     "load": f"{_API}.predictor",
+    "pack": f"{_API}.predictor",
     "screen": f"{_API}.prediction",
     "Progress": "gallon.progress",
     "ExportResult": f"{_API}.records",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cluster.library.columns import matching, told
 from cluster.library.errors import LibraryError
 from cluster.library.parquet import opened
-from cluster.library.rows import column_names, each_line
+from cluster.library.rows import column_names, each_line, no_further
 from cluster.library.sdf import fields, sdf_records
 from cluster.library.source import Source
 from cluster.library.streams import UnreadableError
@@ -48,21 +48,18 @@ class KeptColumns:
         types: theirs, as Arrow calls them.
         files: the columns of each file of the library.
         places: for each file the places of the kept columns among its own; None where it lacks one.
-        fields: where whole records of SD files are kept, the fields that stay in them, or None for all; else empty.
         holds_smiles: whether each row's SMILES is among what is kept.
+        whole_records: whether records of SD files are kept as they are, as the one column `RECORD`.
+        fields: that stay in whole records; None for all.
     """
 
     names: tuple[str, ...]
     types: tuple[Any, ...]
     files: tuple[FileColumns, ...]
     places: tuple[tuple[int | None, ...], ...]
-    fields: tuple[str, ...] | None = ()
     holds_smiles: bool = False
-
-    @property
-    def whole_records(self) -> bool:
-        """Whether records of SD files are kept as they are."""
-        return self.names == (RECORD,)
+    whole_records: bool = False
+    fields: tuple[str, ...] | None = None
 
     def schema(self, ours: pa.Schema) -> pa.Schema:
         """Return the schema of the kept columns with ours behind them; one of ours that would hide one has a mark."""
@@ -75,7 +72,7 @@ class KeptColumns:
         """Return the kept columns of rows, as `cluster.library.whole_rows` reads them, with ours behind them."""
         import pyarrow as pa
 
-        theirs = [rows[kept_name(place)] for place in range(len(self.names))]
+        theirs = [rows[kept_name(place)].cast(kind) for place, kind in enumerate(self.types)]
         return pa.table([*theirs, *ours.columns], schema=self.schema(ours.schema))
 
     def write(self, blocks: Iterable[tuple[pa.Table, pa.Table]], ours: pa.Schema, out: Path) -> int:
@@ -171,8 +168,8 @@ def _whole_records(
             f"{other.shown} has no mol blocks that an SD file could hold: name an output that ends in .csv, .tsv, "
             ".parquet or .jsonl"
         )
-    fields = None if everything else tuple(names)
-    return KeptColumns((RECORD,), (pa.string(),), files, ((0,),) * len(files), fields)
+    stay = None if everything else tuple(names)
+    return KeptColumns((RECORD,), (pa.string(),), files, ((0,),) * len(files), whole_records=True, fields=stay)
 
 
 def _type(files: Sequence[FileColumns], name: str) -> Any:
@@ -205,8 +202,11 @@ def _columns(source: Source, limit: int | None) -> FileColumns:
 def _parquet_columns(source: Source) -> FileColumns:
     import pyarrow as pa
 
-    with opened(source.path) as file:
-        schema: pa.Schema = file.schema_arrow
+    try:
+        with opened(source.path) as file:
+            schema: pa.Schema = file.schema_arrow
+    except UnreadableError as error:
+        raise no_further(source, 0, error) from error
     types = tuple(kind.value_type if pa.types.is_dictionary(kind) else kind for kind in schema.types)
     return FileColumns(tuple(apart(schema.names, ())), types, schema.names.index(source.smiles_column))
 

@@ -29,11 +29,10 @@ PENDING = "not annotated yet"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """What was written: rows, those with an annotation, and those that hold no molecule."""
+    """How many rows were written, and how many of them have an annotation."""
 
     rows: int
     annotated: int
-    invalid: int
 
 
 def write_annotated(
@@ -78,7 +77,7 @@ def write_annotated(
                 show(rows)
 
     rows = kept.write(blocks(), lookup.schema, out)
-    return Written(rows=rows, annotated=lookup.annotated, invalid=lookup.invalid)
+    return Written(rows=rows, annotated=lookup.annotated)
 
 
 class _Lookup:
@@ -86,7 +85,7 @@ class _Lookup:
 
     Attributes:
         schema: of our columns.
-        annotated, invalid: how many of the rows so far have an annotation, and how many hold no molecule.
+        annotated: how many of the rows so far have an annotation.
     """
 
     def __init__(self, store: Store, spec: Spec, sources: Sequence[Source], *, without_smiles: bool) -> None:
@@ -96,7 +95,7 @@ class _Lookup:
         self._files = [source.shown for source in sources]
         self._columns = AnnotationColumns(store, spec)
         self._left_out = {"smiles"} if without_smiles else set[str]()
-        self.annotated = self.invalid = 0
+        self.annotated = 0
         fields = [field for field in self._columns.schema if field.name not in self._left_out]
         names = apart([field.name for field in fields], (*PLACE, REASON))
         own = map(pa.Field.with_name, fields, names)
@@ -123,7 +122,6 @@ class _Lookup:
     ) -> tuple[dict[str, Any], str | None]:
         """Return the cells of a row's annotation, or why it has none."""
         if key is None or not isinstance(molecule, Parsed):
-            self.invalid += 1
             return {}, str(molecule)
         outcome = found.get(key)
         if isinstance(outcome, Record):

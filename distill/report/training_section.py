@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 CURVE = (3.0, 2.0)  # inches
 
 ELEMENTS = (
-    "html head meta title style body main h1 h2 p br dl dt dd details summary code time div span small figure figcaption "
-    "table caption thead tbody tr th td svg defs g use clipPath path rect circle ellipse line polygon polyline text "
-    "tspan"
+    "html head meta title style body main h1 h2 p br dl dt dd details summary code time div span small figure "
+    "figcaption table caption thead tbody tr th td svg defs g use clipPath path rect circle ellipse line polygon "
+    "polyline text tspan"
 )  # of `comparison.html.j2` and of the drawings in it
 FOREIGN = re.compile(rf"<(?!/?(?:{'|'.join(ELEMENTS.split())})[\s/>]|!doctype html>)", re.IGNORECASE)
 

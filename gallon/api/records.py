@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExportResult:
-    """What was written: the id of the spec, how many rows, and where."""
+    """What was written: the id of the spec, how many rows, how many of them with an annotation, and where."""
 
     spec: str
     rows: int
+    annotated: int
     path: Path
 
 
@@ -119,15 +120,15 @@ def export(
     with open_store(store_named(store), create=False) as opened:
         spec = choose_spec(opened, spec_id)
         sources = with_columns(sources, spec.columns)
-        if library is not None:
-            kept = kept_of(sources, keeping, path, reading.limit)
-            with phase(progress, "writing", "rows") as running:
-                limit, show = reading.limit, running.update
-                rows = write_annotated(opened, spec, sources, kept, path, limit=limit, show=show).rows
-        else:
+        if library is None:
             only = frozenset(entry.key for entry in unique_entries(sources, reading.limit)) if sources else None
             rows = write(opened, spec, path, only)
-        return ExportResult(spec=spec.id, rows=rows, path=path)
+            return ExportResult(spec=spec.id, rows=rows, annotated=rows, path=path)
+        kept = kept_of(sources, keeping, path, reading.limit)
+        with phase(progress, "writing", "rows") as running:
+            limit, show = reading.limit, running.update
+            written = write_annotated(opened, spec, sources, kept, path, limit=limit, show=show)
+        return ExportResult(spec=spec.id, rows=written.rows, annotated=written.annotated, path=path)
 
 
 def _check_use(

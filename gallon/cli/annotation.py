@@ -303,10 +303,12 @@ def export(
             progress=progress,
         )
     if as_json:
-        print_json({"spec": written.spec, "rows": written.rows, "path": str(written.path)})
+        print_json({**asdict(written), "path": str(written.path)})
+    elif library:
+        having = f"{written.annotated:,} with an annotation of spec {written.spec}"
+        typer.echo(f"{counted(written.rows, 'row')}, {having}, written to {plain(str(out))}")
     else:
-        what = counted(written.rows, "row" if library else "annotation")
-        typer.echo(f"{what} of spec {written.spec} written to {plain(str(out))}")
+        typer.echo(f"{counted(written.rows, 'annotation')} of spec {written.spec} written to {plain(str(out))}")
 
 
 def import_(

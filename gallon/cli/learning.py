@@ -244,6 +244,21 @@ def screen(
         print_table("Screened", facts)
 
 
+def pack(
+    model: Annotated[Path, typer.Argument(help="Folder of a student or a graph teacher.")],
+    *,
+    out: Annotated[Path, typer.Option(help="OUT.zip")],
+    overwrite: Overwrite = False,
+) -> None:
+    """Put a model into one file, to be taken along: `screen`, `serve` and `gallon.load` take it as they take the folder.
+
+    Example: `gallon pack gallon-models/esol/student --out student.zip`
+    """
+    from gallon.api import predictor
+
+    typer.echo(f"Written to {plain(str(predictor.pack(model, out, overwrite=overwrite)))}")
+
+
 def separated(values: list[str] | None) -> list[str]:
     """Return the values of a list option, given several times or separated by commas."""
     return [part.strip() for value in values or () for part in value.split(",") if part.strip()]

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from pyarrow import parquet
 
 import gallon
+from cluster.annotation.annotate import Result
 from cluster.runtime.session import RaySession
+from cluster.store.record import Ledger
 from cluster.store.store import Row, Store
-from teacher.chemistry.molecule import key_of, parse
+from gallon.api import annotation
+from teacher.chemistry.molecule import key_of, parse, record_key
 from teacher.errors import UsageError
 from teacher.llm.engines.endpoint import KEY_VARIABLES
 from teacher.llm.prompt import Prompt
-from teacher.llm.spec import Spec
+from teacher.llm.row_columns import pack_cells
+from teacher.llm.spec import PromptRef, Spec
 from tests.support.identity import BROKEN, NAMES, column, libraries, own_columns, read_out, rows
 from tests.support.models import TARGET, untrained_student
+from tests.support.prompts import PROMPT
 from tests.support.records import letter, record
 from tests.support.server import KEY, MODEL, Behaviour, serving
 
@@ -65,6 +72,7 @@ def test_an_export_has_every_row_of_a_library_with_its_annotation_or_the_reason(
     library = libraries(folder, ROWS)[kind][0]
     written = gallon.export(out, library=library, store=redis_url)
     assert (written.rows, written.spec) == (ROWS, spec.id)
+    assert written.annotated == sum(text != "" for text in column(out, "text"))
     check(kind, folder, out)
     reasons = column(out, "error_" if kind in ("csv", "parquet") else "error")
     smiles = [cells[1] for cells in rows(ROWS)]
@@ -138,6 +146,27 @@ def test_annotating_into_a_file_is_the_whole_job(
     assert [row for row in range(ROWS) if not column(out, "text")[row]] == sorted({*DAMAGED, *dead})
 
 
+def test_a_run_that_is_interrupted_writes_no_table(
+    store: Store, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped = Result(run="run", ledger=Ledger(), interrupted=True)
+    monkeypatch.setattr(annotation, "annotation_session", lambda *_: nullcontext((store, None)))
+    monkeypatch.setattr(annotation, "annotate_sources", lambda *_, **__: stopped)
+    found = gallon.annotate(libraries(folder, ROWS)["csv"][0], out=tmp_path / "out.csv")
+    assert found.interrupted and found.path is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_of_a_row_has_no_column_is_told_beside_it(tmp_path: Path) -> None:
+    library, out = tmp_path / "library.csv", tmp_path / "out.csv"
+    library.write_text('id,smiles\n1,CCO,"=more"\n2,C1CC,x\n"3,CCN\n4,CCC\n')
+    gallon.choose(library, number=1, out=out)
+    assert own_columns(out, 2)[1] == [["1", "CCO"], ["2", "C1CC"], ["", ""], ["4", "CCC"]]
+    extra, unread, broken, none = column(out, "error")
+    assert extra.endswith("beyond it: =more") and unread.endswith("beyond it: x")
+    assert "RDKit" in unread and '"3,CCN' in broken and not none
+
+
 def test_writing_rows_leaves_the_store_as_it_was(filled: None, store: Store, redis_url: str, folder: Path) -> None:
     before = sorted(store._redis.scan_iter())
     held = {key: store._redis.dump(key) for key in before}
@@ -161,3 +190,41 @@ def test_a_typed_column_keeps_its_type(filled: None, redis_url: str, folder: Pat
     gallon.export(out, library=library, store=redis_url)
     before, after = parquet.read_table(library), parquet.read_table(out)
     assert after.select(before.column_names).equals(before)
+
+
+def test_a_row_has_the_annotation_that_saw_its_own_cells(
+    store: Store, redis_url: str, spec: Spec, describe: Prompt, tmp_path: Path
+) -> None:
+    spec = spec.model_copy(update={"columns": ("solvent",)})
+    store.save_spec(spec, describe)
+    for row, solvent in enumerate(("water", "DMSO"), start=1):
+        key = record_key(key_of("CCO"), pack_cells({"solvent": solvent}))
+        store.register(spec.id, "run", [Row(key, 0, row)])
+        store.commit(spec.id, "run", [(key, record("CCO", f"in {solvent}"))], [(1, 1)])
+    library, out = tmp_path / "library.csv", tmp_path / "out.csv"
+    library.write_text("smiles,solvent\nOCC,DMSO\nCCO, water \nCCO,ether\n")
+    assert gallon.export(out, library=library, store=redis_url).annotated == 2
+    assert column(out, "text") == ["in DMSO", "in water", ""]
+    assert column(out, "solvent") == ["DMSO", " water ", "ether"]
+
+
+def test_fields_of_a_prompt_hide_neither_our_columns_nor_the_users(
+    store: Store, redis_url: str, spec: Spec, tmp_path: Path
+) -> None:
+    names = ["source", "row", "error", "id", "text"]
+    schema = {"type": "object", "properties": {name: {"type": "string"} for name in names}}
+    prompt = Prompt.model_validate({**PROMPT, "schema": schema})
+    spec = spec.model_copy(update={"prompt": PromptRef.of(prompt)})
+    store.save_spec(spec, prompt)
+    store.register(spec.id, "run", [Row(key_of("CCO"), 0, 1)])
+    text = json.dumps({name: f"its {name}" for name in names})
+    store.commit(spec.id, "run", [(key_of("CCO"), record("CCO", text))], [(1, 1)])
+    library, out = tmp_path / "library.csv", tmp_path / "out.csv"
+    library.write_text("id,smiles,error\n7,CCO,mine\n")
+    gallon.export(out, library=library, store=redis_url)
+    header, (cells,) = read_out(out)
+    found = dict(zip(header, cells, strict=True))
+    assert len(found) == len(header)
+    assert (found["id"], found["id_"], found["error"], found["error_"]) == ("7", "its id", "mine", "its error")
+    assert (found["row"], found["row_"], found["source_"]) == ("1", "its row", "its source")
+    assert (found["text"], found["text_"], found["error__"]) == (text, "its text", "")

@@ -126,6 +126,8 @@ def test_records_are_kept_of_sd_files_only(tmp_path: Path) -> None:
     assert read([path], records=True)[1] == [["t\n\n\nM  END\n> <a>\n1\n\n> <b>\n2\n\n"]]
     assert read([path], "b", records=True)[1] == [["t\n\n\nM  END\n> <b>\n2\n\n"]]
     assert read([path], "none", records=True)[1] == [["t\n\n\nM  END\n"]]
+    named = written(tmp_path / "b.sdf", "t\n\n\nM  END\n> <record>\n1\n\n$$$$\n")
+    assert read([named], "record")[1] == [["1"]]
     with pytest.raises(LibraryError, match=r"a\.smi has no mol blocks"):
         read([path, written(tmp_path / "a.smi", "C\n")], records=True)
 
