@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from distill.models.model_store import FILES, OUTPUTS
+from distill.models.card import ModelCard
+from distill.models.model_store import FILES, OUTPUTS, usable_card
 from teacher.errors import UsageError
 from teacher.files import replacing
 
@@ -26,6 +27,16 @@ def pack(folder: Path, out: Path) -> None:
         for name in FILES:
             if name != OUTPUTS and (folder / name).is_file():
                 archive.write(folder / name, name)
+
+
+def card_of(place: Path) -> ModelCard:
+    """Read what a model is that is to be asked, a folder or a packed one.
+
+    Raises:
+        UsageError: as `unpacked_model` and `distill.models.model_store.usable_card`.
+    """
+    with unpacked_model(place) as folder:
+        return usable_card(folder)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from distill.models.model_store import usable_card
+from distill.models.packing import card_of
 from distill.screen.screening import Screened
 from distill.screen.screening import screen as score
 from gallon.api.annotation import started_ray
@@ -30,7 +30,7 @@ def screen(
     Args:
         library: paths, globs or URLs of files with molecules.
         reading: how the files are read.
-        student: the folder of a student or a graph teacher.
+        student: the folder of a student or a graph teacher, or the file that it was packed into.
         out: a .csv, .tsv, .parquet or .jsonl file, or .sdf if the library is one.
         overwrite: whether a file that is there may be replaced.
         keeping: which columns of the library are written, too.
@@ -46,7 +46,7 @@ def screen(
     """
     sources, path = sources_of(library, reading), Path(out)
     check_rows_output(path, sources, overwrite=overwrite)
-    usable_card(Path(student))  # a mistake need not wait for a cluster to start
+    card_of(Path(student))  # a mistake need not wait for a cluster to start
     kept, limit = kept_of(sources, keeping, path, reading.limit), reading.limit
     with started_ray(ray, progress) as session, phase(progress, "screening", "rows") as running:
         return score(

@@ -30,7 +30,7 @@ COMMANDS = {
         annotation.export,
         annotation.import_,
     ),
-    "Learn": (learning.teach, learning.distill, learning.evaluate, learning.screen),
+    "Learn": (learning.teach, learning.distill, learning.evaluate, learning.screen, learning.pack),
     "Serve": (service.serve,),
     "Look": (inspection.status, inspection.report),
     "Try": (demo.demo,),

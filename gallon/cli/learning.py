@@ -203,7 +203,7 @@ def evaluate(
 def screen(
     *,
     library: Library,
-    student: Annotated[Path, typer.Option(help="Folder of a student, as `gallon distill` leaves it.")],
+    student: Annotated[Path, typer.Option(help="Folder of a student, as `gallon distill` leaves it, or packed.")],
     out: Annotated[Path, typer.Option(help="OUT.csv, OUT.tsv, OUT.parquet or OUT.jsonl; of SDF also OUT.sdf")],
     overwrite: Overwrite = False,
     keeping: ShortKeepConfig,
@@ -250,7 +250,7 @@ def pack(
     out: Annotated[Path, typer.Option(help="OUT.zip")],
     overwrite: Overwrite = False,
 ) -> None:
-    """Put a model into one file, to be taken along: `screen`, `serve` and `gallon.load` take it as they take the folder.
+    """Put a model into one file, which `screen`, `serve` and `gallon.load` take in the place of its folder.
 
     Example: `gallon pack gallon-models/esol/student --out student.zip`
     """

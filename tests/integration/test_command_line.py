@@ -387,6 +387,7 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
         "batch read": ["--requests", *common],
         "prompt show": ["--molecule", "--column", *spec, *engine, *output],
         "prompt list": output,
+        "pack": ["--out", "--overwrite", "--verbose", "-v", "--help"],
         "serve": [*service, "--config", *spec, *serving, *common],
         "choose": [
             "--number",

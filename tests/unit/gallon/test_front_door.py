@@ -8,8 +8,10 @@ import json
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from rdkit import Chem
@@ -166,9 +168,52 @@ def test_a_model_whose_doubt_is_damaged_is_refused(student: Path, tmp_path: Path
         gallon.load(tmp_path / "student")
 
 
-def test_a_student_is_loaded_and_asked_without_ray(student: Path) -> None:
-    code = f"import gallon, sys; gallon.load({str(student)!r}).predict(['CCO'])"
-    assert fresh(f"{code}; print({{'ray', 'vllm'}} & set(sys.modules))") == "set()"
+def test_a_student_is_loaded_and_asked_without_ray_and_torch(student: Path) -> None:
+    code = f"import gallon, sys; gallon.load({str(student)!r}).predict(['CCO'], doubt=True)"
+    assert fresh(f"{code}; print({{'ray', 'vllm', 'torch'}} & set(sys.modules))") == "set()"
+
+
+def test_a_packed_student_needs_numpy_rdkit_and_safetensors_only(student: Path, tmp_path: Path) -> None:
+    packed = gallon.pack(student, tmp_path / "student.zip")
+    expected = gallon.load(student).values(["CCO", "c1ccccc1", "not"])
+    code = f"""
+import sys
+
+class Refused:
+    def find_spec(self, name, path=None, target=None):
+        known = {{"gallon", "cluster", "teacher", "distill", "numpy", "rdkit", "safetensors"}}
+        if name.partition(".")[0] not in known | set(sys.stdlib_module_names):
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Refused())
+import gallon
+print(gallon.load({str(packed)!r}).values(["CCO", "c1ccccc1", "not"]).tolist())
+"""
+    found = np.array(ast.literal_eval(fresh(code).replace("nan", "None")), dtype=np.float32)
+    assert np.allclose(found, expected, rtol=1e-5, equal_nan=True)
+
+
+def test_a_packed_model_is_whole_or_refused(student: Path, tmp_path: Path) -> None:
+    packed = gallon.pack(student, tmp_path / "student.zip")
+    with zipfile.ZipFile(packed) as archive:
+        assert "README.md" in archive.namelist() and "outputs.parquet" not in archive.namelist()
+    assert f"`{TARGET}` (regression)" in (student / "README.md").read_text()
+    with pytest.raises(UsageError, match="exists already"):
+        gallon.pack(student, packed)
+    with pytest.raises(UsageError, match="no model in"):
+        gallon.pack(tmp_path, tmp_path / "other.zip")
+    (tmp_path / "text.zip").write_text("no archive")
+    with pytest.raises(UsageError, match="no model that gallon has packed"):
+        gallon.load(tmp_path / "text.zip")
+    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
+        archive.writestr("../evil.txt", "out")
+        archive.writestr("card.json", "{}")
+    with pytest.raises(UsageError):
+        gallon.load(tmp_path / "evil.zip")
+    assert not (tmp_path.parent / "evil.txt").exists()
+    (tmp_path / "cut.zip").write_bytes(packed.read_bytes()[:-200])
+    with pytest.raises(UsageError, match="no model that gallon has packed"):
+        gallon.load(tmp_path / "cut.zip")
 
 
 def test_annotations_come_as_a_table_in_memory(store: Store, redis_url: str, spec: Spec, describe: Prompt) -> None:
