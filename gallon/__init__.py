@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from gallon.api.batch import read_batch
     from gallon.api.evaluation import Comparison
     from gallon.api.planning import RunPlan
-    from gallon.api.predictor import Predictor, load, pack
     from gallon.api.records import ExportResult
     from gallon.api.records import read_annotations as annotations
     from gallon.api.report import report
     from gallon.api.selection import Selection
     from gallon.api.service import Service
+    from gallon.predictor import Predictor, load, pack
     from gallon.progress import Progress
     from teacher.errors import GallonError, UsageError
     from teacher.files import OutputError
@@ -116,9 +116,9 @@ _HOMES = {
     "evaluate": f"{_API}.evaluation",
     "distill": f"{_API}.learning",
     "teach": f"{_API}.learning",
-    "Predictor": f"{_API}.predictor",
-    "load": f"{_API}.predictor",
-    "pack": f"{_API}.predictor",
+    "Predictor": "gallon.predictor",
+    "load": "gallon.predictor",
+    "pack": "gallon.predictor",
     "screen": f"{_API}.prediction",
     "Progress": "gallon.progress",
     "ExportResult": f"{_API}.records",

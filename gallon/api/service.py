@@ -19,10 +19,10 @@ from cluster.service.predicting import Prediction
 from cluster.store.address import is_url, parse
 from gallon.api.annotation import annotation_session, engines_for, started_ray
 from gallon.api.library import StrPath, refuse_row_columns, store_named
-from gallon.api.predictor import load
 from gallon.api.spec import ResolvedSpec, resolve_spec
 from gallon.config import STORE_VARIABLE, ServiceConfig, ServingConfig, SpecConfig
 from gallon.flat import flat
+from gallon.predictor import load
 from gallon.progress import ProgressCallback, phase
 from teacher.errors import UsageError
 

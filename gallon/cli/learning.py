@@ -254,7 +254,7 @@ def pack(
 
     Example: `gallon pack gallon-models/esol/student --out student.zip`
     """
-    from gallon.api import predictor
+    from gallon import predictor
 
     typer.echo(f"Written to {plain(str(predictor.pack(model, out, overwrite=overwrite)))}")
 
