@@ -225,6 +225,10 @@ class BatchConfig(Config):
     everything: Annotated[
         bool, Setting(flag="--everything", help="Also ask about molecules that have a record or are given up.")
     ] = False
+    token_field: Annotated[
+        str,
+        Setting(help="What the model calls its longest answer: max_tokens, or max_completion_tokens (OpenAI's newer)."),
+    ] = "max_tokens"
 
 
 @dataclass(frozen=True, kw_only=True)

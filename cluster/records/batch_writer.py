@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
@@ -22,7 +23,7 @@ from teacher.chemistry.drawing import DRAWN_AT_A_TIME, SafeDrawer, UndrawableErr
 from teacher.chemistry.molecule import Molecule
 from teacher.errors import UsageError
 from teacher.files import check_output, replacing
-from teacher.llm.engines.batch_lines import MOST_BYTES, MOST_REQUESTS, request_line
+from teacher.llm.engines.batch_lines import MOST_BYTES, MOST_REQUESTS, TOKEN_FIELDS, request_line
 from teacher.llm.prompt import Prompt
 from teacher.llm.request import build_request, retried
 from teacher.llm.spec import Spec
@@ -42,12 +43,14 @@ class BatchRules:
         max_requests, max_bytes: of one file.
         max_attempts: answers about a molecule that may be rejected before it is asked about no more.
         everything: whether molecules are asked about that have a record, or are to be asked about no more.
+        token_field: by which name the model knows the longest answer, one of `TOKEN_FIELDS`.
     """
 
     max_requests: int = MOST_REQUESTS
     max_bytes: int = MOST_BYTES
     max_attempts: int = 3
     everything: bool = False
+    token_field: str = TOKEN_FIELDS[0]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,7 +119,7 @@ def write_batch(
     with ExitStack() as stack:
         files = _RequestFiles(out, head(spec, prompt), rules, overwrite, stack)
         molecules = unique_molecules(sources, limit, note_rows)
-        for asked, line in _drawn(_to_ask(molecules, spec, store, rules, counts), spec, prompt):
+        for asked, line in _drawn(_to_ask(molecules, spec, store, rules, counts), spec, prompt, rules.token_field):
             if line is None:
                 counts["undrawn"] += 1
                 continue
@@ -154,8 +157,11 @@ def _to_ask(
                 yield asked
 
 
-def _drawn(molecules: Iterable[Asked], spec: Spec, prompt: Prompt) -> Iterator[tuple[Asked, bytes | None]]:
+def _drawn(
+    molecules: Iterable[Asked], spec: Spec, prompt: Prompt, token_field: str
+) -> Iterator[tuple[Asked, bytes | None]]:
     """Yield the requests in order, drawn on all cores; None in the place of one that cannot be drawn or described."""
+    line = partial(_line, spec=spec, prompt=prompt, token_field=token_field)
     cores = os.cpu_count() or 1
     idle: SimpleQueue[SafeDrawer] = SimpleQueue()
     ahead: deque[tuple[list[Asked], Future[list[bytes | None]]]] = deque()
@@ -165,32 +171,39 @@ def _drawn(molecules: Iterable[Asked], spec: Spec, prompt: Prompt) -> Iterator[t
             idle.put(drawers.enter_context(closing(SafeDrawer())))
         while True:
             while len(ahead) < AHEAD * cores and (part := list(islice(waiting, DRAWN_AT_A_TIME))):
-                ahead.append((part, threads.submit(_lines, part, spec, prompt, idle)))
+                ahead.append((part, threads.submit(_lines, part, spec.image_size, line, idle)))
             if not ahead:
                 return
             part, lines = ahead.popleft()
             yield from zip(part, lines.result(), strict=True)
 
 
-def _lines(part: list[Asked], spec: Spec, prompt: Prompt, idle: SimpleQueue[SafeDrawer]) -> list[bytes | None]:
+def _lines(
+    part: list[Asked],
+    image_size: int | None,
+    line: Callable[[Asked, bytes | UndrawableError | None], bytes | None],
+    idle: SimpleQueue[SafeDrawer],
+) -> list[bytes | None]:
     drawings: Sequence[bytes | UndrawableError | None] = [None] * len(part)
-    if spec.image_size is not None:
+    if image_size is not None:
         drawer = idle.get()
         try:
-            drawings = drawer.draw([asked.smiles for asked in part], spec.image_size)
+            drawings = drawer.draw([asked.smiles for asked in part], image_size)
         finally:
             idle.put(drawer)
-    return [_line(asked, drawing, spec, prompt) for asked, drawing in zip(part, drawings, strict=True)]
+    return list(map(line, part, drawings))
 
 
-def _line(asked: Asked, drawing: bytes | UndrawableError | None, spec: Spec, prompt: Prompt) -> bytes | None:
+def _line(
+    asked: Asked, drawing: bytes | UndrawableError | None, *, spec: Spec, prompt: Prompt, token_field: str
+) -> bytes | None:
     """Return a request, or None where there cannot be one."""
     try:
         if isinstance(drawing, UndrawableError):
             raise drawing
         request, _ = build_request(asked.smiles, asked.key, spec, prompt, drawing=drawing)
         again = retried(request, spec, asked.attempt, asked.rejected)
-        return request_line(asked.key.hex(), spec.model.name, again)
+        return request_line(asked.key.hex(), spec.model.name, again, token_field)
     # Whatever is raised here is about this molecule.
     except Exception as error:  # noqa: BLE001
         logger.warning("%s cannot be rendered: %s", asked.smiles, error)

@@ -15,6 +15,7 @@ from gallon.api.spec import resolve_spec
 from gallon.config import BatchConfig, LibraryConfig, SpecConfig
 from gallon.progress import ProgressCallback, phase
 from teacher.errors import UsageError
+from teacher.llm.engines.batch_lines import TOKEN_FIELDS
 
 
 def write_batch(
@@ -52,6 +53,8 @@ def write_batch(
     """
     if spec.endpoint is not None:
         raise UsageError("A batch goes to whoever is given its files: leave out --endpoint.")
+    if batch.token_field not in TOKEN_FIELDS:
+        raise UsageError(f"--token-field is {' or '.join(TOKEN_FIELDS)}, and not '{batch.token_field}'.")
     sources, resolved, where = sources_of(library, reading), resolve_spec(spec, claimed=True), store_named(store)
     refuse_row_columns(resolved)
     with ExitStack() as stack:
@@ -69,6 +72,7 @@ def write_batch(
                 max_bytes=batch.max_bytes,
                 max_attempts=batch.max_attempts,
                 everything=batch.everything,
+                token_field=batch.token_field,
             ),
             overwrite=overwrite,
             show=running.update,

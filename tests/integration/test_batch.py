@@ -107,6 +107,22 @@ def test_the_spec_and_the_questions_are_those_of_a_server(
     assert kind == "data:image/png;base64" and Image.open(io.BytesIO(base64.b64decode(data))).size == (448, 448)
 
 
+def test_the_longest_answer_goes_by_the_name_that_the_model_knows(write: Write, requests: Path) -> None:
+    usual = write()
+    bodies = [line["body"] for line in read_requests(requests)]
+    newer = write(token_field="max_completion_tokens")
+    assert newer.spec == usual.spec
+    for body in bodies:
+        body["max_completion_tokens"] = body.pop("max_tokens")
+    assert [line["body"] for line in read_requests(requests)] == bodies
+
+
+def test_a_name_for_the_longest_answer_that_no_model_knows_is_refused(write: Write, requests: Path) -> None:
+    with pytest.raises(gallon.UsageError, match="--token-field is max_tokens or max_completion_tokens, and not 'x'"):
+        write(token_field="x")
+    assert not requests.exists()
+
+
 def _smiles(body: dict[str, Any]) -> str:
     return smiles_in({"body": body})
 

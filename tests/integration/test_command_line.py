@@ -365,7 +365,7 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
     service = ["--host", "--port", "--replicas", "--queue", "--student", "--describe", "--no-describe"]
     service += ["--token-file", "--drain-seconds"]
     cost = ["--probe", "--price-per-hour"]
-    batch = ["--max-requests", "--max-bytes", "--max-attempts", "--everything"]
+    batch = ["--max-requests", "--max-bytes", "--max-attempts", "--everything", "--token-field"]
     output = ["--json", "--verbose", "-v", "--help"]
     common = ["--store", *output]
     file = ["--smiles-column", "--separator", "--encoding"]

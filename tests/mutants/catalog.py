@@ -706,6 +706,15 @@ MUTANTS = (
         (f"{FLIGHTS}::test_a_call_goes_on_when_whoever_asked_is_gone",),
     ),
     Mutant(
+        "a service that others reach is built without a token",
+        "gallon/api/service.py",
+        '    if token is None:\n        raise UsageError(f"The service is reached',
+        '    if False:\n        raise UsageError(f"The service is reached',
+        (
+            "tests/unit/deploy/test_deploy_manifests.py::test_the_service_is_not_built_without_a_token_or_a_store_for_all",
+        ),
+    ),
+    Mutant(
         "several processes feed an engine that remembers pictures",
         "teacher/llm/engines/vllm_engine.py",
         "if settings.renderers and not caches_pictures(config):",

@@ -13,12 +13,25 @@ from typing import Any
 from teacher import strict_json
 from teacher.llm.completion import Completion
 from teacher.llm.engine import PromptRejectedError, Request
-from teacher.llm.engines.endpoint import BUSY, DENIED, EndpointError, chat_body, completion_of, error_message
+from teacher.llm.engines.endpoint import (
+    BUSY,
+    DENIED,
+    LIMIT,
+    NEWER_LIMIT,
+    EndpointError,
+    chat_body,
+    completion_of,
+    error_message,
+)
 
 URL = "/v1/chat/completions"
 MOST_REQUESTS = 50_000  # of a file, at OpenAI
 MOST_BYTES = 200_000_000
 CLAIM_SHOWN = 200  # characters
+TOKEN_FIELDS = (
+    LIMIT,
+    NEWER_LIMIT,
+)  # of the longest answer; a client finds the right one by trying, a file cannot
 
 Outcome = Completion | PromptRejectedError | EndpointError
 
@@ -39,9 +52,9 @@ class BatchAnswer:
     claims: dict[str, str] = field(default_factory=dict)
 
 
-def request_line(custom_id: str, model: str, request: Request) -> bytes:
-    """Return the line that asks a model for a completion, with its end."""
-    facts = {"custom_id": custom_id, "method": "POST", "url": URL, "body": chat_body(model, request)}
+def request_line(custom_id: str, model: str, request: Request, token_field: str = LIMIT) -> bytes:
+    """Return the line that asks a model, which knows one of `TOKEN_FIELDS`, for a completion, with its end."""
+    facts = {"custom_id": custom_id, "method": "POST", "url": URL, "body": chat_body(model, request, token_field)}
     return json.dumps(facts, separators=(",", ":")).encode() + b"\n"
 
 

@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,14 @@ import kubernetes_validate
 import pytest
 import yaml
 from jsonschema import validate
+from ray._common.utils import import_attr
+from ray.serve._private.api import call_user_app_builder_with_args_if_necessary
+from ray.serve.schema import ServeDeploySchema
+
+from cluster.service.access import TOKEN_VARIABLE
+from gallon.api.service import build
+from gallon.config import STORE_VARIABLE
+from teacher.errors import UsageError
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
 KUBERNETES_VERSION = "1.33"
@@ -27,7 +36,9 @@ MANIFESTS = [
     "rayjob.yaml",
     "redis.yaml",
     "secret.example.yaml",
+    "service/rayservice.yaml",
 ]
+PODS = ["redis", "head", "gpu", "service head", "service gpu"]
 SCRIPTS = sorted(path for path in DEPLOY.rglob("*") if path.is_file() and path.read_bytes().startswith(b"#!"))
 
 
@@ -39,12 +50,19 @@ def manifest(name: str, kind: str) -> dict[str, Any]:
     return next(each for each in manifests(name) if each["kind"] == kind)
 
 
+def clusters() -> dict[str, dict[str, Any]]:
+    """Return the Ray clusters by what their pods' names begin with."""
+    service = manifest("service/rayservice.yaml", "RayService")["spec"]["rayClusterConfig"]
+    return {"": manifest("raycluster.yaml", "RayCluster")["spec"], "service ": service}
+
+
 def pods() -> dict[str, dict[str, Any]]:
     """Return the pod templates of all manifests by a name."""
-    cluster = manifest("raycluster.yaml", "RayCluster")["spec"]
-    workers = {group["groupName"]: group["template"] for group in cluster["workerGroupSpecs"]}
-    redis = manifest("redis.yaml", "StatefulSet")["spec"]["template"]
-    return {"redis": redis, "head": cluster["headGroupSpec"]["template"], **workers}
+    found = {"redis": manifest("redis.yaml", "StatefulSet")["spec"]["template"]}
+    for of, cluster in clusters().items():
+        found[f"{of}head"] = cluster["headGroupSpec"]["template"]
+        found |= {f"{of}{group['groupName']}": group["template"] for group in cluster["workerGroupSpecs"]}
+    return found
 
 
 # Kubernetes
@@ -60,19 +78,19 @@ def test_manifests_fit_the_schemas_of_kubernetes_and_kuberay(name: str) -> None:
             kubernetes_validate.validate(each, KUBERNETES_VERSION, strict=True)
 
 
-@pytest.mark.parametrize("name", ["redis", "head", "gpu"])
+@pytest.mark.parametrize("name", PODS)
 def test_pods_fit_the_schema_of_kubernetes(name: str) -> None:
     template = pods()[name]
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": name, **template["metadata"]},
+        "metadata": {"name": name.replace(" ", "-"), **template["metadata"]},
         "spec": template["spec"],
     }
     kubernetes_validate.validate(pod, KUBERNETES_VERSION, strict=True)
 
 
-@pytest.mark.parametrize("name", ["redis", "head", "gpu"])
+@pytest.mark.parametrize("name", PODS)
 def test_no_pod_runs_as_root_or_may_become_it(name: str) -> None:
     spec = pods()[name]["spec"]
     assert spec["securityContext"]["runAsNonRoot"] is True
@@ -81,8 +99,8 @@ def test_no_pod_runs_as_root_or_may_become_it(name: str) -> None:
         assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
 
 
-def test_the_head_does_no_work_and_gpu_workers_come_and_go() -> None:
-    spec = manifest("raycluster.yaml", "RayCluster")["spec"]
+@pytest.mark.parametrize("spec", clusters().values(), ids=["for jobs", "of the service"])
+def test_the_head_does_no_work_and_gpu_workers_come_and_go(spec: dict[str, Any]) -> None:
     assert spec["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
     assert spec["headGroupSpec"]["serviceType"] == "ClusterIP"
     assert spec["authOptions"] == {"mode": "token"}
@@ -91,7 +109,15 @@ def test_the_head_does_no_work_and_gpu_workers_come_and_go() -> None:
     assert workers["minReplicas"] == 0 < workers["maxReplicas"]
     (container,) = workers["template"]["spec"]["containers"]
     assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
-    assert any("spot" in json.dumps(toleration) for toleration in workers["template"]["spec"]["tolerations"])
+
+
+def test_jobs_run_on_spot_nodes_and_the_service_does_not() -> None:
+    on_spot = {name: "spot" in json.dumps(template["spec"].get("tolerations", [])) for name, template in pods().items()}
+    assert on_spot == dict.fromkeys(PODS, False) | {"gpu": True}
+
+
+def test_both_clusters_are_of_the_ray_that_is_installed() -> None:
+    assert {cluster["rayVersion"] for cluster in clusters().values()} == {version("ray")}
 
 
 def test_the_volumes_that_pods_mount_are_there() -> None:
@@ -105,15 +131,27 @@ def test_the_volumes_that_pods_mount_are_there() -> None:
 
 
 def test_secrets_are_referred_to_and_never_written_down() -> None:
-    keys = set(manifest("secret.example.yaml", "Secret")["stringData"])
-    used = {
-        variable["valueFrom"]["secretKeyRef"]["key"]
-        for template in pods().values()
-        for container in template["spec"]["containers"]
-        for variable in container["env"]
-    }
-    assert used == keys
-    assert "secret.example.yaml" not in (DEPLOY / "kubernetes" / "kustomization.yaml").read_text()
+    examples = {each["metadata"]["name"]: set(each["stringData"]) for each in manifests("secret.example.yaml")}
+    used: dict[str, set[str]] = {}
+    for template in pods().values():
+        for container in template["spec"]["containers"]:
+            for variable in container["env"]:
+                reference = variable["valueFrom"]["secretKeyRef"]
+                used.setdefault(reference["name"], set()).add(reference["key"])
+    assert used == examples
+    for folder in (".", "service"):
+        resources = yaml.safe_load((DEPLOY / "kubernetes" / folder / "kustomization.yaml").read_text())["resources"]
+        assert "secret.example.yaml" not in resources
+
+
+def test_all_images_are_where_the_user_pushed_the_one_of_the_container() -> None:
+    places = [
+        yaml.safe_load((DEPLOY / "kubernetes" / folder / "kustomization.yaml").read_text())["images"]
+        for folder in (".", "service")
+    ]
+    assert places[0] == places[1]
+    images = {container["image"] for template in pods().values() for container in template["spec"]["containers"]}
+    assert images == {places[0][0]["name"]}
 
 
 def test_the_network_is_closed_but_for_named_doors() -> None:
@@ -122,8 +160,70 @@ def test_the_network_is_closed_but_for_named_doors() -> None:
     (door,) = policies["redis"]["ingress"]
     assert door["ports"] == [{"protocol": "TCP", "port": 6379}]
     assert door["from"] == [{"podSelector": {"matchLabels": {"app": "gallon-ray"}}}]
-    labels = [template["metadata"]["labels"]["app"] for template in pods().values()]
-    assert sorted(labels) == ["gallon-ray", "gallon-ray", "gallon-redis"]
+    labels = {name: template["metadata"]["labels"]["app"] for name, template in pods().items()}
+    assert labels == dict.fromkeys(PODS, "gallon-ray") | {"redis": "gallon-redis"}
+    doors = {port["port"]: door["from"] for door in policies["ray"]["ingress"] for port in door.get("ports", [])}
+    assert doors.keys() == {8000, 8080, 8265}
+    assert {"namespaceSelector": {}, "podSelector": {"matchLabels": {"gallon-client": "true"}}} in doors[8000]
+
+
+def test_the_service_is_built_from_its_configuration_by_what_gallon_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = manifest("service/rayservice.yaml", "RayService")["spec"]
+    described = yaml.safe_load(spec["serveConfigV2"])
+    config = ServeDeploySchema.model_validate(described)
+    (application,) = config.applications
+    assert (config.http_options.host, config.http_options.port) == ("0.0.0.0", 8000)
+    for template in (pods()["service head"], pods()["service gpu"]):
+        (container,) = template["spec"]["containers"]
+        assert {"name": "serve", "containerPort": config.http_options.port} in container["ports"]
+        assert {variable["name"] for variable in container["env"]} == {STORE_VARIABLE, TOKEN_VARIABLE}
+    monkeypatch.setenv(STORE_VARIABLE, "redis://gallon:password@redis:6379")
+    monkeypatch.setenv(TOKEN_VARIABLE, "a token of the tests")
+    args = application.args | {"model": "tiny"}  # which is there without a network
+    built = call_user_app_builder_with_args_if_necessary(import_attr(application.import_path), args)
+    fronts = built._bound_deployment
+    annotators = fronts.init_args[1]._bound_deployment
+    assert (fronts.num_replicas, annotators.num_replicas) == (args["replicas"], args["workers"])
+    assert "password" not in repr(fronts.init_args)
+
+
+def test_the_service_and_the_cluster_for_jobs_do_not_share_the_names_that_kuberay_makes_of_theirs() -> None:
+    names = [
+        manifest(file, kind)["metadata"]["name"]
+        for file, kind in (("raycluster.yaml", "RayCluster"), ("service/rayservice.yaml", "RayService"))
+    ]
+    secrets = {each["metadata"]["name"] for each in manifests("secret.example.yaml")}
+    assert len(set(names)) == 2 and not secrets & set(names)
+    readme = (DEPLOY / "kubernetes" / "README.md").read_text()
+    assert f"{names[0]}-head-svc" in readme and f"{names[1]}-serve-svc" in readme
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"modle": "tiny"}, "There is no option modle in args"),
+        ({"port": 80}, "port is said by http_options of Ray Serve"),
+        ({"describe": False}, "There is nothing to serve"),
+        ({"replicas": 0}, "replicas must be at least 1"),
+    ],
+)
+def test_a_mistake_in_the_services_options_is_told_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], sentence: str
+) -> None:
+    monkeypatch.setenv(STORE_VARIABLE, "redis://redis:6379")
+    monkeypatch.setenv(TOKEN_VARIABLE, "a token of the tests")
+    with pytest.raises(UsageError, match=sentence):
+        build(changes)
+
+
+def test_the_service_is_not_built_without_a_token_or_a_store_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(STORE_VARIABLE, "/a/folder")
+    monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
+    with pytest.raises(UsageError, match="needs a token: put one into GALLON_SERVICE_TOKEN"):
+        build({})
+    monkeypatch.setenv(TOKEN_VARIABLE, "a token of the tests")
+    with pytest.raises(UsageError, match="put the URL of a Redis into GALLON_STORE"):
+        build({})
 
 
 def test_the_job_runs_on_the_cluster_by_a_command_that_gallon_knows() -> None:
