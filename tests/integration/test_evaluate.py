@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 from rdkit import RDConfig
 
-from tests.support.command import CommandHere, last_json
+from tests.support.command import CommandHere, Done
 
 MOLECULES = 100
 COMPARED = ("--methods", "random_forest,gradient_boosting", "--split", "scaffold-cv", "--seeds", "5")
@@ -23,11 +25,18 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def told(done: Done) -> dict[str, Any]:
+    """Return what a command in this process has written with `--json`."""
+    assert done.status == 0, done.err
+    facts: dict[str, Any] = json.loads(done.out.splitlines()[-1])
+    return facts
+
+
 def test_a_comparison_is_made_again_out_of_its_predictions(
     table: Path, ray_address: str, command_here: CommandHere, tmp_path: Path
 ) -> None:
     what = ("evaluate", table, "--target", "length", "--out", tmp_path / "results")
-    first = last_json(command_here(*what, *COMPARED, "--ray", ray_address, "--json", store=tmp_path / "store"))
+    first = told(command_here(*what, *COMPARED, "--ray", ray_address, "--json", store=tmp_path / "store"))
     assert [len(split["seeds"]) for split in first["splits"]] == [1] * 5
     assert {row["seeds"] for row in first["rows"]} == {5}
     assert first["verdict"].split(" has ")[0] == first["rows"][0]["method"]
@@ -38,7 +47,7 @@ def test_a_comparison_is_made_again_out_of_its_predictions(
 
     (tmp_path / "results" / "table.csv").unlink()
     table.unlink()
-    again = last_json(command_here(*what, "--recompute", "--json", store=tmp_path / "store"))
+    again = told(command_here(*what, "--recompute", "--json", store=tmp_path / "store"))
     assert again == first
     assert (tmp_path / "results" / "table.csv").exists()
 

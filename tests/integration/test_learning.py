@@ -133,7 +133,7 @@ def test_a_student_is_kept_with_all_that_made_it(distilled: Trained, model_input
     assert [teacher["recipe"] for teacher in card.teachers] == ["gin", "lm"]
     assert card.spec == "spec" and card.seed == 0 and "torch" in card.versions
     assert card.metrics == distilled.metrics
-    assert {file.suffix for file in distilled.path.iterdir()} == {".json", ".safetensors", ".smi"}
+    assert {file.suffix for file in distilled.path.iterdir()} == {".json", ".md", ".safetensors", ".smi"}
     assert len(card.doubt["half"][0]) == 1 and 0 < card.doubt["domain"] <= 1
     learned = (distilled.path / "training.smi").read_text().split()
     assert learned == [model_inputs.dataset.smiles[row] for row in parts.train]
