@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from distill.data.splits import Split, scaffold_of
-from distill.features.neighbours import fingerprints_of, nearest
+from distill.features.neighbours import Neighbours, packed_of
 from teacher.chemistry.molecule import mol_of
 
 if TYPE_CHECKING:
@@ -70,14 +70,13 @@ class Judged:
     def of(cls, dataset: Dataset, cases: Sequence[SeededSplit]) -> Judged:
         """Return what the parts of splits hold."""
         labelled = np.asarray((~np.isnan(dataset.labels)).any(axis=1))
-        fingerprints = fingerprints_of(dataset.mols())
+        fingerprints = packed_of(dataset.mols())
         similarity: dict[str, NDArray[np.float32]] = {}
         splits = []
         for case in cases:
             valid, test = (rows[labelled[rows]] for rows in (case.split.valid, case.split.test))
             if case.split.sha256 not in similarity:
-                learned = [fingerprints[row] for row in case.split.train]
-                alike, _ = nearest([fingerprints[row] for row in test], learned)
+                alike, _ = Neighbours.of(fingerprints[case.split.train]).nearest(fingerprints[test])
                 similarity[case.split.sha256] = alike.astype(np.float32)
             splits.append(
                 JudgedSplit(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from distill.data.dataset import Dataset
 from distill.features.features_id import features_id
-from distill.features.neighbours import fingerprints_of, packed
+from distill.features.neighbours import packed_of
 from distill.models.card import ModelCard
 from distill.models.doubt import Doubt
 from distill.models.model_store import (
@@ -30,7 +30,8 @@ from teacher import strict_json
 from teacher.files import replacing_folder
 
 if TYPE_CHECKING:
-    from rdkit.DataStructs import ExplicitBitVect
+    import numpy as np
+    from numpy.typing import NDArray
 
     from cluster.training.fit import Outcome
     from distill.data.splits import Split
@@ -60,8 +61,7 @@ def save(
     from safetensors.numpy import save as serialized
 
     dataset = model_inputs.dataset
-    fingerprints = fingerprints_of(dataset.mols()) if recipe.role != "lm" else []
-    training = [fingerprints[row] for row in split.train] if fingerprints else []
+    fingerprints = packed_of(dataset.mols()) if recipe.role != "lm" else None
     card = ModelCard(
         recipe=recipe.name,
         settings=dict(recipe.settings),
@@ -78,7 +78,7 @@ def save(
         teachers=[asdict(teacher) for teacher in teachers],
         transfer=model_inputs.describe_transfer() if teachers else {},
         metrics=metrics,
-        doubt=_doubt(dataset, split, outcome, fingerprints, training).facts() if fingerprints else {},
+        doubt=_doubt(dataset, split, outcome, fingerprints).facts() if fingerprints is not None else {},
         best_epoch=outcome.best_epoch,
         epochs=outcome.epochs,
         seconds=outcome.seconds,
@@ -88,8 +88,8 @@ def save(
         shutil.copyfile(outcome.weights, aside / WEIGHTS)
         if recipe.reads == "fingerprint":
             (aside / SCALER).write_bytes(serialized(model_inputs.scaler(recipe.descriptors, split).arrays()))
-        if training:
-            (aside / TRAINING).write_bytes(serialized({FINGERPRINTS: packed(training)}))
+        if fingerprints is not None:
+            (aside / TRAINING).write_bytes(serialized({FINGERPRINTS: fingerprints[split.train]}))
             lines = [f"{dataset.smiles[row]}\n" for row in split.train]
             (aside / TRAINING_SMILES).write_text("".join(lines), encoding="utf-8")
         written = strict_json.dumps({"format": FORMAT, **asdict(card)}, indent=2)
@@ -99,14 +99,9 @@ def save(
     return card
 
 
-def _doubt(
-    dataset: Dataset,
-    split: Split,
-    outcome: Outcome,
-    fingerprints: Sequence[ExplicitBitVect],
-    training: Sequence[ExplicitBitVect],
-) -> Doubt:
+def _doubt(dataset: Dataset, split: Split, outcome: Outcome, fingerprints: NDArray[np.uint8]) -> Doubt:
     """Learn how wrong a model is of the validation part."""
     rows = split.valid
-    held_out = [fingerprints[row] for row in rows]
-    return Doubt.of(dataset.kind, dataset.labels[rows], outcome.prediction[rows], held_out, training)
+    return Doubt.of(
+        dataset.kind, dataset.labels[rows], outcome.prediction[rows], fingerprints[rows], fingerprints[split.train]
+    )

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distill.features.neighbours import nearest
+from distill.features.neighbours import Neighbours
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from rdkit.DataStructs import ExplicitBitVect
 
     from distill.data.cells import Kind
 
@@ -56,8 +55,8 @@ class Doubt:
         kind: Kind,
         truth: NDArray[np.float32],
         prediction: NDArray[np.float32],
-        fingerprints: Sequence[ExplicitBitVect],
-        training: Sequence[ExplicitBitVect],
+        fingerprints: NDArray[np.uint8],
+        training: NDArray[np.uint8],
     ) -> Doubt:
         """Learn how wrong a model is.
 
@@ -65,10 +64,10 @@ class Doubt:
             kind: what all targets are.
             truth: (N, T), labels of molecules that the model has not learned from, NaN where missing.
             prediction: (N, T), what it says of them; logits of classes.
-            fingerprints: of the N molecules.
+            fingerprints: of the N molecules, as `distill.features.neighbours.packed` makes them.
             training: of those that it has learned from.
         """
-        similarity, _ = nearest(fingerprints, training)
+        similarity, _ = Neighbours.of(training).nearest(fingerprints)
         bins = max(1, min(BINS, len(truth) // LEAST))
         edges = np.quantile(similarity, np.arange(1, bins) / bins) if len(truth) else np.empty(0)
         place = np.searchsorted(edges, similarity, side="right")
@@ -132,10 +131,14 @@ def _platt(labels: NDArray[np.float32], logits: NDArray[np.float32]) -> list[flo
     return [slope, offset] if slope > 0 else None  # a model that ranks the wrong way round is not turned round
 
 
-def _domain(training: Sequence[ExplicitBitVect]) -> float:
+def _domain(training: NDArray[np.uint8]) -> float:
     """Return the similarity to the nearest other one that most training molecules have."""
     if len(training) < 2:
         return 0.0
-    rows = np.random.default_rng(0).permutation(len(training))[:JUDGED]
-    alike = [nearest([training[row]], [*training[:row], *training[row + 1 :]])[0][0] for row in rows.tolist()]
+    known = Neighbours.of(training)
+    alike = []
+    for row in np.random.default_rng(0).permutation(len(training))[:JUDGED].tolist():
+        to_others = known.similarity(training[row])
+        to_others[row] = 0.0
+        alike.append(to_others.max())
     return float(np.quantile(alike, 1 - INSIDE))

@@ -12,7 +12,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file as load_arrays
 
-from distill.features.neighbours import fingerprints_of, nearest, unpacked
+from distill.features.neighbours import Neighbours, packed_of
 from distill.features.vectors import Scaler, student_features
 from distill.learn.recipes import recipe
 from distill.models.doubt import Doubt
@@ -24,7 +24,6 @@ from teacher.errors import UsageError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rdkit.Chem import Mol
-    from rdkit.DataStructs import ExplicitBitVect
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,13 +68,13 @@ class SavedModel:
         try:
             self._logits = self._perceptron(folder) if self._recipe.reads == "fingerprint" else self._network(folder)
             self._doubt = Doubt.read(self.card.doubt, len(self.card.targets)) if self.card.doubt else None
-            self._training: list[ExplicitBitVect] = []
             self.training: list[str] = []
             if self._doubt:
-                self._training = unpacked(load_arrays(folder / TRAINING)[FINGERPRINTS])
+                fingerprints = load_arrays(folder / TRAINING)[FINGERPRINTS]
+                self._neighbours = Neighbours.of(fingerprints)
                 self.training = (folder / TRAINING_SMILES).read_text(encoding="utf-8").splitlines()
-                if len(self.training) != len(self._training) or not self.training:
-                    raise ValueError(f"{len(self._training)} fingerprints of {len(self.training)} training molecules")
+                if len(self.training) != len(fingerprints) or not self.training:
+                    raise ValueError(f"{len(fingerprints)} fingerprints of {len(self.training)} training molecules")
         except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
             reason = str(error).split("\n", maxsplit=1)[0]
             raise UsageError(f"The model in {place} is damaged ({reason}): train it again.") from None
@@ -113,7 +112,7 @@ class SavedModel:
     def predict_with_doubt(self, mols: list[Mol]) -> Predicted:
         """Return predictions, and how far to trust them; only of a model that `doubts`."""
         assert self._doubt is not None
-        similarity, place = nearest(fingerprints_of(mols), self._training)
+        similarity, place = self._neighbours.nearest(packed_of(mols))
         return Predicted(
             values=self.predict(mols),
             half=self._doubt.half_widths(similarity).astype(np.float32),

@@ -24,7 +24,7 @@ from cluster.training.driver import fit_all, plan_resources
 from distill.data.dataset import Dataset
 from distill.data.moleculenet import load
 from distill.data.splits import Split, split
-from distill.features.neighbours import fingerprints_of, nearest
+from distill.features.neighbours import Neighbours, packed_of
 from distill.learn.fits import Batch
 from distill.learn.inputs import ModelInputs
 from distill.learn.recipes import recipe
@@ -59,15 +59,13 @@ def _rows(dataset: Dataset, seeds: int) -> list[dict[str, Any]]:
     """Return a row for each kind of split, averaged over the seeds."""
     cases = [(kind, seed, split(dataset, kind, seed=seed)) for kind in KINDS for seed in range(seeds)]  # type: ignore[arg-type]
     predictions = _predictions(dataset, [(seed, parts) for _, seed, parts in cases])
-    fingerprints = fingerprints_of(dataset.mols())
+    fingerprints = packed_of(dataset.mols())
     measured: dict[str, list[dict[str, float]]] = {kind: [] for kind in KINDS}
     for (kind, _, parts), prediction in zip(cases, predictions, strict=True):
-        held_out, training, test = (
-            [fingerprints[row] for row in rows] for rows in (parts.valid, parts.train, parts.test)
-        )
+        held_out, training, test = (fingerprints[rows] for rows in (parts.valid, parts.train, parts.test))
         doubt = Doubt.of(dataset.kind, dataset.labels[parts.valid], prediction[parts.valid], held_out, training)
         judge = _intervals if dataset.kind == "regression" else _classes
-        similarity, _ = nearest(test, training)
+        similarity, _ = Neighbours.of(training).nearest(test)
         measured[kind].append(judge(doubt, dataset.labels[parts.test], prediction[parts.test], similarity))
     return [
         {"set": dataset.name, "split": kind, "test": len(next(parts.test for k, _, parts in cases if k == kind))}
@@ -107,7 +105,7 @@ def _classes(
     doubt: Doubt, truth: NDArray[np.float32], said: NDArray[np.float32], similarity: NDArray[np.float64]
 ) -> dict[str, float]:
     """Return the Brier scores before and after calibration."""
-    before, after = (float(((expit(each) - truth) ** 2).mean()) for each in (said, doubt.calibrated(said)))
+    before, after = (float(np.nanmean((expit(each) - truth) ** 2)) for each in (said, doubt.calibrated(said)))
     inside = similarity >= doubt.domain
     return {"Brier": before, "Brier, calibrated": after, "in the domain": float(inside.mean())}
 

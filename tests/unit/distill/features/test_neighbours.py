@@ -12,7 +12,7 @@ from rdkit.DataStructs import ExplicitBitVect
 from cluster.library.kept import keep_columns
 from cluster.library.source import resolve
 from distill.data.subset import Pool, choose, read_pool, write
-from distill.features.neighbours import fingerprints_of, neighbour_features, tanimoto
+from distill.features.neighbours import Neighbours, fingerprints_of, neighbour_features, packed_of, tanimoto
 from teacher.errors import UsageError
 from teacher.tiny import library
 
@@ -92,3 +92,14 @@ def test_a_pool_holds_each_molecule_once_and_what_is_chosen_is_a_library(tmp_pat
     assert sorted(read_pool(resolve([str(tmp_path / "chosen.csv")])).smiles) == ["CCO", "c1ccccc1"]
     with pytest.raises(UsageError, match="holds no molecule to choose"):
         read_pool(resolve([str(tmp_path / "empty.smi")]))
+
+
+def test_the_nearest_is_the_one_that_rdkit_finds() -> None:
+    smiles = ["CCO", "CCCO", "c1ccccc1O", "c1ccccc1N", "CC(=O)Oc1ccccc1C(=O)O", "C1CCNCC1", "[Na+]"]
+    mols = [MolFromSmiles(each) for each in smiles]
+    fingerprints, known = fingerprints_of(mols), Neighbours.of(packed_of(mols[2:]))
+    similarity, place = known.nearest(packed_of(mols))
+    for row, fingerprint in enumerate(fingerprints):
+        alike = tanimoto(fingerprint, fingerprints[2:])
+        assert np.array_equal(known.similarity(packed_of(mols)[row]), alike)
+        assert (similarity[row], place[row]) == (alike.max(), alike.argmax())

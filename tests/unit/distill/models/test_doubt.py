@@ -9,14 +9,18 @@ import pytest
 from rdkit.Chem import MolFromSmiles
 from scipy.special import expit
 
-from distill.features.neighbours import fingerprints_of, nearest, packed, unpacked
+from distill.features.neighbours import Neighbours, packed_of
 from distill.models.doubt import LEVEL, Doubt
 
-CHAINS = fingerprints_of([MolFromSmiles("C" * length + "O") for length in range(1, 41)])
-RINGS = fingerprints_of([MolFromSmiles(f"c1ccc2c(c1){'C' * length}N2") for length in range(2, 10)])
+CHAINS = packed_of([MolFromSmiles("C" * length + "O") for length in range(1, 41)])
+RINGS = packed_of([MolFromSmiles(f"c1ccc2c(c1){'C' * length}N2") for length in range(2, 10)])
 
 
-def doubt_of(errors: np.ndarray, fingerprints: list, kind: str = "regression") -> Doubt:
+def similarity(fingerprints: np.ndarray) -> np.ndarray:
+    return Neighbours.of(CHAINS).nearest(fingerprints)[0]
+
+
+def doubt_of(errors: np.ndarray, fingerprints: np.ndarray, kind: str = "regression") -> Doubt:
     """Learn from molecules whose labels are 0 and whose predictions are wrong by so much."""
     truth = np.zeros((len(errors), 1), np.float32)
     return Doubt.of(kind, truth, errors[:, None].astype(np.float32), fingerprints, CHAINS)
@@ -37,16 +41,17 @@ def test_too_few_labels_tell_no_interval() -> None:
 
 def test_intervals_cover_what_they_promise() -> None:
     chance = np.random.default_rng(0)
+    molecules = np.concatenate([CHAINS, CHAINS])[:60]
     covered = []
     for _ in range(200):
         held_out, further = chance.standard_t(3, size=(2, 60))
-        half = doubt_of(held_out, (CHAINS + CHAINS)[:60]).half_widths(nearest((CHAINS + CHAINS)[:60], CHAINS)[0])
+        half = doubt_of(held_out, molecules).half_widths(similarity(molecules))
         covered.append((np.abs(further) <= half[:, 0]).mean())
     assert LEVEL - 0.01 < np.mean(covered) < LEVEL + 0.02
 
 
 def test_molecules_unlike_those_of_the_training_have_the_wider_intervals() -> None:
-    fingerprints = CHAINS + RINGS * 5
+    fingerprints = np.concatenate([CHAINS, *[RINGS] * 5])
     errors = np.array([0.1] * len(CHAINS) + [2.0] * len(RINGS) * 5)
     doubt = doubt_of(errors, fingerprints)
     wide, narrow = doubt.half_widths(np.array([0.05, 1.0]))[:, 0]
@@ -58,7 +63,7 @@ def test_probabilities_become_those_that_come_true_and_rank_as_before() -> None:
     logits = chance.normal(size=2_000)
     truth = (chance.random(2_000) < expit(logits)).astype(np.float32)[:, None]
     overconfident = (4 * logits + 3)[:, None].astype(np.float32)
-    doubt = Doubt.of("classification", truth, overconfident, (CHAINS * 50), CHAINS)
+    doubt = Doubt.of("classification", truth, overconfident, np.tile(CHAINS, (50, 1)), CHAINS)
     calibrated = doubt.calibrated(overconfident)[:, 0]
     assert np.abs(expit(calibrated) - expit(logits)).max() < 0.06
     assert (np.argsort(calibrated, kind="stable") == np.argsort(overconfident[:, 0], kind="stable")).all()
@@ -69,15 +74,15 @@ def test_probabilities_become_those_that_come_true_and_rank_as_before() -> None:
 def test_a_model_that_is_wrong_or_hardly_judged_is_left_as_it_is(positives: int) -> None:
     truth = (np.arange(200) < positives).astype(np.float32)[:, None]
     logits = -4 * truth + 2  # the wrong way round
-    doubt = Doubt.of("classification", truth, logits, CHAINS * 5, CHAINS)
+    doubt = Doubt.of("classification", truth, logits, np.tile(CHAINS, (5, 1)), CHAINS)
     assert doubt.platt == [None]
     assert (doubt.calibrated(logits) == logits).all()
 
 
 def test_the_domain_holds_nearly_all_training_molecules_and_not_those_of_another_kind() -> None:
     doubt = doubt_of(np.ones(10), CHAINS[:10])
-    inside = nearest(CHAINS[20:30], CHAINS)[0] >= doubt.domain
-    outside = nearest(RINGS, CHAINS)[0] >= doubt.domain
+    inside = similarity(CHAINS[20:30]) >= doubt.domain
+    outside = similarity(RINGS) >= doubt.domain
     assert inside.all() and not outside.any()
 
 
@@ -87,9 +92,3 @@ def test_a_card_says_what_it_was_told_and_nothing_else() -> None:
     for damaged in ({**doubt.facts(), "half": [[1.0, 2.0]]}, {**doubt.facts(), "edges": [0.5, 0.6]}):
         with pytest.raises(ValueError, match="intervals of shape"):
             Doubt.read(damaged, targets=1)
-
-
-def test_fingerprints_are_kept_bit_by_bit() -> None:
-    rows = packed(CHAINS)
-    assert rows.shape == (len(CHAINS), 256)
-    assert unpacked(rows) == CHAINS
