@@ -25,6 +25,7 @@ from cluster.library.sdf import fields, mol_block, sdf_records, title, with_fiel
 from cluster.library.source import Source
 from cluster.library.streams import UnreadableError, text
 from cluster.table_file import cell_of
+from teacher.wording import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -151,7 +152,7 @@ def _damage(record: Sequence[str], columns: int) -> str | None:
         return f"the quotes of the line make no sense: {cell_text(record.line).strip()[:LINE_SHOWN]}"
     beyond = [cell_text(cell) for cell in record[columns:]]
     if any(beyond):
-        return f"the row has {len(record)} cells and the header {columns}; beyond it: {' | '.join(beyond)[:LINE_SHOWN]}"
+        return f"the row has {counted(len(record), 'cell')} and the header {columns}; beyond it: {' | '.join(beyond)[:LINE_SHOWN]}"
     return None
 
 
