@@ -152,7 +152,8 @@ def _damage(record: Sequence[str], columns: int) -> str | None:
         return f"the quotes of the line make no sense: {cell_text(record.line).strip()[:LINE_SHOWN]}"
     beyond = [cell_text(cell) for cell in record[columns:]]
     if any(beyond):
-        return f"the row has {counted(len(record), 'cell')} and the header {columns}; beyond it: {' | '.join(beyond)[:LINE_SHOWN]}"
+        cells = counted(len(record), "cell")
+        return f"the row has {cells} and the header {columns}; beyond it: {' | '.join(beyond)[:LINE_SHOWN]}"
     return None
 
 

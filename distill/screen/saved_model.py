@@ -74,9 +74,7 @@ class SavedModel:
                 self._neighbours = Neighbours.of(fingerprints)
                 self.training = (folder / TRAINING_SMILES).read_text(encoding="utf-8").splitlines()
                 if len(self.training) != len(fingerprints) or not self.training:
-                    raise ValueError(
-                        f"training molecules: {len(fingerprints)} as fingerprints, {len(self.training)} as SMILES"
-                    )
+                    raise ValueError("its training molecules are not those of its fingerprints")
         except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
             reason = str(error).split("\n", maxsplit=1)[0]
             raise UsageError(f"The model in {place} is damaged ({reason}): train it again.") from None
