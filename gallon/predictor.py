@@ -56,7 +56,7 @@ def pack(folder: str | PathLike[str], out: str | PathLike[str], *, overwrite: bo
         OutputError: the disk is full.
     """
     place = Path(out)
-    check_output(place, suffixes=[".zip"], overwrite=overwrite)
+    check_output(place, suffixes=[".zip"], inputs=[Path(folder)], overwrite=overwrite)
     SavedModel(Path(folder))  # nothing is packed that could not be loaded
     packing.pack(Path(folder), place)
     return place

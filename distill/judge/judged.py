@@ -98,6 +98,11 @@ class Judged:
         return self.targets[0].kind
 
     @cached_property
+    def by_seed(self) -> dict[int, JudgedSplit]:
+        """The splits by their seeds."""
+        return {each.seed: each for each in self.splits}
+
+    @cached_property
     def scaffolds(self) -> NDArray[np.int64]:
         """The number of each molecule's scaffold, chirality left out; molecules without rings share one."""
         names = [scaffold_of(mol_of(smiles)) for smiles in self.smiles]

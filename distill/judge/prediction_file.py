@@ -69,11 +69,10 @@ def write(path: Path, made_of: Mapping[str, Any], judged: Judged, runs: Sequence
         ],
     }
     schema = _schema({METADATA: strict_json.dumps(facts).encode()})
-    splits = {each.seed: each for each in judged.splits}
     with replacing(path) as aside, pq.ParquetWriter(aside, schema, compression="zstd") as writer:
         for run in runs:
             for part in PARTS:
-                writer.write_table(_table(schema, judged, splits[run.seed], run, part))
+                writer.write_table(_table(schema, judged, judged.by_seed[run.seed], run, part))
 
 
 def read(path: Path) -> Predictions:
@@ -152,13 +151,12 @@ def _predictions(facts: Mapping[str, Any], table: pd.DataFrame) -> Predictions:
         targets=targets,
         splits=[_split(each, by_run[first, each["seed"]]) for each in facts["splits"]],
     )
-    splits = {each.seed: each for each in judged.splits}
     runs = []
     for each in facts["runs"]:
         of_run = by_run[each["method"], each["seed"]]
         prediction = np.full(labels.shape, np.nan)
         prediction[of_run["row"], of_run["target"]] = of_run["predicted"]
-        runs.append(scored(judged, splits[each["seed"]], prediction, **each))
+        runs.append(scored(judged, judged.by_seed[each["seed"]], prediction, **each))
     return Predictions(made_of=dict(facts["made_of"]), judged=judged, runs=runs)
 
 

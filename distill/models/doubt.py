@@ -67,7 +67,8 @@ class Doubt:
             fingerprints: of the N molecules, as `distill.features.neighbours.packed` makes them.
             training: of those that it has learned from.
         """
-        similarity, _ = Neighbours.of(training).nearest(fingerprints)
+        known = Neighbours.of(training)
+        similarity, _ = known.nearest(fingerprints)
         bins = max(1, min(BINS, len(truth) // LEAST))
         edges = np.quantile(similarity, np.arange(1, bins) / bins) if len(truth) else np.empty(0)
         place = np.searchsorted(edges, similarity, side="right")
@@ -80,7 +81,7 @@ class Doubt:
                 for number in range(bins)
             ],
             platt=[None if numbers else _platt(*each) for each in zip(truth.T, prediction.T, strict=True)],
-            domain=_domain(training),
+            domain=_domain(known, training),
         )
 
     @classmethod
@@ -131,11 +132,10 @@ def _platt(labels: NDArray[np.float32], logits: NDArray[np.float32]) -> list[flo
     return [slope, offset] if slope > 0 else None  # a model that ranks the wrong way round is not turned round
 
 
-def _domain(training: NDArray[np.uint8]) -> float:
+def _domain(known: Neighbours, training: NDArray[np.uint8]) -> float:
     """Return the similarity to the nearest other one that most training molecules have."""
     if len(training) < 2:
         return 0.0
-    known = Neighbours.of(training)
     alike = []
     for row in np.random.default_rng(0).permutation(len(training))[:JUDGED].tolist():
         to_others = known.similarity(training[row])

@@ -17,13 +17,17 @@ MOST_BYTES = 2**32  # of all files of a packed model
 CHUNK = 2**20
 
 
-def pack(folder: Path, out: Path) -> None:
-    """Write a model into one file; what a teacher says of its dataset is left out.
+def pack(place: Path, out: Path) -> None:
+    """Write a model, a folder or a packed one, into one file; what a teacher says of its dataset is left out.
 
     Raises:
         OutputError: it cannot be written.
     """
-    with replacing(out) as aside, zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) as archive:
+    with (
+        unpacked_model(place) as folder,
+        replacing(out) as aside,
+        zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
         for name in FILES:
             if name != OUTPUTS and (folder / name).is_file():
                 archive.write(folder / name, name)

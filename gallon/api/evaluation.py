@@ -116,7 +116,7 @@ def evaluate(
         store=store_named(store) if reads_texts else None,
         spec_id=spec_id,
         transfer=transfer,
-        seeds=seeds or (SEEDS_OF_CV if labels.split == "scaffold-cv" else SEEDS),
+        seeds=seeds or default_seeds(labels.split),
         progress=progress,
     ) as session:
         model_inputs = session.model_inputs
@@ -128,6 +128,11 @@ def evaluate(
                 settings = tuning.tuned(model_inputs, cases[0], settings, trials, fits_of(running))
             runs = comparison.compare(model_inputs, judged, cases, settings, fits_of(running))
     return _reported(session.folder, judged, runs, provenance(model_inputs, cases, trials, balance=training.balance))
+
+
+def default_seeds(split: str) -> int:
+    """Return how many seeds a comparison has that names none."""
+    return SEEDS_OF_CV if split == "scaffold-cv" else SEEDS
 
 
 def _settings(session: TrainingSession, methods: Sequence[str], folds: int) -> comparison.Settings:

@@ -18,6 +18,8 @@ from rdkit import Chem
 
 import gallon
 from cluster.store.store import Row, Store
+from distill.models.packing import card_of
+from gallon.api.evaluation import default_seeds
 from gallon.config import DataConfig, EngineConfig, LibraryConfig, SpecConfig, TrainConfig
 from gallon.flat import flat
 from teacher.chemistry.molecule import key_of
@@ -193,6 +195,10 @@ print(gallon.load({str(packed)!r}).values(["CCO", "c1ccccc1", "not"]).tolist())
     assert np.allclose(found, expected, rtol=1e-5, equal_nan=True)
 
 
+def test_a_comparison_over_folds_has_five_times_five_of_them() -> None:
+    assert (default_seeds("scaffold-cv"), default_seeds("scaffold"), default_seeds("random")) == (25, 5, 5)
+
+
 def test_a_packed_model_is_whole_or_refused(student: Path, tmp_path: Path) -> None:
     packed = gallon.pack(student, tmp_path / "student.zip")
     with zipfile.ZipFile(packed) as archive:
@@ -200,6 +206,10 @@ def test_a_packed_model_is_whole_or_refused(student: Path, tmp_path: Path) -> No
     assert f"`{TARGET}` (regression)" in (student / "README.md").read_text()
     with pytest.raises(UsageError, match="exists already"):
         gallon.pack(student, packed)
+    with pytest.raises(UsageError, match="would replace"):
+        gallon.pack(packed, packed, overwrite=True)
+    again = gallon.pack(packed, tmp_path / "again.zip")
+    assert gallon.load(again).card == gallon.load(packed).card == card_of(packed)
     with pytest.raises(UsageError, match="no model in"):
         gallon.pack(tmp_path, tmp_path / "other.zip")
     (tmp_path / "text.zip").write_text("no archive")

@@ -116,3 +116,7 @@ def test_groups_are_drawn_whole() -> None:
     assert drawn.shape == (100, 6)
     assert (drawn[:, 0] == drawn[:, 1]).all() and (drawn[:, 3] == drawn[:, 5]).all()
     assert (drawn[:, [0, 2, 3]].sum(axis=1) == 3).all()
+
+
+def test_two_thousand_times_molecules_are_drawn_however_many_fit_into_memory() -> None:
+    assert [sum(map(len, draws(np.arange(molecules)))) for molecules in (10, 5_000)] == [2_000, 2_000]

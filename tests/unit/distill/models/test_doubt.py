@@ -11,6 +11,7 @@ from scipy.special import expit
 
 from distill.features.neighbours import Neighbours, packed_of
 from distill.models.doubt import LEVEL, Doubt
+from teacher.tiny import library
 
 CHAINS = packed_of([MolFromSmiles("C" * length + "O") for length in range(1, 41)])
 RINGS = packed_of([MolFromSmiles(f"c1ccc2c(c1){'C' * length}N2") for length in range(2, 10)])
@@ -84,6 +85,21 @@ def test_the_domain_holds_nearly_all_training_molecules_and_not_those_of_another
     inside = similarity(CHAINS[20:30]) >= doubt.domain
     outside = similarity(RINGS) >= doubt.domain
     assert inside.all() and not outside.any()
+
+
+def test_nineteen_of_twenty_training_molecules_are_in_the_domain() -> None:
+    read = (MolFromSmiles(smiles) for smiles in library.read(None)[:220])
+    training = packed_of([mol for mol in read if mol][:200])
+    doubt = Doubt.of("regression", np.zeros((9, 1), np.float32), np.ones((9, 1), np.float32), training[:9], training)
+    known = Neighbours.of(training)
+    to_others = [np.delete(known.similarity(row), place).max() for place, row in enumerate(training)]
+    assert 0.95 <= np.mean(np.array(to_others) >= doubt.domain) <= 0.97
+
+
+@pytest.mark.parametrize(("positives", "calibrated"), [(9, False), (10, True)])
+def test_ten_of_each_class_are_enough_to_calibrate(positives: int, calibrated: bool) -> None:
+    truth = (np.arange(40) < positives).astype(np.float32)[:, None]
+    assert (Doubt.of("classification", truth, 4 * truth - 2, CHAINS, CHAINS).platt[0] is not None) == calibrated
 
 
 def test_a_card_says_what_it_was_told_and_nothing_else() -> None:
