@@ -25,6 +25,7 @@ from distill.learn.distillation import (
     WITH_TRANSFER_SET,
     Weights,
     best,
+    consensus,
     learned_from,
     targets_from,
 )
@@ -150,23 +151,17 @@ class _Stages:
 
     def mean_of_teachers(self, known: Method) -> list[Run]:
         """Average what the teachers of `student+both` say; where one is silent, the other speaks alone."""
-        names = self._best_graph_teachers()
-        graph, language = (
-            self._learn([self._plan(name, case, 0) for name, case in zip(of_cases, self._cases, strict=True)])
-            for of_cases in (names, [self._settings.lm] * len(names))
-        )
+        pairs = [
+            (name, case)
+            for case, graph in zip(self._cases, self._best_graph_teachers(), strict=True)
+            for name in (graph, self._settings.lm)
+        ]
+        learnt = self._learn([self._plan(name, case, folds=0) for name, case in pairs])
         runs = []
-        for case, name, *learnt in zip(self._cases, names, graph, language, strict=True):
-            said = np.stack([self._said(outputs.prediction) for outputs, _ in learnt])
-            spoke = ~np.isnan(said)
-            mean = np.divide(
-                np.where(spoke, said, 0).sum(axis=0),
-                spoke.sum(axis=0),
-                out=np.full(said.shape[1:], np.nan),
-                where=spoke.any(axis=0),
-            )
-            seconds = sum(outcome.seconds for _, outcome in learnt)
-            runs.append(replace(self._run(known, case, mean), chosen=name, seconds=seconds))
+        for (graph, case), *both in zip(pairs[::2], learnt[::2], learnt[1::2], strict=True):
+            mean = consensus([outputs.prediction for outputs, _ in both], self._model_inputs.dataset.kind)
+            seconds = sum(outcome.seconds for _, outcome in both)
+            runs.append(replace(self._run(known, case, self._said(mean)), chosen=graph, seconds=seconds))
         return runs
 
     def _plan(self, name: str, case: SeededSplit, folds: int, model_inputs: ModelInputs | None = None) -> CrossFitPlan:
@@ -323,7 +318,7 @@ class _Stages:
         mean = np.nanmean(dataset.labels[case.split.train], axis=0, dtype=np.float64)
         return scored(
             self._judged,
-            next(each for each in self._judged.splits if each.seed == case.seed),
+            self._judged.by_seed[case.seed],
             np.where(np.isnan(said), mean, said),
             method=known.name,
             seed=case.seed,

@@ -409,6 +409,29 @@ def test_a_comparison_has_every_method_under_every_seed_and_is_resumed(
     assert "student+shuffled" in page.read_text()
 
 
+def test_what_the_test_part_measures_decides_nothing(
+    ray_here: RaySession, model_inputs: ModelInputs, parts: Split, tmp_path: Path
+) -> None:
+    """Two comparisons, whose test labels alone differ, choose alike and predict alike."""
+    cases = [SeededSplit(seed=0, split=parts)]
+    labels = model_inputs.dataset.labels.copy()
+    labels[parts.test] = 9 - 5 * labels[parts.test]
+    told = []
+    for name, measured in (("as it is", model_inputs.dataset.labels), ("otherwise", labels)):
+        inputs = replace(model_inputs, dataset=replace(model_inputs.dataset, labels=measured, sha256=name))
+        settings = Settings(
+            methods=["gin", "gcn", "student+gnn"],
+            folder=tmp_path / name,
+            resources=TrainResources(workers=1),
+            folds=2,
+        )
+        told.append(compare(inputs, Judged.of(inputs.dataset, cases), cases, settings))
+    for one, other in zip(*told, strict=True):
+        assert (one.chosen, one.valid) == (other.chosen, pytest.approx(other.valid, rel=1e-3))
+        assert np.allclose(one.prediction, other.prediction, atol=1e-3)
+        assert one.test["rmse"] != pytest.approx(other.test["rmse"], rel=0.1)
+
+
 def test_annotations_come_out_of_the_store_by_molecule(store: Store, model_inputs: ModelInputs, tmp_path: Path) -> None:
     from cluster.records.importer import import_annotations
 
