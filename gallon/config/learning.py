@@ -1,0 +1,84 @@
+"""The settings of learning: data, training, the transfer set, and what a student learns by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from gallon.config.setting import RAY, Config, Setting, TableConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig(TableConfig):
+    """What is learned from, and how it is split."""
+
+    panel = "Data"
+
+    target: Annotated[tuple[str, ...] | None, Setting(help="A column with labels; may be given several times.")] = None
+    split: Annotated[str, Setting(help="scaffold, random-scaffold, scaffold-cv, random, or column.")] = "scaffold"
+    split_column: Annotated[str | None, Setting(help="The column that says train, valid or test.")] = None
+    scaffold_chirality: Annotated[
+        bool,
+        Setting(flag="--scaffold-chirality", help="Tell scaffolds apart by chirality, as GALLON does."),
+    ] = False
+    data_root: Annotated[Path | None, Setting(help="Folder with copies of MoleculeNet's files.")] = None
+    seed: Annotated[int, Setting(help="Seed of splits, training and folds.")] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(Config):
+    """How networks are trained."""
+
+    panel = "Training"
+
+    out: Annotated[Path | None, Setting(help="Folder of the results; default: gallon-models/DATA.")] = None
+    overwrite: Annotated[
+        bool,
+        Setting(flag="--overwrite", help="Replace results of other data that are in the folder."),
+    ] = False
+    workers: Annotated[int | None, Setting(min=1, help="Training workers; default: one per GPU or core.")] = None
+    encoder: Annotated[str, Setting(help="Text encoder: 'minilm', a Hugging Face id, or a folder.")] = "minilm"
+    balance: Annotated[
+        bool,
+        Setting(flag="--balance", help="Give both classes the same weight in the loss of networks."),
+    ] = False
+    ray: Annotated[str | None, RAY] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferConfig(Config):
+    """Unlabelled molecules that students also learn from."""
+
+    panel = "Transfer set"
+
+    transfer: Annotated[
+        tuple[str, ...] | None,
+        Setting(help="A library without labels: students also learn what teachers predict for its molecules."),
+    ] = None
+    transfer_rows: Annotated[
+        int,
+        Setting(
+            min=1, help="Molecules to draw from it at random (--seed); all of it is read, about 10 s per million rows."
+        ),
+    ] = 5_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectiveConfig(Config):
+    """The terms of a student's loss, and their weights."""
+
+    panel = "Student"
+
+    descriptors: Annotated[
+        str,
+        Setting(help="Descriptors beside a fingerprint: all (slow), lean, estimated (fast) or none."),
+    ] = "lean"
+    soft_gnn: Annotated[
+        float | None,
+        Setting(min=0, help="Weight of the graph teachers' predictions; default: 0.5, with --transfer 1."),
+    ] = None
+    soft_lm: Annotated[float, Setting(min=0, help="Weight of the language teachers' predictions.")] = 0.5
+    hidden_gnn: Annotated[float, Setting(min=0, help="Weight of the graph teachers' representations.")] = 0.1
+    hidden_lm: Annotated[float, Setting(min=0, help="Weight of the language teachers' representations.")] = 0.1
+    soft_temperature: Annotated[float, Setting(min=0.1, help="Temperature of the teachers' class probabilities.")] = 1.0
