@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from distill.evaluate import baselines
-from distill.learn.recipes import recipe
+from distill.features.pretrained import PretrainedKind
+from distill.learn.recipes import PRETRAINED, recipe
 from teacher.errors import UsageError
 from teacher.nn.registry import ARCHITECTURES
 
@@ -22,7 +23,7 @@ LISTENED: dict[Listens, tuple[str, ...]] = {
 }
 REFERENCE = "student+both"  # the row that the others are compared with
 AS_RELEASED = "student-gallon"  # the recipe of GALLON's own row, whose settings stay
-EXTRA = frozenset({"chemprop", "lm-fine-tuned", "mmf", "e-llagnn"})  # rows that have to be asked for
+EXTRA = frozenset({"chemprop", "lm-fine-tuned", "mmf", "e-llagnn", *PRETRAINED})  # rows that have to be asked for
 TRANSFERRING: dict[Listens, str] = {"gnn": "the graph teacher", "both": "both"}
 
 
@@ -57,6 +58,11 @@ class Method:
             return recipe(self.name).role == "lm"
         return self.kind == "mean" or self.listens not in ("nobody", "gnn")
 
+    @property
+    def pretrained(self) -> PretrainedKind | None:
+        """Whose vectors a teacher reads, if any."""
+        return recipe(self.name).pretrained if self.kind == "teacher" else None
+
 
 METHODS: dict[str, Method] = {
     method.name: method
@@ -70,6 +76,16 @@ METHODS: dict[str, Method] = {
         Method(name="lm-fine-tuned", summary="language teacher: a fine-tuned encoder", kind="teacher"),
         Method(name="mmf", summary="teacher of graph and text together, after MMF", kind="teacher"),
         Method(name="e-llagnn", summary="teacher that borrows texts of the like, after E-LLaGNN", kind="teacher"),
+        Method(
+            name="minimol",
+            summary="teacher on MiniMol's vectors, frozen, beside the student's features",
+            kind="teacher",
+        ),
+        Method(
+            name="smiles-encoder",
+            summary="teacher on a text encoder's vectors of SMILES, frozen, beside the student's features",
+            kind="teacher",
+        ),
         Method(name="teachers", summary="mean of the graph and the language teacher, not distilled", kind="mean"),
         Method(name="student", summary="student without distillation", kind="student"),
         Method(name="student+gnn", summary="student of the graph teacher", kind="student", listens="gnn"),

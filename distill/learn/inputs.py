@@ -16,7 +16,9 @@ from distill.data.cache import cached
 from distill.data.dataset import Dataset
 from distill.features.features_id import features_id
 from distill.features.neighbours import fingerprints_of, neighbour_features
+from distill.features.pretrained import PretrainedKind, encoder_of, pretrained_vectors
 from distill.features.vectors import DescriptorSet, Scaler, fingerprint_features, student_features
+from distill.learn.recipes import VECTORS_OF
 from teacher.errors import UsageError
 from teacher.nn.graphs import Graphs, Paired
 from teacher.nn.inputs import Inputs, Matrix
@@ -68,9 +70,9 @@ class ModelInputs:
         reads, descriptors = recipe.reads, recipe.descriptors
         if reads == "graphs":
             return "graphs", self.graphs
-        if reads == "fingerprint":
-            scaled = self.scaler(descriptors, split).transform(self.features(descriptors))
-            return f"features.{descriptors}.{split.sha256[:16]}", Matrix(scaled)
+        if reads in VECTORS_OF:
+            scaled = self.scaler(recipe, split).transform(self.vectors(recipe))
+            return f"{self._vectors_name(recipe)}.{split.sha256[:16]}", Matrix(scaled)
         if reads == "tokens":
             return f"tokens.{self._read_by}", self.tokens
         if reads == "graphs and embeddings":
@@ -80,9 +82,16 @@ class ModelInputs:
             return name, self._neighbourhoods(descriptors, split)
         return f"embeddings.{self._read_by}", self.embeddings
 
-    def scaler(self, descriptors: DescriptorSet, split: Split) -> Scaler:
-        """Return the scale of a student's features, from the training molecules alone."""
-        return Scaler.fit(self.features(descriptors)[split.train])
+    def scaler(self, recipe: Recipe, split: Split) -> Scaler:
+        """Return the scale of a recipe's vectors, from the training molecules alone."""
+        return Scaler.fit(self.vectors(recipe)[split.train])
+
+    def vectors(self, recipe: Recipe) -> NDArray[np.float32]:
+        """Return what a recipe of `VECTORS_OF` reads, not yet scaled: (molecules, features)."""
+        features = self.features(recipe.descriptors)
+        if recipe.pretrained is None:
+            return features
+        return np.concatenate([features, self._pretrained(recipe.pretrained)], axis=1)
 
     def features(self, descriptors: DescriptorSet) -> NDArray[np.float32]:
         """Return what a student reads, not yet scaled: (molecules, features)."""
@@ -94,6 +103,8 @@ class ModelInputs:
 
     def readable_by(self, recipe: Recipe) -> NDArray[np.bool_]:
         """Return which molecules a recipe can read: all, or where it reads what was written about them, those."""
+        if recipe.pretrained:
+            return np.asarray(np.isfinite(self._pretrained(recipe.pretrained)).all(axis=1))
         if recipe.role != "lm":
             return np.ones(len(self.dataset), dtype=bool)
         if self.annotations is None:
@@ -123,6 +134,27 @@ class ModelInputs:
     def tokens(self) -> Inputs:
         """SMILES and annotation as the encoder's tokens."""
         return tokenize(self._texts, self.encoder)
+
+    def pretraining(self, recipe: Recipe) -> dict[str, Any]:
+        """Say whose vectors a recipe reads, and what these have seen, fit for JSON; empty where it reads none."""
+        if recipe.pretrained is None:
+            return {}
+        return encoder_of(recipe.pretrained, self.encoder).facts(self.dataset.name)
+
+    def _pretrained(self, kind: PretrainedKind) -> NDArray[np.float32]:
+        """Return a pre-trained network's vectors, (molecules, width); NaN of molecules that it cannot read."""
+        return self._cached(
+            f"{self._embedded_by(kind)}-{self._featured}",
+            lambda: pretrained_vectors(kind, self.dataset.smiles, self.encoder, self.processes),
+        )
+
+    def _embedded_by(self, kind: PretrainedKind) -> str:
+        version = encoder_of(kind, self.encoder).version
+        return f"{kind}-{hashlib.sha256(version.encode()).hexdigest()[:16]}"
+
+    def _vectors_name(self, recipe: Recipe) -> str:
+        beside = f".{self._embedded_by(recipe.pretrained)}" if recipe.pretrained else ""
+        return f"features.{recipe.descriptors}{beside}"
 
     def _neighbourhoods(self, descriptors: DescriptorSet, split: Split) -> Matrix:
         """Return a student's features, and the averaged annotations of the most similar training molecules.

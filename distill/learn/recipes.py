@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from cluster.training.fit import Schedule
+from distill.features.pretrained import PretrainedKind
 from distill.features.vectors import DescriptorSet
 from teacher.errors import UsageError
 from teacher.nn.registry import ARCHITECTURES, NetworkRef
@@ -23,7 +24,10 @@ Input = Literal["atoms", "atoms-1hop", "fingerprint"]  # of a student
 INPUTS: tuple[Input, ...] = get_args(Input)
 
 Role = Literal["gnn", "lm", "student"]
-Reads = Literal["graphs", "embeddings", "tokens", "graphs and embeddings", "neighbourhoods", "fingerprint"]
+Reads = Literal[
+    "graphs", "embeddings", "tokens", "graphs and embeddings", "neighbourhoods", "fingerprint", "minimol", "smiles"
+]
+VECTORS_OF = frozenset({"fingerprint", "minimol", "smiles"})  # a molecule alone, on the scale of a training part
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +36,10 @@ class Recipe:
 
     Attributes:
         name: of the recipe.
-        role: a graph teacher, a language teacher (one that reads annotations, alone or beside other things), or a
-            student.
-        reads: the kind of its inputs.
+        role: a graph teacher (one that reads the molecule alone: its graph, or numbers made of it), a language teacher
+            (one that reads annotations, alone or beside other things), or a student.
+        reads: the kind of its inputs; "minimol" and "smiles" are a student's features and behind them the vector of a
+            pre-trained network, MiniMol's of the molecule or a text encoder's of its SMILES.
         descriptors: which stand beside a fingerprint. "lean" costs twice a parsing and, measured with XGBoost on ESOL
             and BBBP, is worth about what all 217 are, which cost fifty.
         build: makes the network; takes the number of targets and the settings.
@@ -54,6 +59,11 @@ class Recipe:
     label_smoothing: float = 0.0
     balance: bool = False
     space: Callable[[Trial], tuple[dict[str, Any], dict[str, Any]]] | None = None
+
+    @property
+    def pretrained(self) -> PretrainedKind | None:
+        """Whose vectors stand beside the student's features, if any do."""
+        return self.reads if self.reads in ("minimol", "smiles") else None
 
     def suggested(self, trial: Trial) -> Recipe:
         """Return the recipe with what a trial draws."""
@@ -94,6 +104,8 @@ def _fine_tuning_space(trial: Trial) -> tuple[dict[str, Any], dict[str, Any]]:
 GALLON_TEACHER = Schedule(epochs=800, batch_size=None, learning_rate=5e-3, decay="none", warm_up=0.0, weight_decay=0.0)
 GRAPHS = Schedule(epochs=60, batch_size=32, learning_rate=1e-3, gradient_norm=1.0)
 VECTORS = Schedule(epochs=60, batch_size=64, learning_rate=1e-3, weight_decay=1e-2)
+
+PRETRAINED: dict[str, PretrainedKind] = {"minimol": "minimol", "smiles-encoder": "smiles"}
 
 _GRAPH_TEACHERS = [
     Recipe(
@@ -150,6 +162,18 @@ RECIPES: dict[str, Recipe] = {
             settings={"width": 128, "layers": 3, "hops": 3, "heads": 4, "experts": 4, "dropout": 0.1},
             schedule=GRAPHS,
             space=_space,
+        ),
+        *(
+            Recipe(
+                name=name,
+                role="gnn",
+                reads=reads,
+                build=NetworkRef("teacher.nn.mlp:MLP"),
+                settings={"width": 256, "layers": 2, "dropout": 0.2},
+                schedule=VECTORS,
+                space=_space,
+            )
+            for name, reads in PRETRAINED.items()
         ),
         Recipe(  # after E-LLaGNN (arXiv 2407.14996): an LLM describes some of the molecules, the others hear of them
             name="e-llagnn",

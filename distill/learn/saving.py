@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from distill.data.dataset import Dataset
 from distill.features.features_id import features_id
 from distill.features.neighbours import packed_of
+from distill.learn.recipes import VECTORS_OF
 from distill.models.card import ModelCard
 from distill.models.doubt import Doubt
 from distill.models.model_store import (
@@ -74,7 +75,8 @@ def save(
         split={"kind": split.kind, "sha256": split.sha256, "description": split.describe()},
         seed=seed,
         spec=spec,
-        encoder=model_inputs.encoder if recipe.role == "lm" else None,
+        encoder=model_inputs.encoder if recipe.role == "lm" or recipe.pretrained == "smiles" else None,
+        pretrained=model_inputs.pretraining(recipe),
         teachers=[asdict(teacher) for teacher in teachers],
         transfer=model_inputs.describe_transfer() if teachers else {},
         metrics=metrics,
@@ -86,8 +88,8 @@ def save(
     )
     with replacing_folder(folder, ours=FILES) as aside:
         shutil.copyfile(outcome.weights, aside / WEIGHTS)
-        if recipe.reads == "fingerprint":
-            (aside / SCALER).write_bytes(serialized(model_inputs.scaler(recipe.descriptors, split).arrays()))
+        if recipe.reads in VECTORS_OF:
+            (aside / SCALER).write_bytes(serialized(model_inputs.scaler(recipe, split).arrays()))
         if fingerprints is not None:
             (aside / TRAINING).write_bytes(serialized({FINGERPRINTS: fingerprints[split.train]}))
             lines = [f"{dataset.smiles[row]}\n" for row in split.train]

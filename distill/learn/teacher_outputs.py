@@ -18,6 +18,7 @@ import numpy as np
 
 from distill.data.dataset import Dataset
 from distill.data.splits import PARTS, Split, folds
+from distill.features.pretrained import check_installed
 from distill.learn.fits import Batch
 from distill.learn.inputs import ModelInputs
 from distill.learn.network import Network, settings_for
@@ -208,6 +209,8 @@ def read_all(
 
 def _check_reading(folder: Path, card: ModelCard, model_inputs: ModelInputs) -> None:
     """Refuse to ask a language teacher about texts of another spec, or in an encoding that it has not learnt."""
+    if kind := recipe(card.recipe).pretrained:
+        check_installed(kind, card.pretrained["version"])
     if card.encoder and card.encoder != model_inputs.encoder:
         raise UsageError(
             f"The teacher in {folder} reads by {card.encoder}, not {model_inputs.encoder}: name it by --encoder."

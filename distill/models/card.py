@@ -29,7 +29,9 @@ class ModelCard:
         split: kind, sha256 and description of the split.
         seed: of the training.
         spec: id of the spec of the annotations that it or its teachers read, if any.
-        encoder: of a language teacher, the text encoder that it reads by.
+        encoder: of a language teacher or one that reads SMILES, the text encoder that it reads by.
+        pretrained: of one that reads a pre-trained network's vectors, what that is, what it was pre-trained on, and
+            the overlap with the dataset, if one is known (`distill.features.pretrained`); empty of others.
         teachers: of a student, the cards of its teachers.
         transfer: of a student, how many molecules without labels it also learnt of, and the sha256 of the dataset with
             them behind it; empty without.
@@ -52,6 +54,7 @@ class ModelCard:
     balance: bool = False
     spec: str | None = None
     encoder: str | None = None
+    pretrained: Mapping[str, Any] = field(default_factory=dict)
     teachers: Sequence[Mapping[str, Any]] = ()
     transfer: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Mapping[str, float | None]] = field(default_factory=lambda: MappingProxyType({}))

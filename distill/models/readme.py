@@ -28,6 +28,7 @@ def readme(card: ModelCard) -> str:
         *("| data | sha256 |", "|---|---|", f"| {_plain(card.dataset['name'])} | `{card.dataset['sha256']}` |", ""),
         *(f"Split: {card.split['description']}.", ""),
         *([f"| | {' | '.join(parts)} |", f"|---{'|---' * len(parts)}|", *table, ""] if table else []),
+        *(_pretrained(card)),
         *(_domain(card)),
         *(
             "```python",
@@ -41,6 +42,21 @@ def readme(card: ModelCard) -> str:
         f"Made by {', '.join(f'{name} {version}' for name, version in card.versions.items())}.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _pretrained(card: ModelCard) -> list[str]:
+    """Say what pre-trained networks the model or its teachers read, and where that leaves no evidence."""
+    told = [facts for facts in (card.pretrained, *(teacher.get("pretrained") for teacher in card.teachers)) if facts]
+    lines = []
+    for facts in told:
+        overlap = f" {_plain(facts['overlap'])}." if facts["overlap"] else ""
+        lines += [
+            f"{'Learned from a teacher that reads' if card.teachers else 'Reads'} vectors of {_plain(facts['title'])} "
+            f"{_plain(facts['version'])} (licence: {_plain(facts['licence'])}), pre-trained on {_plain(facts['data'])}."
+            f"{overlap}",
+            "",
+        ]
+    return lines
 
 
 def _domain(card: ModelCard) -> list[str]:

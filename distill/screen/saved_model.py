@@ -13,8 +13,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file as load_arrays
 
 from distill.features.neighbours import Neighbours, packed_of
+from distill.features.pretrained import check_installed, pretrained_vectors
 from distill.features.vectors import Scaler, student_features
-from distill.learn.recipes import recipe
+from distill.learn.recipes import VECTORS_OF, recipe
 from distill.models.doubt import Doubt
 from distill.models.model_store import FINGERPRINTS, SCALER, TRAINING, TRAINING_SMILES, WEIGHTS, usable_card
 from distill.models.packing import unpacked_model
@@ -65,8 +66,10 @@ class SavedModel:
         self._recipe = recipe(self.card.recipe)
         if self._recipe.role == "lm":
             raise UsageError(f"The model in {place} reads annotations; a library is scored by a student.")
+        if self._recipe.pretrained:
+            check_installed(self._recipe.pretrained, self.card.pretrained["version"])
         try:
-            self._logits = self._perceptron(folder) if self._recipe.reads == "fingerprint" else self._network(folder)
+            self._logits = self._perceptron(folder) if self._recipe.reads in VECTORS_OF else self._network(folder)
             self._doubt = Doubt.read(self.card.doubt, len(self.card.targets)) if self.card.doubt else None
             self.training: list[str] = []
             if self._doubt:
@@ -80,10 +83,23 @@ class SavedModel:
             raise UsageError(f"The model in {place} is damaged ({reason}): train it again.") from None
 
     def _perceptron(self, folder: Path) -> Callable[[list[Mol]], NDArray[np.float32]]:
-        """Return what asks a student on fingerprints."""
+        """Return what asks a student on fingerprints, or a teacher that reads a pre-trained network's vectors, too."""
+        from rdkit.Chem import MolToSmiles
+
         scaler = Scaler.from_arrays(load_arrays(folder / SCALER))
         network = Perceptron.load(folder / WEIGHTS, len(scaler.keep), len(self.card.targets))
-        return lambda mols: network.predict(scaler.transform(student_features(mols, self.card.descriptors)))
+        kind = self._recipe.pretrained
+        if kind is None:
+            return lambda mols: network.predict(scaler.transform(student_features(mols, self.card.descriptors)))
+
+        def ask(mols: list[Mol]) -> NDArray[np.float32]:
+            beside = pretrained_vectors(kind, [MolToSmiles(mol) for mol in mols], self.card.encoder or "")
+            features = np.concatenate([student_features(mols, self.card.descriptors), beside], axis=1)
+            said = network.predict(scaler.transform(features))
+            said[np.isnan(beside).any(axis=1)] = np.nan
+            return said
+
+        return ask
 
     def _network(self, folder: Path) -> Callable[[list[Mol]], NDArray[np.float32]]:
         """Return what asks a network that reads graphs."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from distill.evaluate import comparison, tuning
 from distill.evaluate.methods import AS_RELEASED, REFERENCE, defaults, method
 from distill.evaluate.provenance import provenance
+from distill.features.pretrained import check_installed
 from distill.judge import prediction_file
 from distill.judge.judged import Judged, SeededSplit
 from distill.judge.summary import Summary, SummaryRow, summarize
@@ -107,6 +108,9 @@ def evaluate(
         kept = prediction_file.read(folder / prediction_file.FILE)
         return _reported(folder, kept.judged, kept.runs, kept.made_of)
     chosen = [method(name) for name in listed(methods or ())]
+    for known in chosen:
+        if known.pretrained:
+            check_installed(known.pretrained)
     reads_texts = not chosen or any(known.needs_texts for known in chosen)
     with training_session(
         data,
@@ -127,7 +131,8 @@ def evaluate(
             if trials:
                 settings = tuning.tuned(model_inputs, cases[0], settings, trials, fits_of(running))
             runs = comparison.compare(model_inputs, judged, cases, settings, fits_of(running))
-    return _reported(session.folder, judged, runs, provenance(model_inputs, cases, trials, balance=training.balance))
+    made_of = provenance(model_inputs, cases, trials, balance=training.balance, methods=settings.methods)
+    return _reported(session.folder, judged, runs, made_of)
 
 
 def default_seeds(split: str) -> int:

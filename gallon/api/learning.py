@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cluster.training.driver import FitProgress
+from distill.features.pretrained import check_installed
 from distill.features.vectors import DESCRIPTOR_SETS, DescriptorSet
 from distill.learn import distillation, teacher_outputs
 from distill.learn.recipes import INPUTS, Recipe, recipe
@@ -56,6 +57,8 @@ def teach(
     def check_folder(folder: Path) -> None:
         for name in names or [GRAPH_TEACHER, LANGUAGE_TEACHER]:
             check_place(folder / name)
+            if kind := recipe(name).pretrained:
+                check_installed(kind)
 
     reads_texts = not names or any(recipe(name).role == "lm" for name in names)
     with training_session(

@@ -54,8 +54,8 @@ def teach(
     teacher: Annotated[
         list[str] | None,
         typer.Option(
-            help="gcn, gin, gat, dmpnn, lm, lm-fine-tuned, mmf or e-llagnn; default: dmpnn, and lm where there are "
-            "annotations.",
+            help="gcn, gin, gat, dmpnn, minimol, smiles-encoder, lm, lm-fine-tuned, mmf or e-llagnn; default: dmpnn, "
+            "and lm where there are annotations.",
             rich_help_panel="Training",
         ),
     ] = None,

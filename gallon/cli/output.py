@@ -113,6 +113,9 @@ def print_comparison(comparison: Comparison) -> None:
     )
     for split in facts["splits"]:
         typer.echo(plain(split["description"]))
+    for network in facts.get("pretrained", {}).values():
+        if network["overlap"]:
+            typer.echo(plain(f"{network['overlap']}."))
     spec = annotations["spec"] if annotations else "none"
     typer.echo(f"trials of every method: {facts['trials']}; spec of the annotations: {spec}")
 

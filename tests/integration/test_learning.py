@@ -352,6 +352,26 @@ def test_texts_in_another_encoding_are_refused(
         teacher_outputs.read_all(teacher_outputs.find(folder), model_inputs, parts)
 
 
+def test_a_teacher_on_a_pre_trained_networks_vectors_is_kept_and_asked(
+    ray_here: RaySession, model_inputs: ModelInputs, parts: Split, tmp_path: Path
+) -> None:
+    (trained,) = teach(
+        replace(model_inputs, annotations=None),
+        parts,
+        [recipe("smiles-encoder")],
+        seed=0,
+        folds=0,
+        folder=tmp_path,
+        resources=TrainResources(workers=1),
+    )
+    card = read_card(trained.path)
+    assert (card.encoder, card.pretrained["title"]) == ("minilm", "minilm")
+    assert "Reads vectors of minilm" in (trained.path / model_store.README).read_text()
+    said = pq.read_table(trained.path / model_store.OUTPUTS).to_pandas()["prediction logP"]
+    asked = SavedModel(trained.path).predict(model_inputs.dataset.mols())[:, 0]
+    assert np.allclose(asked, said, atol=1e-3)
+
+
 def test_a_student_learns_of_the_transfer_set(
     taught: list[Trained], with_library: ModelInputs, parts: Split, folder: Path, tmp_path: Path
 ) -> None:

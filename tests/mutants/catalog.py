@@ -670,6 +670,27 @@ MUTANTS = (
         ("tests/unit/distill/judge/test_significance.py",),
     ),
     Mutant(
+        "nobody knows what MiniMol has seen",
+        "distill/features/pretrained.py",
+        "self.overlaps.get(dataset.lower())",
+        "self.overlaps.get(dataset.upper())",
+        ("tests/unit/distill/features/test_pretrained.py",),
+    ),
+    Mutant(
+        "a page hides what pre-training has seen",
+        "distill/report/comparison.html.j2",
+        "{% if facts.overlap %}",
+        "{% if not facts.overlap %}",
+        ("tests/unit/distill/report/test_report.py",),
+    ),
+    Mutant(
+        "a molecule that no network reads is learned from",
+        "distill/learn/inputs.py",
+        "np.isfinite(self._pretrained(recipe.pretrained)).all(axis=1)",
+        "np.isfinite(self._pretrained(recipe.pretrained)).any()[None].repeat(len(self.dataset))",
+        ("tests/unit/distill/learn/test_inputs.py",),
+    ),
+    Mutant(
         "predictions are kept in less than they were",
         "distill/judge/prediction_file.py",
         '("predicted", pa.float64())',

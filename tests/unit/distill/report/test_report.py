@@ -207,6 +207,20 @@ def test_the_page_says_what_its_intervals_are_worth(tmp_path: Path, numbers: Dat
     assert "only method" in report(tmp_path / "alone", numbers, methods=["student"])
 
 
+def test_where_pre_training_may_have_seen_the_set_the_page_says_so(tmp_path: Path, numbers: Dataset):
+    cases = cases_of(numbers, 1, "random")
+    judged = Judged.of(numbers, cases)
+    runs = runs_of(judged)
+    told = {}
+    for overlap in (None, "hiv is measured by assays that MiniMol has seen"):
+        network = {"title": "MiniMol", "version": "0.1.1", "licence": "MIT", "data": "PubChem", "overlap": overlap}
+        facts = {**made_of(numbers, cases, tmp_path), "pretrained": {"minimol": network}}
+        told[overlap] = write(tmp_path, judged, runs, summarize(judged, runs, REFERENCE), made_of=facts).read_text()
+        assert "minimol reads vectors of MiniMol 0.1.1, pre-trained on PubChem" in told[overlap]
+    assert ["assays that MiniMol has seen" in page for page in told.values()] == [False, True]
+    assert "minimol" not in report(tmp_path, numbers, methods=METHODS)
+
+
 def test_gains_are_drawn_with_their_intervals(tmp_path: Path, numbers: Dataset):
     page = report(tmp_path, numbers)
     assert f"Gain of each method over {REFERENCE}" in page

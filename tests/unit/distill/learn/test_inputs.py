@@ -1,0 +1,66 @@
+"""What teachers read beside a student's features."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from distill.data.dataset import read
+from distill.data.splits import Split, split
+from distill.learn.inputs import ModelInputs
+from distill.learn.recipes import recipe
+from teacher.nn.inputs import Matrix
+
+READS_SMILES = recipe("smiles-encoder")
+WIDTH = 384  # of MiniLM
+
+
+@pytest.fixture(scope="module")
+def model_inputs(tmp_path_factory: pytest.TempPathFactory) -> ModelInputs:
+    folder = tmp_path_factory.mktemp("data")
+    rows = [f"{'C' * carbons}O,{carbons}" for carbons in range(1, 31)]
+    (folder / "alcohols.csv").write_text("\n".join(["smiles,carbons", *rows]) + "\n")
+    return ModelInputs(read(folder / "alcohols.csv", targets=["carbons"]), None, folder / "inputs")
+
+
+@pytest.fixture(scope="module")
+def parts(model_inputs: ModelInputs) -> Split:
+    return split(model_inputs.dataset, "random")
+
+
+def test_a_pre_trained_networks_vectors_stand_behind_the_students_features(
+    model_inputs: ModelInputs, parts: Split
+) -> None:
+    vectors = model_inputs.vectors(READS_SMILES)
+    features = model_inputs.vectors(recipe("student-fingerprint"))
+    assert np.array_equal(vectors[:, :-WIDTH], features, equal_nan=True)
+    assert len(np.unique(vectors[:, -1])) == len(vectors)
+    name, inputs = model_inputs.inputs(READS_SMILES, parts)
+    assert isinstance(inputs, Matrix)
+    assert inputs.values.shape[1] == len(model_inputs.scaler(READS_SMILES, parts).keep) > WIDTH
+    beside = inputs.values[parts.train][:, -WIDTH:]
+    assert np.abs(beside.mean(axis=0)).max() < 0.1  # on the scale of the training part
+    other, _ = replace(model_inputs, encoder="another").inputs(recipe("student-fingerprint"), parts)
+    assert name not in (other, model_inputs.inputs(recipe("student-fingerprint"), parts)[0])
+
+
+def test_molecules_that_a_pre_trained_network_cannot_read_are_left_out(
+    model_inputs: ModelInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def embed(kind: str, smiles: list[str], *_: object) -> np.ndarray:
+        vectors = np.ones((len(smiles), 3), dtype=np.float32)
+        vectors[4] = np.nan
+        return vectors
+
+    monkeypatch.setattr("distill.learn.inputs.pretrained_vectors", embed)
+    readable = replace(model_inputs, folder=tmp_path).readable_by(READS_SMILES)
+    assert np.flatnonzero(~readable).tolist() == [4]
+    assert model_inputs.readable_by(recipe("dmpnn")).all()
+
+
+def test_what_a_network_was_pre_trained_on_is_told_of_teachers_that_read_it(model_inputs: ModelInputs) -> None:
+    assert model_inputs.pretraining(READS_SMILES)["title"] == "minilm"
+    assert model_inputs.pretraining(recipe("dmpnn")) == {}
