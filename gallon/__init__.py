@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cluster.store.connection import StoreError
     from cluster.store.open import open_store
     from distill.learn.teach import Trained
+    from distill.library.prepare import Prepared
     from distill.screen.screening import Screened
     from gallon.api.annotation import AnnotationResult, VerificationResult, session
     from gallon.api.batch import read_batch
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     evaluate: Callable[..., Comparison]
     export: Callable[..., ExportResult]
     plan_run: Callable[..., RunPlan]
+    prepare: Callable[..., Prepared]
     screen: Callable[..., Screened]
     serve: Callable[..., AbstractContextManager[Service]]
     show_prompt: Callable[..., Preview]
@@ -68,6 +70,7 @@ __all__ = [
     "LibraryError",
     "OutputError",
     "Predictor",
+    "Prepared",
     "Preview",
     "Progress",
     "RunPlan",
@@ -90,6 +93,7 @@ __all__ = [
     "open_store",
     "pack",
     "plan_run",
+    "prepare",
     "read_batch",
     "report",
     "screen",
@@ -116,6 +120,8 @@ _HOMES = {
     "evaluate": f"{_API}.evaluation",
     "distill": f"{_API}.learning",
     "teach": f"{_API}.learning",
+    "Prepared": "distill.library.prepare",
+    "prepare": f"{_API}.preparation",
     "Predictor": "gallon.predictor",
     "load": "gallon.predictor",
     "pack": "gallon.predictor",
@@ -155,6 +161,7 @@ _FLAT = {
     "screen",
     "serve",
     "plan_run",
+    "prepare",
     "show_prompt",
     "teach",
     "verify",

@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 import numpy as np
 
 from distill.features import crippen
+from teacher.errors import UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,6 +65,18 @@ SURROUNDINGS = 1024  # columns of each radius
 CLIP = 5.0  # standard deviations
 RARE = 0.05  # share of the training molecules that a column must speak of to be standardised
 CHUNK = 256  # molecules that a process takes at a time
+
+
+def descriptor_set(name: str) -> DescriptorSet:
+    """Return the set of descriptors of a name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    for known in DESCRIPTOR_SETS:
+        if known == name:
+            return known
+    raise UsageError(f"There are no descriptors '{name}': choose one of {', '.join(DESCRIPTOR_SETS)}.")
 
 
 def morgan(radius: int = RADIUS, size: int = FINGERPRINT_BITS) -> Any:
@@ -123,7 +136,7 @@ def surroundings(mols: Sequence[Mol]) -> NDArray[np.float32]:
 def counts_and_properties(mols: Sequence[Mol]) -> NDArray[np.float32]:
     """Return what `crippen.estimate` reads: counts of a Morgan fingerprint, and behind them the fast properties."""
     features = np.empty((len(mols), FINGERPRINT_BITS + len(_fast_properties())), dtype=np.float32)
-    _count_and_describe(mols, _describer("estimated"), features)
+    _count_and_describe(mols, describer("estimated"), features)
     return features
 
 
@@ -203,7 +216,7 @@ def _fingerprint_features(mols: Sequence[Mol], descriptors: DescriptorSet) -> ND
     features = np.empty((len(mols), FINGERPRINT_BITS + len(descriptor_names(descriptors))), dtype=np.float32)
     estimated = len(crippen.NAMES) if descriptors == "estimated" else 0
     computed = features[:, : features.shape[1] - estimated]
-    _count_and_describe(mols, _describer(descriptors), computed)
+    _count_and_describe(mols, describer(descriptors), computed)
     if estimated:
         features[:, -estimated:] = crippen.estimate(computed)
     np.log1p(features[:, :FINGERPRINT_BITS], out=features[:, :FINGERPRINT_BITS])
@@ -241,8 +254,8 @@ def _fast_properties() -> list[str]:
     return [name for name in Properties.GetAvailableProperties() if name not in SLOW_PROPERTIES]
 
 
-def _describer(descriptors: DescriptorSet) -> Callable[[Mol], Sequence[float]]:
-    """Return what computes the descriptors of a molecule, in the order of their names."""
+def describer(descriptors: DescriptorSet) -> Callable[[Mol], Sequence[float]]:
+    """Return what computes the descriptors of a molecule, in the order of their names; without those of `crippen`."""
     if descriptors == "all":
         return _all_descriptors
     if descriptors == "none":

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cluster.training.driver import FitProgress
 from distill.features.pretrained import check_installed
-from distill.features.vectors import DESCRIPTOR_SETS, DescriptorSet
+from distill.features.vectors import descriptor_set
 from distill.learn import distillation, teacher_outputs
 from distill.learn.recipes import INPUTS, Recipe, recipe
 from distill.learn.teach import Trained
@@ -18,7 +18,6 @@ from gallon.api.data import TrainingSession, training_session
 from gallon.api.library import StrPath, listed, store_named
 from gallon.config import DataConfig, ObjectiveConfig, TrainConfig, TransferConfig
 from gallon.progress import Phase, ProgressCallback, phase
-from teacher.errors import UsageError
 
 GRAPH_TEACHER, LANGUAGE_TEACHER = "dmpnn", "lm"
 
@@ -111,7 +110,7 @@ def distill(
         UsageError: data, settings or teachers are wrong.
         TrainingError: a fit failed.
     """
-    descriptors = _descriptors(objective.descriptors)
+    descriptors = descriptor_set(objective.descriptors)
     with training_session(
         data,
         labels,
@@ -192,10 +191,3 @@ def _weights(objective: ObjectiveConfig, *, has_transfer_set: bool) -> distillat
         hidden_lm=objective.hidden_lm,
         temperature=objective.soft_temperature,
     )
-
-
-def _descriptors(name: str) -> DescriptorSet:
-    for known in DESCRIPTOR_SETS:
-        if known == name:
-            return known
-    raise UsageError(f"There are no descriptors '{name}': choose one of {', '.join(DESCRIPTOR_SETS)}.")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
-from gallon.cli import annotation, batch, demo, inspection, learning, prompts, selection, service
+from gallon.cli import annotation, batch, demo, inspection, learning, preparation, prompts, selection, service
 from gallon.cli.annotation import INTERRUPTED
 from gallon.cli.logs import logged
 from teacher.errors import GallonError
@@ -21,7 +22,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-COMMANDS = {
+COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Annotate": (
         annotation.annotate,
         selection.choose,
@@ -30,7 +31,14 @@ COMMANDS = {
         annotation.export,
         annotation.import_,
     ),
-    "Learn": (learning.teach, learning.distill, learning.evaluate, learning.screen, learning.pack),
+    "Learn": (
+        preparation.prepare,
+        learning.teach,
+        learning.distill,
+        learning.evaluate,
+        learning.screen,
+        learning.pack,
+    ),
     "Serve": (service.serve,),
     "Look": (inspection.status, inspection.report),
     "Try": (demo.demo,),

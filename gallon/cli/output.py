@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cluster.store.record import Ledger
     from distill.judge.summary import SummaryRow
     from distill.learn.teach import Trained
+    from distill.library.prepare import Prepared
     from distill.screen.screening import Screened
     from gallon.api.annotation import AnnotationResult
     from gallon.api.evaluation import Comparison
@@ -71,6 +72,23 @@ def screened_facts(screened: Screened, out: Path) -> dict[str, Any]:
     """Return what came of a screening, fit for JSON."""
     rounded = {"seconds": round(screened.seconds, 3), "rows_per_second": round(screened.rows_per_second, 1)}
     return {**asdict(screened), **rounded, "path": str(out)}
+
+
+def prepared_facts(prepared: Prepared) -> dict[str, Any]:
+    """Return what came of a preparation, fit for JSON."""
+    manifest = prepared.manifest
+    return {
+        "rows": manifest.rows,
+        "molecules": manifest.molecules,
+        "duplicates": manifest.duplicates,
+        "invalid": manifest.invalid,
+        "reasons": dict(manifest.reasons),
+        "shards": len(manifest.shards),
+        "new_shards": prepared.new_shards,
+        "bytes": manifest.bytes,
+        "seconds": round(prepared.seconds, 3),
+        "path": str(prepared.path),
+    }
 
 
 def print_trained(trained: Sequence[Trained]) -> None:

@@ -16,8 +16,15 @@ from rdkit.Chem import Mol
 
 from teacher.nn.inputs import Matrix, starts, stretches
 
-COLUMNS = (("uint8", 9), ("uint8", 3), ("int32", 2))  # of atoms, of bonds, of their ends
+ATOM_FEATURES, BOND_FEATURES = 9, 3
 MOST_NEIGHBOURS, MOST_HYDROGENS, MOST_RADICAL_ELECTRONS = 10, 8, 4  # that PyG tells apart
+LEAST_CHARGE, MOST_CHARGE = -5, 6  # likewise
+OTHERWISE = {  # what stands for a value that PyG does not know
+    "chirality": "CHI_OTHER",
+    "hybridization": "OTHER",
+    "bond_type": "OTHER",
+    "stereo": "STEREOANY",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +77,42 @@ class Graphs:
 
         What PyG does not know (a charge beyond +6, an axis that is a stereocentre) is clipped or counted as other.
         """
-        described = [_describe(mol) for mol in mols]
-        columns = [
-            np.asarray([row for part in parts for row in part], dtype=dtype).reshape(-1, width)
-            for parts, (dtype, width) in zip(zip(*described, strict=True), COLUMNS, strict=True)
-        ]
-        atoms, bonds, ends = columns
+        atoms: list[int] = []
+        bonds: list[int] = []
+        ends: list[int] = []
+        for mol in mols:
+            of_atoms, of_bonds, of_ends = describe_graph(mol)
+            atoms += of_atoms
+            bonds += of_bonds
+            ends += of_ends
+        return cls.of_bonds(
+            np.array(atoms, dtype=np.uint8).reshape(-1, ATOM_FEATURES),
+            np.array(bonds, dtype=np.uint8).reshape(-1, BOND_FEATURES),
+            np.array(ends, dtype=np.int32).reshape(-1, 2),
+            starts([mol.GetNumAtoms() for mol in mols]),
+            starts([mol.GetNumBonds() for mol in mols]),
+        )
+
+    @classmethod
+    def of_bonds(
+        cls, atoms: np.ndarray, bonds: np.ndarray, ends: np.ndarray, atom_starts: np.ndarray, bond_starts: np.ndarray
+    ) -> Graphs:
+        """Return the graphs of molecules of which each bond is given once.
+
+        Args:
+            atoms: uint8, (atoms, 9).
+            bonds: uint8, (bonds, 3).
+            ends: integers, (bonds, 2).
+            atom_starts: int64, (molecules + 1).
+            bond_starts: int64, (molecules + 1).
+        """
+        both = np.concatenate([ends, ends[:, ::-1]], axis=1).reshape(-1, 2)
         return cls(
             atoms=atoms,
-            bonds=bonds,
-            ends=np.ascontiguousarray(ends.T),
-            atom_starts=starts([mol.GetNumAtoms() for mol in mols]),
-            bond_starts=starts([2 * mol.GetNumBonds() for mol in mols]),
+            bonds=np.repeat(bonds, 2, axis=0),
+            ends=np.ascontiguousarray(both.T.astype(np.int32)),
+            atom_starts=atom_starts,
+            bond_starts=2 * bond_starts,
         )
 
     def __len__(self) -> int:
@@ -156,40 +187,54 @@ def bond_categories() -> tuple[int, ...]:
     return tuple(map(len, e_map.values()))
 
 
-def _describe(mol: Mol) -> tuple[list[list[int]], list[list[int]], list[tuple[int, int]]]:
-    """Return the features of the atoms, those of the directed bonds, and the bonds' ends."""
-    code = _code
-    atoms = [
-        [
+def describe_graph(mol: Mol) -> tuple[list[int], list[int], list[int]]:
+    """Return the features of a molecule's atoms (9 of each), those of its bonds (3 of each), and the bonds' ends (2).
+
+    All are one after another, and a bond is there once, from its lower to its higher atom.
+    """
+    chirality, charge, hybridization = _codes("chirality"), _codes("formal_charge"), _codes("hybridization")
+    atoms: list[int] = []
+    for atom in mol.GetAtoms():
+        atoms += (
             atom.GetAtomicNum(),
-            code("chirality", str(atom.GetChiralTag()), "CHI_OTHER"),
+            chirality[atom.GetChiralTag()],
             min(atom.GetTotalDegree(), MOST_NEIGHBOURS),
-            code("formal_charge", min(max(atom.GetFormalCharge(), -5), 6)),
+            charge[min(max(atom.GetFormalCharge(), LEAST_CHARGE), MOST_CHARGE)],
             min(atom.GetTotalNumHs(), MOST_HYDROGENS),
             min(atom.GetNumRadicalElectrons(), MOST_RADICAL_ELECTRONS),
-            code("hybridization", str(atom.GetHybridization()), "OTHER"),
+            hybridization[atom.GetHybridization()],
             atom.GetIsAromatic(),
             atom.IsInRing(),
-        ]
-        for atom in mol.GetAtoms()
-    ]
-    bonds, ends = [], []
+        )
+    kind, stereo = _codes("bond_type"), _codes("stereo")
+    bonds: list[int] = []
+    ends: list[int] = []
     for bond in mol.GetBonds():
-        features = [
-            code("bond_type", str(bond.GetBondType()), "OTHER"),
-            code("stereo", str(bond.GetStereo()), "STEREOANY"),
-            bond.GetIsConjugated(),
-        ]
-        begin, end = sorted((bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()))
-        bonds += [features, features]
-        ends += [(begin, end), (end, begin)]
+        bonds += (kind[bond.GetBondType()], stereo[bond.GetStereo()], bond.GetIsConjugated())
+        begin, end = bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
+        ends += (begin, end) if begin < end else (end, begin)
     return atoms, bonds, ends
 
 
-@cache
-def _code(feature: str, value: Any, otherwise: str | None = None) -> int:
-    """Return the number of a feature's value, or that of another where PyG does not know it."""
-    from torch_geometric.utils.smiles import e_map, x_map
+class _Codes(dict[Any, int]):
+    """The numbers that PyG gives to a feature's values, by the values themselves; found when they are first asked for.
 
-    values = {**x_map, **e_map}[feature]
-    return int(values.index(value if value in values else otherwise))
+    RDKit's enumerations are slow to name and quick to look up.
+    """
+
+    def __init__(self, feature: str) -> None:
+        super().__init__()
+        from torch_geometric.utils.smiles import e_map, x_map
+
+        self._values: list[Any] = {**x_map, **e_map}[feature]
+        self._otherwise = OTHERWISE.get(feature)
+
+    def __missing__(self, value: Any) -> int:
+        named = value if isinstance(value, int) and value in self._values else str(value)
+        self[value] = number = self._values.index(named if named in self._values else self._otherwise)
+        return number
+
+
+@cache
+def _codes(feature: str) -> _Codes:
+    return _Codes(feature)

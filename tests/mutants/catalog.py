@@ -814,6 +814,13 @@ MUTANTS = (
         (f"{IDENTITY}::test_an_export_has_every_row_of_a_library_with_its_annotation_or_the_reason",),
     ),
     Mutant(
+        "a shard of other rows is kept",
+        "distill/library/prepare.py",
+        "there is not None and there.digest == digest_of_rows(block)",
+        "there is not None",
+        ("tests/integration/test_prepare.py::test_a_shard_of_rows_that_have_changed_or_that_is_damaged_is_made_again",),
+    ),
+    Mutant(
         "a cell of several lines before the SMILES costs its row",
         "cluster/library/delimited.py",
         "            if not self._is_row(self.record[0]):",

@@ -1,0 +1,1 @@
+"""Learning from whole libraries: prepared once as shards on disk, and read from there without being held in memory."""
