@@ -16,12 +16,11 @@ import numpy as np
 
 from cluster.training.driver import FitProgress, TrainResources, fit_all
 from distill.evaluate import baselines, predictions
-from distill.evaluate.methods import AS_RELEASED, LISTENED, Method, method
+from distill.evaluate.methods import AS_RELEASED, GALLON_GNN, LISTENED, Method, method
 from distill.judge.judged import Judged, SeededSplit
 from distill.judge.run import Run, scored
 from distill.learn.distillation import (
-    GALLON_CLASSES,
-    GALLON_NUMBERS,
+    GALLON,
     WITH_TRANSFER_SET,
     Weights,
     best,
@@ -41,8 +40,8 @@ if TYPE_CHECKING:
 
     from cluster.training.fit import Outcome
 
-GALLON_TEACHER = "gcn"
-DEFAULT_GRAPH_TEACHER = "dmpnn"
+GALLON_TEACHER = "gallon-gcn"
+DEFAULT_GRAPH_TEACHER, DEFAULT_LM = "dmpnn", "lm"
 
 # By the teachers' name (`methods.Method.teachers`) and the seed of the split.
 OutputsByTeacher = dict[tuple[str, int], TeacherOutputs]
@@ -56,7 +55,7 @@ class Settings:
         methods: names of rows.
         folds: that training molecules are predicted out of.
         weights, weights_with_transfer_set: how much students listen to their teachers.
-        lm: name of the language teacher's recipe.
+        lm: name of the recipe of the language teacher that is distilled.
         recipes: what replaces the recipes of these names, after tuning.
         tuned: settings that differ from the defaults of these baselines, after tuning.
         folder: where fits lie; the same call goes on where it was stopped.
@@ -69,7 +68,7 @@ class Settings:
     folds: int = 5
     weights: Weights = field(default_factory=Weights)
     weights_with_transfer_set: Weights = WITH_TRANSFER_SET
-    lm: str = "lm"
+    lm: str = DEFAULT_LM
     recipes: Mapping[str, Recipe] = field(default_factory=lambda: MappingProxyType({}))
     tuned: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -201,17 +200,22 @@ class _Stages:
         batch, named = Batch(model_inputs), []
         for known in methods:
             for case in self._cases:
-                chosen = self._settings.recipe(AS_RELEASED) if known.listens == "gallon" else students[case]
+                chosen = self._settings.recipe(AS_RELEASED) if known.released else students[case]
                 rows = learned_from(self._model_inputs, case.split) if known.transfer else None
                 batch.add(
                     chosen, case.split, case.seed, train=rows, targets=self._targets(known, case, teacher_outputs)
                 )
-                named.append((known, case, chosen.name.removeprefix("student-")))
+                named.append((known, case, self._told(known, chosen)))
         outcomes = fit_all(batch.fit_set, self._fits, self._settings.resources, self._show)
         return [
             replace(self._run(known, case, self._said(outcome.prediction), outcome), chosen=chosen)
             for (known, case, chosen), outcome in zip(named, outcomes, strict=True)
         ]
+
+    def _told(self, known: Method, chosen: Recipe) -> str:
+        """Return what is told of a student beside its row: what it reads, and who wrote what it learns from."""
+        reads = chosen.name.removeprefix("student-")
+        return reads if self._settings.lm == DEFAULT_LM or not known.needs_texts else f"{reads} of {self._settings.lm}"
 
     def _best_students(self) -> list[Recipe]:
         """Return, for each case, the student whose kind of input validates best without a teacher.
@@ -228,7 +232,8 @@ class _Stages:
 
     def _teacher_outputs(self, methods: Sequence[Method]) -> OutputsByTeacher:
         """Return what is to be listened to."""
-        listening = {known.listens for known in methods}
+        listening = {known.listens for known in methods if not known.released}
+        of_gallon = {name for known in methods if known.released for name in known.teachers}
         plans: dict[tuple[str, int], CrossFitPlan] = {}
         folds = self._settings.folds
         if listening & {"gnn", "both", "shuffled"}:
@@ -236,12 +241,10 @@ class _Stages:
                 plans["gnn", case.seed] = self._plan(name, case, folds)
         if listening & {"lm", "both"}:
             plans |= {("lm", case.seed): self._plan(self._settings.lm, case, folds) for case in self._cases}
-        if "gallon" in listening:
-            for case in self._cases:  # as released: neither tuned nor out of fold
-                for name, teacher in (("gallon gnn", GALLON_TEACHER), ("gallon lm", self._settings.lm)):
-                    plans[name, case.seed] = CrossFitPlan.of(
-                        recipe(teacher), self._model_inputs, case.split, case.seed, 0
-                    )
+        for name in sorted(of_gallon):  # as released: neither tuned nor out of fold
+            teacher = recipe(GALLON_TEACHER if name == GALLON_GNN else self._settings.lm).as_released()
+            for case in self._cases:
+                plans[name, case.seed] = CrossFitPlan.of(teacher, self._model_inputs, case.split, case.seed, 0)
         learnt = dict(zip(plans, self._learn(list(plans.values())), strict=True))
         teacher_outputs = {key: outputs for key, (outputs, _) in learnt.items()}
         for known in methods:
@@ -294,8 +297,8 @@ class _Stages:
         if not known.teachers:
             return NOTHING
         weights = self._settings.weights_with_transfer_set if known.transfer else self._settings.weights
-        if known.listens == "gallon":
-            weights = GALLON_CLASSES if self._model_inputs.dataset.kind == "classification" else GALLON_NUMBERS
+        if known.released:
+            weights = GALLON[self._model_inputs.dataset.kind]
         heard = [teacher_outputs[name, case.seed] for name in known.teachers]
         return targets_from(heard, weights, case.split, self._model_inputs.dataset.kind)
 

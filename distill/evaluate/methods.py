@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +12,7 @@ from distill.learn.recipes import PRETRAINED, recipe
 from teacher.errors import UsageError
 from teacher.nn.registry import ARCHITECTURES
 
-Listens = Literal["nobody", "gnn", "lm", "both", "shuffled", "gallon"]
+Listens = Literal["nobody", "gnn", "lm", "both", "shuffled"]
 
 LISTENED: dict[Listens, tuple[str, ...]] = {
     "nobody": (),
@@ -19,11 +20,26 @@ LISTENED: dict[Listens, tuple[str, ...]] = {
     "lm": ("lm",),
     "both": ("gnn", "lm"),
     "shuffled": ("gnn", "shuffled"),
-    "gallon": ("gallon gnn", "gallon lm"),
 }
 REFERENCE = "student+both"  # the row that the others are compared with
-AS_RELEASED = "student-gallon"  # the recipe of GALLON's own row, whose settings stay
-EXTRA = frozenset({"chemprop", "lm-fine-tuned", "mmf", "e-llagnn", *PRETRAINED})  # rows that have to be asked for
+AS_RELEASED = "student-gallon"  # the recipe of GALLON's own rows, whose settings stay
+GALLON_GNN, GALLON_LM = "gnn of GALLON", "lm of GALLON"
+OF_GALLON = {"gnn": GALLON_GNN, "lm": GALLON_LM}
+RELEASED: dict[str, str] = {  # rows as GALLON released them, by the rows whose place they take
+    "student": "gallon-student",
+    "student+gnn": "gallon+gnn",
+    "student+lm": "gallon+lm",
+    "student+both": "gallon",
+}
+RELEASED_ROWS: tuple[tuple[str, Listens, str], ...] = (
+    ("student", "nobody", " without distillation"),
+    ("student+gnn", "gnn", ", GCN 3x32, its own objective"),
+    ("student+lm", "lm", ", language teacher, its own objective"),
+    ("student+both", "both", ", GCN 3x32 and language teacher, its own objective"),
+)
+EXTRA = frozenset(  # rows that have to be asked for
+    {"chemprop", "lm-fine-tuned", "mmf", "e-llagnn", "gallon-gcn", *PRETRAINED} | set(RELEASED.values()) - {"gallon"}
+)
 TRANSFERRING: dict[Listens, str] = {"gnn": "the graph teacher", "both": "both"}
 
 
@@ -37,6 +53,7 @@ class Method:
         kind: a baseline, a teacher, the mean of teachers, or a student.
         listens: of a student, to whom.
         transfer: whether it hears them speak of the transfer set, too.
+        released: whether it is GALLON's student and is taught by GALLON's GCN, by its objective, all as released.
     """
 
     name: str
@@ -44,11 +61,13 @@ class Method:
     kind: Literal["baseline", "teacher", "mean", "student"]
     listens: Listens = "nobody"
     transfer: bool = False
+    released: bool = False
 
     @property
     def teachers(self) -> tuple[str, ...]:
         """The teachers it learns from, by name: their outputs on the dataset, or on the transfer set too."""
         names = LISTENED[self.listens]
+        names = tuple(OF_GALLON[name] for name in names) if self.released else names
         return tuple(f"{name} on the transfer set" for name in names) if self.transfer else names
 
     @property
@@ -72,6 +91,7 @@ METHODS: dict[str, Method] = {
             Method(name=name, summary=f"graph teacher: {known.summary}", kind="teacher")
             for name, known in ARCHITECTURES.items()
         ),
+        Method(name="gallon-gcn", summary="graph teacher: GALLON's GCN as released", kind="teacher"),
         Method(name="lm", summary="language teacher: a head on a frozen encoder", kind="teacher"),
         Method(name="lm-fine-tuned", summary="language teacher: a fine-tuned encoder", kind="teacher"),
         Method(name="mmf", summary="teacher of graph and text together, after MMF", kind="teacher"),
@@ -107,25 +127,50 @@ METHODS: dict[str, Method] = {
             )
             for listens, teachers in TRANSFERRING.items()
         ),
-        Method(
-            name="gallon",
-            summary="GALLON's own: GCN 3x32, per-atom MLP, its released objective",
-            kind="student",
-            listens="gallon",
+        *(
+            Method(
+                name=RELEASED[name],
+                summary=f"GALLON as released: per-atom MLP{teachers}",
+                kind="student",
+                listens=listens,
+                released=True,
+            )
+            for name, listens, teachers in RELEASED_ROWS
         ),
     )
 }
 
 
-def defaults(*, with_texts: bool, with_transfer_set: bool) -> list[str]:
-    """Return the rows of a table where none are named: those that are not `EXTRA`, nor need what is not there."""
-    return [
+def defaults(*, with_texts: bool, with_transfer_set: bool, released: bool = False) -> list[str]:
+    """Return the rows of a table where none are named: those that are not `EXTRA`, nor need what is not there.
+
+    Those as GALLON `released` them take the place of those of our students.
+    """
+    names = [
         known.name
         for known in METHODS.values()
         if known.name not in EXTRA
         and (with_texts or not known.needs_texts)
         and (with_transfer_set or not known.transfer)
     ]
+    if not released:
+        return names
+    return as_released([name for name in names if METHODS[name].kind != "student" or name in {*RELEASED, "gallon"}])
+
+
+def as_released(names: Sequence[str]) -> list[str]:
+    """Return rows with GALLON's own in the place of those of our students.
+
+    Raises:
+        UsageError: one of them has no counterpart that GALLON released.
+    """
+    own = [name for name in names if METHODS[name].kind == "student" and not METHODS[name].released]
+    if lost := [name for name in own if name not in RELEASED]:
+        raise UsageError(
+            f"GALLON's objective was released for {', '.join(RELEASED)}, not for {', '.join(lost)}: leave "
+            f"{'it' if len(lost) == 1 else 'them'} out, or --objective gallon."
+        )
+    return list(dict.fromkeys(RELEASED.get(name, name) for name in names))
 
 
 def method(name: str) -> Method:

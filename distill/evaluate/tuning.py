@@ -4,8 +4,8 @@ A trial is one fit under the first case, and its value is the main metric on the
 looked at. All cases then use what was found.
 
 A student that is distilled has the settings that its recipe was found to learn best with *without* a teacher: what it
-gains over that student is gained from its teachers, and not from a search of its own. GALLON's own row keeps the
-settings that it was released with. A student has its trials once for each kind of input, among which the validation
+gains over that student is gained from its teachers, and not from a search of its own. GALLON's own rows keep the
+settings that they were released with. A student has its trials once for each kind of input, among which the validation
 part chooses; so has whichever graph teacher is distilled, for each one in the table.
 """
 
@@ -130,7 +130,7 @@ def _recipes(settings: Settings) -> list[str]:
     """Return the recipes that rows are made by and that have something to tune."""
     methods = [method(name) for name in settings.methods]
     names = [known.name for known in methods if known.kind == "teacher"]
-    students = {known.listens for known in methods if known.kind == "student"} - {"gallon"}
+    students = {known.listens for known in methods if known.kind == "student" and not known.released}
     if students:
         names += [f"student-{reads}" for reads in INPUTS]
     heard = students | {"both" for known in methods if known.kind == "mean"}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
 from cluster.training.driver import FitProgress, TrainResources, fit_all
+from distill.data.cells import Kind
 from distill.data.splits import Split
 from distill.learn.fits import Batch, DistillationTargets
 from distill.learn.inputs import ModelInputs
@@ -24,8 +26,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cluster.training.fit import Outcome
-    from distill.data.cells import Kind
     from distill.models.card import ModelCard
+
+ObjectiveName = Literal["whitened", "gallon"]
+OBJECTIVES: tuple[ObjectiveName, ...] = get_args(ObjectiveName)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +40,8 @@ class Weights:
         soft_gnn, soft_lm: α₁ and β₁, of the teachers' predictions.
         hidden_gnn, hidden_lm: α₂ and β₂, of their representations.
         temperature: of the predictions of classes.
+        objective: "whitened": representations are compared as `hidden` terms; "gallon": as GALLON released it, those of
+            graph teachers as `same`, those of language teachers as `mapped` terms (`distill.learn.objective`).
     """
 
     soft_gnn: float = 0.5
@@ -43,6 +49,7 @@ class Weights:
     hidden_gnn: float = 0.1
     hidden_lm: float = 0.1
     temperature: float = 1.0
+    objective: ObjectiveName = "whitened"
 
 
 # With a transfer set there is more to hear than to be told. Out of 0.5, 1 and 2 for `soft_gnn`, ESOL's validation parts
@@ -50,8 +57,12 @@ class Weights:
 WITH_TRANSFER_SET = Weights(soft_gnn=1.0)
 
 # What GALLON released: labels are distilled for classes, representations for numbers (code of arXiv 2406.01032).
-GALLON_CLASSES = Weights(soft_gnn=0.1, soft_lm=0.1, hidden_gnn=0.0, hidden_lm=0.0)
-GALLON_NUMBERS = Weights(soft_gnn=0.0, soft_lm=0.0, hidden_gnn=0.1, hidden_lm=0.1)
+GALLON: Mapping[Kind, Weights] = MappingProxyType(
+    {
+        "classification": Weights(soft_gnn=0.1, soft_lm=0.1, hidden_gnn=0.0, hidden_lm=0.0, objective="gallon"),
+        "regression": Weights(soft_gnn=0.0, soft_lm=0.0, hidden_gnn=0.1, hidden_lm=0.1, objective="gallon"),
+    }
+)
 
 
 def targets_from(
@@ -64,6 +75,8 @@ def targets_from(
     """
     soft: dict[str, tuple[NDArray[np.float32], float]] = {}
     hidden: dict[str, tuple[NDArray[np.float32], float]] = {}
+    same: dict[str, tuple[NDArray[np.float32], float]] = {}
+    mapped: dict[str, tuple[NDArray[np.float32], float]] = {}
     for role, of_soft, of_hidden in (
         ("gnn", weights.soft_gnn, weights.hidden_gnn),
         ("lm", weights.soft_lm, weights.hidden_lm),
@@ -73,10 +86,14 @@ def targets_from(
             soft[role] = consensus([outputs.prediction for outputs in fitting], kind), of_soft
         if of_hidden:
             for number, outputs in enumerate(fitting):
+                if weights.objective == "gallon":
+                    as_they_are = same if role == "gnn" else mapped
+                    as_they_are[f"{role}{number}"] = outputs.representation, of_hidden / len(fitting)
+                    continue
                 white = whiten(outputs.representation, split.train)
                 if white.shape[1]:
                     hidden[f"{role}{number}"] = white, of_hidden / len(fitting)
-    return DistillationTargets(soft=soft, hidden=hidden, temperature=weights.temperature)
+    return DistillationTargets(soft=soft, hidden=hidden, same=same, mapped=mapped, temperature=weights.temperature)
 
 
 def consensus(predictions: Sequence[NDArray[np.float32]], kind: Kind) -> NDArray[np.float32]:
@@ -146,7 +163,18 @@ def distill_student(
     chosen, outcome = best(students, outcomes)
     metrics = judged(model_inputs, split, outcome.prediction)
     spec = next((card.spec for card in teachers if card.spec), None)
-    save(place, chosen, model_inputs, split, outcome, seed=seed, metrics=metrics, spec=spec, teachers=teachers)
+    save(
+        place,
+        chosen,
+        model_inputs,
+        split,
+        outcome,
+        seed=seed,
+        metrics=metrics,
+        spec=spec,
+        teachers=teachers,
+        objective=asdict(weights),
+    )
     return Trained(
         name=chosen.name, path=place, metrics=metrics, best_epoch=outcome.best_epoch, seconds=outcome.seconds
     )

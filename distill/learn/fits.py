@@ -40,11 +40,15 @@ class DistillationTargets:
     Attributes:
         soft: of each teacher its predictions, (molecules, targets), and their weight.
         hidden: of each teacher its whitened representations, (molecules, directions), and their weight.
+        same, mapped: of each teacher its representations as they are, (molecules, width), and their weight: those that
+            the student's are to equal, and those that they are to equal after a learned linear map.
         temperature: of the soft labels.
     """
 
     soft: Mapping[str, tuple[NDArray[np.float32], float]] = field(default_factory=lambda: MappingProxyType({}))
     hidden: Mapping[str, tuple[NDArray[np.float32], float]] = field(default_factory=lambda: MappingProxyType({}))
+    same: Mapping[str, tuple[NDArray[np.float32], float]] = field(default_factory=lambda: MappingProxyType({}))
+    mapped: Mapping[str, tuple[NDArray[np.float32], float]] = field(default_factory=lambda: MappingProxyType({}))
     temperature: float = 1.0
 
 
@@ -96,11 +100,14 @@ class Batch:
         columns = {"labels": dataset.labels, **_columns(targets)}
         named = {target: self._column(target, column) for target, column in columns.items()}
         scale = Scale.of(dataset.labels[rows], dataset.targets)
+        scale = scale.in_labels_units() if recipe.raw_labels else scale
         settings = settings_for(recipe, self._inputs[inputs], self._model_inputs.encoder)
         network = functools.partial(recipe.build, len(dataset.targets), **settings)
         objective = _objective(recipe, targets)
-        widths = {teacher: column.shape[1] for teacher, (column, _) in targets.hidden.items()}
+        heard = {**targets.hidden, **targets.mapped}
+        widths = {teacher: column.shape[1] for teacher, (column, _) in heard.items()}
         widths["student"] = recipe.settings.get("width", 0)
+        _check_same(recipe, targets)
         facts = {
             "format": FORMAT,
             "features": features_id(),
@@ -113,6 +120,12 @@ class Batch:
             "train": content_digest(rows),
             "valid": content_digest(valid),
             "seed": seed,
+            **({"raw labels": True} if recipe.raw_labels else {}),
+            **(
+                {"as they are": [dict(objective.same), dict(objective.mapped)]}
+                if targets.same or targets.mapped
+                else {}
+            ),
         }
         self._fits.append(
             Fit(
@@ -160,6 +173,8 @@ def _objective(recipe: Recipe, targets: DistillationTargets) -> Objective:
     return Objective(
         soft={teacher: weight for teacher, (_, weight) in targets.soft.items()},
         hidden={teacher: weight for teacher, (_, weight) in targets.hidden.items()},
+        same={teacher: weight for teacher, (_, weight) in targets.same.items()},
+        mapped={teacher: weight for teacher, (_, weight) in targets.mapped.items()},
         temperature=targets.temperature,
         label_smoothing=recipe.label_smoothing,
         balance=recipe.balance,
@@ -167,8 +182,20 @@ def _objective(recipe: Recipe, targets: DistillationTargets) -> Objective:
 
 
 def _columns(targets: DistillationTargets) -> dict[str, NDArray[np.float32]]:
-    soft = {f"soft.{teacher}": column for teacher, (column, _) in targets.soft.items()}
-    return {**soft, **{f"hidden.{teacher}": column for teacher, (column, _) in targets.hidden.items()}}
+    kinds = {"soft": targets.soft, "hidden": targets.hidden, "same": targets.same, "mapped": targets.mapped}
+    return {f"{kind}.{teacher}": column for kind, heard in kinds.items() for teacher, (column, _) in heard.items()}
+
+
+def _check_same(recipe: Recipe, targets: DistillationTargets) -> None:
+    """Refuse representations that a student's cannot equal."""
+    width = recipe.settings.get("width", 0)
+    for column, _ in targets.same.values():
+        if column.shape[1] != width:
+            raise UsageError(
+                f"GALLON's objective compares the graph teacher's representation, {column.shape[1]} numbers, with that "
+                f"of {recipe.name}, {width}, one by one: distill gallon-gcn into the student gallon "
+                "('gallon teach' and 'gallon distill' with --preset gallon), or use --objective whitened."
+            )
 
 
 def _score(kind: Kind, truth: NDArray[Any], prediction: NDArray[Any]) -> float:

@@ -22,7 +22,7 @@ from distill.learn.recipes import VECTORS_OF
 from teacher.errors import UsageError
 from teacher.nn.graphs import Graphs, Paired
 from teacher.nn.inputs import Inputs, Matrix
-from teacher.nn.text_encoder import MINILM, embed, format_text, tokenize
+from teacher.nn.text_encoder import LONGEST_LEARNT, MINILM, embed, format_text, tokenize
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -74,7 +74,7 @@ class ModelInputs:
             scaled = self.scaler(recipe, split).transform(self.vectors(recipe))
             return f"{self._vectors_name(recipe)}.{split.sha256[:16]}", Matrix(scaled)
         if reads == "tokens":
-            return f"tokens.{self._read_by}", self.tokens
+            return f"tokens.{LONGEST_LEARNT}.{self._read_by}", self.tokens
         if reads == "graphs and embeddings":
             return f"graphs+embeddings.{self._read_by}", Paired(self.graphs, self.embeddings)
         if reads == "neighbourhoods":
@@ -133,7 +133,7 @@ class ModelInputs:
     @cached_property
     def tokens(self) -> Inputs:
         """SMILES and annotation as the encoder's tokens."""
-        return tokenize(self._texts, self.encoder)
+        return tokenize(self._texts, self.encoder, LONGEST_LEARNT)
 
     def pretraining(self, recipe: Recipe) -> dict[str, Any]:
         """Say whose vectors a recipe reads, and what these have seen, fit for JSON; empty where it reads none."""

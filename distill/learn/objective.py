@@ -7,15 +7,17 @@ distills labels for classification and representations for regression; here both
 - *soft*: KL divergence of the student's probabilities from the teacher's at temperature τ, times τ² (Hinton et al.,
   arXiv 1503.02531, section 2.1); for regression the squared error, which is twice the KL divergence of two Gaussians
   of unit variance.
-- *hidden*: squared error between a linear map of the student's representation and the teacher's, whitened. GALLON maps
-  the teacher's side, where the map and the student can shrink to nothing together. Here the teacher's side is fixed
-  and of unit variance in each direction, so that a student that says nothing pays 1: this term cannot collapse.
+- *hidden*: squared error between a linear map of the student's representation and the teacher's, whitened. The
+  teacher's side is fixed and of unit variance in each direction, so that a student that says nothing pays 1: this term
+  cannot collapse.
+- *same* and *mapped*: the terms that GALLON released for numbers (`Objective`). There the map is on the teacher's side,
+  where it and the student can shrink to nothing together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -38,6 +40,9 @@ class Objective:
     Attributes:
         soft: α₁ of each teacher's predictions.
         hidden: α₂ of each teacher's representations.
+        same: of each teacher, the weight of MSE(g, t): the mean squared error between the student's representation g
+            and the teacher's t as it is, of the same width.
+        mapped: of each teacher, the weight of MSE(g, W·t), with a matrix W that is learned, too.
         temperature: τ.
         label_smoothing: share of the certainty that is taken from class labels.
         balance: weigh positives so that both classes weigh the same.
@@ -45,6 +50,8 @@ class Objective:
 
     soft: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     hidden: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    same: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    mapped: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     temperature: float = 1.0
     label_smoothing: float = 0.0
     balance: bool = False
@@ -90,18 +97,24 @@ class Scale:
             ),
         )
 
+    def in_labels_units(self) -> Scale:
+        """Return the same, but for numbers that are learnt as they are."""
+        targets = len(self.classes)
+        return replace(self, means=(0.0,) * targets, deviations=(1.0,) * targets)
+
 
 class NetworkWithLoss(nn.Module):
     """What `cluster.training.driver` trains: a network with the terms of its loss.
 
     Targets that it is called with: `labels`, and for each teacher of the objective `soft.NAME` (in the units of the
-    labels, or logits) and `hidden.NAME` (whitened). What is NaN in them is not learnt.
+    labels, or logits), `hidden.NAME` (whitened), `same.NAME` and `mapped.NAME` (representations as they are). What is
+    NaN in them is not learnt.
 
     Args:
         network: makes the network, which maps a batch to predictions (B, targets) and representations (B, width).
         scale: the units of the labels.
         objective: the weights of the terms.
-        widths: of the network's representation under "student", and of each teacher's whitened representation.
+        widths: of the network's representation under "student", and of each teacher's under its name.
     """
 
     means: Tensor
@@ -114,6 +127,9 @@ class NetworkWithLoss(nn.Module):
         self.scale, self.objective = scale, objective
         self.network = network()
         self.maps = nn.ModuleDict({name: nn.Linear(widths["student"], widths[name]) for name in objective.hidden})
+        self.teacher_maps = nn.ModuleDict(
+            {name: nn.Linear(widths[name], widths["student"], bias=False) for name in objective.mapped}
+        )
         self.register_buffer("means", torch.tensor(scale.means))
         self.register_buffer("deviations", torch.tensor(scale.deviations))
 
@@ -126,6 +142,10 @@ class NetworkWithLoss(nn.Module):
         for name, weight in self.objective.hidden.items():
             mapped = self.maps[name](hidden)
             terms[f"hidden.{name}"] = _masked(_squared, mapped, targets[f"hidden.{name}"], weight)
+        for name, weight in self.objective.same.items():
+            terms[f"same.{name}"] = _masked(_squared, hidden, targets[f"same.{name}"], weight)
+        for name, weight in self.objective.mapped.items():
+            terms[f"mapped.{name}"] = self._mapped(hidden, name, targets[f"mapped.{name}"], weight)
         return terms
 
     def predict(self, batch: Any) -> tuple[Tensor, Tensor]:
@@ -151,6 +171,12 @@ class NetworkWithLoss(nn.Module):
             scores / temperature, wanted, reduction="none"
         ) - binary_cross_entropy_with_logits(teacher / temperature, wanted, reduction="none")
         return self._by_kind(divergence * temperature**2, _squared(scores, self._in_units(teacher)))
+
+    def _mapped(self, hidden: Tensor, name: str, teacher: Tensor, weight: float) -> tuple[Tensor, Tensor]:
+        known = ~torch.isnan(teacher).any(dim=1, keepdim=True)
+        wanted = self.teacher_maps[name](torch.where(known, teacher, torch.zeros_like(teacher)))
+        losses = torch.where(known, _squared(hidden, wanted), torch.zeros_like(hidden))
+        return weight * losses.sum(), known.sum() * hidden.shape[1]
 
     def _in_units(self, values: Tensor) -> Tensor:
         return (values - self.means) / self.deviations

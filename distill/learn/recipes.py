@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 Input = Literal["atoms", "atoms-1hop", "fingerprint"]  # of a student
 INPUTS: tuple[Input, ...] = get_args(Input)
 
+Pooling = Literal["mean", "cls"]  # of an encoder's tokens
+POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
+FINE_TUNED = "lm-fine-tuned"
+
 Role = Literal["gnn", "lm", "student"]
 Reads = Literal[
     "graphs", "embeddings", "tokens", "graphs and embeddings", "neighbourhoods", "fingerprint", "minimol", "smiles"
@@ -46,6 +50,7 @@ class Recipe:
         settings: of the network.
         schedule: of the training.
         label_smoothing, balance: of the task's loss (`distill.learn.objective`).
+        raw_labels: whether numbers are learnt as they are, rather than in units of their standard deviation.
         space: draws settings of the network and of the schedule for a trial.
     """
 
@@ -58,12 +63,23 @@ class Recipe:
     schedule: Schedule
     label_smoothing: float = 0.0
     balance: bool = False
+    raw_labels: bool = False
     space: Callable[[Trial], tuple[dict[str, Any], dict[str, Any]]] | None = None
 
     @property
     def pretrained(self) -> PretrainedKind | None:
         """Whose vectors stand beside the student's features, if any do."""
         return self.reads if self.reads in ("minimol", "smiles") else None
+
+    def as_released(self) -> Recipe:
+        """Return the recipe as GALLON trains it (code of arXiv 2406.01032).
+
+        A fine-tuned encoder is read at its first token; all others learn numbers as they are, without clipped
+        gradients.
+        """
+        if self.role == "lm":
+            return replace(self, settings={**self.settings, "pooling": "cls"}) if "pooling" in self.settings else self
+        return replace(self, raw_labels=True, schedule=replace(self.schedule, gradient_norm=None))
 
     def suggested(self, trial: Trial) -> Recipe:
         """Return the recipe with what a trial draws."""
@@ -84,6 +100,11 @@ def recipe(name: str) -> Recipe:
     return RECIPES[name]
 
 
+def of_role(role: Role) -> list[str]:
+    """Return the names of the recipes of a role."""
+    return [name for name, known in RECIPES.items() if known.role == role]
+
+
 def _space(trial: Trial) -> tuple[dict[str, Any], dict[str, Any]]:
     settings = {
         "width": trial.suggest_categorical("width", [64, 128, 256, 512]),
@@ -102,6 +123,7 @@ def _fine_tuning_space(trial: Trial) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 GALLON_TEACHER = Schedule(epochs=800, batch_size=None, learning_rate=5e-3, decay="none", warm_up=0.0, weight_decay=0.0)
+GALLON_SIZE = {"width": 32, "layers": 3, "dropout": 0.3}
 GRAPHS = Schedule(epochs=60, batch_size=32, learning_rate=1e-3, gradient_norm=1.0)
 VECTORS = Schedule(epochs=60, batch_size=64, learning_rate=1e-3, weight_decay=1e-2)
 
@@ -145,11 +167,11 @@ RECIPES: dict[str, Recipe] = {
             space=_space,
         ),
         Recipe(
-            name="lm-fine-tuned",
+            name=FINE_TUNED,
             role="lm",
             reads="tokens",
             build=NetworkRef("teacher.nn.text_encoder:FineTunedEncoder"),
-            settings={"dropout": 0.1},
+            settings={"dropout": 0.1, "pooling": "mean"},
             schedule=Schedule(epochs=10, batch_size=64, learning_rate=2e-5, weight_decay=1e-2, gradient_norm=1.0),
             label_smoothing=0.3,
             space=_fine_tuning_space,
@@ -185,13 +207,21 @@ RECIPES: dict[str, Recipe] = {
             space=_space,
         ),
         *_STUDENTS,
+        Recipe(  # GALLON's own two networks, as released (code of arXiv 2406.01032)
+            name="gallon-gcn",
+            role="gnn",
+            reads="graphs",
+            build=NetworkRef("teacher.nn.gnn:GCN"),
+            settings={**GALLON_SIZE, "pooled_dropout": GALLON_SIZE["dropout"]},
+            schedule=GALLON_TEACHER,
+        ).as_released(),
         Recipe(
             name="student-gallon",
             role="student",
             reads="graphs",
-            build=NetworkRef("distill.learn.student:student"),
-            settings={"reads": "atoms", "width": 32, "layers": 3, "dropout": 0.3},
+            build=NetworkRef("distill.learn.student:GallonStudent"),
+            settings=GALLON_SIZE,
             schedule=GALLON_TEACHER,
-        ),
+        ).as_released(),
     )
 }

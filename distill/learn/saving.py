@@ -7,7 +7,8 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from distill.data.dataset import Dataset
 from distill.features.features_id import features_id
@@ -53,6 +54,7 @@ def save(
     metrics: Mapping[str, Mapping[str, float]],
     spec: str | None = None,
     teachers: Sequence[ModelCard] = (),
+    objective: Mapping[str, Any] = MappingProxyType({}),
 ) -> ModelCard:
     """Write a model as a folder, in the place of one that is there; see `distill.models.model_store.check_place`.
 
@@ -79,6 +81,7 @@ def save(
         pretrained=model_inputs.pretraining(recipe),
         teachers=[asdict(teacher) for teacher in teachers],
         transfer=model_inputs.describe_transfer() if teachers else {},
+        objective=dict(objective),
         metrics=metrics,
         doubt=_doubt(dataset, split, outcome, fingerprints).facts() if fingerprints is not None else {},
         best_epoch=outcome.best_epoch,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from teacher.nn.dropout import Dropout
 from teacher.nn.graphs import GraphBatch, atom_categories, bond_categories
 from teacher.nn.mlp import MLP, hidden_layers
 
@@ -55,7 +56,7 @@ class AtomStudent(nn.Module):
         if reads == "atoms-1hop":
             features = 2 * sum(atom_categories()) + sum(bond_categories())
         self.body = hidden_layers(features, width, layers, dropout)
-        self.head = nn.Linear(width, targets)
+        self.head: nn.Module = nn.Linear(width, targets)
 
     def forward(self, graph: GraphBatch) -> tuple[Tensor, Tensor]:
         """Return the prediction and the representation."""
@@ -63,6 +64,20 @@ class AtomStudent(nn.Module):
         atoms_of_each = torch.bincount(graph.batch, minlength=graph.num_graphs).clamp(min=1)
         pooled = _summed(self.body(atoms), graph.batch, graph.num_graphs) / atoms_of_each[:, None]
         return self.head(pooled), pooled
+
+
+class GallonStudent(AtomStudent):
+    """GALLON's student as released (code of arXiv 2406.01032): a perceptron over each atom's raw features, mean-pooled.
+
+    ReLU, BatchNorm and dropout stand behind all layers but the last, which is plain; dropout follows the pooling, too.
+    With two classes the paper's 2,690 parameters are those of this network with two outputs, 2,626, and a BatchNorm
+    behind the last layer that computes nothing.
+    """
+
+    def __init__(self, targets: int, *, width: int, layers: int, dropout: float) -> None:
+        super().__init__(targets, reads="atoms", width=width, layers=layers - 1, dropout=dropout)
+        self.body.append(nn.Linear(width, width))
+        self.head = nn.Sequential(Dropout(dropout), self.head)
 
 
 def _neighbourhoods(graph: GraphBatch) -> Tensor:

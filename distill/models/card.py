@@ -35,6 +35,7 @@ class ModelCard:
         teachers: of a student, the cards of its teachers.
         transfer: of a student, how many molecules without labels it also learnt of, and the sha256 of the dataset with
             them behind it; empty without.
+        objective: of a student, the name of the objective that it was distilled by, and the weights of its terms.
         metrics: of each part of the split; None where a part cannot be scored.
         doubt: what was learnt about its errors (`distill.models.doubt.Doubt`); empty of one that reads annotations.
         best_epoch, epochs, seconds: of the training.
@@ -57,6 +58,7 @@ class ModelCard:
     pretrained: Mapping[str, Any] = field(default_factory=dict)
     teachers: Sequence[Mapping[str, Any]] = ()
     transfer: Mapping[str, Any] = field(default_factory=dict)
+    objective: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Mapping[str, float | None]] = field(default_factory=lambda: MappingProxyType({}))
     doubt: Mapping[str, Any] = field(default_factory=dict)
     best_epoch: int = 0

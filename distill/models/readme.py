@@ -27,6 +27,7 @@ def readme(card: ModelCard) -> str:
         *(f"Predicts {targets} of a molecule from its SMILES.", ""),
         *("| data | sha256 |", "|---|---|", f"| {_plain(card.dataset['name'])} | `{card.dataset['sha256']}` |", ""),
         *(f"Split: {card.split['description']}.", ""),
+        *(_taught(card)),
         *([f"| | {' | '.join(parts)} |", f"|---{'|---' * len(parts)}|", *table, ""] if table else []),
         *(_pretrained(card)),
         *(_domain(card)),
@@ -57,6 +58,15 @@ def _pretrained(card: ModelCard) -> list[str]:
             "",
         ]
     return lines
+
+
+def _taught(card: ModelCard) -> list[str]:
+    if not card.teachers:
+        return []
+    teachers = ", ".join(teacher["recipe"] for teacher in card.teachers)
+    name = card.objective.get("objective", "")
+    by = {"gallon": "GALLON's objective as released", "whitened": "soft labels and whitened representations"}.get(name)
+    return [f"Taught by {teachers}{f', by {by}' if by else ''}.", ""]
 
 
 def _domain(card: ModelCard) -> list[str]:

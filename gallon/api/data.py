@@ -23,7 +23,7 @@ from distill.data.transfer import with_transfer_set
 from distill.evaluate.tuning import found_in
 from distill.learn.inputs import ModelInputs
 from distill.learn.labels import check
-from distill.learn.recipes import RECIPES, Recipe, recipe
+from distill.learn.recipes import FINE_TUNED, POOLINGS, RECIPES, Recipe, recipe
 from distill.models.model_store import refuse_other_data
 from gallon.api.annotation import started_ray
 from gallon.api.library import StrPath
@@ -105,7 +105,7 @@ def training_session(
     if not training.overwrite:
         refuse_other_data(folder, dataset)
     splits = _splits(dataset, labels, seeds)
-    recipes = _recipes(dataset, splits[0], tuning, balance=training.balance)
+    recipes = _recipes(dataset, splits[0], tuning, training)
 
     def read(dataset: Dataset, others: Sequence[Source] = (), wider: ModelInputs | None = None) -> ModelInputs:
         annotations = None
@@ -153,17 +153,26 @@ def _splits(dataset: Dataset, config: DataConfig, seeds: int) -> list[Split]:
     return splits
 
 
-def _recipes(dataset: Dataset, split: Split, tuning: StrPath | None, *, balance: bool) -> dict[str, Recipe]:
+def _recipes(dataset: Dataset, split: Split, tuning: StrPath | None, training: TrainConfig) -> dict[str, Recipe]:
     """Return the recipes that are not to be trained at their defaults."""
     recipes: dict[str, Recipe] = {}
     if tuning:
         recipes, warnings = found_in(Path(tuning), dataset, split)
         _warn(warnings)
-    if balance:
+    if training.pooling:
+        known = recipes.get(FINE_TUNED) or recipe(FINE_TUNED)
+        recipes[FINE_TUNED] = replace(known, settings={**known.settings, "pooling": _pooling(training.pooling)})
+    if training.balance:
         if dataset.kind != "classification":
             raise UsageError(f"--balance weighs classes, and the labels of {dataset.name} are numbers: leave it out.")
         recipes = {name: replace(recipes.get(name, known), balance=True) for name, known in RECIPES.items()}
     return recipes
+
+
+def _pooling(name: str) -> str:
+    if name not in POOLINGS:
+        raise UsageError(f"There is no pooling '{name}': choose one of {', '.join(POOLINGS)}.")
+    return name
 
 
 def _warn(sentences: Sequence[str]) -> None:

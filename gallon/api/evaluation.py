@@ -9,20 +9,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distill.evaluate import comparison, tuning
-from distill.evaluate.methods import AS_RELEASED, REFERENCE, defaults, method
+from distill.evaluate.methods import AS_RELEASED, REFERENCE, as_released, defaults, method
 from distill.evaluate.provenance import provenance
 from distill.features.pretrained import check_installed
 from distill.judge import prediction_file
 from distill.judge.judged import Judged, SeededSplit
 from distill.judge.summary import Summary, SummaryRow, summarize
+from distill.learn.recipes import of_role, recipe
 from distill.report.comparison import check_place
 from distill.report.comparison import write as write_report
 from distill.report.verdict import verdict
 from gallon.api.data import TrainingSession, results_folder, training_session
-from gallon.api.learning import fits_of
+from gallon.api.learning import check_objective, fits_of
 from gallon.api.library import StrPath, listed, store_named
 from gallon.config import DataConfig, TrainConfig, TransferConfig
 from gallon.progress import ProgressCallback, phase
+from teacher.errors import UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,6 +78,8 @@ def evaluate(
     trials: int = 0,
     folds: int = 5,
     recompute: bool = False,
+    objective: str | None = None,
+    lm: str = comparison.DEFAULT_LM,
     spec_id: str | None = None,
     store: StrPath | None = None,
     progress: ProgressCallback | None = None,
@@ -95,6 +99,9 @@ def evaluate(
         trials: Optuna trials of every method; 0: its stated defaults.
         folds: that training molecules are predicted out of; 0: none.
         recompute: only make table and page again, out of the predictions that are in the folder.
+        objective: "gallon": the students, their graph teacher and their objective are those that GALLON released, and
+            their rows are called so (`distill.evaluate.methods.RELEASED`); by default "whitened", ours.
+        lm: the recipe of the language teacher that is distilled.
         spec_id: the spec of the annotations, or the beginning of its id.
         store: that has the annotations.
         progress: called as fits go on.
@@ -107,7 +114,12 @@ def evaluate(
         folder = results_folder(data, training)
         kept = prediction_file.read(folder / prediction_file.FILE)
         return _reported(folder, kept.judged, kept.runs, kept.made_of)
-    chosen = [method(name) for name in listed(methods or ())]
+    check_objective(objective)
+    if recipe(lm).role != "lm":
+        raise UsageError(f"'{lm}' is no language teacher: choose out of {', '.join(of_role('lm'))}.")
+    released = objective == "gallon"
+    named = [method(name).name for name in listed(methods or ())]
+    chosen = [method(name) for name in (as_released(named) if released else named)]
     for known in chosen:
         if known.pretrained:
             check_installed(known.pretrained)
@@ -126,13 +138,13 @@ def evaluate(
         model_inputs = session.model_inputs
         cases = [SeededSplit(seed=seed, split=split) for seed, split in enumerate(session.splits, start=labels.seed)]
         judged = Judged.of(model_inputs.dataset, cases)
-        settings = _settings(session, [known.name for known in chosen], folds)
+        settings = _settings(session, [known.name for known in chosen], folds, lm, released=released)
         with phase(progress, "fits", "fits") as running:
             if trials:
                 settings = tuning.tuned(model_inputs, cases[0], settings, trials, fits_of(running))
             runs = comparison.compare(model_inputs, judged, cases, settings, fits_of(running))
     made_of = provenance(model_inputs, cases, trials, balance=training.balance, methods=settings.methods)
-    return _reported(session.folder, judged, runs, made_of)
+    return _reported(session.folder, judged, runs, {**made_of, "objective": objective or "whitened", "lm": lm})
 
 
 def default_seeds(split: str) -> int:
@@ -140,13 +152,18 @@ def default_seeds(split: str) -> int:
     return SEEDS_OF_CV if split == "scaffold-cv" else SEEDS
 
 
-def _settings(session: TrainingSession, methods: Sequence[str], folds: int) -> comparison.Settings:
+def _settings(
+    session: TrainingSession, methods: Sequence[str], folds: int, lm: str, *, released: bool
+) -> comparison.Settings:
     model_inputs = session.model_inputs
     return comparison.Settings(
         methods=methods
         or defaults(
-            with_texts=model_inputs.annotations is not None, with_transfer_set=model_inputs.transfer is not None
+            with_texts=model_inputs.annotations is not None,
+            with_transfer_set=model_inputs.transfer is not None,
+            released=released,
         ),
+        lm=lm,
         folds=folds,
         folder=session.folder,
         resources=session.resources,

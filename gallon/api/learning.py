@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cluster.training.driver import FitProgress
 from distill.features.pretrained import check_installed
 from distill.features.vectors import descriptor_set
 from distill.learn import distillation, teacher_outputs
-from distill.learn.recipes import INPUTS, Recipe, recipe
+from distill.learn.recipes import FINE_TUNED, INPUTS, Recipe, recipe
 from distill.learn.teach import Trained
 from distill.learn.teach import teach as train
 from distill.models.model_store import check_place
@@ -18,8 +19,14 @@ from gallon.api.data import TrainingSession, training_session
 from gallon.api.library import StrPath, listed, store_named
 from gallon.config import DataConfig, ObjectiveConfig, TrainConfig, TransferConfig
 from gallon.progress import Phase, ProgressCallback, phase
+from teacher.errors import UsageError
+
+if TYPE_CHECKING:
+    from distill.data.cells import Kind
 
 GRAPH_TEACHER, LANGUAGE_TEACHER = "dmpnn", "lm"
+GALLON_GCN = "gallon-gcn"
+FOLDS = 5
 
 
 def teach(
@@ -28,7 +35,8 @@ def teach(
     labels: DataConfig,
     training: TrainConfig,
     teacher: str | Sequence[str] | None = None,
-    folds: int = 5,
+    preset: str | None = None,
+    folds: int | None = None,
     tuning: StrPath | None = None,
     spec_id: str | None = None,
     store: StrPath | None = None,
@@ -41,7 +49,9 @@ def teach(
         labels: the columns, and the split.
         training: how networks are trained, and where results go.
         teacher: names of recipes; by default `dmpnn`, and `lm` where the store has annotations.
-        folds: that training molecules are predicted out of; 0: none.
+        preset: "gallon": where nothing else is said, `gallon-gcn` and, with annotations, `lm-fine-tuned` read at its
+            first token, which predict what they have learnt from.
+        folds: that training molecules are predicted out of; 0: none; by default 5.
         tuning: a `tuning.json` of `evaluate`, whose settings are used.
         spec_id: the spec of the annotations, or the beginning of its id.
         store: that has the annotations.
@@ -51,10 +61,15 @@ def teach(
         UsageError: data or settings are wrong.
         TrainingError: a fit failed.
     """
+    released = _is_preset(preset)
+    defaults = (GALLON_GCN, FINE_TUNED) if released else (GRAPH_TEACHER, LANGUAGE_TEACHER)
+    if released:
+        training = replace(training, pooling=training.pooling or "cls")
+        folds = folds or 0
     names = list(dict.fromkeys(listed(teacher or ())))
 
     def check_folder(folder: Path) -> None:
-        for name in names or [GRAPH_TEACHER, LANGUAGE_TEACHER]:
+        for name in names or defaults:
             check_place(folder / name)
             if kind := recipe(name).pretrained:
                 check_installed(kind)
@@ -70,9 +85,10 @@ def teach(
         tuning=tuning,
         progress=progress,
     ) as session:
-        default = [GRAPH_TEACHER, *([LANGUAGE_TEACHER] if session.model_inputs.annotations else [])]
+        default = defaults if session.model_inputs.annotations else defaults[:1]
         recipes = [session.recipe(name) for name in names or default]
-        return train_teachers(session, recipes, seed=labels.seed, folds=folds, progress=progress)
+        held_out = FOLDS if folds is None else folds
+        return train_teachers(session, recipes, seed=labels.seed, folds=held_out, progress=progress)
 
 
 def distill(
@@ -84,6 +100,7 @@ def distill(
     transfer: TransferConfig,
     teacher_folder: StrPath | Sequence[StrPath] | None = None,
     student_input: str | Sequence[str] | None = None,
+    preset: str | None = None,
     tuning: StrPath | None = None,
     spec_id: str | None = None,
     store: StrPath | None = None,
@@ -100,7 +117,9 @@ def distill(
         objective: the terms of the student's loss.
         transfer: a library without labels; the language teacher predicts those of its molecules that are annotated.
         teacher_folder: one or several teachers; by default those that `teach` left.
-        student_input: inputs to try (`atoms`, `atoms-1hop`, `fingerprint`); by default all.
+        student_input: inputs to try (`atoms`, `atoms-1hop`, `fingerprint`); by default all. `gallon` is GALLON's own
+            student, as released.
+        preset: "gallon": where nothing else is said, its student and its objective.
         tuning: a `tuning.json` of `evaluate`, whose settings are used.
         spec_id: the spec of the annotations, or the beginning of its id.
         store: that has the annotations of the transfer set.
@@ -111,6 +130,10 @@ def distill(
         TrainingError: a fit failed.
     """
     descriptors = descriptor_set(objective.descriptors)
+    inputs = listed(student_input or ())
+    if _is_preset(preset):
+        objective, inputs = replace(objective, objective=objective.objective or "gallon"), inputs or ["gallon"]
+    check_objective(objective.objective)
     with training_session(
         data,
         labels,
@@ -122,13 +145,15 @@ def distill(
         tuning=tuning,
         progress=progress,
     ) as session:
-        students = [session.recipe(f"student-{name}") for name in listed(student_input or INPUTS)]
+        students = [session.recipe(f"student-{name}") for name in inputs or INPUTS]
+        if objective.objective == "gallon":
+            students = [known.as_released() for known in students]
         return distill_from(
             session,
             [Path(folder) for folder in listed(teacher_folder or ())],
             students=[replace(known, descriptors=descriptors) for known in students],
             seed=labels.seed,
-            weights=_weights(objective, has_transfer_set=bool(transfer.transfer)),
+            weights=_weights(objective, session.model_inputs.dataset.kind, has_transfer_set=bool(transfer.transfer)),
             progress=progress,
         )
 
@@ -182,12 +207,41 @@ def fits_of(running: Phase) -> Callable[[FitProgress], None]:
     return lambda fits: running.update(fits.done, fits.all)
 
 
-def _weights(objective: ObjectiveConfig, *, has_transfer_set: bool) -> distillation.Weights:
+def _weights(objective: ObjectiveConfig, kind: Kind, *, has_transfer_set: bool) -> distillation.Weights:
+    """Return the weights that are given, and for the others the defaults of the objective."""
     default = distillation.WITH_TRANSFER_SET if has_transfer_set else distillation.Weights()
-    return distillation.Weights(
-        soft_gnn=default.soft_gnn if objective.soft_gnn is None else objective.soft_gnn,
-        soft_lm=objective.soft_lm,
-        hidden_gnn=objective.hidden_gnn,
-        hidden_lm=objective.hidden_lm,
+    if objective.objective == "gallon":
+        default = distillation.GALLON[kind]
+    return replace(
+        default,
+        soft_gnn=_given(objective.soft_gnn, default.soft_gnn),
+        soft_lm=_given(objective.soft_lm, default.soft_lm),
+        hidden_gnn=_given(objective.hidden_gnn, default.hidden_gnn),
+        hidden_lm=_given(objective.hidden_lm, default.hidden_lm),
         temperature=objective.soft_temperature,
     )
+
+
+def _given(weight: float | None, default: float) -> float:
+    return default if weight is None else weight
+
+
+def _is_preset(name: str | None) -> bool:
+    """Say whether GALLON's settings are asked for.
+
+    Raises:
+        UsageError: other ones are.
+    """
+    if name not in (None, "gallon"):
+        raise UsageError(f"There is no preset '{name}': the one there is, is called gallon.")
+    return name is not None
+
+
+def check_objective(name: str | None) -> None:
+    """Refuse an objective that there is not.
+
+    Raises:
+        UsageError: there is none of this name.
+    """
+    if name is not None and name not in distillation.OBJECTIVES:
+        raise UsageError(f"There is no objective '{name}': choose one of {', '.join(distillation.OBJECTIVES)}.")

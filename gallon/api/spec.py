@@ -16,7 +16,7 @@ from teacher.llm.engines.endpoint import KEY_VARIABLES, UNPROVEN, EndpointSettin
 from teacher.llm.engines.installed_vllm import known_parsers
 from teacher.llm.engines.vllm_arguments import EngineSettings, deciding, parse_engine_arguments
 from teacher.llm.models import TINY, identify, local_path, read_config
-from teacher.llm.prompt import Prompt, load
+from teacher.llm.prompt import Prompt, load, task_text
 from teacher.llm.request import turns_before
 from teacher.llm.spec import Keep, Model, PromptRef, Samples, Sampling, Spec
 from teacher.llm.thinking import Thinking, parse_thinking, parser_for
@@ -90,7 +90,7 @@ def resolve_spec(config: SpecConfig, *, claimed: bool = False) -> ResolvedSpec:
                 quantization=config.quantization,
             ),
             prompt=PromptRef.of(prompt),
-            task=config.task,
+            task=task_text(config.task) if config.task else config.task,
             smiles=config.smiles,
             image_size=image_size if config.image else None,
             graph=config.model != TINY if config.graph is None else config.graph,

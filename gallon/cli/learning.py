@@ -45,6 +45,14 @@ from gallon.config import (
 )
 from teacher.wording import plain
 
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        help="gallon: networks, objective and settings as GALLON released them, where nothing else is said.",
+        rich_help_panel="Training",
+    ),
+]
+
 
 @flatten_options
 def teach(
@@ -54,12 +62,20 @@ def teach(
     teacher: Annotated[
         list[str] | None,
         typer.Option(
-            help="gcn, gin, gat, dmpnn, minimol, smiles-encoder, lm, lm-fine-tuned, mmf or e-llagnn; default: dmpnn, "
-            "and lm where there are annotations.",
+            help="gcn, gin, gat, dmpnn, minimol, smiles-encoder, lm, lm-fine-tuned, mmf, e-llagnn or gallon-gcn; "
+            "default: dmpnn, and lm where there are annotations.",
             rich_help_panel="Training",
         ),
     ] = None,
-    folds: Folds = 5,
+    preset: Preset = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Folds that training molecules are predicted out of; 0: none; default: 5.",
+            rich_help_panel="Training",
+        ),
+    ] = None,
     tuning: Tuning = None,
     training: TrainConfig,
     spec_id: SpecId = None,
@@ -82,6 +98,7 @@ def teach(
             labels=labels,
             training=training,
             teacher=separated(teacher),
+            preset=preset,
             folds=folds,
             tuning=tuning,
             spec_id=spec_id,
@@ -106,10 +123,12 @@ def distill(
     student_input: Annotated[
         list[str] | None,
         typer.Option(
-            help="Inputs to try for the student: atoms, atoms-1hop, fingerprint; default: all.",
+            help="Inputs to try for the student: atoms, atoms-1hop, fingerprint; default: all. gallon: GALLON's own "
+            "student, as released.",
             rich_help_panel="Student",
         ),
     ] = None,
+    preset: Preset = None,
     objective: ObjectiveConfig,
     transfer: TransferConfig,
     tuning: Tuning = None,
@@ -138,6 +157,7 @@ def distill(
             transfer=transfer,
             teacher_folder=teacher_folder,
             student_input=separated(student_input),
+            preset=preset,
             tuning=tuning,
             spec_id=spec_id,
             store=store,
@@ -158,6 +178,21 @@ def evaluate(
     seeds: Seeds = None,
     trials: Trials = 0,
     recompute: Recompute = False,
+    objective: Annotated[
+        str | None,
+        typer.Option(
+            help="gallon: students, their graph teacher and their objective as GALLON released them, in rows called "
+            "gallon...; default: ours, whitened.",
+            rich_help_panel="Comparison",
+        ),
+    ] = None,
+    lm: Annotated[
+        str,
+        typer.Option(
+            help="The language teacher that is distilled: lm, lm-fine-tuned, mmf or e-llagnn.",
+            rich_help_panel="Comparison",
+        ),
+    ] = "lm",
     folds: Folds = 5,
     transfer: TransferConfig,
     training: TrainConfig,
@@ -186,6 +221,8 @@ def evaluate(
             trials=trials,
             folds=folds,
             recompute=recompute,
+            objective=objective,
+            lm=lm,
             spec_id=spec_id,
             store=store,
             progress=progress,

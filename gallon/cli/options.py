@@ -45,7 +45,8 @@ RayAddress = Annotated[str | None, typer.Option("--ray", help=RAY.help)]
 Methods = Annotated[
     list[str] | None,
     typer.Option(
-        help="Rows of the table; default: all but chemprop, lm-fine-tuned, mmf, e-llagnn.", rich_help_panel="Comparison"
+        help="Rows of the table; default: all but chemprop, lm-fine-tuned, mmf, e-llagnn and GALLON's ablations.",
+        rich_help_panel="Comparison",
     ),
 ]
 Seeds = Annotated[

@@ -50,16 +50,18 @@ def show(
 
 
 def names(as_json: AsJson = False) -> None:
-    """List the prompts that ship with gallon.
+    """List the prompts that ship with gallon, and the questions that --task has names for.
 
     Example: `gallon prompt list`
     """
-    from teacher.llm.prompt import load
-    from teacher.llm.prompt import names as known
+    from teacher.llm import prompt as catalog
 
-    prompts = [load(name) for name in known()]
+    prompts = [catalog.load(name) for name in catalog.names()]
     if as_json:
-        print_json({"prompts": [prompt.model_dump(include={"name", "version", "summary"}) for prompt in prompts]})
+        told = [prompt.model_dump(include={"name", "version", "summary"}) for prompt in prompts]
+        print_json({"prompts": told, "tasks": catalog.tasks()})
         return
     for prompt in prompts:
         typer.echo(f"{prompt.name} v{prompt.version}: {prompt.summary}")
+    for name, question in catalog.tasks().items():
+        typer.echo(f"--task {name}: {question}")

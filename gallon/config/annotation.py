@@ -34,7 +34,12 @@ class SpecConfig(Config):
     prompt: Annotated[str, Setting(help="A prompt that ships with gallon (`gallon prompt list`), or a file.")] = (
         "describe"
     )
-    task: Annotated[str | None, Setting(help="The question, for a prompt that takes one.")] = None
+    task: Annotated[
+        str | None,
+        Setting(
+            help="The question, for a prompt that takes one, or the name of one, e.g. esol (`gallon prompt list`)."
+        ),
+    ] = None
     smiles: Annotated[bool, Setting(help="Show the model the SMILES.")] = True
     image: Annotated[bool, Setting(help="Show the model the drawn structure.")] = True
     image_size: Annotated[int | None, Setting(min=32, max=2048, help="Side of the drawing in pixels.")] = None

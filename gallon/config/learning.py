@@ -39,6 +39,12 @@ class TrainConfig(Config):
     ] = False
     workers: Annotated[int | None, Setting(min=1, help="Training workers; default: one per GPU or core.")] = None
     encoder: Annotated[str, Setting(help="Text encoder: 'minilm', a Hugging Face id, or a folder.")] = "minilm"
+    pooling: Annotated[
+        str | None,
+        Setting(
+            help="What lm-fine-tuned makes of an encoder's tokens: mean (default), or cls, the first one's vector."
+        ),
+    ] = None
     balance: Annotated[
         bool,
         Setting(flag="--balance", help="Give both classes the same weight in the loss of networks."),
@@ -74,11 +80,24 @@ class ObjectiveConfig(Config):
         str,
         Setting(help="Descriptors beside a fingerprint: all (slow), lean, estimated (fast) or none."),
     ] = "lean"
+    objective: Annotated[
+        str | None,
+        Setting(
+            help="whitened (default): soft labels and whitened representations; gallon: as GALLON released it, soft "
+            "labels of classes, representations as they are of numbers, all weights 0.1."
+        ),
+    ] = None
     soft_gnn: Annotated[
         float | None,
         Setting(min=0, help="Weight of the graph teachers' predictions; default: 0.5, with --transfer 1."),
     ] = None
-    soft_lm: Annotated[float, Setting(min=0, help="Weight of the language teachers' predictions.")] = 0.5
-    hidden_gnn: Annotated[float, Setting(min=0, help="Weight of the graph teachers' representations.")] = 0.1
-    hidden_lm: Annotated[float, Setting(min=0, help="Weight of the language teachers' representations.")] = 0.1
+    soft_lm: Annotated[
+        float | None, Setting(min=0, help="Weight of the language teachers' predictions; default: 0.5.")
+    ] = None
+    hidden_gnn: Annotated[
+        float | None, Setting(min=0, help="Weight of the graph teachers' representations; default: 0.1.")
+    ] = None
+    hidden_lm: Annotated[
+        float | None, Setting(min=0, help="Weight of the language teachers' representations; default: 0.1.")
+    ] = None
     soft_temperature: Annotated[float, Setting(min=0.1, help="Temperature of the teachers' class probabilities.")] = 1.0

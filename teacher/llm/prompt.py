@@ -11,8 +11,9 @@ each modality (`image`, `smiles` with `{smiles}`, `graph` with `{graph}`), `clos
 - `schema`: what the answer must follow, JSON Schema (draft 2020-12) of an object, which refers to nothing outside
   itself (`schema`).
 
-`{task}` in the system turn and the instructions is filled from `--task`; `{functional_groups}` in the text and
-`$functional_groups` in the schema stand for the vocabulary of `groups.yaml`.
+`{task}` in the system turn and the instructions is filled from `--task` (a question, or the name of one in
+`tasks.yaml`); `{functional_groups}` in the text and `$functional_groups` in the schema stand for the vocabulary of
+`groups.yaml`.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 PROMPTS = Path(__file__).parent / "prompts"
+TASKS = Path(__file__).parent / "tasks.yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,19 @@ class Prompt(BaseModel):
             return ["\n".join(before + after)]
         # Chat templates differ in what they put between parts, many of them nothing.
         return ["\n".join([*before, self.image, ""]), picture, "\n".join(["", *after])]
+
+
+def tasks() -> dict[str, str]:
+    """Return the questions that come with the project, by the names of the sets that they are for."""
+    from teacher.plain_yaml import read_yaml
+
+    questions: dict[str, str] = read_yaml(TASKS.read_text(encoding="utf-8"))
+    return questions
+
+
+def task_text(task: str) -> str:
+    """Return the question that a task stands for: that of its name, or the task itself."""
+    return tasks().get(task, task)
 
 
 def names() -> list[str]:

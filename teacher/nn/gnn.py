@@ -31,11 +31,18 @@ class GCN(nn.Module):
     """GALLON's teacher: graph convolutions over the raw atom features, whose numbers count as they are.
 
     BatchNorm, ReLU and dropout stand after all layers but the last (code of arXiv 2406.01032). Bonds have no features.
+
+    Args:
+        targets: numbers to predict.
+        width: of the atoms and of the representation.
+        layers: convolutions.
+        dropout: after each of them but the last.
+        pooled_dropout: before the prediction, as released; 0 by default.
     """
 
-    def __init__(self, targets: int, *, width: int, layers: int, dropout: float) -> None:
+    def __init__(self, targets: int, *, width: int, layers: int, dropout: float, pooled_dropout: float = 0.0) -> None:
         super().__init__()
-        self.dropout = dropout
+        self.dropout, self.pooled_dropout = dropout, pooled_dropout
         widths = [len(atom_categories()), *[width] * layers]
         self.layers = nn.ModuleList(GCNConv(a, b, normalize=False) for a, b in pairwise(widths))
         self.norms = nn.ModuleList(nn.BatchNorm1d(width) for _ in range(layers - 1))
@@ -49,7 +56,7 @@ class GCN(nn.Module):
             if number < len(self.norms):
                 hidden = drop(torch.relu(self.norms[number](hidden)), self.dropout, self.training)
         pooled = global_mean_pool(hidden, graph.batch, graph.num_graphs)
-        return self.head(pooled), pooled
+        return self.head(drop(pooled, self.pooled_dropout, self.training)), pooled
 
 
 class ResidualGNN(nn.Module):

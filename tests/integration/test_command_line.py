@@ -371,8 +371,16 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
     file = ["--smiles-column", "--separator", "--encoding"]
     rows = ["--out", "--overwrite", "--keep-columns", "--id-column"]
     data = ["--target", *file, "--split", "--split-column", "--scaffold-chirality", "--data-root", "--seed"]
-    learning = ["--out", "--overwrite", "--workers", "--encoder", "--balance", "--ray", "--config"]
-    weights = ["--descriptors", "--soft-gnn", "--soft-lm", "--hidden-gnn", "--hidden-lm", "--soft-temperature"]
+    learning = ["--out", "--overwrite", "--workers", "--encoder", "--pooling", "--balance", "--ray", "--config"]
+    weights = [
+        "--descriptors",
+        "--objective",
+        "--soft-gnn",
+        "--soft-lm",
+        "--hidden-gnn",
+        "--hidden-lm",
+        "--soft-temperature",
+    ]
     transfer = ["--transfer", "--transfer-rows"]
     expected = {
         "annotate": [*file, "--limit", "--dry-run", *cost, *rows, "--config", *spec, *engine, *common],
@@ -416,10 +424,11 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
             "-v",
             "--help",
         ],
-        "teach": ["--teacher", "--folds", "--tuning", "--spec", *data, *learning, *common],
+        "teach": ["--teacher", "--preset", "--folds", "--tuning", "--spec", *data, *learning, *common],
         "distill": [
             "--teacher-folder",
             "--student-input",
+            "--preset",
             "--tuning",
             "--spec",
             *weights,
@@ -430,6 +439,8 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
         ],
         "evaluate": [
             "--methods",
+            "--objective",
+            "--lm",
             "--folds",
             "--recompute",
             "--seeds",

@@ -111,10 +111,9 @@ def test_a_template_that_does_not_take_the_turns_is_refused_before_weights_are_l
 def test_the_command_prints_the_prompt_and_lists_those_there_are() -> None:
     shown = CliRunner().invoke(app, ["prompt", "show", "gallon", "--task", "soluble?", "--molecule", "CCO", "--json"])
     assert shown.exit_code == 0 and "soluble?" in json.loads(shown.stdout.splitlines()[-1])["text"]
-    listed = CliRunner().invoke(app, ["prompt", "list"])
-    assert [line.split()[0] for line in listed.stdout.splitlines()] == [
-        *("describe", "describe-cot", "describe-with-facts", "gallon")
-    ]
+    listed = [line.split()[:2] for line in CliRunner().invoke(app, ["prompt", "list"]).stdout.splitlines()]
+    assert [words[0] for words in listed[:4]] == ["describe", "describe-cot", "describe-with-facts", "gallon"]
+    assert ["--task", "esol:"] in listed[4:]
 
 
 def test_a_dry_run_counts_what_is_to_be_done_and_writes_nothing(

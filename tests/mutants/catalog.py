@@ -698,6 +698,27 @@ MUTANTS = (
         ("tests/unit/distill/report/test_report.py::test_tables_are_made_again_out_of_the_predictions",),
     ),
     Mutant(
+        "GALLON's objective whitens representations",
+        "distill/learn/distillation.py",
+        'if weights.objective == "gallon":',
+        "if False:",
+        ("tests/unit/distill/learn/test_distillation.py",),
+    ),
+    Mutant(
+        "GALLON learns numbers in units of their deviation",
+        "distill/learn/objective.py",
+        "means=(0.0,) * targets, deviations=(1.0,) * targets",
+        "means=self.means, deviations=self.deviations",
+        ("tests/unit/distill/learn/test_objective.py",),
+    ),
+    Mutant(
+        "GALLON's student has no plain layer",
+        "distill/learn/student.py",
+        "        self.body.append(nn.Linear(width, width))\n",
+        "",
+        ("tests/unit/distill/learn/test_student.py",),
+    ),
+    Mutant(
         "an interval is as wide as the median error",
         "distill/models/doubt.py",
         "(len(known) + 1) * LEVEL",

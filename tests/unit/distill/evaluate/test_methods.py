@@ -2,7 +2,7 @@
 
 import pytest
 
-from distill.evaluate.methods import METHODS, defaults, method
+from distill.evaluate.methods import METHODS, as_released, defaults, method
 from teacher.errors import UsageError
 
 
@@ -12,8 +12,20 @@ def test_rows_that_need_what_is_not_there_are_left_out() -> None:
     assert {"student+gnn", "student+gnn+transfer"} <= set(textless)
     assert not any(name.endswith("transfer") for name in defaults(with_texts=True, with_transfer_set=False))
     everything = defaults(with_texts=True, with_transfer_set=True)
-    asked_for = {"chemprop", "lm-fine-tuned", "mmf", "e-llagnn", "minimol", "smiles-encoder"}
-    assert set(METHODS) - set(everything) == asked_for
+    assert set(METHODS) - set(everything) == {
+        *("chemprop", "lm-fine-tuned", "mmf", "e-llagnn", "minimol", "smiles-encoder"),
+        *("gallon-gcn", "gallon-student", "gallon+gnn", "gallon+lm"),
+    }
+
+
+def test_rows_as_gallon_released_them_take_the_place_of_ours() -> None:
+    assert as_released(["dmpnn", "student", "student+both", "gallon"]) == ["dmpnn", "gallon-student", "gallon"]
+    with pytest.raises(UsageError, match=r"not for student\+shuffled: leave it out"):
+        as_released(["student+both", "student+shuffled"])
+    rows = defaults(with_texts=True, with_transfer_set=True, released=True)
+    assert {"gcn", "gallon-student", "gallon+gnn", "gallon+lm", "gallon"} <= set(rows)
+    assert all(METHODS[name].released for name in rows if METHODS[name].kind == "student")
+    assert all("GALLON as released" in METHODS[name].summary for name in rows if METHODS[name].released)
 
 
 def test_an_unknown_method_is_named() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from distill.data.splits import Split
-from distill.learn.distillation import Weights, consensus, targets_from
+from distill.learn.distillation import GALLON, Weights, consensus, targets_from
 from distill.learn.teacher_outputs import TeacherOutputs
 
 MOLECULES = 30
@@ -63,3 +63,15 @@ def test_a_teacher_without_a_word_about_the_training_part_has_no_representations
     silent[27:] = 1
     taught = targets_from([outputs("lm", silent), outputs("dmpnn", silent + NAN)], Weights(), parts, "regression")
     assert not taught.hidden
+
+
+def test_gallon_distills_labels_of_classes_and_representations_of_numbers_as_they_are(parts: Split) -> None:
+    heard = [outputs("gallon-gcn", np.zeros((MOLECULES, 1), np.float32), 1), outputs("lm", column(*range(MOLECULES)))]
+    of_classes = targets_from(heard, GALLON["classification"], parts, "classification")
+    assert {role: weight for role, (_, weight) in of_classes.soft.items()} == {"gnn": 0.1, "lm": 0.1}
+    assert not (of_classes.same or of_classes.mapped or of_classes.hidden) and of_classes.temperature == 1
+    of_numbers = targets_from(heard, GALLON["regression"], parts, "regression")
+    assert not (of_numbers.soft or of_numbers.hidden)
+    (same, of_gnn), (mapped, of_lm) = of_numbers.same["gnn0"], of_numbers.mapped["lm0"]
+    assert (of_gnn, of_lm) == (0.1, 0.1)
+    assert same is heard[0].representation and mapped is heard[1].representation

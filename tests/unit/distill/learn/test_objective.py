@@ -92,3 +92,34 @@ def test_whitening_drops_directions_that_say_nothing_and_keeps_the_unknown_unkno
     white = whiten(flat, np.arange(40))
     assert white.shape == (50, 1)
     assert np.isnan(white[7]).all() and not np.isnan(np.delete(white, 7, axis=0)).any()
+
+
+def test_the_objective_that_gallon_released_for_numbers_is_what_its_formula_says() -> None:
+    """MSE(labels) + 0.1 MSE(g, g_gnn) + 0.1 MSE(g, W h_lm), by hand: labels as they are, nothing whitened."""
+    labels = np.array([[1.0, 2.0], [3.0, 6.0]], dtype=np.float32)
+    student = np.array([[0.0, 1.0], [2.0, -1.0]], dtype=np.float32)
+    gnn = np.array([[0.5, 1.0], [2.0, 0.0]], dtype=np.float32)
+    lm = np.array([[1.0, 2.0, 0.0], [0.0, -1.0, 3.0]], dtype=np.float32)
+    matrix = np.array([[1.0, 0.0, -1.0], [0.5, 0.5, 0.5]], dtype=np.float32)
+    scale = Scale.of(labels, NUMBERS).in_labels_units()
+    objective = Objective(same={"gnn0": 0.1}, mapped={"lm0": 0.1})
+    model = NetworkWithLoss(Echo, scale, objective, {"student": 2, "lm0": 3})
+    model.teacher_maps["lm0"].weight.data = torch.from_numpy(matrix)
+    targets = {"labels": labels, "same.gnn0": gnn, "mapped.lm0": lm}
+    terms = model(torch.from_numpy(student), {name: torch.from_numpy(column) for name, column in targets.items()})
+    assert float(sum(total / count for total, count in terms.values())) == pytest.approx(
+        np.mean((student - labels) ** 2)  # (1 + 1 + 1 + 49) / 4
+        + 0.1 * np.mean((student - gnn) ** 2)  # (0.25 + 0 + 0 + 1) / 4
+        + 0.1 * np.mean((student - [[1.0, 1.5], [-3.0, 1.0]]) ** 2)  # (1 + 0.25 + 25 + 4) / 4
+    )
+    assert float(terms["mapped.lm0"][0]) == pytest.approx(0.1 * 30.25)
+    assert all(parameter.requires_grad for parameter in model.teacher_maps.parameters())
+
+
+def test_a_molecule_that_the_language_teacher_has_not_read_is_no_part_of_the_mapped_term() -> None:
+    labels = np.zeros((2, 2), dtype=np.float32)
+    model = NetworkWithLoss(Echo, Scale.of(labels, NUMBERS), Objective(mapped={"lm0": 1.0}), {"student": 2, "lm0": 1})
+    nn.init.zeros_(model.teacher_maps["lm0"].weight)
+    targets = {"labels": torch.zeros(2, 2), "mapped.lm0": torch.tensor([[1.0], [torch.nan]])}
+    total, count = model(torch.tensor([[3.0, 4.0], [50.0, 60.0]]), targets)["mapped.lm0"]
+    assert (float(total), int(count)) == (25.0, 2)

@@ -6,9 +6,12 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from distill.data.moleculenet import SETS
+from gallon.api.spec import resolve_spec
+from gallon.config import SpecConfig
 from teacher.chemistry.facts import vocabulary
 from teacher.errors import UsageError
-from teacher.llm.prompt import Picture, load, names
+from teacher.llm.prompt import Picture, load, names, task_text, tasks
 from teacher.llm.spec import Model, PromptRef, Sampling, Spec
 from tests.support.prompts import PROMPT
 
@@ -153,3 +156,12 @@ def test_a_retry_draws_anew_and_gets_more_tokens_only_if_it_was_cut_off() -> Non
     assert (again.seed, again.max_tokens) == (9, 100)
     assert again.temperature > 0
     assert sampling.retry_sampling(2, cut_off=True).max_tokens == 200
+
+
+def test_each_set_that_gallon_learns_has_a_question_by_its_name_that_asks_for_no_label() -> None:
+    assert set(tasks()) == {"bace", "bbbp", "clintox", "esol", "freesolv", "hiv", "lipo"}
+    assert set(tasks()) <= set(SETS)
+    asked = resolve_spec(SpecConfig(prompt="gallon", task="esol")).spec
+    assert asked.task == tasks()["esol"] == task_text("esol") and "soluble" in asked.task
+    own = "Does it smell?"
+    assert resolve_spec(SpecConfig(prompt="gallon", task=own)).spec.task == own
