@@ -6,8 +6,9 @@ the validation part; the test part decides nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ import numpy as np
 
 from cluster.training.driver import FitProgress, TrainResources, fit_all
 from distill.evaluate import baselines, predictions
-from distill.evaluate.methods import AS_RELEASED, GALLON_GNN, LISTENED, Method, method
+from distill.evaluate.methods import AS_RELEASED, BEST_NETWORK, GALLON_GNN, LISTENED, Method, method
 from distill.judge.judged import Judged, SeededSplit
 from distill.judge.run import Run, scored
 from distill.learn.distillation import (
@@ -30,10 +31,11 @@ from distill.learn.distillation import (
 )
 from distill.learn.fits import NOTHING, Batch, DistillationTargets
 from distill.learn.inputs import ModelInputs
-from distill.learn.recipes import INPUTS, Recipe, recipe
+from distill.learn.recipes import INPUTS, RECIPES, Recipe, recipe
 from distill.learn.teach import learn
 from distill.learn.teacher_outputs import CrossFitPlan, TeacherOutputs, with_transfer_set
 from teacher.errors import UsageError
+from teacher.nn.registry import ARCHITECTURES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -180,7 +182,7 @@ class _Stages:
         if not methods:
             return []
         teacher_outputs = self._teacher_outputs(methods)
-        students = dict(zip(self._cases, self._best_students(), strict=True))
+        students = self._students_of(methods)
         wider = self._model_inputs.transfer or self._model_inputs
         return [
             *self._distilled(
@@ -189,18 +191,33 @@ class _Stages:
             *self._distilled([known for known in methods if known.transfer], wider, students, teacher_outputs),
         ]
 
+    def _students_of(self, methods: Sequence[Method]) -> dict[tuple[str, SeededSplit], Recipe]:
+        """Return the recipe of each method's student under each case."""
+        recipes: dict[tuple[str, SeededSplit], Recipe] = {}
+        for known in methods:
+            if known.released:
+                chosen = [self._settings.recipe(AS_RELEASED)] * len(self._cases)
+            elif known.network == BEST_NETWORK:
+                chosen = [self._settings.recipe(name) for name in self._best_graph_teachers(ARCHITECTURES)]
+            elif known.network:
+                chosen = [self._settings.recipe(known.network)] * len(self._cases)
+            else:
+                chosen = self._best_students
+            recipes |= {(known.name, case): one for case, one in zip(self._cases, chosen, strict=True)}
+        return recipes
+
     def _distilled(
         self,
         methods: Sequence[Method],
         model_inputs: ModelInputs,
-        students: Mapping[SeededSplit, Recipe],
+        students: Mapping[tuple[str, SeededSplit], Recipe],
         teacher_outputs: OutputsByTeacher,
     ) -> list[Run]:
         """Train students that read the same molecules."""
         batch, named = Batch(model_inputs), []
         for known in methods:
             for case in self._cases:
-                chosen = self._settings.recipe(AS_RELEASED) if known.released else students[case]
+                chosen = students[known.name, case]
                 rows = learned_from(self._model_inputs, case.split) if known.transfer else None
                 batch.add(
                     chosen, case.split, case.seed, train=rows, targets=self._targets(known, case, teacher_outputs)
@@ -217,10 +234,11 @@ class _Stages:
         reads = chosen.name.removeprefix("student-")
         return reads if self._settings.lm == DEFAULT_LM or not known.needs_texts else f"{reads} of {self._settings.lm}"
 
+    @cached_property
     def _best_students(self) -> list[Recipe]:
         """Return, for each case, the student whose kind of input validates best without a teacher.
 
-        All rows but GALLON's own are of that student: what one gains over another, it gains from its teachers.
+        All rows `student...` are of that student: what one gains over another, it gains from its teachers.
         """
         candidates = [self._settings.recipe(f"student-{reads}") for reads in INPUTS]
         batch = Batch(self._model_inputs)
@@ -273,10 +291,12 @@ class _Stages:
             for case in self._cases
         }
 
-    def _best_graph_teachers(self) -> list[str]:
-        """Return, for each case, the graph teacher that validates best out of those in the table."""
+    def _best_graph_teachers(self, known: Container[str] = RECIPES) -> list[str]:
+        """Return, for each case, the graph teacher that validates best out of those in the table that are `known`."""
         names = [
-            name for name in self._settings.methods if method(name).kind == "teacher" and recipe(name).role == "gnn"
+            name
+            for name in self._settings.methods
+            if name in known and method(name).kind == "teacher" and recipe(name).role == "gnn"
         ]
         names = names or [DEFAULT_GRAPH_TEACHER]
         learnt = self._learn([self._plan(name, case, 0) for name in names for case in self._cases])

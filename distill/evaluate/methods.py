@@ -37,8 +37,13 @@ RELEASED_ROWS: tuple[tuple[str, Listens, str], ...] = (
     ("student+lm", "lm", ", language teacher, its own objective"),
     ("student+both", "both", ", GCN 3x32 and language teacher, its own objective"),
 )
+BEST_NETWORK = "gnn"  # stands for the graph network that validates best out of the teachers in the table
+NETWORKS: tuple[str, ...] = (BEST_NETWORK, *ARCHITECTURES)
+OF_NETWORKS = tuple((f"{name}+lm{end}", name, bool(end)) for name in NETWORKS for end in ("", "+transfer"))
 EXTRA = frozenset(  # rows that have to be asked for
-    {"chemprop", "lm-fine-tuned", "mmf", "e-llagnn", "gallon-gcn", *PRETRAINED} | set(RELEASED.values()) - {"gallon"}
+    {"chemprop", "lm-fine-tuned", "mmf", "e-llagnn", "gallon-gcn", *PRETRAINED}
+    | set(RELEASED.values()) - {"gallon"}
+    | {name for name, _, _ in OF_NETWORKS}
 )
 TRANSFERRING: dict[Listens, str] = {"gnn": "the graph teacher", "both": "both"}
 
@@ -53,6 +58,7 @@ class Method:
         kind: a baseline, a teacher, the mean of teachers, or a student.
         listens: of a student, to whom.
         transfer: whether it hears them speak of the transfer set, too.
+        network: of a student that is a graph network, its name, or `BEST_NETWORK`; None of a perceptron.
         released: whether it is GALLON's student and is taught by GALLON's GCN, by its objective, all as released.
     """
 
@@ -61,6 +67,7 @@ class Method:
     kind: Literal["baseline", "teacher", "mean", "student"]
     listens: Listens = "nobody"
     transfer: bool = False
+    network: str | None = None
     released: bool = False
 
     @property
@@ -126,6 +133,18 @@ METHODS: dict[str, Method] = {
                 transfer=True,
             )
             for listens, teachers in TRANSFERRING.items()
+        ),
+        *(
+            Method(
+                name=name,
+                summary=f"{'the best graph network' if network == BEST_NETWORK else network} as the student of the "
+                f"language teacher{', also about molecules without labels' if transfer else ''} (DiLLM-GNN)",
+                kind="student",
+                listens="lm",
+                network=network,
+                transfer=transfer,
+            )
+            for name, network, transfer in OF_NETWORKS
         ),
         *(
             Method(

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from cluster.training.driver import FitProgress, fit_all
 from distill.evaluate.baselines import baseline
 from distill.evaluate.comparison import DEFAULT_GRAPH_TEACHER, Settings
-from distill.evaluate.methods import method
+from distill.evaluate.methods import BEST_NETWORK, method
 from distill.evaluate.predictions import CachedPredictions
 from distill.evaluate.search import AT_A_TIME, BestTrial, Candidate, Search, search
 from distill.features.features_id import features_id
@@ -131,10 +131,12 @@ def _recipes(settings: Settings) -> list[str]:
     methods = [method(name) for name in settings.methods]
     names = [known.name for known in methods if known.kind == "teacher"]
     students = {known.listens for known in methods if known.kind == "student" and not known.released}
-    if students:
+    names += [known.network for known in methods if known.network and known.network != BEST_NETWORK]
+    if any(known.kind == "student" and not (known.released or known.network) for known in methods):
         names += [f"student-{reads}" for reads in INPUTS]
     heard = students | {"both" for known in methods if known.kind == "mean"}
-    if heard & {"gnn", "both", "shuffled"} and not _of_role("gnn", names):
+    best_network = any(known.network == BEST_NETWORK for known in methods)
+    if (best_network or heard & {"gnn", "both", "shuffled"}) and not _of_role("gnn", names):
         names.append(DEFAULT_GRAPH_TEACHER)
     if heard & {"lm", "both", "shuffled"}:
         names.append(settings.lm)

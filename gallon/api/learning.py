@@ -20,12 +20,14 @@ from gallon.api.library import StrPath, listed, store_named
 from gallon.config import DataConfig, ObjectiveConfig, TrainConfig, TransferConfig
 from gallon.progress import Phase, ProgressCallback, phase
 from teacher.errors import UsageError
+from teacher.nn.registry import ARCHITECTURES
 
 if TYPE_CHECKING:
     from distill.data.cells import Kind
 
 GRAPH_TEACHER, LANGUAGE_TEACHER = "dmpnn", "lm"
 GALLON_GCN = "gallon-gcn"
+PERCEPTRON = "mlp"
 FOLDS = 5
 
 
@@ -99,6 +101,7 @@ def distill(
     objective: ObjectiveConfig,
     transfer: TransferConfig,
     teacher_folder: StrPath | Sequence[StrPath] | None = None,
+    student: str = PERCEPTRON,
     student_input: str | Sequence[str] | None = None,
     preset: str | None = None,
     tuning: StrPath | None = None,
@@ -117,8 +120,9 @@ def distill(
         objective: the terms of the student's loss.
         transfer: a library without labels; the language teacher predicts those of its molecules that are annotated.
         teacher_folder: one or several teachers; by default those that `teach` left.
-        student_input: inputs to try (`atoms`, `atoms-1hop`, `fingerprint`); by default all. `gallon` is GALLON's own
-            student, as released.
+        student: "mlp", or the graph network that learns from the teachers in its place: `gcn`, `gin`, `gat`, `dmpnn`.
+        student_input: of an MLP, inputs to try (`atoms`, `atoms-1hop`, `fingerprint`); by default all. `gallon` is
+            GALLON's own student, as released.
         preset: "gallon": where nothing else is said, its student and its objective.
         tuning: a `tuning.json` of `evaluate`, whose settings are used.
         spec_id: the spec of the annotations, or the beginning of its id.
@@ -131,8 +135,10 @@ def distill(
     """
     descriptors = descriptor_set(objective.descriptors)
     inputs = listed(student_input or ())
+    _check_student(student, inputs)
     if _is_preset(preset):
-        objective, inputs = replace(objective, objective=objective.objective or "gallon"), inputs or ["gallon"]
+        objective = replace(objective, objective=objective.objective or "gallon")
+        inputs = inputs or ["gallon"]
     check_objective(objective.objective)
     with training_session(
         data,
@@ -145,7 +151,8 @@ def distill(
         tuning=tuning,
         progress=progress,
     ) as session:
-        students = [session.recipe(f"student-{name}") for name in inputs or INPUTS]
+        names = [f"student-{name}" for name in inputs or INPUTS] if student == PERCEPTRON else [student]
+        students = [session.recipe(name) for name in names]
         if objective.objective == "gallon":
             students = [known.as_released() for known in students]
         return distill_from(
@@ -235,6 +242,13 @@ def _is_preset(name: str | None) -> bool:
     if name not in (None, "gallon"):
         raise UsageError(f"There is no preset '{name}': the one there is, is called gallon.")
     return name is not None
+
+
+def _check_student(name: str, inputs: Sequence[str]) -> None:
+    if name != PERCEPTRON and name not in ARCHITECTURES:
+        raise UsageError(f"There is no student '{name}': choose one of {', '.join([PERCEPTRON, *ARCHITECTURES])}.")
+    if name != PERCEPTRON and inputs:
+        raise UsageError(f"A {name} reads molecular graphs: leave out --student-input, which is an MLP's.")
 
 
 def check_objective(name: str | None) -> None:

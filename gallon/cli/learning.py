@@ -120,6 +120,10 @@ def distill(
         list[Path] | None,
         typer.Option(help="Folder of a teacher; default: those that `gallon teach` left.", rich_help_panel="Student"),
     ] = None,
+    student: Annotated[
+        str,
+        typer.Option(help="mlp, or a graph network in its place: gcn, gin, gat or dmpnn.", rich_help_panel="Student"),
+    ] = "mlp",
     student_input: Annotated[
         list[str] | None,
         typer.Option(
@@ -156,6 +160,7 @@ def distill(
             objective=objective,
             transfer=transfer,
             teacher_folder=teacher_folder,
+            student=student,
             student_input=separated(student_input),
             preset=preset,
             tuning=tuning,

@@ -427,6 +427,7 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
         "teach": ["--teacher", "--preset", "--folds", "--tuning", "--spec", *data, *learning, *common],
         "distill": [
             "--teacher-folder",
+            "--student",
             "--student-input",
             "--preset",
             "--tuning",

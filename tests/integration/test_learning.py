@@ -37,6 +37,7 @@ from distill.models.model_store import read_card
 from distill.report.comparison import write
 from distill.screen.saved_model import SavedModel
 from distill.screen.screening import screen
+from gallon import load
 from teacher.chemistry.facts import facts_of
 from teacher.errors import UsageError
 from teacher.tiny import library
@@ -393,12 +394,35 @@ def test_a_student_learns_of_the_transfer_set(
     assert SavedModel(student.path).predict(with_library.dataset.mols()).shape == (MOLECULES, 1)
 
 
+def test_a_graph_network_that_was_taught_predicts_new_molecules_as_any_student_does(
+    taught: list[Trained], model_inputs: ModelInputs, parts: Split, folder: Path, tmp_path: Path
+) -> None:
+    (language,) = teacher_outputs.read_all([taught[1].path], model_inputs, parts)
+    quick = replace(recipe("dmpnn"), schedule=replace(recipe("dmpnn").schedule, epochs=2))
+    student = distill_student(
+        model_inputs,
+        parts,
+        [language[0]],
+        students=[quick],
+        weights=Weights(),
+        seed=0,
+        folder=tmp_path,
+        resources=TrainResources(workers=1),
+        teachers=[language[1]],
+    )
+    card = read_card(student.path)
+    assert (card.recipe, [each["recipe"] for each in card.teachers]) == ("dmpnn", ["lm"])
+    assert {"soft.lm", "hidden.lm0"} <= set(card.history[0])
+    assert "Taught by lm" in (student.path / "README.md").read_text()
+    assert np.isfinite(load(student.path).values(["CCO", "c1ccccc1"])).all()
+
+
 def test_a_comparison_has_every_method_under_every_seed_and_is_resumed(
     ray_here: RaySession, with_library: ModelInputs, tmp_path: Path
 ) -> None:
     model_inputs = with_library
     methods = ["random_forest", "gin", "lm", "teachers", "student", "student+both", "student+both+transfer"]
-    methods += ["student+shuffled", "gallon"]
+    methods += ["student+shuffled", "gallon", "gnn+lm", "dmpnn+lm+transfer"]
     settings = Settings(methods=methods, folder=tmp_path, resources=TrainResources(workers=1), folds=2)
     cases = [SeededSplit(seed=seed, split=split(model_inputs.dataset, "random", seed=seed)) for seed in range(2)]
     judged = Judged.of(model_inputs.dataset, cases)
@@ -406,6 +430,8 @@ def test_a_comparison_has_every_method_under_every_seed_and_is_resumed(
     assert [(run.method, run.seed) for run in runs] == [(name, seed) for name in methods for seed in range(2)]
     assert all(np.isfinite(run.test["rmse"]) and run.prediction.shape == (MOLECULES, 1) for run in runs)
     assert {run.chosen for run in runs if run.method == "gallon"} == {"gallon"}
+    assert {run.chosen for run in runs if run.method == "gnn+lm"} == {"gin"}  # the only graph teacher of the table
+    assert {run.chosen for run in runs if run.method == "dmpnn+lm+transfer"} == {"dmpnn"}
     for case in cases:  # distilled or not, it is the same student
         chosen = {run.chosen for run in runs if run.seed == case.seed and run.method.startswith("student")}
         assert len(chosen) == 1 and chosen <= set(INPUTS)

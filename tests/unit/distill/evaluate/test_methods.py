@@ -15,7 +15,14 @@ def test_rows_that_need_what_is_not_there_are_left_out() -> None:
     assert set(METHODS) - set(everything) == {
         *("chemprop", "lm-fine-tuned", "mmf", "e-llagnn", "minimol", "smiles-encoder"),
         *("gallon-gcn", "gallon-student", "gallon+gnn", "gallon+lm"),
+        *(f"{network}+lm{end}" for network in ("gnn", "gcn", "gin", "gat", "dmpnn") for end in ("", "+transfer")),
     }
+
+
+def test_a_graph_network_can_be_the_student_of_the_language_teacher() -> None:
+    plain, wider = method("gnn+lm"), method("dmpnn+lm+transfer")
+    assert (plain.network, plain.teachers, plain.needs_texts, plain.transfer) == ("gnn", ("lm",), True, False)
+    assert (wider.network, wider.teachers, wider.transfer) == ("dmpnn", ("lm on the transfer set",), True)
 
 
 def test_rows_as_gallon_released_them_take_the_place_of_ours() -> None:

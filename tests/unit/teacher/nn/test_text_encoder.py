@@ -1,0 +1,49 @@
+"""Language teachers that are fine-tuned: any encoder, read as a mean over its tokens or at the first one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import BertConfig, BertModel, DistilBertConfig, DistilBertModel, RobertaConfig, RobertaModel
+
+from teacher.nn.inputs import TokenBatch
+from teacher.nn.text_encoder import FineTunedEncoder
+
+SIZES = {"vocab_size": 30, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+ENCODERS = {
+    "bert": lambda: BertModel(BertConfig(**SIZES)),
+    "roberta": lambda: RobertaModel(RobertaConfig(**SIZES, max_position_embeddings=20)),
+    "distilbert": lambda: DistilBertModel(DistilBertConfig(vocab_size=30, dim=16, n_layers=1, n_heads=2, hidden_dim=8)),
+}
+
+
+def padded() -> TokenBatch:
+    """Two texts, of three tokens and of one."""
+    return TokenBatch(torch.tensor([[5, 6, 7], [8, 1, 1]]), torch.tensor([[True, True, True], [True, False, False]]))
+
+
+@pytest.fixture(params=ENCODERS)
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """An encoder with random weights, as Hugging Face's libraries store it."""
+    torch.manual_seed(0)
+    ENCODERS[request.param]().save_pretrained(tmp_path)
+    return tmp_path
+
+
+def test_any_encoder_is_read_at_its_first_token_or_over_all_of_a_text(folder: Path) -> None:
+    networks = {
+        pooling: FineTunedEncoder(2, encoder=str(folder), dropout=0.0, pooling=pooling).eval()
+        for pooling in ("mean", "cls")
+    }
+    batch = padded()
+    with torch.inference_mode():
+        encoder = networks["mean"].encoder
+        states = encoder(batch.input_ids, attention_mask=batch.attention_mask.long()).last_hidden_state
+        said = {pooling: network(batch) for pooling, network in networks.items()}
+    assert said["mean"][0].shape == (2, 2)
+    assert torch.allclose(said["cls"][1], states[:, 0], atol=1e-6)
+    assert torch.allclose(said["mean"][1][0], states[0].mean(0), atol=1e-6)
+    assert torch.allclose(said["mean"][1][1], states[1, 0], atol=1e-6)  # padding is no part of the mean
+    assert not torch.allclose(said["mean"][1][0], said["cls"][1][0], atol=1e-4)
