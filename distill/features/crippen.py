@@ -17,8 +17,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from distill.features.environments import FINGERPRINT_BITS, RADIUS
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from distill.features.environments import Environments
 
 NAMES = ("EstimatedClogP", "EstimatedMR")
 FILE = Path(__file__).with_suffix(".safetensors")
@@ -36,6 +40,23 @@ def estimate(features: NDArray[np.float32]) -> NDArray[np.float32]:
     weights, bias = _regression()
     estimated: NDArray[np.float32] = features @ weights + bias
     return estimated
+
+
+def estimate_from(environments: Environments, properties: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return what `estimate` does, of what there is of the counts.
+
+    Args:
+        environments: of N molecules.
+        properties: of theirs, (N, P), as they stand behind the counts in `features.counts_and_properties`.
+
+    Returns:
+        (N, 2), in the order of `NAMES`.
+    """
+    weights, bias = _regression()
+    rows, columns = environments.within(RADIUS, FINGERPRINT_BITS)
+    counted = [np.bincount(rows, weights[columns, each], environments.molecules) for each in range(len(NAMES))]
+    estimated: NDArray[np.float32] = np.stack(counted, axis=1) + properties @ weights[FINGERPRINT_BITS:] + bias
+    return estimated.astype(np.float32)
 
 
 @cache

@@ -13,16 +13,15 @@ import numpy as np
 import torch
 
 from distill.features import crippen
+from distill.features.environments import FINGERPRINT_BITS, morgan
 from distill.features.vectors import (
     CLIP,
-    FINGERPRINT_BITS,
     SURROUNDING_RADII,
     SURROUNDINGS,
     DescriptorSet,
     Scaler,
     describer,
     descriptor_names,
-    morgan,
 )
 from teacher.nn.inputs import starts, stretches
 

@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 import numpy as np
 
 from distill.features import crippen
+from distill.features.environments import FINGERPRINT_BITS, Environments
 from teacher.errors import UsageError
 
 if TYPE_CHECKING:
@@ -46,9 +47,6 @@ DescriptorSet = Literal["all", "lean", "estimated", "none"]
 DESCRIPTOR_SETS: tuple[DescriptorSet, ...] = get_args(DescriptorSet)
 
 Molecule = TypeVar("Molecule")  # as RDKit has it, or as SMILES
-
-FINGERPRINT_BITS = 2048
-RADIUS = 2  # ECFP4
 
 # What of RDKit's C++ property table needs a search over paths or substructures, and with it most of the table's time.
 SLOW_PROPERTIES = frozenset(
@@ -79,19 +77,11 @@ def descriptor_set(name: str) -> DescriptorSet:
     raise UsageError(f"There are no descriptors '{name}': choose one of {', '.join(DESCRIPTOR_SETS)}.")
 
 
-def morgan(radius: int = RADIUS, size: int = FINGERPRINT_BITS) -> Any:
-    """Return RDKit's generator of Morgan fingerprints, by default of ECFP4."""
-    from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
-
-    return GetMorganGenerator(radius=radius, fpSize=size)
-
-
 def ecfp(mols: Sequence[Mol]) -> NDArray[np.uint8]:
     """Return ECFP4 (Rogers and Hahn, J. Chem. Inf. Model. 2010, 50, 742) as uint8 of shape (N, 2048): 0 and 1."""
-    generator = morgan()
     bits = np.empty((len(mols), FINGERPRINT_BITS), dtype=np.uint8)
-    for row, mol in enumerate(mols):
-        bits[row] = generator.GetFingerprintAsNumPy(mol)
+    for rows in _chunks(len(mols)):
+        bits[rows] = Environments.of(mols[rows]).bits()
     return bits
 
 
@@ -125,19 +115,35 @@ def surroundings(mols: Sequence[Mol]) -> NDArray[np.float32]:
 
     A count c stands as log(1 + c). They are the small circles of a Morgan fingerprint, not yet mixed with the large.
     """
-    generators = [morgan(radius, SURROUNDINGS) for radius in SURROUNDING_RADII]
-    counts = np.empty((len(mols), len(generators), SURROUNDINGS), dtype=np.float32)
-    for row, mol in enumerate(mols):
-        for place, generator in enumerate(generators):
-            counts[row, place] = generator.GetCountFingerprintAsNumPy(mol)
-    return np.log1p(counts).reshape(len(mols), -1)
+    counts = np.empty((len(mols), len(SURROUNDING_RADII) * SURROUNDINGS), dtype=np.float32)
+    for rows in _chunks(len(mols)):
+        counts[rows] = _surroundings(Environments.of(mols[rows]))
+    return counts
 
 
 def counts_and_properties(mols: Sequence[Mol]) -> NDArray[np.float32]:
     """Return what `crippen.estimate` reads: counts of a Morgan fingerprint, and behind them the fast properties."""
+    describe = describer("estimated")
     features = np.empty((len(mols), FINGERPRINT_BITS + len(_fast_properties())), dtype=np.float32)
-    _count_and_describe(mols, describer("estimated"), features)
+    for rows in _chunks(len(mols)):
+        features[rows, :FINGERPRINT_BITS] = Environments.of(mols[rows]).counts()
+        features[rows, FINGERPRINT_BITS:] = _described(mols[rows], describe)
     return features
+
+
+def described(mols: Sequence[Mol], environments: Environments, descriptors: DescriptorSet) -> NDArray[np.float32]:
+    """Return the descriptors of molecules, float32 of shape (N, D), NaN where there is none.
+
+    Args:
+        mols: N molecules.
+        environments: theirs.
+        descriptors: which.
+    """
+    values = _described(mols, describer(descriptors))
+    if descriptors == "estimated":
+        values = np.concatenate([values, crippen.estimate_from(environments, values)], axis=1)
+    values[~np.isfinite(values)] = np.nan
+    return values
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -209,29 +215,36 @@ def in_chunks(
 
 
 def _student_features(mols: Sequence[Mol], descriptors: DescriptorSet) -> NDArray[np.float32]:
-    return np.concatenate([_fingerprint_features(mols, descriptors), surroundings(mols)], axis=1)
+    around = len(SURROUNDING_RADII) * SURROUNDINGS
+    features = np.empty((len(mols), FINGERPRINT_BITS + len(descriptor_names(descriptors)) + around), dtype=np.float32)
+    for rows in _chunks(len(mols)):
+        environments = Environments.of(mols[rows])
+        features[rows, :-around] = _fingerprint(mols[rows], environments, descriptors)
+        features[rows, -around:] = _surroundings(environments)
+    return features
 
 
 def _fingerprint_features(mols: Sequence[Mol], descriptors: DescriptorSet) -> NDArray[np.float32]:
     features = np.empty((len(mols), FINGERPRINT_BITS + len(descriptor_names(descriptors))), dtype=np.float32)
-    estimated = len(crippen.NAMES) if descriptors == "estimated" else 0
-    computed = features[:, : features.shape[1] - estimated]
-    _count_and_describe(mols, describer(descriptors), computed)
-    if estimated:
-        features[:, -estimated:] = crippen.estimate(computed)
-    np.log1p(features[:, :FINGERPRINT_BITS], out=features[:, :FINGERPRINT_BITS])
-    features[~np.isfinite(features)] = np.nan
+    for rows in _chunks(len(mols)):
+        features[rows] = _fingerprint(mols[rows], Environments.of(mols[rows]), descriptors)
     return features
 
 
-def _count_and_describe(
-    mols: Sequence[Mol], describe: Callable[[Mol], Sequence[float]], features: NDArray[np.float32]
-) -> None:
-    """Fill `features`: the counts of a Morgan fingerprint, and behind them what `describe` says of each molecule."""
-    generator = morgan()
-    for row, mol in enumerate(mols):
-        features[row, :FINGERPRINT_BITS] = generator.GetCountFingerprintAsNumPy(mol)
-        features[row, FINGERPRINT_BITS:] = describe(mol)
+def _fingerprint(mols: Sequence[Mol], environments: Environments, descriptors: DescriptorSet) -> NDArray[np.float32]:
+    return np.concatenate([np.log1p(environments.counts()), described(mols, environments, descriptors)], axis=1)
+
+
+def _surroundings(environments: Environments) -> NDArray[np.float32]:
+    return np.log1p(np.concatenate([environments.counts(radius, SURROUNDINGS) for radius in SURROUNDING_RADII], axis=1))
+
+
+def _described(mols: Sequence[Mol], describe: Callable[[Mol], Sequence[float]]) -> NDArray[np.float32]:
+    return np.array([describe(mol) for mol in mols], dtype=np.float32).reshape(len(mols), -1)
+
+
+def _chunks(rows: int) -> list[slice]:
+    return [slice(start, start + CHUNK) for start in range(0, rows, CHUNK)]
 
 
 def descriptor_names(descriptors: DescriptorSet) -> tuple[str, ...]:

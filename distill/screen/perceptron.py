@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-AT_A_TIME = 512
 EPSILON = 1e-5  # of torch's BatchNorm
 LAYER = 4  # modules of a hidden layer: linear, ReLU, BatchNorm, dropout
 
@@ -66,13 +65,11 @@ class Perceptron:
 
     def predict(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return logits of classes and values in the labels' units, (rows, targets)."""
-        answers = [self._predict(vectors[first : first + AT_A_TIME]) for first in range(0, len(vectors), AT_A_TIME)]
-        return np.concatenate(answers)
-
-    def _predict(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         *hidden, (weight, bias) = self.layers
         for inside, offset in hidden:
-            vectors = np.maximum(vectors @ inside + offset, 0)
+            vectors = vectors @ inside
+            vectors += offset
+            np.maximum(vectors, 0, out=vectors)
         answers: NDArray[np.float32] = vectors @ weight + bias
         return answers
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +12,10 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file as load_arrays
 
-from distill.features.neighbours import Neighbours, packed_of
+from distill.features.environments import Environments
+from distill.features.neighbours import Neighbours
 from distill.features.pretrained import check_installed, pretrained_vectors
+from distill.features.scaled import ScaledFeatures
 from distill.features.vectors import Scaler, student_features
 from distill.learn.recipes import VECTORS_OF, recipe
 from distill.models.doubt import Doubt
@@ -25,6 +27,8 @@ from teacher.errors import UsageError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rdkit.Chem import Mol
+
+AT_A_TIME = 512  # molecules, whose features fit into a core's cache
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,7 +86,7 @@ class SavedModel:
             reason = str(error).split("\n", maxsplit=1)[0]
             raise UsageError(f"The model in {place} is damaged ({reason}): train it again.") from None
 
-    def _perceptron(self, folder: Path) -> Callable[[list[Mol]], NDArray[np.float32]]:
+    def _perceptron(self, folder: Path) -> Callable[[list[Mol], Environments], NDArray[np.float32]]:
         """Return what asks a student on fingerprints, or a teacher that reads a pre-trained network's vectors, too."""
         from rdkit.Chem import MolToSmiles
 
@@ -90,9 +94,10 @@ class SavedModel:
         network = Perceptron.load(folder / WEIGHTS, len(scaler.keep), len(self.card.targets))
         kind = self._recipe.pretrained
         if kind is None:
-            return lambda mols: network.predict(scaler.transform(student_features(mols, self.card.descriptors)))
+            features = ScaledFeatures(scaler, self.card.descriptors)
+            return lambda mols, environments: network.predict(features.of(mols, environments))
 
-        def ask(mols: list[Mol]) -> NDArray[np.float32]:
+        def ask(mols: list[Mol], _: Environments) -> NDArray[np.float32]:
             beside = pretrained_vectors(kind, [MolToSmiles(mol) for mol in mols], self.card.encoder or "")
             features = np.concatenate([student_features(mols, self.card.descriptors), beside], axis=1)
             said = network.predict(scaler.transform(features))
@@ -101,18 +106,21 @@ class SavedModel:
 
         return ask
 
-    def _network(self, folder: Path) -> Callable[[list[Mol]], NDArray[np.float32]]:
+    def _network(self, folder: Path) -> Callable[[list[Mol], Environments], NDArray[np.float32]]:
         """Return what asks a network that reads graphs."""
         from distill.learn.network import Network
         from teacher.nn.graphs import Graphs
 
         build = functools.partial(self._recipe.build, len(self.card.targets), **self.card.settings)
         network = Network.load(folder / WEIGHTS, build)
-        return lambda mols: network.predict(Graphs.of(mols), np.arange(len(mols)))[0]
+        return lambda mols, _: network.predict(Graphs.of(mols), np.arange(len(mols)))[0]
 
     def predict(self, mols: list[Mol]) -> NDArray[np.float32]:
         """Return calibrated probabilities of classes and values in the labels' units: (molecules, targets)."""
-        values = self._logits(mols)
+        return np.concatenate([self._values(some, Environments.of(some)) for some in _parts(mols)])
+
+    def _values(self, mols: list[Mol], environments: Environments) -> NDArray[np.float32]:
+        values = self._logits(mols, environments)
         classes = np.array([target.kind == "classification" for target in self.card.targets])
         if self._doubt:
             values = np.where(classes, self._doubt.calibrated(values), values)
@@ -127,12 +135,21 @@ class SavedModel:
 
     def predict_with_doubt(self, mols: list[Mol]) -> Predicted:
         """Return predictions, and how far to trust them; only of a model that `doubts`."""
+        parts = [self._doubted(some, Environments.of(some)) for some in _parts(mols)]
+        names = [field.name for field in fields(Predicted)]
+        return Predicted(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+
+    def _doubted(self, mols: list[Mol], environments: Environments) -> Predicted:
         assert self._doubt is not None
-        similarity, place = self._neighbours.nearest(packed_of(mols))
+        similarity, place = self._neighbours.nearest(environments.packed())
         return Predicted(
-            values=self.predict(mols),
+            values=self._values(mols, environments),
             half=self._doubt.half_widths(similarity).astype(np.float32),
             similarity=similarity.astype(np.float32),
             nearest=place,
             in_domain=similarity >= self._doubt.domain,
         )
+
+
+def _parts(mols: list[Mol]) -> list[list[Mol]]:
+    return [mols[start : start + AT_A_TIME] for start in range(0, max(len(mols), 1), AT_A_TIME)]
