@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 Parts = Iterator["pa.Table"]
 
-FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")  # how one begins, the wide forms of Asian keyboards too
+FORMULA = re.compile("[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")  # how one begins, the wide forms of Asian keyboards too
+FORMULA_BEGINS = f"^{FORMULA.pattern}"
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")  # which may begin like a formula, and is none
 RECORD = "record"  # the column of an SD file's records
 FIELD = re.compile(r"[\r\n]>")
@@ -87,18 +88,54 @@ def _write_jsonl(parts: Parts, schema: pa.Schema, out: Path, theirs: int) -> int
 def _write_text(parts: Parts, schema: pa.Schema, out: Path, theirs: int, *, separator: str) -> int:
     import csv
 
-    def written(values: Iterable[Any]) -> list[Any]:
-        cells = list(map(cell_of, values))
-        return [*cells[:theirs], *map(_guarded, cells[theirs:])]
-
     rows = 0
     with out.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, delimiter=separator)
-        writer.writerow(written(schema.names))
+        writer.writerow([*schema.names[:theirs], *map(_guarded, schema.names[theirs:])])
         for part in parts:
-            writer.writerows(written(row.values()) for row in part.to_pylist())
+            file.writelines(_lines(part, theirs, separator))
             rows += part.num_rows
     return rows
+
+
+def _lines(part: pa.Table, theirs: int, separator: str) -> list[str]:
+    """Return the rows of a table as `csv.writer` would write them, made column by column."""
+    import pyarrow.compute as pc
+
+    if part.num_columns < 2:  # where an empty cell would be an empty line
+        return [f"{cell or chr(34) * 2}\r\n" for cell in _cells(part.column(0), theirs < 1, separator).to_pylist()]
+    cells = [_cells(column, place >= theirs, separator) for place, column in enumerate(part.columns)]
+    last = pc.binary_join_element_wise(cells[-1], _mark("\r\n"), _mark(""))
+    found: list[str] = pc.binary_join_element_wise(*cells[:-1], last, _mark(separator)).to_pylist()
+    return found
+
+
+def _cells(column: pa.ChunkedArray, guard: bool, separator: str) -> pa.Array:
+    """Return the cells of a column as they stand in a text file, quoted where they must be, empty where null."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = column.type
+    if pa.types.is_float32(kind) or pa.types.is_integer(kind):
+        return pc.fill_null(column.combine_chunks().cast(pa.large_string()), "")
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        texts = pc.fill_null(column.combine_chunks().cast(pa.large_string()), "")
+    else:
+        values = (cell_of(value) for value in column.to_pylist())
+        texts = pa.array(["" if value is None else str(value) for value in values], pa.large_string())
+    if guard and pc.any(pc.match_substring_regex(texts, FORMULA_BEGINS)).as_py():
+        texts = pa.array([_guarded(cell) for cell in texts.to_pylist()], pa.large_string())
+    odd = pc.match_substring_regex(texts, f'[{separator}"\\r\\n]')
+    if not pc.any(odd).as_py():
+        return texts
+    doubled = pc.replace_substring(texts, '"', '""')
+    return pc.if_else(odd, pc.binary_join_element_wise(_mark(""), doubled, _mark(""), _mark('"')), texts)
+
+
+def _mark(text: str) -> pa.Scalar:
+    import pyarrow as pa
+
+    return pa.scalar(text, pa.large_string())
 
 
 def _write_sdf(parts: Parts, schema: pa.Schema, out: Path, theirs: int) -> int:

@@ -11,7 +11,7 @@ from ray.data.block import BlockMetadata
 from ray.data.datasource import ReadTask
 
 from cluster.library.kept import KeptColumns
-from cluster.library.rows import read, read_all
+from cluster.library.rows import behind, read, read_all
 from cluster.library.source import Source
 from cluster.library.whole_rows import read_all_whole, read_whole
 
@@ -19,7 +19,13 @@ BLOCK_BYTES = 2**18  # of `ROWS_PER_BLOCK` SMILES with their row numbers
 
 
 def read_library(
-    sources: Sequence[Source], limit: int | None, *, in_order: bool, cpus: float, kept: KeptColumns | None = None
+    sources: Sequence[Source],
+    limit: int | None,
+    *,
+    in_order: bool,
+    cpus: float,
+    kept: KeptColumns | None = None,
+    first: int = 0,
 ) -> Dataset:
     """Stream a library in blocks of about `ROWS_PER_BLOCK` rows.
 
@@ -32,6 +38,7 @@ def read_library(
         in_order: what is made of the rows comes out in their order, rather than as soon as it is ready.
         cpus: what a task that reads takes of its machine.
         kept: columns of the files that are read, too (`cluster.library.whole_rows`).
+        first: how many rows, the first ones, are left out.
     """
     context = DataContext.get_current()
     context.target_max_block_size = BLOCK_BYTES
@@ -39,26 +46,30 @@ def read_library(
     context.print_on_execution_start = False
     context.execution_options.preserve_order = in_order
     context.raise_original_map_exception = True  # so that an error of ours reaches the user as it is
-    return read_datasource(LibraryDatasource(sources, limit, kept), override_num_blocks=1, num_cpus=cpus)
+    return read_datasource(LibraryDatasource(sources, limit, kept, first), override_num_blocks=1, num_cpus=cpus)
 
 
 class LibraryDatasource(Datasource):  # type: ignore[misc]  # Ray comes without types
     """The rows of a library, one read task for each file; Ray names the operator `ReadLibrary`.
 
-    With a limit there is one task for all files: how many rows of a file are among the first N is known only when the
-    files before it have been read.
+    With a limit, or where rows are left out, there is one task for all files: how many rows of a file are among the
+    first N is known only when the files before it have been read.
 
     Args:
         sources: the files, as `cluster.library.source.resolve` found them; the column `source` counts them from 0.
         limit: read the first so many rows of the library only.
         kept: columns of the files that are read, too; None for the molecules alone.
+        first: how many rows, the first ones, are left out.
     """
 
-    def __init__(self, sources: Sequence[Source], limit: int | None = None, kept: KeptColumns | None = None) -> None:
+    def __init__(
+        self, sources: Sequence[Source], limit: int | None = None, kept: KeptColumns | None = None, first: int = 0
+    ) -> None:
         super().__init__()
         self._sources = tuple(sources)
         self._limit = limit
         self._kept = kept
+        self._first = first
 
     def estimate_inmemory_data_size(self) -> int | None:
         """Return None: how much a compressed file holds is known only when it has been read."""
@@ -68,7 +79,7 @@ class LibraryDatasource(Datasource):  # type: ignore[misc]  # Ray comes without 
         self, parallelism: int, per_task_row_limit: int | None = None, data_context: DataContext | None = None
     ) -> list[ReadTask]:
         """Return the read tasks; a file is read from its beginning, so `parallelism` cannot be followed."""
-        if self._limit is not None:
+        if self._limit is not None or self._first:
             stream = partial(self._read_all, self._limit)
             return [_task(stream, self._sources, per_task_row_limit)]
         return [
@@ -79,8 +90,9 @@ class LibraryDatasource(Datasource):  # type: ignore[misc]  # Ray comes without 
     def _read(self, source: Source, index: int) -> Iterator[pa.Table]:
         return read_whole(source, index, self._kept) if self._kept else read(source, index)
 
-    def _read_all(self, limit: int) -> Iterator[pa.Table]:
-        return read_all_whole(self._sources, self._kept, limit) if self._kept else read_all(self._sources, limit)
+    def _read_all(self, limit: int | None) -> Iterator[pa.Table]:
+        tables = read_all_whole(self._sources, self._kept, limit) if self._kept else read_all(self._sources, limit)
+        return behind(tables, self._first)
 
 
 def _task(stream: Callable[[], Iterator[pa.Table]], sources: Sequence[Source], row_limit: int | None) -> ReadTask:

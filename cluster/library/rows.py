@@ -85,6 +85,14 @@ def read_all(sources: Sequence[Source], limit: int | None = None) -> Iterator[pa
                 limit -= table.num_rows
 
 
+def behind(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
+    """Yield what of tables stands behind their first so many rows."""
+    for table in tables:
+        if rows < table.num_rows:
+            yield table.slice(rows)
+        rows = max(0, rows - table.num_rows)
+
+
 def count(sources: Sequence[Source], limit: int | None = None) -> int:
     """Count the rows that `read_all` yields, without making tables of them.
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from distill.models.card import ModelCard
     from distill.screen.saved_model import SavedModel
 
+OURS = ("source", "row", "smiles", "error")  # columns beside the predictions
 OF_MOLECULES = ("similarity", "nearest_training", "in_domain")
 
 

@@ -1,16 +1,24 @@
-"""Score a whole library by a student, on Ray."""
+"""Score a whole library by a student."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from cluster.runtime.session import in_session
 from distill.models.packing import card_of
 from distill.screen.screening import Screened
 from distill.screen.screening import screen as score
-from gallon.api.annotation import started_ray
+from distill.screen.selection import selection_of
 from gallon.api.library import Library, StrPath, check_rows_output, kept_of, sources_of
 from gallon.config import LibraryConfig, ShortKeepConfig
 from gallon.progress import ProgressCallback, phase
+
+if TYPE_CHECKING:
+    from cluster.runtime.session import RaySession
 
 
 def screen(
@@ -22,6 +30,10 @@ def screen(
     overwrite: bool = False,
     keeping: ShortKeepConfig,
     doubt: bool = True,
+    where: Sequence[str] = (),
+    top: int | None = None,
+    by: str | None = None,
+    lowest: bool = False,
     ray: str | None = None,
     progress: ProgressCallback | None = None,
 ) -> Screened:
@@ -36,19 +48,41 @@ def screen(
         keeping: which columns of the library are written, too.
         doubt: whether it is told how far to trust each prediction: intervals of numbers, similarity to the nearest
             training molecule, which that is, and whether the molecule is in the model's domain.
-        ray: address of a Ray cluster; by default RAY_ADDRESS, or a local one.
+        where: conditions that a row must meet to be written, as "logS<-4" or "in_domain=true".
+        top: write only so many rows, the best first.
+        by: the column that ranks them; by default the first target.
+        lowest: whether low values are the best.
+        ray: address of a Ray cluster; by default RAY_ADDRESS. Without one, processes of this machine do the work.
         progress: called as rows are done.
 
     Raises:
-        UsageError: there is no such model, or the file cannot be written.
+        UsageError: there is no such model, the file cannot be written, or a condition or column is none.
         LibraryError: a file of the library cannot be read.
         NoMoleculeError: no row holds a molecule; no file is written.
     """
+    selection = selection_of(where, top, by, lowest=lowest)
     sources, path = sources_of(library, reading), Path(out)
     check_rows_output(path, sources, overwrite=overwrite)
     card_of(Path(student))  # a mistake need not wait for a cluster to start
     kept, limit = kept_of(sources, keeping, path, reading.limit), reading.limit
-    with started_ray(ray, progress) as session, phase(progress, "screening", "rows") as running:
+    with _cluster(ray, progress) as session, phase(progress, "screening", "rows") as running:
         return score(
-            sources, Path(student), path, limit=limit, session=session, kept=kept, doubt=doubt, show=running.update
+            sources,
+            Path(student),
+            path,
+            limit=limit,
+            session=session,
+            kept=kept,
+            doubt=doubt,
+            selection=selection,
+            show=running.update,
         )
+
+
+def _cluster(ray: str | None, progress: ProgressCallback | None) -> AbstractContextManager[RaySession | None]:
+    """Connect to the cluster that the user names, or that this process has joined; without one none is started."""
+    from gallon.api.annotation import started_ray
+
+    if ray or os.environ.get("RAY_ADDRESS") or in_session():
+        return started_ray(ray, progress)
+    return nullcontext()

@@ -256,12 +256,21 @@ def screen(
             help="Tell how far to trust each prediction: an interval, the nearest training molecule, the domain.",
         ),
     ] = True,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(help="Write only rows that meet a condition, as 'logS<-4' or 'in_domain=true'; may be repeated."),
+    ] = None,
+    top: Annotated[int | None, typer.Option(min=1, help="Write only this many rows, the best first.")] = None,
+    by: Annotated[str | None, typer.Option(help="The column that ranks them; default: the first target.")] = None,
+    lowest: Annotated[bool, typer.Option("--lowest", help="Low values are the best.")] = False,
     reading: LibraryConfig,
     ray: RayAddress = None,
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Score a whole library with a student: one row out for each row in, with its own columns.
+
+    What is done is kept beside the output: the same command goes on where it was stopped.
 
     Example: `gallon screen library.smi.zst --student gallon-models/esol/student --out scores.parquet`
     """
@@ -276,6 +285,10 @@ def screen(
             overwrite=overwrite,
             keeping=keeping,
             doubt=doubt,
+            where=where or (),
+            top=top,
+            by=by,
+            lowest=lowest,
             ray=ray,
             progress=progress,
         )

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
 from teacher.chemistry.bounds import Notation, is_long
-from teacher.chemistry.molecule import InvalidMoleculeError, Molecule, from_mol, key_of, parse, read_mol
+from teacher.chemistry.molecule import MAX_ATOMS, InvalidMoleculeError, Molecule, from_mol, key_of, parse, read_mol
 from teacher.chemistry.safe_process import SECONDS, SafeProcess, serve
 
 if TYPE_CHECKING:
@@ -68,6 +69,37 @@ def read_mol_safely(raw: bytes, notation: Notation = "smiles") -> Mol:
         if isinstance(found, InvalidMoleculeError):
             raise found
     return read_mol(raw, notation)
+
+
+def read_mols_safely(texts: Sequence[Text]) -> list[Mol | InvalidMoleculeError]:
+    """Return for each text its molecule, or why it is none, as `read_mol_safely` does, with less ado about each.
+
+    A short SMILES that RDKit reads is done; whatever else there is about a text is found out by `read_mol`.
+    """
+    from rdkit import Chem, rdBase
+
+    long = [place for place, (raw, notation) in enumerate(texts) if is_long(raw, notation)]
+    tried = dict(zip(long, shared_parser().parse([texts[place] for place in long]), strict=True)) if long else {}
+    found: list[Mol | InvalidMoleculeError] = []
+    quiet = rdBase.BlockLogs()
+    for place, (raw, notation) in enumerate(texts):
+        if isinstance(verdict := tried.get(place), InvalidMoleculeError):
+            found.append(verdict)
+            continue
+        mol = None
+        if notation == "smiles" and verdict is None:
+            with suppress(UnicodeDecodeError, RuntimeError):
+                mol = Chem.MolFromSmiles(raw.decode().strip())
+        found.append(mol if mol is not None and 0 < mol.GetNumAtoms() <= MAX_ATOMS else _read(raw, notation))
+    del quiet
+    return found
+
+
+def _read(raw: bytes, notation: Notation) -> Mol | InvalidMoleculeError:
+    try:
+        return read_mol(raw, notation)
+    except InvalidMoleculeError as error:
+        return error
 
 
 def parse_safely(raw: bytes, notation: Notation = "smiles") -> Molecule:

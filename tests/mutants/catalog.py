@@ -726,6 +726,27 @@ MUTANTS = (
         ("tests/unit/distill/models/test_doubt.py",),
     ),
     Mutant(
+        "a screening goes on with the parts of another",
+        "distill/screen/parts.py",
+        'json.loads((self._folder / PLAN).read_text())["plan"] == self._plan',
+        "(self._folder / PLAN).read_text()",
+        ("tests/unit/distill/screen/test_screening.py::test_who_screens_something_else_begins_anew",),
+    ),
+    Mutant(
+        "the last part of a screening is lost",
+        "distill/screen/screening.py",
+        "chain(parts.tables(), rest)",
+        "parts.tables()",
+        ("tests/unit/distill/screen/test_screening.py::test_a_screening_goes_on_where_it_was_stopped",),
+    ),
+    Mutant(
+        "a row is blamed for a death that others caused in a screening",
+        "distill/screen/workers.py",
+        "TRIES = 2",
+        "TRIES = 1",
+        ("tests/unit/distill/screen/test_workers.py",),
+    ),
+    Mutant(
         "all molecules have the same interval",
         "distill/models/doubt.py",
         "bins = max(1, min(BINS, len(truth) // LEAST))",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from cluster.table_file import RECORD, WRITERS, write
+from cluster.table_file import RECORD, WRITERS, cell_of, write
 from teacher.errors import UsageError
 from teacher.files import OutputError
 
@@ -35,6 +36,41 @@ def test_a_disk_that_fills_up_leaves_the_old_table_and_nothing_else(small_disk: 
         write(parts(20), SCHEMA, out)
     assert out.read_bytes() == before
     assert [path.name for path in small_disk.iterdir()] == [out.name]
+
+
+def test_text_is_written_as_csv_itself_would_write_it(tmp_path: Path) -> None:
+    table = pa.table(
+        {
+            "theirs": ["a", "b,c", 'say "d"', None, "two\nlines", "=1", " e", "\r"],
+            "text": ["=1+1", "-3.5", '"', "@x", "f,g", None, "", "\uff1dx"],
+            "whole": pa.array([1, None, 3, 4, 5, 6, 7, 8]),
+            "exact": [0.1, 1e22, None, 5.0, 1e-5, float("nan"), -0.0, 2.5],
+            "yes": [True, False, None] + [True] * 5,
+            "list": [["a", "b"], None] + [["=c"]] * 6,
+        }
+    )
+    write(iter([table.slice(0, 3), table.slice(3)]), table.schema, tmp_path / "out.csv", theirs=1)
+    expected = io.StringIO()
+    writer = csv.writer(expected)
+    writer.writerow(table.column_names)
+    for row in table.to_pylist():
+        theirs, *ours = map(cell_of, row.values())
+        writer.writerow([theirs, *(f"'{cell}" if cell in ("=1+1", "@x", "\uff1dx", "=c") else cell for cell in ours)])
+    assert (tmp_path / "out.csv").read_bytes().decode() == expected.getvalue()
+
+
+def test_predictions_are_written_as_short_as_they_are_exact(tmp_path: Path) -> None:
+    values = pa.array([0.1, -1.5, 1e-7, 123456.79, None], pa.float32())
+    table = pa.table({"logS": values, "row": pa.array(range(5))})
+    write(iter([table]), table.schema, tmp_path / "out.csv")
+    header, *lines = (tmp_path / "out.csv").read_text().splitlines()
+    assert [header, *lines] == ["logS,row", "0.1,0", "-1.5,1", "1e-7,2", "123456.79,3", ",4"]
+
+
+def test_an_empty_cell_alone_in_its_row_is_no_empty_line(tmp_path: Path) -> None:
+    table = pa.table({"text": ["a", None, ""]})
+    write(iter([table]), table.schema, tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").read_text().splitlines() == ["text", "a", '""', '""']
 
 
 def test_another_suffix_is_refused(tmp_path: Path) -> None:

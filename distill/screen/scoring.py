@@ -1,0 +1,77 @@
+"""The rows of a library with what a model says of them, in order: by processes of this machine, or by a Ray cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cluster.library.kept import KeptColumns
+from cluster.library.rows import behind
+from cluster.library.source import Source
+from cluster.library.whole_rows import read_all_whole
+from distill.screen.scorer import Scorer
+from distill.screen.workers import Workers
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from cluster.runtime.session import RaySession
+
+Blocks = Iterator[tuple["pa.Table", "pa.Table"]]
+
+ROWS_AT_A_TIME = 2_048  # of an actor
+
+
+def scored(
+    sources: Sequence[Source],
+    limit: int | None,
+    model: Path,
+    kept: KeptColumns,
+    session: RaySession | None,
+    *,
+    doubt: bool,
+    first: int = 0,
+) -> Blocks:
+    """Yield blocks of rows with the columns that are kept, each with as many rows of `Scorer.score`.
+
+    Args:
+        sources: the files of the library.
+        limit: how many rows are read.
+        model: the folder of a model, or the file that it was packed into.
+        kept: the columns.
+        session: the Ray cluster to run on; None for processes of this machine.
+        doubt: whether predictions come with how far to trust them.
+        first: how many rows, the first ones, are left out.
+    """
+    if session is None:
+        with Workers(str(model), doubt=doubt) as workers:
+            yield from workers.score(behind(read_all_whole(sources, kept, limit), first))
+        return
+    yield from _scored_on_ray(sources, limit, model, kept, session, doubt=doubt, first=first)
+
+
+def _scored_on_ray(
+    sources: Sequence[Source],
+    limit: int | None,
+    model: Path,
+    kept: KeptColumns,
+    session: RaySession,
+    *,
+    doubt: bool,
+    first: int,
+) -> Blocks:
+    import ray.data
+
+    from cluster.library.datasource import read_library
+
+    found = read_library(sources, limit, in_order=True, cpus=0.1, kept=kept, first=first).map_batches(
+        Scorer,
+        fn_constructor_kwargs={"model": str(model), "doubt": doubt},
+        batch_size=ROWS_AT_A_TIME,
+        batch_format="pyarrow",
+        compute=ray.data.ActorPoolStrategy(size=max(1, int(session.cpus))),
+        num_cpus=0.9,
+    )
+    for block in found.iter_batches(batch_size=None, batch_format="pyarrow"):
+        yield block, block

@@ -1,0 +1,60 @@
+"""Processes that score rows: in order, as one process would, and a row that kills one costs itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from cluster.library.kept import keep_columns
+from cluster.library.source import resolve
+from cluster.library.whole_rows import read_all_whole
+from distill.screen.scorer import READ, Scorer
+from distill.screen.workers import Workers
+from tests.support import deadly_scorer
+from tests.support.models import TARGET, untrained_student
+
+SMILES = ["CCO", "nonsense", "c1ccccc1", "CCC", "", "C" * 300, "[Na+].[Cl-]", "CC(C)O", "OCC"]
+
+
+@pytest.fixture(scope="module")
+def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return untrained_student(tmp_path_factory.mktemp("model"))
+
+
+def blocks(folder: Path) -> list[pa.Table]:
+    (folder / "library.smi").write_text("\n".join(SMILES) + "\n")
+    sources = resolve([str(folder / "library.smi")])
+    whole = pa.concat_tables(read_all_whole(sources, keep_columns(sources)))
+    return [whole.slice(0, 4), whole.slice(4, 1), whole.slice(5)]
+
+
+def test_processes_say_what_one_says(student: Path, tmp_path: Path) -> None:
+    read = blocks(tmp_path)
+    alone = pa.concat_tables(Scorer(str(student), doubt=True).score(block.select(READ)) for block in read)
+    with Workers(str(student), doubt=True, processes=2) as workers:
+        found = list(workers.score(iter(read)))
+    assert [rows.num_rows for rows, _ in found] == [4, 1, 4]
+    assert pa.concat_tables(rows for rows, _ in found).equals(pa.concat_tables(read))
+    together = pa.concat_tables(scored for _, scored in found)
+    assert together.drop_columns([TARGET, f"{TARGET}_low", f"{TARGET}_high"]).equals(
+        alone.drop_columns([TARGET, f"{TARGET}_low", f"{TARGET}_high"])
+    )
+    assert np.allclose(together[TARGET].to_pandas(), alone[TARGET].to_pandas(), atol=1e-5, equal_nan=True)
+    assert [error and error.split(" by")[0] for error in together["error"].to_pylist()] == [
+        *(None, "cannot be read", None, None, "is empty"),
+        *(None, None, None, None),
+    ]
+
+
+def test_a_row_that_kills_a_process_costs_itself(
+    student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(deadly_scorer.ONCE, str(tmp_path / "once"))
+    with Workers(str(student), doubt=False, processes=1, module=deadly_scorer.__name__) as workers:
+        scored = pa.concat_tables(scored for _, scored in workers.score(blocks(tmp_path))).to_pylist()
+    assert scored[0] == {"smiles": None, TARGET: None, "error": "kills RDKit (SIGSEGV)"}
+    assert (tmp_path / "once").exists()  # propane killed one process too, and is not blamed
+    assert [place for place, row in enumerate(scored) if row[TARGET] is None] == [0, 1, 4]
