@@ -236,7 +236,9 @@ def _fingerprint(mols: Sequence[Mol], environments: Environments, descriptors: D
 
 
 def _surroundings(environments: Environments) -> NDArray[np.float32]:
-    return np.log1p(np.concatenate([environments.counts(radius, SURROUNDINGS) for radius in SURROUNDING_RADII], axis=1))
+    counts = [environments.counts(radius, SURROUNDINGS) for radius in SURROUNDING_RADII]
+    logarithms: NDArray[np.float32] = np.log1p(np.concatenate(counts, axis=1))
+    return logarithms
 
 
 def _described(mols: Sequence[Mol], describe: Callable[[Mol], Sequence[float]]) -> NDArray[np.float32]:
