@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from teacher.files import OutputError, replacing
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 
-def cached(file: Path, compute: Callable[[], NDArray[np.float32]]) -> NDArray[np.float32]:
+def cached(file: Path, compute: Callable[[], NDArray[Any]]) -> NDArray[Any]:
     """Return the array that a file keeps (safetensors), after computing and writing it where there is no file yet.
 
     Raises:
@@ -29,6 +28,6 @@ def cached(file: Path, compute: Callable[[], NDArray[np.float32]]) -> NDArray[np
                 save_file({"values": compute()}, aside)
             except SafetensorError as error:
                 raise OutputError(file, str(error)) from error
-    values: NDArray[np.float32]
+    values: NDArray[Any]
     (values,) = load_file(file).values()
     return values

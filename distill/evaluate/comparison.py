@@ -103,12 +103,14 @@ def compare(
     if model_inputs.transfer is None and (lost := [known.name for known in methods if known.transfer]):
         raise UsageError(f"{', '.join(lost)} learns of molecules without labels: name a library of them by --transfer.")
     stages = _Stages(model_inputs, judged, cases, settings, show)
+    of_predictor = [run for known in methods if known.kind == "predictor" for run in stages.predictor(known)]
     of_baselines = [run for known in methods if known.kind == "baseline" for run in stages.baseline(known)]
     of_teachers = stages.teachers([known for known in methods if known.kind == "teacher"])
     of_mean = [run for known in methods if known.kind == "mean" for run in stages.mean_of_teachers(known)]
     of_students = stages.students([known for known in methods if known.kind == "student"])
     rows = {known.name: number for number, known in enumerate(methods)}
-    return sorted([*of_baselines, *of_teachers, *of_mean, *of_students], key=lambda run: rows[run.method])
+    runs = [*of_predictor, *of_baselines, *of_teachers, *of_mean, *of_students]
+    return sorted(runs, key=lambda run: rows[run.method])
 
 
 class _Stages:
@@ -164,6 +166,11 @@ class _Stages:
             seconds = sum(outcome.seconds for _, outcome in both)
             runs.append(replace(self._run(known, case, self._said(mean)), chosen=graph, seconds=seconds))
         return runs
+
+    def predictor(self, known: Method) -> list[Run]:
+        """Take what the LLM itself predicts."""
+        values = self._model_inputs.guessed.values[:, None]
+        return [self._run(known, case, values) for case in self._cases]
 
     def _plan(self, name: str, case: SeededSplit, folds: int, model_inputs: ModelInputs | None = None) -> CrossFitPlan:
         return CrossFitPlan.of(

@@ -37,11 +37,20 @@ RELEASED_ROWS: tuple[tuple[str, Listens, str], ...] = (
     ("student+lm", "lm", ", language teacher, its own objective"),
     ("student+both", "both", ", GCN 3x32 and language teacher, its own objective"),
 )
+PREDICTOR = "llm-few-shot"
+OF_MMF = {
+    "mmf": "",
+    "mmf-no-tokens": ", the text as one vector",
+    "mmf-no-attention": ", without attention between text and atoms",
+    "mmf-no-messages": ", without messages between atoms",
+    "mmf-no-mixture": ", with one expert",
+    "mmf-few-shot": ", with the LLM's own predictions as an expert",
+}
 BEST_NETWORK = "gnn"  # stands for the graph network that validates best out of the teachers in the table
 NETWORKS: tuple[str, ...] = (BEST_NETWORK, *ARCHITECTURES)
 OF_NETWORKS = tuple((f"{name}+lm{end}", name, bool(end)) for name in NETWORKS for end in ("", "+transfer"))
 EXTRA = frozenset(  # rows that have to be asked for
-    {"chemprop", "lm-fine-tuned", "mmf", "e-llagnn", "gallon-gcn", *PRETRAINED}
+    {"chemprop", "lm-fine-tuned", "e-llagnn", "gallon-gcn", PREDICTOR, *PRETRAINED, *OF_MMF}
     | set(RELEASED.values()) - {"gallon"}
     | {name for name, _, _ in OF_NETWORKS}
 )
@@ -55,7 +64,7 @@ class Method:
     Attributes:
         name: of the row.
         summary: what it is.
-        kind: a baseline, a teacher, the mean of teachers, or a student.
+        kind: a baseline, a teacher, the mean of teachers, what an LLM itself predicts, or a student.
         listens: of a student, to whom.
         transfer: whether it hears them speak of the transfer set, too.
         network: of a student that is a graph network, its name, or `BEST_NETWORK`; None of a perceptron.
@@ -64,7 +73,7 @@ class Method:
 
     name: str
     summary: str
-    kind: Literal["baseline", "teacher", "mean", "student"]
+    kind: Literal["baseline", "teacher", "mean", "predictor", "student"]
     listens: Listens = "nobody"
     transfer: bool = False
     network: str | None = None
@@ -82,7 +91,7 @@ class Method:
         """Whether it reads what an LLM wrote, or learns from one who does."""
         if self.kind == "teacher":
             return recipe(self.name).role == "lm"
-        return self.kind == "mean" or self.listens not in ("nobody", "gnn")
+        return self.kind in ("mean", "predictor") or self.listens not in ("nobody", "gnn")
 
     @property
     def pretrained(self) -> PretrainedKind | None:
@@ -101,7 +110,13 @@ METHODS: dict[str, Method] = {
         Method(name="gallon-gcn", summary="graph teacher: GALLON's GCN as released", kind="teacher"),
         Method(name="lm", summary="language teacher: a head on a frozen encoder", kind="teacher"),
         Method(name="lm-fine-tuned", summary="language teacher: a fine-tuned encoder", kind="teacher"),
-        Method(name="mmf", summary="teacher of graph and text together, after MMF", kind="teacher"),
+        *(
+            Method(name=name, summary=f"teacher of graph and text together, after MMF{told}", kind="teacher")
+            for name, told in OF_MMF.items()
+        ),
+        Method(
+            name=PREDICTOR, summary="the LLM itself, out of similar training molecules (few-shot)", kind="predictor"
+        ),
         Method(name="e-llagnn", summary="teacher that borrows texts of the like, after E-LLaGNN", kind="teacher"),
         Method(
             name="minimol",

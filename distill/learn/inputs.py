@@ -14,6 +14,7 @@ import numpy as np
 from distill.data.annotations import Annotations
 from distill.data.cache import cached
 from distill.data.dataset import Dataset
+from distill.data.guesses import Guesses
 from distill.features.features_id import features_id
 from distill.features.neighbours import fingerprints_of, neighbour_features
 from distill.features.pretrained import PretrainedKind, encoder_of, pretrained_vectors
@@ -21,8 +22,8 @@ from distill.features.vectors import DescriptorSet, Scaler, fingerprint_features
 from distill.learn.recipes import VECTORS_OF
 from teacher.errors import UsageError
 from teacher.nn.graphs import Graphs, Paired
-from teacher.nn.inputs import Inputs, Matrix
-from teacher.nn.text_encoder import LONGEST_LEARNT, MINILM, embed, format_text, tokenize
+from teacher.nn.inputs import Inputs, Matrix, TokenStates
+from teacher.nn.text_encoder import LONGEST_LEARNT, MINILM, embed, format_text, token_states, tokenize
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,6 +43,7 @@ class ModelInputs:
         annotations: what an LLM wrote about them, or None: then there is no language teacher.
         folder: where what takes long (fingerprints, embeddings) is kept for the next time.
         encoder: the text encoder of the language teacher.
+        guesses: what the LLM itself predicts, if it was asked.
         processes: that compute fingerprints and descriptors.
         transfer: the same with the transfer set behind the dataset's own molecules, if there is one.
     """
@@ -52,6 +54,7 @@ class ModelInputs:
     encoder: str = MINILM
     processes: int = 1
     transfer: ModelInputs | None = None
+    guesses: Guesses | None = None
 
     def transferred(self) -> NDArray[np.int64]:
         """Return the rows of the transfer set; none without one."""
@@ -75,8 +78,8 @@ class ModelInputs:
             return f"{self._vectors_name(recipe)}.{split.sha256[:16]}", Matrix(scaled)
         if reads == "tokens":
             return f"tokens.{LONGEST_LEARNT}.{self._read_by}", self.tokens
-        if reads == "graphs and embeddings":
-            return f"graphs+embeddings.{self._read_by}", Paired(self.graphs, self.embeddings)
+        if reads in ("graphs and states", "graphs, states and guesses"):
+            return self._paired(split, guessing=reads == "graphs, states and guesses")
         if reads == "neighbourhoods":
             name = f"neighbourhoods.{descriptors}.{split.sha256[:16]}.{self._read_by}"
             return name, self._neighbourhoods(descriptors, split)
@@ -134,6 +137,40 @@ class ModelInputs:
     def tokens(self) -> Inputs:
         """SMILES and annotation as the encoder's tokens."""
         return tokenize(self._texts, self.encoder, LONGEST_LEARNT)
+
+    def _paired(self, split: Split, *, guessing: bool) -> tuple[str, Paired]:
+        """Return graphs and texts, and what the LLM predicts if that is read, too."""
+        if not guessing:
+            return f"graphs+states.{self._read_by}", Paired(self.graphs, self.states)
+        guesses = self.guessed
+        name = f"graphs+states+guesses.{self._read_by}.{guesses.sha256[:16]}.{split.sha256[:16]}"
+        return name, Paired(self.graphs, self.states, Matrix(guesses.features(split.train)))
+
+    @cached_property
+    def states(self) -> TokenStates:
+        """SMILES and annotation as the states that the encoder gives their tokens."""
+        computed: list[TokenStates] = []
+
+        def compute() -> NDArray[Any]:
+            computed.append(token_states(self._texts, self.encoder))
+            return computed[0].states
+
+        states = self._cached(f"states-{self._read_by}", compute)
+        return computed[0] if computed else TokenStates(states, tokenize(self._texts, self.encoder).starts)
+
+    @property
+    def guessed(self) -> Guesses:
+        """What the LLM itself predicts.
+
+        Raises:
+            UsageError: nobody has asked it.
+        """
+        if self.guesses is None:
+            raise UsageError(
+                "The LLM's own predictions are needed: write its prompt with 'gallon prompt few-shot', run "
+                "'gallon annotate' with it, and name the spec with --predictions."
+            )
+        return self.guesses
 
     def pretraining(self, recipe: Recipe) -> dict[str, Any]:
         """Say whose vectors a recipe reads, and what these have seen, fit for JSON; empty where it reads none."""
@@ -211,7 +248,7 @@ class ModelInputs:
             lambda: describe(self.dataset.mols(), descriptors, workers=self.processes),
         )
 
-    def _cached(self, name: str, compute: Callable[[], NDArray[np.float32]]) -> NDArray[np.float32]:
+    def _cached(self, name: str, compute: Callable[[], NDArray[Any]]) -> NDArray[Any]:
         if name not in self._loaded:
             self._loaded[name] = cached(self.folder / f"{name}.safetensors", compute)
         return self._loaded[name]

@@ -15,7 +15,7 @@ from torch import nn
 from distill.learn.recipes import Recipe
 from distill.models.model_store import PREFIX
 from teacher.nn.graphs import Paired
-from teacher.nn.inputs import Inputs, Matrix
+from teacher.nn.inputs import Inputs, Matrix, TokenStates
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,11 +63,27 @@ class Network:
         return scores * self.deviations + self.means, representation
 
 
+def expert_shares(network: Network, inputs: Inputs, rows: NDArray[np.int64]) -> dict[str, float]:
+    """Return how much each expert of a mixture (`teacher.nn.fusion.MMF`) counts, on average over some rows."""
+    mixture: Any = network.module
+    with torch.inference_mode():
+        shares = [
+            mixture.shares(inputs.batch(rows[first : first + AT_A_TIME]).to(network.device)).double().sum(0)
+            for first in range(0, len(rows), AT_A_TIME)
+        ]
+    if not shares:
+        return {}
+    mean = torch.stack(shares).sum(0) / len(rows)
+    return {name: round(share, 4) for name, share in zip(mixture.names, mean.tolist(), strict=True)}
+
+
 def settings_for(recipe: Recipe, inputs: Inputs, encoder: str) -> dict[str, Any]:
     """Return a recipe's settings with what the inputs decide: the number of features, or the encoder of the tokens."""
     if recipe.reads == "tokens":
         return {**recipe.settings, "encoder": encoder}
     vectors = inputs.texts if isinstance(inputs, Paired) else inputs
+    if isinstance(vectors, TokenStates):
+        return {**recipe.settings, "features": vectors.states.shape[1]}
     if isinstance(vectors, Matrix):
         return {**recipe.settings, "features": vectors.values.shape[1]}
     return dict(recipe.settings)

@@ -29,7 +29,15 @@ FINE_TUNED = "lm-fine-tuned"
 
 Role = Literal["gnn", "lm", "student"]
 Reads = Literal[
-    "graphs", "embeddings", "tokens", "graphs and embeddings", "neighbourhoods", "fingerprint", "minimol", "smiles"
+    "graphs",
+    "embeddings",
+    "tokens",
+    "graphs and states",
+    "graphs, states and guesses",
+    "neighbourhoods",
+    "fingerprint",
+    "minimol",
+    "smiles",
 ]
 VECTORS_OF = frozenset({"fingerprint", "minimol", "smiles"})  # a molecule alone, on the scale of a training part
 
@@ -70,6 +78,11 @@ class Recipe:
     def pretrained(self) -> PretrainedKind | None:
         """Whose vectors stand beside the student's features, if any do."""
         return self.reads if self.reads in ("minimol", "smiles") else None
+
+    @property
+    def mixes(self) -> bool:
+        """Whether its network is a mixture of experts."""
+        return self.reads in ("graphs and states", "graphs, states and guesses")
 
     def as_released(self) -> Recipe:
         """Return the recipe as GALLON trains it (code of arXiv 2406.01032).
@@ -153,6 +166,27 @@ _STUDENTS = [
     )
     for reads in INPUTS
 ]
+MMF = {"width": 128, "layers": 3, "hops": 3, "heads": 4, "experts": 4, "dropout": 0.1}
+MMF_WITHOUT: dict[str, dict[str, Any]] = {  # what each of its parts is switched off by
+    "mmf": {},
+    "mmf-no-tokens": {"tokens": False},
+    "mmf-no-attention": {"attention": "none"},
+    "mmf-no-messages": {"hops": 1},
+    "mmf-no-mixture": {"experts": 1},
+    "mmf-few-shot": {"few_shot": True},
+}
+_FUSIONS = [
+    Recipe(
+        name=name,
+        role="lm",
+        reads="graphs, states and guesses" if settings.get("few_shot") else "graphs and states",
+        build=NetworkRef("teacher.nn.fusion:MMF"),
+        settings={**MMF, **settings},
+        schedule=GRAPHS,
+        space=_space,
+    )
+    for name, settings in MMF_WITHOUT.items()
+]
 RECIPES: dict[str, Recipe] = {
     known.name: known
     for known in (
@@ -176,15 +210,7 @@ RECIPES: dict[str, Recipe] = {
             label_smoothing=0.3,
             space=_fine_tuning_space,
         ),
-        Recipe(
-            name="mmf",
-            role="lm",
-            reads="graphs and embeddings",
-            build=NetworkRef("teacher.nn.fusion:MMF"),
-            settings={"width": 128, "layers": 3, "hops": 3, "heads": 4, "experts": 4, "dropout": 0.1},
-            schedule=GRAPHS,
-            space=_space,
-        ),
+        *_FUSIONS,
         *(
             Recipe(
                 name=name,

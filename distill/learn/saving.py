@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
@@ -82,6 +83,7 @@ def save(
         teachers=[asdict(teacher) for teacher in teachers],
         transfer=model_inputs.describe_transfer() if teachers else {},
         objective=dict(objective),
+        experts=_experts(recipe, model_inputs, split, outcome),
         metrics=metrics,
         doubt=_doubt(dataset, split, outcome, fingerprints).facts() if fingerprints is not None else {},
         best_epoch=outcome.best_epoch,
@@ -102,6 +104,19 @@ def save(
         (aside / README).write_text(readme(card), encoding="utf-8")
     logger.info("model %s is saved in %s, with its best epoch %d", recipe.name, folder, outcome.best_epoch)
     return card
+
+
+def _experts(recipe: Recipe, model_inputs: ModelInputs, split: Split, outcome: Outcome) -> dict[str, float]:
+    """Ask a mixture of experts how much each counts on the validation part; nothing of other networks."""
+    if not recipe.mixes:
+        return {}
+    from distill.learn.network import Network, expert_shares, settings_for
+
+    _, inputs = model_inputs.inputs(recipe, split)
+    settings = settings_for(recipe, inputs, model_inputs.encoder)
+    build = functools.partial(recipe.build, len(model_inputs.dataset.targets), **settings)
+    rows = split.valid[model_inputs.readable_by(recipe)[split.valid]]
+    return expert_shares(Network.load(outcome.weights, build), inputs, rows)
 
 
 def _doubt(dataset: Dataset, split: Split, outcome: Outcome, fingerprints: NDArray[np.uint8]) -> Doubt:

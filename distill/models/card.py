@@ -36,6 +36,7 @@ class ModelCard:
         transfer: of a student, how many molecules without labels it also learnt of, and the sha256 of the dataset with
             them behind it; empty without.
         objective: of a student, the name of the objective that it was distilled by, and the weights of its terms.
+        experts: of a mixture of experts, the mean share of each over the validation part.
         metrics: of each part of the split; None where a part cannot be scored.
         doubt: what was learnt about its errors (`distill.models.doubt.Doubt`); empty of one that reads annotations.
         best_epoch, epochs, seconds: of the training.
@@ -59,6 +60,7 @@ class ModelCard:
     teachers: Sequence[Mapping[str, Any]] = ()
     transfer: Mapping[str, Any] = field(default_factory=dict)
     objective: Mapping[str, Any] = field(default_factory=dict)
+    experts: Mapping[str, float] = field(default_factory=dict)
     metrics: Mapping[str, Mapping[str, float | None]] = field(default_factory=lambda: MappingProxyType({}))
     doubt: Mapping[str, Any] = field(default_factory=dict)
     best_epoch: int = 0

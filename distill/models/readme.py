@@ -30,6 +30,7 @@ def readme(card: ModelCard) -> str:
         *(_taught(card)),
         *([f"| | {' | '.join(parts)} |", f"|---{'|---' * len(parts)}|", *table, ""] if table else []),
         *(_pretrained(card)),
+        *(_experts(card)),
         *(_domain(card)),
         *(
             "```python",
@@ -67,6 +68,13 @@ def _taught(card: ModelCard) -> list[str]:
     name = card.objective.get("objective", "")
     by = {"gallon": "GALLON's objective as released", "whitened": "soft labels and whitened representations"}.get(name)
     return [f"Taught by {teachers}{f', by {by}' if by else ''}.", ""]
+
+
+def _experts(card: ModelCard) -> list[str]:
+    if not card.experts:
+        return []
+    shares = ", ".join(f"{_plain(name)} {share:.0%}" for name, share in card.experts.items())
+    return [f"Its experts count, on average over the validation part: {shares}.", ""]
 
 
 def _domain(card: ModelCard) -> list[str]:

@@ -16,6 +16,8 @@ from cluster.store.open import choose_spec, has_store, open_store
 from cluster.training.driver import TrainResources, plan_resources
 from distill.data.annotations import Annotations, fetch
 from distill.data.dataset import Dataset
+from distill.data.few_shot import refuse_test_examples
+from distill.data.guesses import Guesses
 from distill.data.leakage import refuse_targets, warn_of_examples
 from distill.data.moleculenet import DATA_ROOT, SETS, load
 from distill.data.splits import Split, split
@@ -71,6 +73,23 @@ def results_folder(data: StrPath, training: TrainConfig) -> Path:
     return training.out or MODELS / name
 
 
+def read_dataset(data: StrPath, labels: DataConfig) -> Dataset:
+    """Read molecules and labels.
+
+    Raises:
+        UsageError: they cannot be read.
+    """
+    return load(
+        str(data),
+        smiles_column=labels.smiles_column,
+        targets=labels.target or (),
+        split_column=labels.split_column,
+        data_root=labels.data_root or DATA_ROOT,
+        separator=labels.separator,
+        encoding=labels.encoding,
+    )
+
+
 @contextmanager
 def training_session(
     data: StrPath,
@@ -91,15 +110,7 @@ def training_session(
     whether results can be written to the folder. Where nothing reads annotations no store is given, so that nobody has
     to choose a spec, or to reach a store, for nothing.
     """
-    dataset = load(
-        str(data),
-        smiles_column=labels.smiles_column,
-        targets=labels.target or (),
-        split_column=labels.split_column,
-        data_root=labels.data_root or DATA_ROOT,
-        separator=labels.separator,
-        encoding=labels.encoding,
-    )
+    dataset = read_dataset(data, labels)
     folder = results_folder(data, training)
     check_folder(folder)
     if not training.overwrite:
@@ -114,7 +125,12 @@ def training_session(
             annotations = _annotations(
                 str(store), spec_id, dataset, judged, lambda: [*_table(str(data), labels), *others]
             )
-        return ModelInputs(dataset, annotations, folder / "inputs", training.encoder, os.cpu_count() or 1, wider)
+        guesses = None
+        if store and training.predictions:
+            guesses = _guesses(str(store), training.predictions, dataset, () if others else splits)
+        return ModelInputs(
+            dataset, annotations, folder / "inputs", training.encoder, os.cpu_count() or 1, wider, guesses
+        )
 
     wider = None
     if transfer and transfer.transfer:
@@ -207,6 +223,20 @@ def _annotations(
             return fetch(opened, spec, dataset.keys)
         refuse_targets(spec.columns, [target.name for target in dataset.targets])
         return fetch(opened, spec, _record_keys(dataset.keys, with_columns(tables(), spec.columns)))
+
+
+def _guesses(store: str, spec_id: str, dataset: Dataset, splits: Sequence[Split]) -> Guesses:
+    """Fetch what the LLM itself predicts of molecules.
+
+    Raises:
+        UsageError: it had labels of the validation or the test part in sight, or there are several targets.
+    """
+    if len(dataset.targets) > 1:
+        raise UsageError("--predictions are of one property: name one with --target.")
+    with open_store(store, create=False) as opened:
+        spec = choose_spec(opened, spec_id)
+        refuse_test_examples(opened.prompt(spec), dataset, splits)
+        return Guesses.of(fetch(opened, spec, dataset.keys))
 
 
 def _table(data: str, labels: DataConfig) -> list[Source]:

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from cluster.runtime.chatter import chatter_to
 from cluster.runtime.private import private_folder
+from distill.data import few_shot
+from distill.data.splits import split
+from gallon.api.data import read_dataset
+from gallon.api.library import StrPath
 from gallon.api.spec import ResolvedSpec, engine_settings, resolve_spec
-from gallon.config import EngineConfig, SpecConfig
+from gallon.config import DataConfig, EngineConfig, SpecConfig
+from teacher import strict_json
 from teacher.chemistry.molecule import InvalidMoleculeError, parse
 from teacher.errors import UsageError
+from teacher.files import check_output, write_text
 from teacher.llm.engine import Request
 from teacher.llm.engines.preview import Preview, previews
+from teacher.llm.prompt import load, task_text
 from teacher.llm.request import build_request
 from teacher.llm.row_columns import shown
 
@@ -39,6 +47,40 @@ def show_prompt(molecule: str, *, column: Sequence[str] = (), spec: SpecConfig, 
     request, _ = build_request(parsed.smiles, parsed.key, resolved.spec, resolved.prompt, columns=cells)
     (preview,) = rendered([request], resolved, engine)
     return preview
+
+
+def few_shot_prompt(
+    data: StrPath,
+    *,
+    labels: DataConfig,
+    out: StrPath,
+    shots: int = 8,
+    question: str | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write a prompt by which an LLM predicts a property from the most similar training molecules.
+
+    Args:
+        data: a table with labels, or a name of MoleculeNet.
+        labels: the column, and the split, whose training part the examples are of.
+        out: a .yaml file.
+        shots: how many examples a molecule is asked about with.
+        question: what the property is, in words, or the name of a task.
+        overwrite: whether a file that is there may be replaced.
+
+    Raises:
+        UsageError: data or settings are wrong, or the file must not be written.
+    """
+    place = Path(out)
+    check_output(place, suffixes=[".yaml", ".yml"], inputs=[str(data)], overwrite=overwrite)
+    dataset = read_dataset(data, labels)
+    parts = split(dataset, labels.split, seed=labels.seed, chirality=labels.scaffold_chirality)  # type: ignore[arg-type]
+    prompt = few_shot.few_shot_prompt(
+        dataset, parts, shots=shots, question=task_text(question) if question else question
+    )
+    write_text(place, strict_json.dumps(prompt, indent=1, ensure_ascii=False) + "\n")  # JSON is YAML
+    load(str(place))  # what cannot be asked is found here
+    return place
 
 
 def rendered(requests: Sequence[Request], resolved: ResolvedSpec, engine: EngineConfig) -> list[Preview]:

@@ -62,8 +62,8 @@ def teach(
     teacher: Annotated[
         list[str] | None,
         typer.Option(
-            help="gcn, gin, gat, dmpnn, minimol, smiles-encoder, lm, lm-fine-tuned, mmf, e-llagnn or gallon-gcn; "
-            "default: dmpnn, and lm where there are annotations.",
+            help="gcn, gin, gat, dmpnn, minimol, smiles-encoder, lm, lm-fine-tuned, mmf, mmf-few-shot, e-llagnn or "
+            "gallon-gcn; default: dmpnn, and lm where there are annotations.",
             rich_help_panel="Training",
         ),
     ] = None,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from gallon.cli.options import AsJson, flatten_options
+from gallon.cli.options import OUTPUT_PANEL, AsJson, Data, Overwrite, flatten_options
 from gallon.cli.output import print_json
-from gallon.config import EngineConfig, SpecConfig
+from gallon.config import DataConfig, EngineConfig, SpecConfig
 from teacher.wording import counted, plain
 
 ASPIRIN = "CC(=O)Oc1ccccc1C(=O)O"
@@ -47,6 +48,31 @@ def show(
     for line in shown.text.splitlines():
         typer.echo(plain(line))
     typer.echo(f"\n{counted(shown.tokens, 'token')}; the model takes {counted(shown.context, 'token')}.", err=True)
+
+
+@flatten_options
+def few_shot(
+    *,
+    data: Data,
+    labels: DataConfig,
+    out: Annotated[Path, typer.Option(help="OUT.yaml", rich_help_panel=OUTPUT_PANEL)],
+    shots: Annotated[int, typer.Option(min=1, max=32, help="Examples that a molecule is asked about with.")] = 8,
+    task: Annotated[
+        str | None, typer.Option(help="What the property is, in words, or the name of a task, e.g. esol.")
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a prompt by which an LLM predicts a property from the most similar molecules of the training part.
+
+    The molecule itself is none of its examples, nor is any of the validation and test part. Annotate the same molecules
+    with the prompt, and name the spec by --predictions of `gallon teach` and `gallon evaluate`.
+
+    Example: `gallon prompt few-shot solubility.csv --target logS --out few-shot.yaml`
+    """
+    from gallon.api.prompts import few_shot_prompt
+
+    written = few_shot_prompt(data, labels=labels, out=out, shots=shots, question=task, overwrite=overwrite)
+    typer.echo(f"Written to {plain(str(written))}")
 
 
 def names(as_json: AsJson = False) -> None:

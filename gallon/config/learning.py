@@ -45,6 +45,10 @@ class TrainConfig(Config):
             help="What lm-fine-tuned makes of an encoder's tokens: mean (default), or cls, the first one's vector."
         ),
     ] = None
+    predictions: Annotated[
+        str | None,
+        Setting(help="Spec of what the LLM itself predicts, by a prompt of `gallon prompt few-shot`."),
+    ] = None
     balance: Annotated[
         bool,
         Setting(flag="--balance", help="Give both classes the same weight in the loss of networks."),

@@ -2,33 +2,48 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import torch
 from torch import Tensor, nn
-from torch_geometric.nn import ChebConv, global_add_pool
-from torch_geometric.utils import softmax
+from torch_geometric.nn import ChebConv
+from torch_geometric.utils import to_dense_batch
 
 from teacher.nn.dropout import dropout as drop
 from teacher.nn.gnn import TYPICAL_ATOMS, atom_embedding, convolved
-from teacher.nn.graphs import GraphBatch, PairedBatch
+from teacher.nn.graphs import PairedBatch
+
+Attention = Literal["both", "text", "atoms", "none"]
+ATTENTIONS: tuple[Attention, ...] = get_args(Attention)
 
 
 class MMF(nn.Module):
-    """A network after MMF (arXiv 2408.14964): Chebyshev convolutions, cross-modal attention, experts.
+    """A network after MMF (arXiv 2408.14964), each part of which can be left out.
 
-    In each layer an atom hears from those up to `hops` - 1 bonds away (Defferrard et al., arXiv 1606.09375). The text
-    asks the atoms, with several heads, what of them concerns it. Experts read the graph, the text and the answer, and a
-    gate weighs them. Unlike in MMF the text is one vector of a frozen encoder rather than tokens, and what the LLM
-    itself guesses from examples is left out. The paper's sizes, gate and loss could not be read.
+    - Chebyshev convolutions: in each layer an atom hears from those up to `hops` - 1 bonds away (Defferrard et al.,
+      arXiv 1606.09375). With `hops` 1 no atom hears of another.
+    - Cross-modal attention of several heads, both ways: the tokens of the text ask the atoms, and the atoms the tokens,
+      what of them concerns them.
+    - Softmax attention pooling of the tokens into one vector. Atoms are summed.
+    - A mixture of experts: some read graph and text, and one reads what the LLM itself predicts from similar training
+      molecules, where it does (`few_shot`). A gate over all of it gives each its share, and the prediction is the sum
+      of the experts' predictions by their shares (`shares`).
+
+    The paper's sizes, gate and loss could not be read; these are ours. Its text encoder is fine-tuned, and here it is
+    frozen: the network reads the states of its last layer.
 
     Args:
         targets: numbers to predict.
-        features: of a text's vector.
-        width: of atoms, texts, and the representation.
+        features: of a token's state.
+        width: of atoms, tokens, and the representation.
         layers: convolutions.
         hops: Chebyshev polynomials of each, the paper's K.
         heads: of the attention; they divide the width.
-        experts: in the mixture.
+        experts: that read graph and text.
         dropout: after each convolution, and before the prediction.
+        tokens: whether the text is read token by token, rather than as the mean of its tokens.
+        attention: who asks: "both", the "text", the "atoms", or "none".
+        few_shot: whether an expert reads what the LLM predicts.
     """
 
     def __init__(
@@ -42,36 +57,90 @@ class MMF(nn.Module):
         heads: int,
         experts: int,
         dropout: float,
+        tokens: bool = True,
+        attention: Attention = "both",
+        few_shot: bool = False,
     ) -> None:
         super().__init__()
-        self.heads, self.dropout = heads, dropout
+        self.dropout, self.tokens = dropout, tokens
         self.atom = atom_embedding(width)
         self.layers = nn.ModuleList(ChebConv(width, width, hops) for _ in range(layers))
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(layers + 1))
         self.text = nn.Sequential(nn.LayerNorm(features), nn.Linear(features, width), nn.ReLU())
-        self.query = nn.Linear(width, width)
-        self.key = nn.Linear(width, width)
-        self.value = nn.Linear(width, width)
-        self.gate = nn.Linear(3 * width, experts)
-        self.experts = nn.Linear(3 * width, experts * width)
+        self.text_asks = CrossAttention(width, heads) if attention in ("both", "text") else None
+        self.atoms_ask = CrossAttention(width, heads) if attention in ("both", "atoms") else None
+        self.weigh = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 1))
+        self.guess = nn.Sequential(nn.Linear(len(GUESS), width), nn.ReLU()) if few_shot else None
+        read = 2 * width
+        self.experts = nn.ModuleList(nn.Linear(read, width) for _ in range(experts))
+        self.gate = nn.Linear(read + (width if few_shot else 0), experts + few_shot)
         self.head = nn.Linear(width, targets)
+
+    @property
+    def names(self) -> list[str]:
+        """What the experts read, in the order of their shares."""
+        named = [f"graph and text {number + 1}" for number in range(len(self.experts))]
+        return [*named, "few-shot"] if self.guess else named
 
     def forward(self, batch: PairedBatch) -> tuple[Tensor, Tensor]:
         """Return the prediction (B, targets) and the representation (B, width)."""
-        graph, text = batch.graphs, self.text(batch.texts)
-        atoms = convolved(self, self.atom(graph.x), edge_index=graph.edge_index)
-        pooled = global_add_pool(atoms, graph.batch, graph.num_graphs) / TYPICAL_ATOMS
-        read = torch.cat([pooled, text, self._answers(text, atoms, graph)], dim=1)
-        shares = torch.softmax(self.gate(read), dim=1)
-        opinions = torch.relu(self.experts(read)).view(*shares.shape, -1)
+        shares, opinions = self._mixture(batch)
         hidden = torch.einsum("be,bew->bw", shares, opinions)
         return self.head(drop(hidden, self.dropout, self.training)), hidden
 
-    def _answers(self, text: Tensor, atoms: Tensor, graph: GraphBatch) -> Tensor:
-        """Return, for each molecule, what its text attends to among its atoms: (B, width)."""
-        queries = self.query(text).view(graph.num_graphs, self.heads, -1)[graph.batch]
-        keys, values = (to(atoms).view(len(atoms), self.heads, -1) for to in (self.key, self.value))
-        fit = (queries * keys).sum(2) / keys.shape[2] ** 0.5
-        weights = softmax(fit, graph.batch, num_nodes=graph.num_graphs)
-        answers: Tensor = global_add_pool((weights[..., None] * values).flatten(1), graph.batch, graph.num_graphs)
-        return answers
+    def shares(self, batch: PairedBatch) -> Tensor:
+        """Return how much each expert counts: (B, experts), each row of sum 1, in the order of `names`."""
+        return self._mixture(batch)[0]
+
+    def _mixture(self, batch: PairedBatch) -> tuple[Tensor, Tensor]:
+        """Return the experts' shares (B, experts), and what they make of the molecules (B, experts, width)."""
+        read = self._read(batch)
+        opinions = [torch.relu(expert(read)) for expert in self.experts]
+        if self.guess is None:
+            return torch.softmax(self.gate(read), dim=1), torch.stack(opinions, dim=1)
+        if batch.guesses is None:
+            raise ValueError("an expert reads what the LLM predicts, and there is nothing of it")
+        guess = self.guess(batch.guesses)
+        scores = self.gate(torch.cat([read, guess], dim=1))
+        silent = batch.guesses[:, KNOWN] == 0
+        shut = torch.zeros_like(scores)
+        shut[:, -1] = torch.where(silent, -torch.inf, 0.0)
+        return torch.softmax(scores + shut, dim=1), torch.stack([*opinions, guess], dim=1)
+
+    def _read(self, batch: PairedBatch) -> Tensor:
+        """Return of each molecule its graph and its text, after they have asked each other: (B, 2 width)."""
+        graph = batch.graphs
+        hidden = convolved(self, self.atom(graph.x), edge_index=graph.edge_index)
+        atoms, is_atom = to_dense_batch(hidden, graph.batch, batch_size=graph.num_graphs)
+        states, is_token = batch.texts.states, batch.texts.mask
+        if not self.tokens:
+            states = (states * is_token[..., None]).sum(1, keepdim=True) / is_token.sum(1)[:, None, None]
+            is_token = is_token[:, :1]
+        tokens = self.text(states)
+        heard = tokens if self.text_asks is None else tokens + self.text_asks(tokens, atoms, is_atom)
+        if self.atoms_ask is not None:
+            atoms = atoms + self.atoms_ask(atoms, tokens, is_token)
+        weights = torch.softmax(self.weigh(heard).masked_fill(~is_token[..., None], -torch.inf), dim=1)
+        return torch.cat([(atoms * is_atom[..., None]).sum(1) / TYPICAL_ATOMS, (weights * heard).sum(1)], dim=1)
+
+
+GUESS = ("value", "confidence", "known")  # columns of what the LLM predicts
+KNOWN = GUESS.index("known")
+
+
+class CrossAttention(nn.Module):
+    """One side asks the other, with several heads (Vaswani et al., arXiv 1706.03762, section 3.2.2).
+
+    Args:
+        width: of both sides.
+        heads: they divide the width.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
+
+    def forward(self, asking: Tensor, asked: Tensor, is_there: Tensor) -> Tensor:
+        """Return what each asking one hears: (B, askers, width), of those asked (B, asked, width) that are there."""
+        heard: Tensor = self.attention(asking, asked, asked, key_padding_mask=~is_there, need_weights=False)[0]
+        return heard

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from rdkit.Chem import Mol
 
-from teacher.nn.inputs import Matrix, starts, stretches
+from teacher.nn.inputs import Matrix, StatesBatch, TokenStates, starts, stretches
 
 ATOM_FEATURES, BOND_FEATURES = 9, 3
 MOST_NEIGHBOURS, MOST_HYDROGENS, MOST_RADICAL_ELECTRONS = 10, 8, 4  # that PyG tells apart
@@ -142,33 +142,43 @@ class Graphs:
 
 @dataclass(frozen=True, slots=True)
 class PairedBatch:
-    """Graphs of some molecules, and their texts as vectors (molecules, features)."""
+    """Graphs of some molecules, their texts as states of tokens, and what an LLM predicts, if it is asked.
+
+    Attributes:
+        graphs, texts: of the same molecules.
+        guesses: float32, shape (molecules, 3): value, confidence, and whether there is one
+            (`teacher.nn.fusion.GUESS`); None where nobody was asked.
+    """
 
     graphs: GraphBatch
-    texts: torch.Tensor
+    texts: StatesBatch
+    guesses: torch.Tensor | None = None
 
     def to(self, device: str) -> PairedBatch:
         """Return the same batch on a device."""
-        return PairedBatch(self.graphs.to(device), self.texts.to(device))
+        guesses = None if self.guesses is None else self.guesses.to(device)
+        return PairedBatch(self.graphs.to(device), self.texts.to(device), guesses)
 
 
 @dataclass(frozen=True)
 class Paired:
-    """A graph and a vector for each molecule."""
+    """A graph and a text for each molecule, and what an LLM predicts of it, if it is asked."""
 
     graphs: Graphs
-    texts: Matrix
+    texts: TokenStates
+    guesses: Matrix | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
 
     def take(self, rows: np.ndarray) -> Paired:
-        """Return the graphs and vectors of some rows."""
-        return Paired(self.graphs.take(rows), self.texts.take(rows))
+        """Return what is read of some rows."""
+        return Paired(self.graphs.take(rows), self.texts.take(rows), self.guesses and self.guesses.take(rows))
 
     def batch(self, rows: np.ndarray) -> PairedBatch:
-        """Return the graphs of some rows as one, and their vectors."""
-        return PairedBatch(self.graphs.batch(rows), self.texts.batch(rows))
+        """Return the graphs of some rows as one, their texts, and what is predicted of them."""
+        guesses = None if self.guesses is None else self.guesses.batch(rows)
+        return PairedBatch(self.graphs.batch(rows), self.texts.batch(rows), guesses)
 
 
 @cache

@@ -109,6 +109,52 @@ class Tokens:
         return TokenBatch(torch.from_numpy(tokens), torch.from_numpy(mask))
 
 
+@dataclass(frozen=True, slots=True)
+class StatesBatch:
+    """Texts as the states of their tokens.
+
+    Attributes:
+        states: float32, shape (texts, longest, features), zero where a text has ended.
+        mask: bool, shape (texts, longest).
+    """
+
+    states: torch.Tensor
+    mask: torch.Tensor
+
+    def to(self, device: str) -> StatesBatch:
+        """Return the same batch on a device."""
+        return StatesBatch(self.states.to(device), self.mask.to(device))
+
+
+@dataclass(frozen=True)
+class TokenStates:
+    """One text for each molecule, as the states that an encoder gives its tokens, one after another.
+
+    Attributes:
+        states: float16, shape (all tokens, features).
+        starts: int64, shape (texts + 1): where each text begins, and where the last one ends.
+    """
+
+    states: np.ndarray
+    starts: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def take(self, rows: np.ndarray) -> TokenStates:
+        """Return the texts of some rows."""
+        places, lengths = stretches(self.starts, rows)
+        return TokenStates(self.states[places], starts(lengths))
+
+    def batch(self, rows: np.ndarray) -> StatesBatch:
+        """Return the texts of some rows, padded to the longest."""
+        places, lengths = stretches(self.starts, rows)
+        mask = np.arange(lengths.max(initial=0))[None] < lengths[:, None]
+        states = np.zeros((*mask.shape, self.states.shape[1]), dtype=np.float32)
+        states[mask] = self.states[places]
+        return StatesBatch(torch.from_numpy(states), torch.from_numpy(mask))
+
+
 def starts(lengths: Sequence[int] | np.ndarray) -> np.ndarray:
     """Return where stretches of these lengths (n) begin, one after another, and where the last one ends (n + 1)."""
     return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])

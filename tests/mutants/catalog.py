@@ -698,6 +698,20 @@ MUTANTS = (
         ("tests/unit/distill/report/test_report.py::test_tables_are_made_again_out_of_the_predictions",),
     ),
     Mutant(
+        "an LLM sees labels of the test part",
+        "distill/data/few_shot.py",
+        "split.train[~np.isnan(dataset.labels[split.train, 0])]",
+        "np.arange(len(dataset))",
+        ("tests/unit/distill/data/test_few_shot.py",),
+    ),
+    Mutant(
+        "predictions with labels in sight are taken",
+        "distill/data/few_shot.py",
+        "if any(dataset.keys[row] in shown for row in held_out):",
+        "if False:",
+        ("tests/unit/distill/data/test_few_shot.py",),
+    ),
+    Mutant(
         "GALLON's objective whitens representations",
         "distill/learn/distillation.py",
         'if weights.objective == "gallon":',

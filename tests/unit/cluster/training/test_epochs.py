@@ -25,7 +25,7 @@ from distill.data.dataset import Target
 from distill.learn.objective import NetworkWithLoss, Objective, Scale
 from distill.learn.recipes import RECIPES
 from teacher.nn.graphs import Graphs, Paired
-from teacher.nn.inputs import Inputs, Matrix
+from teacher.nn.inputs import Inputs, Matrix, TokenStates
 from teacher.tiny import library
 
 FEATURES = 12
@@ -107,7 +107,13 @@ def test_every_network_is_trained_where_one_molecule_is_left_over(
 ) -> None:
     known = RECIPES[name]
     vectors = Matrix(np.random.default_rng(0).normal(size=(len(graphs), FEATURES)).astype(np.float32))
-    inputs: Inputs = {"graphs": graphs, "graphs and embeddings": Paired(graphs, vectors)}.get(known.reads, vectors)
+    states = TokenStates(vectors.values.astype(np.float16), np.arange(len(graphs) + 1))
+    guesses = Matrix(np.ones((len(graphs), 3), dtype=np.float32))
+    inputs: Inputs = {
+        "graphs": graphs,
+        "graphs and states": Paired(graphs, states),
+        "graphs, states and guesses": Paired(graphs, states, guesses),
+    }.get(known.reads, vectors)
     labels = np.arange(len(graphs), dtype=np.float32)[:, None]
     settings = {**known.settings, **({} if known.reads == "graphs" else {"features": FEATURES})}
     if "width" in settings:

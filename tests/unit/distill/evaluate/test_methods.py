@@ -13,7 +13,8 @@ def test_rows_that_need_what_is_not_there_are_left_out() -> None:
     assert not any(name.endswith("transfer") for name in defaults(with_texts=True, with_transfer_set=False))
     everything = defaults(with_texts=True, with_transfer_set=True)
     assert set(METHODS) - set(everything) == {
-        *("chemprop", "lm-fine-tuned", "mmf", "e-llagnn", "minimol", "smiles-encoder"),
+        *("chemprop", "lm-fine-tuned", "e-llagnn", "minimol", "smiles-encoder", "llm-few-shot"),
+        *("mmf", "mmf-no-tokens", "mmf-no-attention", "mmf-no-messages", "mmf-no-mixture", "mmf-few-shot"),
         *("gallon-gcn", "gallon-student", "gallon+gnn", "gallon+lm"),
         *(f"{network}+lm{end}" for network in ("gnn", "gcn", "gin", "gat", "dmpnn") for end in ("", "+transfer")),
     }

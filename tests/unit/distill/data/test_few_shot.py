@@ -1,0 +1,96 @@
+"""The LLM as a predictor: what its prompt may show, and what its answers say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from distill.data.annotations import Annotations
+from distill.data.dataset import Dataset, read
+from distill.data.few_shot import few_shot_prompt, refuse_test_examples
+from distill.data.guesses import Guesses
+from distill.data.splits import Split, split
+from gallon.api.prompts import few_shot_prompt as write_prompt
+from gallon.config import DataConfig
+from teacher.chemistry.molecule import parse
+from teacher.errors import UsageError
+from teacher.llm.prompt import load
+from teacher.llm.shots import all_examples, examples_for
+
+SHOTS = 3
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "chains.csv"
+    rows = [f"{'C' * length}{end},{length}" for end in ("O", "N") for length in range(1, 21)]
+    path.write_text("\n".join(["smiles,length", *rows]) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def dataset(table: Path) -> Dataset:
+    return read(table, targets=["length"])
+
+
+@pytest.fixture(scope="module")
+def parts(dataset: Dataset) -> Split:
+    return split(dataset, "random", seed=0)
+
+
+def test_a_prompt_shows_no_molecule_of_the_validation_and_the_test_part(
+    table: Path, dataset: Dataset, parts: Split, tmp_path: Path
+) -> None:
+    labels = DataConfig(target=("length",), split="random", smiles_column="smiles")
+    prompt = load(str(write_prompt(table, labels=labels, out=tmp_path / "few-shot.yaml", shots=SHOTS)))
+    shown = {parse(shot.smiles.encode()).key for shot in all_examples(prompt.shots)}
+    assert shown == {dataset.keys[row] for row in parts.train}
+    refuse_test_examples(prompt, dataset, [parts])
+    with pytest.raises(UsageError, match="labels of the validation or the test part in sight"):
+        refuse_test_examples(prompt, dataset, [split(dataset, "random", seed=1)])
+    with pytest.raises(UsageError, match="nobody knows what it showed"):
+        refuse_test_examples(None, dataset, [parts])
+
+
+def test_a_molecule_is_none_of_its_own_examples_which_are_the_most_similar_ones(
+    table: Path, dataset: Dataset, parts: Split, tmp_path: Path
+) -> None:
+    labels = DataConfig(target=("length",), split="random", smiles_column="smiles")
+    prompt = load(str(write_prompt(table, labels=labels, out=tmp_path / "few-shot.yaml", shots=SHOTS)))
+    for row in (int(parts.train[0]), int(parts.test[0])):
+        shots = examples_for(prompt.shots, dataset.smiles[row])
+        assert len(shots) == SHOTS and dataset.smiles[row] not in {shot.smiles for shot in shots}
+    end = dataset.smiles[int(parts.test[0])][-1]
+    nearest = examples_for(prompt.shots, dataset.smiles[int(parts.test[0])])[-1]
+    assert end in nearest.smiles
+    assert dict(nearest.answer)["prediction"] == len(nearest.smiles) - 1  # type: ignore[arg-type]
+
+
+def test_a_prompt_is_of_one_property_and_needs_enough_molecules(dataset: Dataset, parts: Split) -> None:
+    with pytest.raises(UsageError, match=r"There are 32 labelled molecules to take 32 examples from"):
+        few_shot_prompt(dataset, parts, shots=32)
+    told = few_shot_prompt(dataset, parts, shots=SHOTS, question="How long is it?")
+    assert "How long is it?" in told["instructions"] and "'length'" in told["instructions"]
+
+
+def test_answers_are_numbers_with_doubt_or_nothing() -> None:
+    texts = (
+        '{"prediction": 2.5, "confidence": "high"}',
+        '{"prediction": 4.5, "confidence": "low"}',
+        '{"prediction": "4", "confidence": "low"}',
+        '{"prediction": true}',
+        '{"prediction": 1e99, "confidence": "low"}',
+        "about four",
+        "[4]",
+        None,
+        '{"prediction": 6.5}',
+    )
+    guesses = Guesses.of(Annotations(texts, "spec", "sha"))
+    assert np.isnan(guesses.values).tolist() == [False, False, *[True] * 6, False]
+    assert guesses.values[[0, 1, 8]].tolist() == [2.5, 4.5, 6.5]
+    assert guesses.confidence[[0, 1, 8]].tolist() == [1.0, 0.0, 0.5]
+    features = guesses.features(np.array([0, 1, 5]))  # their mean is 3.5, their deviation 1
+    assert features[[0, 1, 8]].tolist() == [[-1.0, 1.0, 1.0], [1.0, 0.0, 1.0], [3.0, 0.5, 1.0]]
+    assert not features[2:8].any()
