@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cluster.store.open import open_store
     from distill.learn.teach import Trained
     from distill.library.prepare import Prepared
+    from distill.rules.rule_set import RuleSet
     from distill.screen.screening import Screened
     from gallon.api.annotation import AnnotationResult, VerificationResult, session
     from gallon.api.batch import read_batch
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from gallon.api.service import Service
     from gallon.predictor import Predictor, load, pack
     from gallon.progress import Progress
+    from gallon.rules.collecting import import_rules
     from teacher.errors import GallonError, UsageError
     from teacher.files import OutputError
     from teacher.llm.describer import Describer, Description
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 
     # Their options are those of the command line (`gallon.config`), which no type checker sees.
     annotate: Callable[..., AnnotationResult]
+    ask_rules: Callable[..., RuleSet]
     choose: Callable[..., Selection]
     describe: Callable[..., list[Description]]
     describer: Callable[..., Describer]
@@ -73,6 +76,7 @@ __all__ = [
     "Prepared",
     "Preview",
     "Progress",
+    "RuleSet",
     "RunPlan",
     "Selection",
     "Service",
@@ -83,12 +87,14 @@ __all__ = [
     "__version__",
     "annotate",
     "annotations",
+    "ask_rules",
     "choose",
     "describe",
     "describer",
     "distill",
     "evaluate",
     "export",
+    "import_rules",
     "load",
     "open_store",
     "pack",
@@ -135,6 +141,9 @@ _HOMES = {
     "plan_run": f"{_API}.planning",
     "show_prompt": f"{_API}.prompts",
     "report": f"{_API}.report",
+    "RuleSet": "distill.rules.rule_set",
+    "ask_rules": "gallon.rules.collecting",
+    "import_rules": "gallon.rules.collecting",
     "Selection": f"{_API}.selection",
     "choose": f"{_API}.selection",
     "BatchReading": "cluster.records.batch_reader",
@@ -152,6 +161,7 @@ _HOMES = {
 }
 _FLAT = {
     "annotate",
+    "ask_rules",
     "choose",
     "describe",
     "describer",

@@ -303,7 +303,10 @@ class _Stages:
         names = [
             name
             for name in self._settings.methods
-            if name in known and method(name).kind == "teacher" and recipe(name).role == "gnn"
+            if name in known
+            and method(name).kind == "teacher"
+            and recipe(name).role == "gnn"
+            and recipe(name).rules in (None, "given")  # no control is distilled
         ]
         names = names or [DEFAULT_GRAPH_TEACHER]
         learnt = self._learn([self._plan(name, case, 0) for name in names for case in self._cases])

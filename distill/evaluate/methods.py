@@ -49,8 +49,15 @@ OF_MMF = {
 BEST_NETWORK = "gnn"  # stands for the graph network that validates best out of the teachers in the table
 NETWORKS: tuple[str, ...] = (BEST_NETWORK, *ARCHITECTURES)
 OF_NETWORKS = tuple((f"{name}+lm{end}", name, bool(end)) for name in NETWORKS for end in ("", "+transfer"))
+ON_RULES = {
+    "rules": "teacher on the rules' values alone",
+    "rules-beside": "teacher on the student's features and the rules' values",
+    "rules-shuffled": "control: the student's features and the rules' values of other molecules",
+    "rules-random": "control: as many of RDKit's descriptors as there are rules, drawn at random",
+    "rules-all": "control: all of RDKit's descriptors",
+}
 EXTRA = frozenset(  # rows that have to be asked for
-    {"chemprop", "lm-fine-tuned", "e-llagnn", "gallon-gcn", PREDICTOR, *PRETRAINED, *OF_MMF}
+    {"chemprop", "lm-fine-tuned", "e-llagnn", "gallon-gcn", PREDICTOR, *PRETRAINED, *OF_MMF, *ON_RULES}
     | set(RELEASED.values()) - {"gallon"}
     | {name for name, _, _ in OF_NETWORKS}
 )
@@ -94,6 +101,11 @@ class Method:
         return self.kind in ("mean", "predictor") or self.listens not in ("nobody", "gnn")
 
     @property
+    def needs_rules(self) -> bool:
+        """Whether it reads rules, or is measured against them."""
+        return self.name in ON_RULES
+
+    @property
     def pretrained(self) -> PretrainedKind | None:
         """Whose vectors a teacher reads, if any."""
         return recipe(self.name).pretrained if self.kind == "teacher" else None
@@ -128,6 +140,7 @@ METHODS: dict[str, Method] = {
             summary="teacher on a text encoder's vectors of SMILES, frozen, beside the student's features",
             kind="teacher",
         ),
+        *(Method(name=name, summary=summary, kind="teacher") for name, summary in ON_RULES.items()),
         Method(name="teachers", summary="mean of the graph and the language teacher, not distilled", kind="mean"),
         Method(name="student", summary="student without distillation", kind="student"),
         Method(name="student+gnn", summary="student of the graph teacher", kind="student", listens="gnn"),

@@ -50,8 +50,8 @@ def provenance(
     Returns:
         `written` (UTC), `trials`, `balance`, `dataset` (name, hash, targets, and what was left out of it),
         `annotations` (None without any), `transfer` (how many molecules without labels; empty without any), `splits`
-        (as `splits`), `pretrained` (of each method that reads a pre-trained network's vectors, what that has seen),
-        `versions` and `machine`.
+        (as `splits`), `rules` (None without any), `pretrained` (of each method that reads a pre-trained network's
+        vectors, what that has seen), `versions` and `machine`.
     """
     return {
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -61,6 +61,7 @@ def provenance(
         "annotations": _annotations(model_inputs),
         "transfer": model_inputs.describe_transfer(),
         "splits": splits(model_inputs.dataset, cases),
+        "rules": model_inputs.rules.facts() if model_inputs.rules else None,
         "pretrained": {name: model_inputs.pretraining(recipe(name)) for name in methods if method(name).pretrained},
         "versions": {"python": platform.python_version(), **installed(PACKAGES)},
         "machine": _machine(),

@@ -15,11 +15,19 @@ from distill.data.annotations import Annotations
 from distill.data.cache import cached
 from distill.data.dataset import Dataset
 from distill.data.guesses import Guesses
+from distill.features.environments import FINGERPRINT_BITS
 from distill.features.features_id import features_id
 from distill.features.neighbours import fingerprints_of, neighbour_features
 from distill.features.pretrained import PretrainedKind, encoder_of, pretrained_vectors
-from distill.features.vectors import DescriptorSet, Scaler, fingerprint_features, student_features
+from distill.features.vectors import (
+    DescriptorSet,
+    Scaler,
+    fingerprint_features,
+    student_features,
+)
 from distill.learn.recipes import VECTORS_OF
+from distill.rules.rule_set import RuleSet
+from distill.rules.values import rule_values
 from teacher.errors import UsageError
 from teacher.nn.graphs import Graphs, Paired
 from teacher.nn.inputs import Inputs, Matrix, TokenStates
@@ -29,7 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from distill.data.splits import Split
-    from distill.learn.recipes import Recipe
+    from distill.learn.recipes import Columns, Recipe
 
 NEIGHBOURS = 16  # whose annotations are averaged; with 4 and 8 students of ESOL validate worse (0.89, 0.87, 0.82)
 
@@ -45,6 +53,7 @@ class ModelInputs:
         encoder: the text encoder of the language teacher.
         guesses: what the LLM itself predicts, if it was asked.
         processes: that compute fingerprints and descriptors.
+        rules: of the task, for teachers and students that read them.
         transfer: the same with the transfer set behind the dataset's own molecules, if there is one.
     """
 
@@ -55,6 +64,7 @@ class ModelInputs:
     processes: int = 1
     transfer: ModelInputs | None = None
     guesses: Guesses | None = None
+    rules: RuleSet | None = None
 
     def transferred(self) -> NDArray[np.int64]:
         """Return the rows of the transfer set; none without one."""
@@ -87,14 +97,15 @@ class ModelInputs:
 
     def scaler(self, recipe: Recipe, split: Split) -> Scaler:
         """Return the scale of a recipe's vectors, from the training molecules alone."""
-        return Scaler.fit(self.vectors(recipe)[split.train])
+        bits = 0 if recipe.reads == "rules" else FINGERPRINT_BITS
+        return Scaler.fit(self.vectors(recipe)[split.train], bits)
 
     def vectors(self, recipe: Recipe) -> NDArray[np.float32]:
         """Return what a recipe of `VECTORS_OF` reads, not yet scaled: (molecules, features)."""
-        features = self.features(recipe.descriptors)
-        if recipe.pretrained is None:
-            return features
-        return np.concatenate([features, self._pretrained(recipe.pretrained)], axis=1)
+        parts = [] if recipe.reads == "rules" else [self.features(recipe.descriptors)]
+        parts += [self._pretrained(recipe.pretrained)] if recipe.pretrained else []
+        parts += [self._rule_values(recipe.rules)] if recipe.rules else []
+        return np.concatenate(parts, axis=1)
 
     def features(self, descriptors: DescriptorSet) -> NDArray[np.float32]:
         """Return what a student reads, not yet scaled: (molecules, features)."""
@@ -189,9 +200,32 @@ class ModelInputs:
         version = encoder_of(kind, self.encoder).version
         return f"{kind}-{hashlib.sha256(version.encode()).hexdigest()[:16]}"
 
+    def rule_set(self, columns: Columns) -> RuleSet:
+        """Return the rules that were named, or a control.
+
+        Raises:
+            UsageError: none were.
+        """
+        if self.rules is None:
+            raise UsageError("A teacher on rules needs rules: name their file by --rules ('gallon rules' writes it).")
+        if columns == "random":
+            return self.rules.at_random()
+        return self.rules.all_descriptors() if columns == "all" else self.rules
+
+    def _rule_values(self, columns: Columns) -> NDArray[np.float32]:
+        """Return the values of rules, (molecules, rules), or a control of them."""
+        rules = self.rule_set(columns)
+        values = self._cached(
+            f"rules-{rules.digest}-{self._featured}",
+            lambda: rule_values(self.dataset.mols(), rules.rules, workers=self.processes),
+        )
+        return np.random.default_rng(0).permutation(values) if columns == "shuffled" else values
+
     def _vectors_name(self, recipe: Recipe) -> str:
-        beside = f".{self._embedded_by(recipe.pretrained)}" if recipe.pretrained else ""
-        return f"features.{recipe.descriptors}{beside}"
+        names = ["rules"] if recipe.reads == "rules" else [f"features.{recipe.descriptors}"]
+        names += [self._embedded_by(recipe.pretrained)] if recipe.pretrained else []
+        names += [f"{recipe.rules}-{self.rule_set(recipe.rules).digest}"] if recipe.rules else []
+        return ".".join(names)
 
     def _neighbourhoods(self, descriptors: DescriptorSet, split: Split) -> Matrix:
         """Return a student's features, and the averaged annotations of the most similar training molecules.

@@ -38,8 +38,10 @@ Reads = Literal[
     "fingerprint",
     "minimol",
     "smiles",
+    "rules",
 ]
-VECTORS_OF = frozenset({"fingerprint", "minimol", "smiles"})  # a molecule alone, on the scale of a training part
+VECTORS_OF = frozenset({"fingerprint", "minimol", "smiles", "rules"})  # a molecule alone, scaled by a training part
+Columns = Literal["given", "shuffled", "random", "all"]  # of rules: as they are, or a control
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +56,8 @@ class Recipe:
             pre-trained network, MiniMol's of the molecule or a text encoder's of its SMILES.
         descriptors: which stand beside a fingerprint. "lean" costs twice a parsing and, measured with XGBoost on ESOL
             and BBBP, is worth about what all 217 are, which cost fifty.
+        rules: the columns of rules that it reads, alone or behind a fingerprint: those that were named, or a control,
+            which is their values of other molecules, as many of RDKit's descriptors at random, or all descriptors.
         build: makes the network; takes the number of targets and the settings.
         settings: of the network.
         schedule: of the training.
@@ -66,6 +70,7 @@ class Recipe:
     role: Role
     reads: Reads
     descriptors: DescriptorSet = "lean"
+    rules: Columns | None = None
     build: NetworkRef
     settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     schedule: Schedule
@@ -140,6 +145,13 @@ GALLON_SIZE = {"width": 32, "layers": 3, "dropout": 0.3}
 GRAPHS = Schedule(epochs=60, batch_size=32, learning_rate=1e-3, gradient_norm=1.0)
 VECTORS = Schedule(epochs=60, batch_size=64, learning_rate=1e-3, weight_decay=1e-2)
 
+RULES: dict[str, tuple[Reads, Columns]] = {
+    "rules": ("rules", "given"),
+    "rules-beside": ("fingerprint", "given"),
+    "rules-shuffled": ("fingerprint", "shuffled"),
+    "rules-random": ("rules", "random"),
+    "rules-all": ("rules", "all"),
+}
 PRETRAINED: dict[str, PretrainedKind] = {"minimol": "minimol", "smiles-encoder": "smiles"}
 
 _GRAPH_TEACHERS = [
@@ -222,6 +234,19 @@ RECIPES: dict[str, Recipe] = {
                 space=_space,
             )
             for name, reads in PRETRAINED.items()
+        ),
+        *(
+            Recipe(
+                name=name,
+                role="gnn",
+                reads=reads,
+                rules=columns,
+                build=NetworkRef("teacher.nn.mlp:MLP"),
+                settings={"width": 256, "layers": 2, "dropout": 0.2},
+                schedule=VECTORS,
+                space=_space,
+            )
+            for name, (reads, columns) in RULES.items()
         ),
         Recipe(  # after E-LLaGNN (arXiv 2407.14996): an LLM describes some of the molecules, the others hear of them
             name="e-llagnn",

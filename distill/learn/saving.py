@@ -23,6 +23,7 @@ from distill.models.model_store import (
     FINGERPRINTS,
     FORMAT,
     README,
+    RULES,
     SCALER,
     TRAINING,
     TRAINING_SMILES,
@@ -80,6 +81,7 @@ def save(
         spec=spec,
         encoder=model_inputs.encoder if recipe.role == "lm" or recipe.pretrained == "smiles" else None,
         pretrained=model_inputs.pretraining(recipe),
+        rules=model_inputs.rule_set(recipe.rules).facts() if recipe.rules else {},
         teachers=[asdict(teacher) for teacher in teachers],
         transfer=model_inputs.describe_transfer() if teachers else {},
         objective=dict(objective),
@@ -95,6 +97,8 @@ def save(
         shutil.copyfile(outcome.weights, aside / WEIGHTS)
         if recipe.reads in VECTORS_OF:
             (aside / SCALER).write_bytes(serialized(model_inputs.scaler(recipe, split).arrays()))
+        if recipe.rules:
+            (aside / RULES).write_text(model_inputs.rule_set(recipe.rules).written(), encoding="utf-8")
         if fingerprints is not None:
             (aside / TRAINING).write_bytes(serialized({FINGERPRINTS: fingerprints[split.train]}))
             lines = [f"{dataset.smiles[row]}\n" for row in split.train]

@@ -68,6 +68,8 @@ def teach(
     for known in teachers:
         if known.role == "student":
             raise UsageError(f"'{known.name}' is a student, not a teacher.")
+        if known.rules not in (None, "given"):
+            raise UsageError(f"'{known.name}' is a control of 'gallon evaluate', and teaches nothing.")
         model_store.check_place(folder / known.name)
     plans = [CrossFitPlan.of(known, model_inputs, split, seed, folds) for known in teachers]
     taught = learn(plans, model_inputs, folder / "fits", resources, show)

@@ -24,7 +24,8 @@ from distill.learn.inputs import ModelInputs
 from distill.learn.network import Network, settings_for
 from distill.learn.recipes import Recipe, recipe
 from distill.models.card import ModelCard
-from distill.models.model_store import OUTPUTS, WEIGHTS, usable_card
+from distill.models.model_store import OUTPUTS, RULES, WEIGHTS, usable_card
+from distill.rules.rule_set import read as read_rules
 from teacher.errors import UsageError
 from teacher.files import replacing
 
@@ -202,9 +203,18 @@ def read_all(
         if model_inputs.transfer:
             trained = replace(recipe(card.recipe), settings=card.settings, descriptors=card.descriptors)
             _check_reading(folder, card, model_inputs.transfer)
-            outputs = with_transfer_set(outputs, trained, folder / WEIGHTS, model_inputs, split)
+            asked = _with_its_rules(model_inputs, folder) if card.rules else model_inputs
+            outputs = with_transfer_set(outputs, trained, folder / WEIGHTS, asked, split)
         readable.append((outputs, card))
     return readable
+
+
+def _with_its_rules(model_inputs: ModelInputs, folder: Path) -> ModelInputs:
+    """Return a dataset and its transfer set with the rules that a teacher reads."""
+    rules = read_rules(folder / RULES)
+    return replace(
+        model_inputs, rules=rules, transfer=model_inputs.transfer and replace(model_inputs.transfer, rules=rules)
+    )
 
 
 def _check_reading(folder: Path, card: ModelCard, model_inputs: ModelInputs) -> None:

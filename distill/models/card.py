@@ -32,6 +32,7 @@ class ModelCard:
         encoder: of a language teacher or one that reads SMILES, the text encoder that it reads by.
         pretrained: of one that reads a pre-trained network's vectors, what that is, what it was pre-trained on, and
             the overlap with the dataset, if one is known (`distill.features.pretrained`); empty of others.
+        rules: of one that reads rules, their task, digest, number and sources; empty of others.
         teachers: of a student, the cards of its teachers.
         transfer: of a student, how many molecules without labels it also learnt of, and the sha256 of the dataset with
             them behind it; empty without.
@@ -57,6 +58,7 @@ class ModelCard:
     spec: str | None = None
     encoder: str | None = None
     pretrained: Mapping[str, Any] = field(default_factory=dict)
+    rules: Mapping[str, Any] = field(default_factory=dict)
     teachers: Sequence[Mapping[str, Any]] = ()
     transfer: Mapping[str, Any] = field(default_factory=dict)
     objective: Mapping[str, Any] = field(default_factory=dict)

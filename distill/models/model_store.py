@@ -16,7 +16,8 @@ FORMAT = "gallon model 2"
 CARD, WEIGHTS, SCALER, OUTPUTS = "card.json", "weights.safetensors", "scaler.safetensors", "outputs.parquet"
 TRAINING, TRAINING_SMILES = "training.safetensors", "training.smi"  # of the molecules that it learned from
 README = "README.md"
-FILES = (CARD, WEIGHTS, SCALER, OUTPUTS, TRAINING, TRAINING_SMILES, README)
+RULES = "rules.json"  # that it reads
+FILES = (CARD, WEIGHTS, SCALER, OUTPUTS, TRAINING, TRAINING_SMILES, README, RULES)
 FINGERPRINTS = "fingerprints"
 PREFIX = "network."  # of the network's weights, beside those of what maps it to its teachers
 

@@ -6,6 +6,7 @@ import math
 import re
 
 from distill.models.card import ModelCard
+from teacher.wording import counted
 
 METRICS = {"roc_auc": "ROC-AUC", "average_precision": "average precision", "rmse": "RMSE", "mae": "MAE", "r2": "R²"}
 
@@ -31,6 +32,7 @@ def readme(card: ModelCard) -> str:
         *([f"| | {' | '.join(parts)} |", f"|---{'|---' * len(parts)}|", *table, ""] if table else []),
         *(_pretrained(card)),
         *(_experts(card)),
+        *(_rules(card)),
         *(_domain(card)),
         *(
             "```python",
@@ -75,6 +77,16 @@ def _experts(card: ModelCard) -> list[str]:
         return []
     shares = ", ".join(f"{_plain(name)} {share:.0%}" for name, share in card.experts.items())
     return [f"Its experts count, on average over the validation part: {shares}.", ""]
+
+
+def _rules(card: ModelCard) -> list[str]:
+    """Say which rules the model or its teachers read."""
+    told = [facts for facts in (card.rules, *(teacher.get("rules") for teacher in card.teachers)) if facts]
+    lines = [
+        f"Reads {counted(facts['rules'], 'rule')} about {_plain(facts['task'])} (digest `{_plain(facts['digest'])}`)."
+        for facts in told
+    ]
+    return [line for each in dict.fromkeys(lines) for line in (each, "")]
 
 
 def _domain(card: ModelCard) -> list[str]:

@@ -19,8 +19,10 @@ from distill.features.scaled import ScaledFeatures
 from distill.features.vectors import Scaler, student_features
 from distill.learn.recipes import VECTORS_OF, recipe
 from distill.models.doubt import Doubt
-from distill.models.model_store import FINGERPRINTS, SCALER, TRAINING, TRAINING_SMILES, WEIGHTS, usable_card
+from distill.models.model_store import FINGERPRINTS, RULES, SCALER, TRAINING, TRAINING_SMILES, WEIGHTS, usable_card
 from distill.models.packing import unpacked_model
+from distill.rules.rule_set import read as read_rules
+from distill.rules.values import rule_values
 from distill.screen.perceptron import Perceptron
 from teacher.errors import UsageError
 
@@ -92,16 +94,20 @@ class SavedModel:
 
         scaler = Scaler.from_arrays(load_arrays(folder / SCALER))
         network = Perceptron.load(folder / WEIGHTS, len(scaler.keep), len(self.card.targets))
-        kind = self._recipe.pretrained
-        if kind is None:
+        kind, rules = self._recipe.pretrained, read_rules(folder / RULES).rules if self.card.rules else ()
+        if kind is None and not rules:
             features = ScaledFeatures(scaler, self.card.descriptors)
             return lambda mols, environments: network.predict(features.of(mols, environments))
 
         def ask(mols: list[Mol], _: Environments) -> NDArray[np.float32]:
-            beside = pretrained_vectors(kind, [MolToSmiles(mol) for mol in mols], self.card.encoder or "")
-            features = np.concatenate([student_features(mols, self.card.descriptors), beside], axis=1)
-            said = network.predict(scaler.transform(features))
-            said[np.isnan(beside).any(axis=1)] = np.nan
+            parts = [] if self._recipe.reads == "rules" else [student_features(mols, self.card.descriptors)]
+            if kind:
+                smiles = [MolToSmiles(mol) for mol in mols]
+                parts.append(pretrained_vectors(kind, smiles, self.card.encoder or ""))
+            unreadable = np.isnan(parts[-1]).any(axis=1) if kind else np.zeros(len(mols), dtype=bool)
+            parts += [rule_values(mols, rules)] if rules else []
+            said = network.predict(scaler.transform(np.concatenate(parts, axis=1)))
+            said[unreadable] = np.nan
             return said
 
         return ask

@@ -219,10 +219,10 @@ def describer(*, spec: SpecConfig, engine: EngineConfig) -> Describer:
     """
     resolved = resolve_spec(spec)
     refuse_row_columns(resolved)
-    return Describer(_engine(resolved, engine), resolved.spec, resolved.prompt, engine.max_attempts)
+    return Describer(start_engine(resolved, engine), resolved.spec, resolved.prompt, engine.max_attempts)
 
 
-def _engine(resolved: ResolvedSpec, config: EngineConfig) -> Engine:
+def start_engine(resolved: ResolvedSpec, config: EngineConfig) -> Engine:
     """Start an engine in this process, or connect to a server."""
     if resolved.endpoint is not None:
         return EndpointEngine(endpoint_settings(config, resolved, concurrency=ENDPOINT_CONCURRENCY))

@@ -27,6 +27,7 @@ from distill.learn.inputs import ModelInputs
 from distill.learn.labels import check
 from distill.learn.recipes import FINE_TUNED, POOLINGS, RECIPES, Recipe, recipe
 from distill.models.model_store import refuse_other_data
+from distill.rules.rule_set import read as read_rules
 from gallon.api.annotation import started_ray
 from gallon.api.library import StrPath
 from gallon.config import DEFAULT_STORE, DataConfig, TrainConfig, TransferConfig
@@ -115,6 +116,7 @@ def training_session(
     check_folder(folder)
     if not training.overwrite:
         refuse_other_data(folder, dataset)
+    rules = read_rules(training.rules) if training.rules else None
     splits = _splits(dataset, labels, seeds)
     recipes = _recipes(dataset, splits[0], tuning, training)
 
@@ -128,9 +130,8 @@ def training_session(
         guesses = None
         if store and training.predictions:
             guesses = _guesses(str(store), training.predictions, dataset, () if others else splits)
-        return ModelInputs(
-            dataset, annotations, folder / "inputs", training.encoder, os.cpu_count() or 1, wider, guesses
-        )
+        place, processes = folder / "inputs", os.cpu_count() or 1
+        return ModelInputs(dataset, annotations, place, training.encoder, processes, wider, guesses, rules)
 
     wider = None
     if transfer and transfer.transfer:

@@ -20,7 +20,7 @@ from distill.report.comparison import check_place
 from distill.report.comparison import write as write_report
 from distill.report.verdict import verdict
 from gallon.api.data import TrainingSession, results_folder, training_session
-from gallon.api.learning import check_objective, fits_of
+from gallon.api.learning import check_named, check_objective, fits_of
 from gallon.api.library import StrPath, listed, store_named
 from gallon.config import DataConfig, TrainConfig, TransferConfig
 from gallon.progress import ProgressCallback, phase
@@ -123,6 +123,8 @@ def evaluate(
     for known in chosen:
         if known.pretrained:
             check_installed(known.pretrained)
+        if known.needs_rules:
+            check_named(training.rules)
     reads_texts = not chosen or any(known.needs_texts for known in chosen)
     with training_session(
         data,

@@ -11,7 +11,7 @@ from cluster.training.driver import FitProgress
 from distill.features.pretrained import check_installed
 from distill.features.vectors import descriptor_set
 from distill.learn import distillation, teacher_outputs
-from distill.learn.recipes import FINE_TUNED, INPUTS, Recipe, recipe
+from distill.learn.recipes import FINE_TUNED, INPUTS, VECTORS_OF, Recipe, recipe
 from distill.learn.teach import Trained
 from distill.learn.teach import teach as train
 from distill.models.model_store import check_place
@@ -75,6 +75,8 @@ def teach(
             check_place(folder / name)
             if kind := recipe(name).pretrained:
                 check_installed(kind)
+            if recipe(name).rules:
+                check_named(training.rules)
 
     reads_texts = not names or any(recipe(name).role == "lm" for name in names)
     with training_session(
@@ -155,6 +157,8 @@ def distill(
         students = [session.recipe(name) for name in names]
         if objective.objective == "gallon":
             students = [known.as_released() for known in students]
+        if training.rules:
+            students = [replace(known, rules="given") if known.reads in VECTORS_OF else known for known in students]
         return distill_from(
             session,
             [Path(folder) for folder in listed(teacher_folder or ())],
@@ -207,6 +211,16 @@ def distill_from(
             teachers=[card for _, card in found],
             show=fits_of(running),
         )
+
+
+def check_named(rules: Path | None) -> None:
+    """Check that rules are named where they are read.
+
+    Raises:
+        UsageError: they are not.
+    """
+    if rules is None:
+        raise UsageError("What reads rules needs their file: name it by --rules ('gallon rules' writes it).")
 
 
 def fits_of(running: Phase) -> Callable[[FitProgress], None]:

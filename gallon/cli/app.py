@@ -60,6 +60,12 @@ batches.command("read")(logged(batch.read))
 app.add_typer(batches, name="batch", help="Annotate by a provider's batch API.", rich_help_panel="Annotate")
 
 
+rules = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
+rules.command("ask")(logged(learning.ask_rules))
+rules.command("import")(logged(learning.import_rules))
+app.add_typer(rules, name="rules", help="Features that bear on a property.", rich_help_panel="Learn")
+
+
 def _show_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"gallon {version('gallon')}")

@@ -4,7 +4,7 @@
 """
 
 from gallon.config.annotation import BatchConfig, EngineConfig, ServiceConfig, ServingConfig, SpecConfig
-from gallon.config.learning import DataConfig, ObjectiveConfig, TrainConfig, TransferConfig
+from gallon.config.learning import DataConfig, ObjectiveConfig, RulesConfig, TrainConfig, TransferConfig
 from gallon.config.setting import (
     DEFAULT_STORE,
     RAY,
@@ -29,6 +29,7 @@ __all__ = [
     "KeepConfig",
     "LibraryConfig",
     "ObjectiveConfig",
+    "RulesConfig",
     "ServiceConfig",
     "ServingConfig",
     "Setting",

@@ -53,7 +53,33 @@ class TrainConfig(Config):
         bool,
         Setting(flag="--balance", help="Give both classes the same weight in the loss of networks."),
     ] = False
+    rules: Annotated[
+        Path | None,
+        Setting(help="Rules of the property (`gallon rules`), for the teacher 'rules' and for students."),
+    ] = None
     ray: Annotated[str | None, RAY] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RulesConfig(Config):
+    """Which LLM is asked for rules, and how it samples."""
+
+    panel = "LLM"
+
+    model: Annotated[str, Setting(help="A Hugging Face id, the folder of a checkpoint, or the server's name for it.")]
+    revision: Annotated[str | None, Setting(help="Branch, tag or commit of a Hugging Face model.")] = None
+    endpoint: Annotated[
+        str | None,
+        Setting(help="URL of an OpenAI-compatible server; its key is read from GALLON_ENDPOINT_KEY."),
+    ] = None
+    samples: Annotated[int, Setting(min=1, max=64, help="Answers, whose rules are put together.")] = 4
+    temperature: Annotated[float, Setting(min=0.0, max=2.0, help="Of the sampling.")] = 0.7
+    max_tokens: Annotated[int, Setting(min=1, help="Longest answer.")] = 4096
+    seed: Annotated[int, Setting(help="Of the first answer; the others count on.")] = 0
+    tensor_parallel: Annotated[
+        int, Setting(alias="--tensor-parallel-size", min=1, help="GPUs that share each layer of the model.")
+    ] = 1
+    max_model_len: Annotated[int | None, Setting(min=1, help="Context length in tokens; default: the model's.")] = None
 
 
 @dataclass(frozen=True, kw_only=True)

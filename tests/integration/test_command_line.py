@@ -122,6 +122,16 @@ def test_the_demo_goes_the_whole_way(own_environment: None, tmp_path: Path) -> N
         (["report", "--out", "{folder}/nowhere/page.html"], 2, "There is no folder"),
         (["teach", "{library}", "--target", "number", "--out", "{library}"], 2, "is a file"),
         (["demo", "--out", "{library}"], 2, "is a file"),
+        (["rules", "import", "{library}", "--out", "{folder}/rules.json"], 2, "is no JSON object"),
+        (["rules", "import", "nowhere.jsonl", "--out", "{folder}/rules.json"], 2, "cannot be read"),
+        (
+            ["rules", "ask", "--task", "logP", "--model", "tiny", "--out", "{folder}/rules.json"],
+            2,
+            "knows no chemistry",
+        ),
+        (["teach", "{library}", "--target", "number", "--teacher", "rules"], 2, "name it by --rules"),
+        (["teach", "{library}", "--target", "number", "--rules", "{library}"], 2, "holds no rules"),
+        (["evaluate", "{library}", "--target", "number", "--methods", "rules-all"], 2, "name it by --rules"),
         (["annotate", "nowhere.smi"], 2, "No file matches nowhere.smi"),
         (["annotate", "{library}", "--smiles-column", "structure"], 2, "no text column 'structure'"),
         (["annotate", "{folder}/library.docx"], 2, "library.docx"),
@@ -366,6 +376,8 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
     service += ["--token-file", "--drain-seconds"]
     cost = ["--probe", "--price-per-hour"]
     batch = ["--max-requests", "--max-bytes", "--max-attempts", "--everything", "--token-field"]
+    asking = ["--model", "--revision", "--endpoint", "--samples", "--temperature", "--max-tokens", "--seed"]
+    asking += ["--tensor-parallel", "--tensor-parallel-size", "--max-model-len"]
     output = ["--json", "--verbose", "-v", "--help"]
     common = ["--store", *output]
     file = ["--smiles-column", "--separator", "--encoding"]
@@ -379,6 +391,7 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
         "--pooling",
         "--predictions",
         "--balance",
+        "--rules",
         "--ray",
         "--config",
     ]
@@ -406,6 +419,8 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
         "prompt show": ["--molecule", "--column", *spec, *engine, *output],
         "prompt list": output,
         "prompt few-shot": ["--out", "--shots", "--task", "--overwrite", *data, "--verbose", "-v", "--help"],
+        "rules ask": ["--task", "--out", "--overwrite", *asking, *output],
+        "rules import": ["--out", "--task", "--about", "--overwrite", *output],
         "pack": ["--out", "--overwrite", "--verbose", "-v", "--help"],
         "serve": [*service, "--config", *spec, *serving, *common],
         "choose": [

@@ -33,9 +33,10 @@ from distill.learn.distillation import Weights, distill_student
 from distill.learn.inputs import ModelInputs
 from distill.learn.recipes import INPUTS, recipe
 from distill.learn.teach import Trained, teach
-from distill.models import model_store
+from distill.models import model_store, packing
 from distill.models.model_store import read_card
 from distill.report.comparison import write
+from distill.rules.rule_set import RuleSet
 from distill.screen.saved_model import SavedModel
 from distill.screen.screening import screen
 from gallon import load
@@ -383,6 +384,43 @@ def test_a_teacher_on_a_pre_trained_networks_vectors_is_kept_and_asked(
     said = pq.read_table(trained.path / model_store.OUTPUTS).to_pandas()["prediction logP"]
     asked = SavedModel(trained.path).predict(model_inputs.dataset.mols())[:, 0]
     assert np.allclose(asked, said, atol=1e-3)
+
+
+def test_a_teacher_and_a_student_on_rules_take_them_along(
+    ray_here: RaySession, with_library: ModelInputs, parts: Split, tmp_path: Path
+) -> None:
+    rules = RuleSet.collected("lipophilicity", [{"descriptor": "MolLogP"}, {"smarts": "[#8]", "above": 0}], {})
+    textless = replace(with_library, annotations=None)
+    resources = TrainResources(workers=1)
+    on_rules = replace(textless, rules=rules)
+    (trained,) = teach(on_rules, parts, [recipe("rules")], seed=0, folds=0, folder=tmp_path, resources=resources)
+    with pytest.raises(UsageError, match="'rules-all' is a control of 'gallon evaluate'"):
+        teach(on_rules, parts, [recipe("rules-all")], seed=0, folds=0, folder=tmp_path, resources=resources)
+    found = teacher_outputs.read_all([trained.path], textless, parts)  # by the rules in its own folder
+    assert np.isfinite(found[0][0].prediction).all() and len(found[0][0].prediction) == MOLECULES + OTHERS
+    assert textless.transfer is not None
+    student = distill_student(
+        replace(on_rules, transfer=replace(textless.transfer, rules=rules)),
+        parts,
+        [found[0][0]],
+        students=[replace(recipe("student-fingerprint"), rules="given")],
+        weights=Weights(),
+        seed=0,
+        folder=tmp_path,
+        resources=resources,
+        teachers=[found[0][1]],
+    )
+    for model in (trained, student):
+        assert read_card(model.path).rules == {**rules.facts(), "sources": [{}]}
+        assert "Reads 2 rules about lipophilicity" in (model.path / model_store.README).read_text()
+    said = pq.read_table(trained.path / model_store.OUTPUTS).to_pandas()["prediction logP"]
+    asked = SavedModel(trained.path).predict(textless.dataset.mols())[:, 0]
+    assert np.allclose(asked, said, atol=1e-3)
+    packing.pack(student.path, tmp_path / "student.zip")
+    whole, packed = (
+        SavedModel(place).predict(textless.dataset.mols()) for place in (student.path, tmp_path / "student.zip")
+    )
+    assert np.array_equal(whole, packed) and np.isfinite(whole).all()
 
 
 def test_a_student_learns_of_the_transfer_set(

@@ -2,7 +2,8 @@
 
 import pytest
 
-from distill.evaluate.methods import METHODS, as_released, defaults, method
+from distill.evaluate.methods import METHODS, ON_RULES, as_released, defaults, method
+from distill.learn.recipes import PRETRAINED
 from teacher.errors import UsageError
 
 
@@ -13,7 +14,7 @@ def test_rows_that_need_what_is_not_there_are_left_out() -> None:
     assert not any(name.endswith("transfer") for name in defaults(with_texts=True, with_transfer_set=False))
     everything = defaults(with_texts=True, with_transfer_set=True)
     assert set(METHODS) - set(everything) == {
-        *("chemprop", "lm-fine-tuned", "e-llagnn", "minimol", "smiles-encoder", "llm-few-shot"),
+        *("chemprop", "lm-fine-tuned", "e-llagnn", "llm-few-shot", *PRETRAINED, *ON_RULES),
         *("mmf", "mmf-no-tokens", "mmf-no-attention", "mmf-no-messages", "mmf-no-mixture", "mmf-few-shot"),
         *("gallon-gcn", "gallon-student", "gallon+gnn", "gallon+lm"),
         *(f"{network}+lm{end}" for network in ("gnn", "gcn", "gin", "gat", "dmpnn") for end in ("", "+transfer")),

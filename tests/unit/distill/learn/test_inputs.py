@@ -12,6 +12,8 @@ from distill.data.dataset import read
 from distill.data.splits import Split, split
 from distill.learn.inputs import ModelInputs
 from distill.learn.recipes import recipe
+from distill.rules.rule_set import RuleSet
+from teacher.errors import UsageError
 from teacher.nn.inputs import Matrix
 
 READS_SMILES = recipe("smiles-encoder")
@@ -64,3 +66,29 @@ def test_molecules_that_a_pre_trained_network_cannot_read_are_left_out(
 def test_what_a_network_was_pre_trained_on_is_told_of_teachers_that_read_it(model_inputs: ModelInputs) -> None:
     assert model_inputs.pretraining(READS_SMILES)["title"] == "minilm"
     assert model_inputs.pretraining(recipe("dmpnn")) == {}
+
+
+def test_rules_are_read_alone_or_behind_the_students_features(model_inputs: ModelInputs, parts: Split) -> None:
+    given = [{"descriptor": "MolWt"}, {"smarts": "[CH3]"}, {"smarts": "[OX2H]"}]
+    with_rules = replace(model_inputs, rules=RuleSet.collected("length", given, {}))
+    values = with_rules.vectors(recipe("rules"))
+    assert values.shape == (30, 3) and values[:, 2].tolist() == [1] * 30
+    beside = with_rules.vectors(recipe("rules-beside"))
+    assert np.array_equal(beside[:, -3:], values) and beside.shape[1] > 2048
+    name, inputs = with_rules.inputs(recipe("rules"), parts)
+    assert isinstance(inputs, Matrix)
+    assert inputs.values.shape == (30, 1)  # what all molecules have alike tells nothing
+    assert inputs.values[parts.train].mean() == pytest.approx(0, abs=1e-5)
+    other = replace(model_inputs, rules=RuleSet.collected("length", given[:2], {}))
+    assert other.inputs(recipe("rules"), parts)[0] != name
+
+
+def test_controls_of_rules_keep_their_number_or_their_values(model_inputs: ModelInputs) -> None:
+    with_rules = replace(model_inputs, rules=RuleSet.collected("length", [{"descriptor": "MolWt"}], {}))
+    values = with_rules.vectors(recipe("rules"))
+    shuffled = with_rules.vectors(recipe("rules-shuffled"))[:, -1:]
+    assert sorted(shuffled[:, 0]) == sorted(values[:, 0]) and not np.array_equal(shuffled, values)
+    assert with_rules.vectors(recipe("rules-random")).shape == (30, 1)
+    assert with_rules.vectors(recipe("rules-all")).shape[1] > 200
+    with pytest.raises(UsageError, match="needs rules: name their file by --rules"):
+        model_inputs.vectors(recipe("rules"))
