@@ -25,7 +25,6 @@ from distill.learn.distillation import (
     WITH_TRANSFER_SET,
     Weights,
     best,
-    consensus,
     learned_from,
     targets_from,
 )
@@ -33,7 +32,7 @@ from distill.learn.fits import NOTHING, Batch, DistillationTargets
 from distill.learn.inputs import ModelInputs
 from distill.learn.recipes import INPUTS, RECIPES, Recipe, recipe
 from distill.learn.teach import learn
-from distill.learn.teacher_outputs import CrossFitPlan, TeacherOutputs, with_transfer_set
+from distill.learn.teacher_outputs import CrossFitPlan, TeacherOutputs, consensus, with_transfer_set
 from teacher.errors import UsageError
 from teacher.nn.registry import ARCHITECTURES
 

@@ -19,7 +19,7 @@ from distill.learn.objective import whiten
 from distill.learn.recipes import Recipe, recipe
 from distill.learn.saving import save
 from distill.learn.teach import Trained, judged
-from distill.learn.teacher_outputs import TeacherOutputs, logits
+from distill.learn.teacher_outputs import TeacherOutputs, consensus
 from distill.models import model_store
 
 if TYPE_CHECKING:
@@ -94,32 +94,6 @@ def targets_from(
                 if white.shape[1]:
                     hidden[f"{role}{number}"] = white, of_hidden / len(fitting)
     return DistillationTargets(soft=soft, hidden=hidden, same=same, mapped=mapped, temperature=weights.temperature)
-
-
-def consensus(predictions: Sequence[NDArray[np.float32]], kind: Kind) -> NDArray[np.float32]:
-    """Return the mean of what teachers predict, for each molecule over those that predict it.
-
-    Of classes it is the mean of the probabilities: a mean of logits would let one teacher that is sure outvote all
-    that are not.
-
-    Args:
-        predictions: of each teacher, (molecules, targets), as in `TeacherOutputs`: logits of classes, or values;
-            NaN where it says nothing.
-        kind: of the targets.
-
-    Returns:
-        The same of all of them together, float32; NaN where nobody says anything.
-    """
-    from scipy.special import expit
-
-    if len(predictions) == 1:
-        return predictions[0]
-    said = np.stack(predictions).astype(np.float64)
-    spoke = ~np.isnan(said)
-    values = np.where(spoke, expit(said) if kind == "classification" else said, 0.0)
-    mean = np.full(said.shape[1:], np.nan)
-    np.divide(values.sum(axis=0), spoke.sum(axis=0), out=mean, where=spoke.any(axis=0))
-    return (logits(mean) if kind == "classification" else mean).astype(np.float32)
 
 
 def distill_student(

@@ -17,9 +17,10 @@ from distill.learn.inputs import ModelInputs
 from distill.learn.metrics import score
 from distill.learn.recipes import Recipe
 from distill.learn.saving import save
-from distill.learn.teacher_outputs import CrossFitPlan, TeacherOutputs
+from distill.learn.teacher_outputs import CrossFitPlan, TeacherOutputs, consensus
 from distill.models import model_store
 from teacher.errors import UsageError
+from teacher.wording import counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,9 +48,13 @@ def teach(
     folds: int,
     folder: Path,
     resources: TrainResources,
+    seeds: int = 1,
     show: Callable[[FitProgress], None] | None = None,
 ) -> list[Trained]:
     """Train teachers, and write each to a folder of its own: the model, and what it predicts as `outputs.parquet`.
+
+    A teacher may be several networks, an ensemble: each has a seed, and folds, of its own, and a folder, and who learns
+    from all of them hears their mean (`consensus`).
 
     Args:
         model_inputs: the dataset.
@@ -57,9 +62,14 @@ def teach(
         teachers: their recipes.
         seed: of the training and of the folds.
         folds: that training molecules are predicted out of; 0 lets teachers predict what they have learnt from.
-        folder: results lie in `folder/NAME`, fits in `folder/fits`; the same call goes on where it was stopped.
+        folder: results lie in `folder/NAME` and, of further seeds, `folder/NAME-SEED`, fits in `folder/fits`; the same
+            call goes on where it was stopped.
         resources: the workers.
+        seeds: networks of each teacher, whose seeds count on from `seed`.
         show: called with the progress.
+
+    Returns:
+        Of each teacher its networks, and behind several of them their mean.
 
     Raises:
         UsageError: a recipe is a student's, there are fewer molecules than folds, or a folder holds something else.
@@ -70,12 +80,27 @@ def teach(
             raise UsageError(f"'{known.name}' is a student, not a teacher.")
         if known.rules not in (None, "given"):
             raise UsageError(f"'{known.name}' is a control of 'gallon evaluate', and teaches nothing.")
-        model_store.check_place(folder / known.name)
-    plans = [CrossFitPlan.of(known, model_inputs, split, seed, folds) for known in teachers]
-    taught = learn(plans, model_inputs, folder / "fits", resources, show)
-    return [
-        _save(outputs, whole, plan, model_inputs, folder) for plan, (outputs, whole) in zip(plans, taught, strict=True)
+    members = [
+        (f"{known.name}-{seed + number}" if number else known.name, known, seed + number)
+        for known in teachers
+        for number in range(seeds)
     ]
+    for name, _, _ in members:
+        model_store.check_place(folder / name)
+    plans = [CrossFitPlan.of(known, model_inputs, split, of_seed, folds) for _, known, of_seed in members]
+    taught = learn(plans, model_inputs, folder / "fits", resources, show)
+    trained = [
+        _save(outputs, whole, plan, model_inputs, folder / name)
+        for (name, _, _), plan, (outputs, whole) in zip(members, plans, taught, strict=True)
+    ]
+    if seeds == 1:
+        return trained
+    found = []
+    for first in range(0, len(trained), seeds):
+        several = slice(first, first + seeds)
+        together = consensus([outputs.prediction for outputs, _ in taught[several]], model_inputs.dataset.kind)
+        found += [*trained[several], _mean_of(trained[several], judged(model_inputs, split, together), folder)]
+    return found
 
 
 def learn(
@@ -105,16 +130,26 @@ def judged(model_inputs: ModelInputs, split: Split, prediction: NDArray[np.float
     return {name: score(dataset.kind, dataset.labels[rows], prediction[rows]) for name, rows in parts.items()}
 
 
+def _mean_of(trained: Sequence[Trained], metrics: Mapping[str, Mapping[str, float]], folder: Path) -> Trained:
+    """Return how good several networks are together; their mean has no epoch, and no folder but the one they are in."""
+    return Trained(
+        name=f"{trained[0].name}, mean of {counted(len(trained), 'seed')}",
+        path=folder,
+        metrics=metrics,
+        best_epoch=0,
+        seconds=sum(each.seconds for each in trained),
+    )
+
+
 def _save(
-    outputs: TeacherOutputs, whole: Outcome, plan: CrossFitPlan, model_inputs: ModelInputs, folder: Path
+    outputs: TeacherOutputs, whole: Outcome, plan: CrossFitPlan, model_inputs: ModelInputs, place: Path
 ) -> Trained:
-    place = folder / outputs.teacher
     metrics = judged(model_inputs, plan.split, outputs.prediction)
     spec = model_inputs.annotations.spec if model_inputs.annotations and plan.recipe.role == "lm" else None
     save(place, plan.recipe, model_inputs, plan.split, whole, seed=plan.seed, metrics=metrics, spec=spec)
     teacher_outputs.write(outputs, model_inputs, plan.split, place / model_store.OUTPUTS)
     return Trained(
-        name=outputs.teacher,
+        name=place.name,
         path=place,
         metrics=metrics,
         best_epoch=whole.best_epoch,

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cluster.training.fit import Outcome
+    from distill.data.cells import Kind
 
 LEAST_PROBABILITY = 1e-6  # a logit of 14
 
@@ -139,6 +140,32 @@ def with_transfer_set(
         representation=np.concatenate([outputs.representation, representation]),
         fold=np.concatenate([outputs.fold, np.full(len(rows), -1)]),
     )
+
+
+def consensus(predictions: Sequence[NDArray[np.float32]], kind: Kind) -> NDArray[np.float32]:
+    """Return the mean of what teachers predict, for each molecule over those that predict it.
+
+    Of classes it is the mean of the probabilities: a mean of logits would let one teacher that is sure outvote all
+    that are not.
+
+    Args:
+        predictions: of each teacher, (molecules, targets), as in `TeacherOutputs`: logits of classes, or values;
+            NaN where it says nothing.
+        kind: of the targets.
+
+    Returns:
+        The same of all of them together, float32; NaN where nobody says anything.
+    """
+    from scipy.special import expit
+
+    if len(predictions) == 1:
+        return predictions[0]
+    said = np.stack(predictions).astype(np.float64)
+    spoke = ~np.isnan(said)
+    values = np.where(spoke, expit(said) if kind == "classification" else said, 0.0)
+    mean = np.full(said.shape[1:], np.nan)
+    np.divide(values.sum(axis=0), spoke.sum(axis=0), out=mean, where=spoke.any(axis=0))
+    return (logits(mean) if kind == "classification" else mean).astype(np.float32)
 
 
 def logits(probabilities: NDArray[Any]) -> NDArray[np.float64]:

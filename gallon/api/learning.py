@@ -39,6 +39,7 @@ def teach(
     teacher: str | Sequence[str] | None = None,
     preset: str | None = None,
     folds: int | None = None,
+    seeds: int = 1,
     tuning: StrPath | None = None,
     spec_id: str | None = None,
     store: StrPath | None = None,
@@ -54,6 +55,7 @@ def teach(
         preset: "gallon": where nothing else is said, `gallon-gcn` and, with annotations, `lm-fine-tuned` read at its
             first token, which predict what they have learnt from.
         folds: that training molecules are predicted out of; 0: none; by default 5.
+        seeds: networks of each teacher, whose seeds count on from that of the configuration.
         tuning: a `tuning.json` of `evaluate`, whose settings are used.
         spec_id: the spec of the annotations, or the beginning of its id.
         store: that has the annotations.
@@ -63,6 +65,8 @@ def teach(
         UsageError: data or settings are wrong.
         TrainingError: a fit failed.
     """
+    if seeds < 1:
+        raise UsageError(f"A teacher is one network at least, not {seeds}: correct seeds.")
     released = _is_preset(preset)
     defaults = (GALLON_GCN, FINE_TUNED) if released else (GRAPH_TEACHER, LANGUAGE_TEACHER)
     if released:
@@ -92,7 +96,7 @@ def teach(
         default = defaults if session.model_inputs.annotations else defaults[:1]
         recipes = [session.recipe(name) for name in names or default]
         held_out = FOLDS if folds is None else folds
-        return train_teachers(session, recipes, seed=labels.seed, folds=held_out, progress=progress)
+        return train_teachers(session, recipes, seed=labels.seed, folds=held_out, seeds=seeds, progress=progress)
 
 
 def distill(
@@ -170,7 +174,13 @@ def distill(
 
 
 def train_teachers(
-    session: TrainingSession, teachers: Sequence[Recipe], *, seed: int, folds: int, progress: ProgressCallback | None
+    session: TrainingSession,
+    teachers: Sequence[Recipe],
+    *,
+    seed: int,
+    folds: int,
+    progress: ProgressCallback | None,
+    seeds: int = 1,
 ) -> list[Trained]:
     """Train teachers in a session."""
     with phase(progress, "teachers", "fits") as running:
@@ -182,6 +192,7 @@ def train_teachers(
             folds=folds,
             folder=session.folder,
             resources=session.resources,
+            seeds=seeds,
             show=fits_of(running),
         )
 

@@ -82,6 +82,14 @@ def teach(
             rich_help_panel="Training",
         ),
     ] = None,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Networks of each teacher, seeds counted on from --seed; students learn their mean.",
+            rich_help_panel="Training",
+        ),
+    ] = 1,
     tuning: Tuning = None,
     training: TrainConfig,
     spec_id: SpecId = None,
@@ -106,6 +114,7 @@ def teach(
             teacher=separated(teacher),
             preset=preset,
             folds=folds,
+            seeds=seeds,
             tuning=tuning,
             spec_id=spec_id,
             store=store,

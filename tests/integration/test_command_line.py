@@ -450,7 +450,7 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
             "-v",
             "--help",
         ],
-        "teach": ["--teacher", "--preset", "--folds", "--tuning", "--spec", *data, *learning, *common],
+        "teach": ["--teacher", "--preset", "--folds", "--seeds", "--tuning", "--spec", *data, *learning, *common],
         "distill": [
             "--teacher-folder",
             "--student",

@@ -29,7 +29,7 @@ from distill.evaluate.provenance import provenance
 from distill.judge.judged import Judged, SeededSplit
 from distill.judge.summary import summarize
 from distill.learn import recipes, teacher_outputs
-from distill.learn.distillation import Weights, distill_student
+from distill.learn.distillation import Weights, distill_student, targets_from
 from distill.learn.inputs import ModelInputs
 from distill.learn.recipes import INPUTS, recipe
 from distill.learn.teach import Trained, teach
@@ -421,6 +421,31 @@ def test_a_teacher_and_a_student_on_rules_take_them_along(
         SavedModel(place).predict(textless.dataset.mols()) for place in (student.path, tmp_path / "student.zip")
     )
     assert np.array_equal(whole, packed) and np.isfinite(whole).all()
+
+
+def test_a_teacher_of_several_seeds_is_heard_as_their_mean(
+    ray_here: RaySession, model_inputs: ModelInputs, parts: Split, tmp_path: Path
+) -> None:
+    first, second, mean = teach(
+        model_inputs,
+        parts,
+        [recipe("gcn")],
+        seed=4,
+        folds=2,
+        folder=tmp_path,
+        resources=TrainResources(workers=1),
+        seeds=2,
+    )
+    assert [each.name for each in (first, second, mean)] == ["gcn", "gcn-5", "gcn, mean of 2 seeds"]
+    assert [read_card(each.path).seed for each in (first, second)] == [4, 5]
+    said = [outputs for outputs, _ in teacher_outputs.read_all(teacher_outputs.find(tmp_path), model_inputs, parts)]
+    assert all({0, 1} == set(outputs.fold[parts.train]) for outputs in said)
+    assert not np.array_equal(said[0].fold, said[1].fold) and not np.allclose(said[0].prediction, said[1].prediction)
+    together = np.mean([outputs.prediction[parts.test, 0] for outputs in said], axis=0)
+    truth = model_inputs.dataset.labels[parts.test, 0]
+    assert mean.metrics["test"]["rmse"] == pytest.approx(float(np.sqrt(np.mean((together - truth) ** 2))), rel=1e-4)
+    heard, _ = targets_from(said, Weights(), parts, "regression").soft["gnn"]
+    assert np.allclose(heard[parts.test, 0], together, atol=1e-5)
 
 
 def test_a_student_learns_of_the_transfer_set(

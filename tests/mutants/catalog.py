@@ -670,6 +670,13 @@ MUTANTS = (
         ("tests/unit/distill/judge/test_significance.py",),
     ),
     Mutant(
+        "the networks of a teacher have one seed",
+        "distill/learn/teach.py",
+        "known.name, known, seed + number)",
+        "known.name, known, seed)",
+        ("tests/integration/test_learning.py::test_a_teacher_of_several_seeds_is_heard_as_their_mean",),
+    ),
+    Mutant(
         "a rule with an unknown field is taken",
         "distill/rules/rule.py",
         "if unknown := sorted(known.keys() - Rule.__dataclass_fields__.keys()):",

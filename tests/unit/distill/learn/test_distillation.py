@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from distill.data.splits import Split
-from distill.learn.distillation import GALLON, Weights, consensus, targets_from
-from distill.learn.teacher_outputs import TeacherOutputs
+from distill.learn.distillation import GALLON, Weights, targets_from
+from distill.learn.teacher_outputs import TeacherOutputs, consensus
 
 MOLECULES = 30
 NAN = float("nan")
