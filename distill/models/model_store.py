@@ -17,7 +17,8 @@ CARD, WEIGHTS, SCALER, OUTPUTS = "card.json", "weights.safetensors", "scaler.saf
 TRAINING, TRAINING_SMILES = "training.safetensors", "training.smi"  # of the molecules that it learned from
 README = "README.md"
 RULES = "rules.json"  # that it reads
-FILES = (CARD, WEIGHTS, SCALER, OUTPUTS, TRAINING, TRAINING_SMILES, README, RULES)
+NGRAMS = "ngrams.safetensors"  # a student of the model's, that reads the text of a SMILES
+FILES = (CARD, WEIGHTS, SCALER, OUTPUTS, TRAINING, TRAINING_SMILES, README, RULES, NGRAMS)
 FINGERPRINTS = "fingerprints"
 PREFIX = "network."  # of the network's weights, beside those of what maps it to its teachers
 

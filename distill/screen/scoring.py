@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,7 @@ def scored(
     *,
     doubt: bool,
     first: int = 0,
+    passing: Callable[[Iterator[pa.Table]], Iterator[pa.Table]] = iter,
 ) -> Blocks:
     """Yield blocks of rows with the columns that are kept, each with as many rows of `Scorer.score`.
 
@@ -42,11 +43,12 @@ def scored(
         kept: the columns.
         session: the Ray cluster to run on; None for processes of this machine.
         doubt: whether predictions come with how far to trust them.
-        first: how many rows, the first ones, are left out.
+        first: how many rows, the first ones of those that pass, are left out.
+        passing: lets only some rows of the library's blocks pass; in a cluster all do.
     """
     if session is None:
         with Workers(str(model), doubt=doubt) as workers:
-            yield from workers.score(behind(read_all_whole(sources, kept, limit), first))
+            yield from workers.score(behind(passing(read_all_whole(sources, kept, limit)), first))
         return
     yield from _scored_on_ray(sources, limit, model, kept, session, doubt=doubt, first=first)
 

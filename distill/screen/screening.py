@@ -16,12 +16,14 @@ from cluster.library.source import NoMoleculeError, Source
 from cluster.table_file import BESIDE_ROWS, write
 from distill.features.features_id import features_id
 from distill.models.card import ModelCard
-from distill.models.model_store import FILES
-from distill.screen.columns import OURS, prediction_fields
+from distill.models.model_store import FILES, NGRAMS
+from distill.screen.columns import OURS, prediction_fields, prediction_names
 from distill.screen.parts import PART_ROWS, Parts
+from distill.screen.prefilter import FullStudent, prefiltered
 from distill.screen.saved_model import SavedModel
 from distill.screen.scoring import scored
 from distill.screen.selection import Selection
+from teacher.errors import UsageError
 from teacher.file_digest import digest_of
 from teacher.files import check_output
 
@@ -45,6 +47,8 @@ class Screened:
         written: of them, those that are in the output.
         resumed: of them, those that an earlier try had done.
         seconds: how long the others took.
+        left_out: rows of the library, not among `rows`, that a prefilter left out.
+        recall: of the model's top 1 % with so many left out, as molecules tell that the prefilter has not learnt from.
     """
 
     rows: int
@@ -52,6 +56,8 @@ class Screened:
     written: int
     resumed: int
     seconds: float
+    left_out: int = 0
+    recall: float | None = None
 
     @property
     def rows_per_second(self) -> float:
@@ -103,13 +109,20 @@ def screen(
     kept = kept or keep_columns(sources, [NONE], limit=limit)
     ours = _schema(model.card, doubt=doubt, without_smiles=kept.holds_smiles)
     columns = kept.schema(ours)
-    selection = selection.checked(*_predicted(columns, ours, kept))
-    parts = Parts(out, _facts(sources, student, limit, kept, columns=str(columns), selection=selection))
+    if session is not None and selection.prefilter is not None:
+        raise UsageError("A prefilter works on one machine: leave out --ray and RAY_ADDRESS, or --prefilter.")
+    predicted, targets = _predicted(columns, ours, model.card, kept)
+    selection = selection.checked(predicted, targets)
+    full = FullStudent(student, model.card, _digest(student))
+    parts = Parts(out, _facts(sources, full, limit, kept, columns=str(columns), selection=selection))
     logger.info("screening begins: the model %s, into %s, %d rows are done", student, out, parts.rows)
     resumed, started = parts.rows, time.monotonic()
+    place = targets.index(str(selection.by)) if selection.prefilter else None
+    chosen = prefiltered(sources, limit, full, selection, place) if place is not None else None
     rest: list[pa.Table] = []
     rows, invalid = parts.rows, parts.invalid
-    for read, found in scored(sources, limit, student, kept, session, doubt=doubt, first=resumed):
+    passing = chosen.passing if chosen else iter
+    for read, found in scored(sources, limit, student, kept, session, doubt=doubt, first=resumed, passing=passing):
         rows += read.num_rows
         invalid += found["smiles"].null_count
         rest.append(selection.passing(kept.beside(read, _ours(read, found, sources, ours))))
@@ -124,7 +137,13 @@ def screen(
     written = write(iter(selection.best(chain(parts.tables(), rest))), columns, out, theirs=len(kept.names))
     parts.remove()
     screened = Screened(
-        rows=rows, invalid=invalid, written=written, resumed=resumed, seconds=time.monotonic() - started
+        rows=rows,
+        invalid=invalid,
+        written=written,
+        resumed=resumed,
+        seconds=time.monotonic() - started,
+        left_out=int((~chosen.keeps).sum()) if chosen else 0,
+        recall=chosen.recall if chosen else None,
     )
     logger.info("screening is done: %s", screened)
     return screened
@@ -140,12 +159,14 @@ def _schema(card: ModelCard, *, doubt: bool, without_smiles: bool) -> pa.Schema:
     return pa.schema([*ours, *prediction_fields(card, doubt=doubt, taken=OURS), pa.field("error", text)])
 
 
-def _predicted(columns: pa.Schema, ours: pa.Schema, kept: KeptColumns) -> tuple[pa.Schema, str]:
-    """Return the columns that rows are selected by, which are those of predictions, and that of the first target."""
+def _predicted(columns: pa.Schema, ours: pa.Schema, card: ModelCard, kept: KeptColumns) -> tuple[pa.Schema, list[str]]:
+    """Return the columns that rows are selected by, which are those of predictions, and the names of the targets'."""
     import pyarrow as pa
 
-    places = [len(kept.names) + place for place, name in enumerate(ours.names) if name not in OURS]
-    return pa.schema([columns.field(place) for place in places]), columns.names[places[0]]
+    written = {name: columns.names[len(kept.names) + place] for place, name in enumerate(ours.names)}
+    targets = prediction_names(card, doubt=False, taken=OURS)
+    fields = [columns.field(written[name]) for name in ours.names if name not in OURS]
+    return pa.schema(fields), [written[name] for name in targets]
 
 
 def _ours(rows: pa.Table, found: pa.Table, sources: Sequence[Source], schema: pa.Schema) -> pa.Table:
@@ -157,9 +178,15 @@ def _ours(rows: pa.Table, found: pa.Table, sources: Sequence[Source], schema: pa
     return pa.table([columns[name] for name in schema.names], schema.names).cast(schema)
 
 
+def _digest(student: Path) -> str:
+    """Return the digest of a model's files, but for the n-gram student that was learnt from it."""
+    files = [student] if student.is_file() else [student / name for name in FILES if name != NGRAMS]
+    return digest_of(file for file in files if file.is_file())
+
+
 def _facts(
     sources: Sequence[Source],
-    student: Path,
+    full: FullStudent,
     limit: int | None,
     kept: KeptColumns,
     *,
@@ -167,14 +194,13 @@ def _facts(
     selection: Selection,
 ) -> dict[str, Any]:
     """Return all that decides what is written: who goes on must go on with the same."""
-    files = [student] if student.is_file() else [student / name for name in FILES]
     return {
         "files": [[repr(source), _state(source)] for source in sources],
         "limit": limit,
         "kept": [kept.places, kept.fields],
         "columns": columns,
         "selection": asdict(selection),
-        "model": digest_of(file for file in files if file.is_file()),
+        "model": full.digest,
         "features": features_id(),
     }
 

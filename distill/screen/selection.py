@@ -56,30 +56,39 @@ class Selection:
     Attributes:
         where: conditions, all of which they meet.
         top: how many of them, the best first; None for all, in the library's order.
+        prefilter: a share of the rows below 1, or how many: the full student scores only those that an n-gram student
+            takes for the best; None for all.
         by: the column that ranks them; by default the first target.
         lowest: whether low values are the best.
     """
 
     where: tuple[Condition, ...] = ()
     top: int | None = None
+    prefilter: float | None = None
     by: str | None = None
     lowest: bool = False
 
     def __post_init__(self) -> None:
         if self.top is not None and self.top < 1:
             raise UsageError(f"The number of rows with the best values must be at least 1, and is {self.top}.")
-        if self.top is None and (self.by is not None or self.lowest):
-            raise UsageError("A column to rank by (--by, --lowest) is of use with --top only.")
+        if self.prefilter is not None and not (0 < self.prefilter < 1 or self.prefilter == int(self.prefilter) > 0):
+            raise UsageError(
+                "A prefilter keeps a share of the rows, between 0 and 1, or a whole number of them, not "
+                f"{self.prefilter:g}."
+            )
+        if self.top is None and self.prefilter is None and (self.by is not None or self.lowest):
+            raise UsageError("A column to rank by (--by, --lowest) is of use with --top or --prefilter only.")
 
-    def checked(self, schema: pa.Schema, first: str) -> Selection:
+    def checked(self, schema: pa.Schema, targets: Sequence[str]) -> Selection:
         """Return the selection with the column that ranks.
 
         Args:
             schema: of the columns that a selection may go by.
-            first: the column of the first target.
+            targets: the columns of the targets.
 
         Raises:
-            UsageError: there is no such column, or it holds neither numbers nor truth values.
+            UsageError: there is no such column, or it holds neither numbers nor truth values, or a prefilter cannot
+                go by it.
         """
         import pyarrow as pa
 
@@ -87,9 +96,15 @@ class Selection:
             kind = _kind(schema, condition.column)
             if pa.types.is_boolean(kind) != isinstance(condition.value, bool):
                 raise UsageError(f"The column '{condition.column}' is compared with a value of another kind.")
-        by = self.by if self.by is not None else first
+        by = self.by if self.by is not None else targets[0]
         _kind(schema, by)
-        return Selection(where=self.where, top=self.top, by=by if self.top else None, lowest=self.lowest)
+        if self.prefilter is not None and by not in targets:
+            raise UsageError(f"A prefilter ranks by a target, and '{by}' is none: choose {', '.join(targets)}.")
+        return (
+            Selection(where=self.where, top=self.top, prefilter=self.prefilter, by=by, lowest=self.lowest)
+            if (self.top or self.prefilter)
+            else self
+        )
 
     def passing(self, rows: pa.Table) -> pa.Table:
         """Return the rows that meet all conditions."""
@@ -121,15 +136,6 @@ class Selection:
         order = [("value", "ascending" if self.lowest else "descending"), ("place", "ascending")]
         ranked = pa.table({"value": rows[self.by], "place": pa.array(range(len(rows)), pa.int64())})
         return rows.take(pc.sort_indices(ranked, order).slice(0, self.top))
-
-
-def selection_of(where: Sequence[str], top: int | None, by: str | None, *, lowest: bool) -> Selection:
-    """Return the selection that a user writes down.
-
-    Raises:
-        UsageError: it is none.
-    """
-    return Selection(where=tuple(map(Condition.read, where)), top=top, by=by, lowest=lowest)
 
 
 def _together(one: pa.Table, other: pa.Table) -> pa.Table:

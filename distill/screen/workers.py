@@ -58,7 +58,7 @@ class Workers:
     def score(self, blocks: Iterable[pa.Table]) -> Iterator[tuple[pa.Table, pa.Table]]:
         """Yield blocks of rows, in order, each with what the model says of its rows (`Scorer.score`)."""
         waiting: deque[tuple[pa.Table, Future[pa.Table]]] = deque()
-        for block in blocks:
+        for block in filter(len, blocks):
             waiting.append((block, self._threads.submit(self._scored, block.select(READ), TRIES)))
             if len(waiting) >= self._number * WAITING:
                 rows, answer = waiting.popleft()

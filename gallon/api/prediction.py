@@ -12,7 +12,7 @@ from cluster.runtime.session import in_session
 from distill.models.packing import card_of
 from distill.screen.screening import Screened
 from distill.screen.screening import screen as score
-from distill.screen.selection import selection_of
+from distill.screen.selection import Condition, Selection
 from gallon.api.library import Library, StrPath, check_rows_output, kept_of, sources_of
 from gallon.config import LibraryConfig, ShortKeepConfig
 from gallon.progress import ProgressCallback, phase
@@ -32,6 +32,7 @@ def screen(
     doubt: bool = True,
     where: Sequence[str] = (),
     top: int | None = None,
+    prefilter: float | None = None,
     by: str | None = None,
     lowest: bool = False,
     ray: str | None = None,
@@ -50,6 +51,8 @@ def screen(
             training molecule, which that is, and whether the molecule is in the model's domain.
         where: conditions that a row must meet to be written, as "logS<-4" or "in_domain=true".
         top: write only so many rows, the best first.
+        prefilter: score only a share of the rows below 1, or so many: those that an n-gram student takes for the best.
+            It reads the text of SMILES, is distilled from the student where its folder has none yet, and kept there.
         by: the column that ranks them; by default the first target.
         lowest: whether low values are the best.
         ray: address of a Ray cluster; by default RAY_ADDRESS. Without one, processes of this machine do the work.
@@ -60,7 +63,8 @@ def screen(
         LibraryError: a file of the library cannot be read.
         NoMoleculeError: no row holds a molecule; no file is written.
     """
-    selection = selection_of(where, top, by, lowest=lowest)
+    conditions = tuple(map(Condition.read, where))
+    selection = Selection(where=conditions, top=top, prefilter=prefilter, by=by, lowest=lowest)
     sources, path = sources_of(library, reading), Path(out)
     check_rows_output(path, sources, overwrite=overwrite)
     card_of(Path(student))  # a mistake need not wait for a cluster to start

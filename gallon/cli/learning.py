@@ -276,6 +276,12 @@ def screen(
         typer.Option(help="Write only rows that meet a condition, as 'logS<-4' or 'in_domain=true'; may be repeated."),
     ] = None,
     top: Annotated[int | None, typer.Option(min=1, help="Write only this many rows, the best first.")] = None,
+    prefilter: Annotated[
+        float | None,
+        typer.Option(
+            help="Score only the rows that an n-gram student takes for the best: a share, as 0.05, or how many."
+        ),
+    ] = None,
     by: Annotated[str | None, typer.Option(help="The column that ranks them; default: the first target.")] = None,
     lowest: Annotated[bool, typer.Option("--lowest", help="Low values are the best.")] = False,
     reading: LibraryConfig,
@@ -302,6 +308,7 @@ def screen(
             doubt=doubt,
             where=where or (),
             top=top,
+            prefilter=prefilter,
             by=by,
             lowest=lowest,
             ray=ray,

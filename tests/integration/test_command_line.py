@@ -487,6 +487,7 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
             *file,
             "--where",
             "--top",
+            "--prefilter",
             "--by",
             "--lowest",
             "--limit",

@@ -789,6 +789,13 @@ MUTANTS = (
         ("tests/unit/distill/screen/test_screening.py::test_a_screening_goes_on_where_it_was_stopped",),
     ),
     Mutant(
+        "a prefilter of another model is used",
+        "distill/screen/ngram_student.py",
+        'card.get("model") != model or ',
+        "",
+        ("tests/unit/distill/screen/test_prefilter.py",),
+    ),
+    Mutant(
         "a row is blamed for a death that others caused in a screening",
         "distill/screen/workers.py",
         "TRIES = 2",

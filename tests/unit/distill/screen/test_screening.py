@@ -11,7 +11,7 @@ import pytest
 from cluster.library.kept import keep_columns
 from cluster.library.source import resolve
 from distill.screen import screening
-from distill.screen.selection import Condition, Selection, selection_of
+from distill.screen.selection import Condition, Selection
 from teacher.errors import UsageError
 from tests.support.models import TARGET, untrained_student
 
@@ -50,7 +50,7 @@ def stopping_after(rows: int) -> Callable[[int], None]:
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"selection": Selection(top=4)}, {"selection": selection_of(["similarity>0.1"], None, None, lowest=False)}],
+    [{}, {"selection": Selection(top=4)}, {"selection": Selection(where=(Condition.read("similarity>0.1"),))}],
 )
 def test_a_screening_goes_on_where_it_was_stopped(
     library: list[str], student: Path, tmp_path: Path, options: dict[str, Selection]
@@ -86,7 +86,7 @@ def test_only_rows_that_meet_the_conditions_are_written(library: list[str], stud
     median = sorted(float(row[TARGET]) for row in every if row[TARGET])[7]
     similar = sorted(float(row["similarity"]) for row in every if row[TARGET])[4]
     conditions = [f"{TARGET} < {median}", f"similarity>={similar}", "in_domain != true"]
-    selection = selection_of(conditions, None, None, lowest=False)
+    selection = Selection(where=tuple(map(Condition.read, conditions)))
     done = screened(library, student, tmp_path / "some.csv", selection=selection)
     expected = [
         row
@@ -130,13 +130,16 @@ def test_conditions_are_read_as_people_write_them(text: str, condition: Conditio
         (["name<3"], {}, "There is no column 'name'"),
         ([f"{TARGET}=true"], {}, "of another kind"),
         ([], {"top": 0}, "at least 1"),
-        ([], {"by": TARGET}, "with --top only"),
+        ([], {"by": TARGET}, "with --top or --prefilter only"),
         ([], {"top": 3, "by": "smiles"}, "There is no column 'smiles'"),
+        ([], {"prefilter": 1.5}, "a whole number of them, not 1.5"),
+        ([], {"prefilter": 0.1, "by": "similarity"}, "ranks by a target"),
+        ([], {"prefilter": 0.1}, "too few to learn a prefilter from"),
     ],
 )
 def test_a_selection_that_makes_no_sense_is_refused_before_anything_is_scored(
     library: list[str], student: Path, tmp_path: Path, where: list[str], options: dict[str, object], sentence: str
 ) -> None:
     with pytest.raises(UsageError, match=sentence):
-        selection = selection_of(where, **{"top": None, "by": None, "lowest": False, **options})  # type: ignore[arg-type]
+        selection = Selection(where=tuple(map(Condition.read, where)), **options)  # type: ignore[arg-type]
         screened(library, student, tmp_path / "out.csv", selection=selection)

@@ -1,0 +1,112 @@
+"""A student that reads the text of a SMILES says roughly what its teacher does, and a prefilter keeps what it likes."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cluster.library.kept import keep_columns
+from cluster.library.source import resolve
+from distill.models.model_store import NGRAMS
+from distill.screen import ngram_student, prefilter, screening
+from distill.screen.ngram_student import NGramStudent, recall
+from distill.screen.selection import Selection
+from teacher.errors import UsageError
+from teacher.tiny import library
+from tests.support.models import TARGET, untrained_student
+
+ROWS = 400
+
+
+@pytest.fixture(scope="module")
+def smiles() -> list[bytes]:
+    return [text.encode() for text in library.read(None)[:1_500]]
+
+
+@pytest.fixture(scope="module")
+def values(smiles: list[bytes]) -> np.ndarray:
+    """Two properties that n-grams can tell: one of numbers, one of shares."""
+    nitrogens = np.array([text.count(b"N") + 0.3 * len(text) for text in smiles])
+    double = np.array([text.count(b"=") / (len(text) + 1) for text in smiles])
+    return np.stack([nitrogens, double], axis=1).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def learnt(smiles: list[bytes], values: np.ndarray) -> NGramStudent:
+    return NGramStudent.distilled(smiles, values, {"model": "a digest"})
+
+
+def test_it_says_what_it_was_distilled_from(learnt: NGramStudent, smiles: list[bytes], values: np.ndarray) -> None:
+    assert min(learnt.card["r2"]) > 0.9
+    said = learnt.score(smiles)
+    assert said.shape == values.shape
+    assert [np.corrcoef(*pair)[0, 1] > 0.95 for pair in zip(said.T, values.T, strict=True)] == [True, True]
+    assert np.allclose(learnt.score(smiles[5:7]), said[5:7], atol=1e-4)  # whatever stands beside it
+    assert learnt.score([]).shape == (0, 2)
+    assert learnt.card["recall"][0]["highest"]["0.2"] == 1
+
+
+def test_it_is_kept_in_a_file_for_the_model_that_it_was_distilled_from(
+    learnt: NGramStudent, smiles: list[bytes], tmp_path: Path
+) -> None:
+    learnt.save(tmp_path / NGRAMS)
+    again = NGramStudent.load(tmp_path / NGRAMS, "a digest")
+    assert again is not None and again.card == learnt.card
+    assert np.array_equal(again.score(smiles[:50]), learnt.score(smiles[:50]))
+    assert NGramStudent.load(tmp_path / NGRAMS, "another") is None
+    assert NGramStudent.load(tmp_path / "nothing", "a digest") is None
+    (tmp_path / NGRAMS).write_bytes(b"damage")
+    assert NGramStudent.load(tmp_path / NGRAMS, "a digest") is None
+
+
+def test_recall_is_the_share_of_the_best_that_are_kept() -> None:
+    values = np.arange(1_000, dtype=np.float32)
+    said = values.copy()
+    said[995:] = 0  # five of the best ten, and of the worst ten none, are taken for bad
+    assert recall(said, values)["highest"] == {"0.02": 0.5, "0.05": 0.5, "0.1": 0.5, "0.2": 0.5}
+    assert recall(said, values)["lowest"] == {"0.02": 1.0, "0.05": 1.0, "0.1": 1.0, "0.2": 1.0}
+
+
+@pytest.fixture
+def few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prefilter, "LEAST", 100)
+    monkeypatch.setattr(ngram_student, "PENALTIES", (100.0,))
+
+
+@pytest.mark.usefixtures("few_are_enough")
+@pytest.mark.parametrize(("keep", "kept"), [(0.1, 40), (25, 25)])
+def test_only_what_a_prefilter_keeps_is_scored(smiles: list[bytes], tmp_path: Path, keep: float, kept: int) -> None:
+    student = untrained_student(tmp_path)
+    file = tmp_path / "library.smi"
+    file.write_bytes(b"".join(text + b"\n" for text in dict.fromkeys(smiles[:600]))[:])
+    rows = file.read_text().splitlines()[:ROWS]
+    file.write_text("\n".join(rows) + "\n")
+    sources = resolve([str(file)])
+    selection = Selection(prefilter=keep, lowest=True)
+    done = screening.screen(
+        sources, student, tmp_path / "out.csv", limit=None, kept=keep_columns(sources), selection=selection
+    )
+    assert (done.rows, done.left_out) == (kept, ROWS - kept)
+    assert done.recall is not None and 0 <= done.recall <= 1
+    said = NGramStudent.load(student / NGRAMS, screening._digest(student))
+    assert said is not None
+    best = np.argsort(said.score([row.encode() for row in rows])[:, 0], kind="stable")[:kept]
+    written = list(csv.DictReader((tmp_path / "out.csv").open()))
+    assert [int(row["row"]) - 1 for row in written] == sorted(best.tolist())
+    assert all(rows[int(row["row"]) - 1] == row["smiles"] for row in written)
+    assert any(row[TARGET] for row in written)
+    state = (student / NGRAMS).stat().st_mtime_ns
+    screening.screen(sources, student, tmp_path / "again.csv", limit=None, selection=selection)
+    assert (student / NGRAMS).stat().st_mtime_ns == state
+
+
+def test_mol_blocks_have_no_text_to_be_filtered_by(tmp_path: Path) -> None:
+    (tmp_path / "library.sdf").write_text("\n\n\n  0  0  0  0  0  0  0  0  0  0999 V2000\nM  END\n$$$$\n")
+    sources = resolve([str(tmp_path / "library.sdf")])
+    with pytest.raises(UsageError, match="holds mol blocks"):
+        screening.screen(
+            sources, untrained_student(tmp_path), tmp_path / "out.csv", limit=None, selection=Selection(prefilter=0.1)
+        )
