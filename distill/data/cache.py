@@ -18,6 +18,12 @@ def cached(file: Path, compute: Callable[[], NDArray[Any]]) -> NDArray[Any]:
     Raises:
         OutputError: the file cannot be written.
     """
+    (values,) = cached_arrays(file, lambda: {"values": compute()}).values()
+    return values
+
+
+def cached_arrays(file: Path, compute: Callable[[], dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    """Return the arrays that a file keeps, as `cached`."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file, save_file
 
@@ -25,9 +31,8 @@ def cached(file: Path, compute: Callable[[], NDArray[Any]]) -> NDArray[Any]:
         file.parent.mkdir(parents=True, exist_ok=True)
         with replacing(file) as aside:
             try:
-                save_file({"values": compute()}, aside)
+                save_file(compute(), aside)
             except SafetensorError as error:
                 raise OutputError(file, str(error)) from error
-    values: NDArray[Any]
-    (values,) = load_file(file).values()
-    return values
+    arrays: dict[str, NDArray[Any]] = load_file(file)
+    return arrays

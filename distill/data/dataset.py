@@ -18,6 +18,7 @@ import numpy as np
 from cluster.library.source import NoMoleculeError, data_name
 from distill.data.cells import Kind
 from distill.data.table import Table, only_file
+from distill.data.times import read_times
 from teacher.chemistry.molecule import InvalidMoleculeError, parse
 from teacher.chemistry.parsing import parse_safely
 from teacher.errors import UsageError
@@ -56,6 +57,7 @@ class Dataset:
         labels: float32 of shape (N, T); NaN where nothing was measured. Classes are 0 and 1.
         targets: the T targets.
         groups: what the split column says of each molecule, if one was named.
+        times: when each molecule was first measured, the greater the later, if a column with times was named.
         invalid: the rows that RDKit refuses.
         duplicates: rows that were merged into an earlier row of the same molecule.
         conflicts: labels that were left out because rows of one molecule contradict each other about its class.
@@ -72,6 +74,7 @@ class Dataset:
     duplicates: int
     conflicts: int
     sha256: str
+    times: tuple[float, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.smiles)
@@ -102,6 +105,7 @@ def read(
     smiles_column: str | None = None,
     targets: Sequence[str],
     split_column: str | None = None,
+    time_column: str | None = None,
     separator: str | None = None,
     encoding: str | None = None,
 ) -> Dataset:
@@ -116,6 +120,7 @@ def read(
         targets: the columns with the labels. Their kind is found from their values: 0 and 1, -1 and 1, true and false,
             or yes and no are classes; anything else is numbers. Empty cells, NA and NaN are missing labels.
         split_column: a column that says which part of a published split a molecule belongs to.
+        time_column: a column that says when a row was measured (`distill.data.times.read_times`).
         separator: of a table as text, where it would be found wrongly (`cluster.library.source.resolve`).
         encoding: likewise.
 
@@ -126,7 +131,7 @@ def read(
     """
     if not targets:
         raise UsageError(f"Name at least one column of {path} that holds labels.")
-    table = Table(only_file(path, smiles_column, separator, encoding), targets, split_column)
+    table = Table(only_file(path, smiles_column, separator, encoding), targets, split_column, time_column)
     rows = _Rows(table)
     merged = [_labels(table, target, rows) for target in table.targets]
     labels = np.stack([values for _, values, _ in merged], axis=1).astype(np.float32)
@@ -142,6 +147,7 @@ def read(
         duplicates=int((rows.molecule >= 0).sum()) - len(smiles),
         conflicts=sum(conflicts for _, _, conflicts in merged),
         sha256=_digest(smiles, labels),
+        times=_times(table, rows),
     )
 
 
@@ -218,6 +224,19 @@ def _groups(table: Table, rows: _Rows) -> tuple[str, ...] | None:
                 f"'{groups[molecule]}' ({list(rows.smiles.values())[molecule]}); correct the split column."
             )
     return tuple(groups[place] for place in range(len(rows.smiles)))
+
+
+def _times(table: Table, rows: _Rows) -> tuple[float, ...] | None:
+    """Return when each molecule was first measured: what was known of it then is no news later."""
+    cells = table.times()
+    if cells is None:
+        return None
+    molecules = {row: place for row, place in enumerate(rows.molecule.tolist(), start=1) if place >= 0}
+    where = f"{table.path}: the column '{table.time_column}'"
+    first = [float("inf")] * len(rows.smiles)
+    for row, time in read_times({row: cells[row - 1] for row in molecules}, where).items():
+        first[molecules[row]] = min(first[molecules[row]], time)
+    return tuple(first)
 
 
 def _digest(smiles: Sequence[str], labels: NDArray[np.float32]) -> str:

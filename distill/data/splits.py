@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rdkit.Chem import Mol
 
-SplitKind = Literal["scaffold", "random-scaffold", "scaffold-cv", "random", "column"]
+SplitKind = Literal["scaffold", "random-scaffold", "scaffold-cv", "random", "time", "column"]
 KINDS: tuple[SplitKind, ...] = get_args(SplitKind)
 PARTS = ("train", "valid", "test")
 PART_WORDS = {"train": 0, "training": 0, "valid": 1, "val": 1, "validation": 1, "test": 2}
@@ -83,6 +83,8 @@ def split(dataset: Dataset, kind: SplitKind = "scaffold", *, seed: int = 0, chir
       2025, 65, 9398) recommend. Five seeds in a row share one repeat, a division into five folds of about the same
       size, and each of them judges by another fold; 10 % of the molecules, groups again, are for validation.
     - `random`: molecules in a random order; again the order of the rows is nothing.
+    - `time`: the oldest molecules are learned from, the newest judge, as in a project that goes on. Molecules of one
+      moment (a year, say) stay together: a part ends where the time changes, as close to its size as that is.
     - `column`: what the split column says: train, valid (or val, validation), test, in any letter case.
 
     Args:
@@ -92,7 +94,7 @@ def split(dataset: Dataset, kind: SplitKind = "scaffold", *, seed: int = 0, chir
         chirality: keep the chirality of scaffolds. Published tables and DeepChem leave it out; GALLON keeps it.
 
     Raises:
-        UsageError: a part would be empty, there is no such kind, or the column is missing or says something else.
+        UsageError: a part would be empty, there is no such kind, or a column is missing or says something else.
     """
     if kind not in KINDS:
         raise UsageError(f"There is no split '{kind}'; known are {', '.join(KINDS)}.")
@@ -101,6 +103,7 @@ def split(dataset: Dataset, kind: SplitKind = "scaffold", *, seed: int = 0, chir
         "random-scaffold": lambda: _by_chance(_scaffolds(dataset, chirality), len(dataset), seed),
         "scaffold-cv": lambda: _by_fold(_scaffolds(dataset, chirality), len(dataset), *divmod(seed, CV_FOLDS)),
         "random": lambda: _shuffled(dataset, seed),
+        "time": lambda: _by_time(dataset),
         "column": lambda: _by_column(dataset),
     }
     parts = [np.array(sorted(part), dtype=np.int64) for part in divide[kind]()]
@@ -228,6 +231,19 @@ def _shuffled(dataset: Dataset, seed: int) -> Sequence[Iterable[int]]:
     by_key = np.array(sorted(range(len(dataset)), key=dataset.keys.__getitem__))
     order = np.random.default_rng(seed).permutation(by_key)
     return np.split(order, [int(TRAIN * len(order)), int((TRAIN + VALID) * len(order))])
+
+
+def _by_time(dataset: Dataset) -> Sequence[Iterable[int]]:
+    if dataset.times is None:
+        raise UsageError(f"A time split of {dataset.name} needs the column that says when; name it by --time-column.")
+    times = np.array(dataset.times)
+    order = np.argsort(times, kind="stable")
+    ends = [*(np.flatnonzero(np.diff(times[order])) + 1), len(order)]  # where a moment ends
+    cuts = [0]
+    for share, left in ((TRAIN, 2), (TRAIN + VALID, 1)):  # as many moments are left for the parts behind
+        possible = [end for end in ends[:-left] if end > cuts[-1]] or [len(order)]
+        cuts.append(min(possible, key=lambda end: abs(end - share * len(order))))
+    return np.split(order, cuts[1:])
 
 
 def _by_column(dataset: Dataset) -> Sequence[list[int]]:

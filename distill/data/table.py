@@ -32,18 +32,21 @@ class Table:
     Attributes:
         path: the file.
         smiles_column: the column with the SMILES.
-        targets, split_column: the columns that were asked for, as the file calls them.
+        targets, split_column, time_column: the columns that were asked for, as the file calls them.
         columns: the names of all columns of the file, for messages.
         unreadable: what is wrong with rows (1, 2, 3, ...) of which it is not sure which cell belongs where.
     """
 
-    def __init__(self, source: Source, targets: Sequence[str], split_column: str | None) -> None:
+    def __init__(
+        self, source: Source, targets: Sequence[str], split_column: str | None, time_column: str | None = None
+    ) -> None:
         """Read the columns of a local file.
 
         Args:
             source: the file, as `cluster.library.source.resolve` found it.
             targets: the columns with labels.
             split_column: the column that says which part of a split a row belongs to.
+            time_column: the column that says when a row was measured.
 
         Raises:
             UsageError: the file cannot be read, or it lacks a column, or has it twice, or the SMILES are to be labels.
@@ -54,13 +57,15 @@ class Table:
         self.columns = told(names)
         self.targets = tuple(dict.fromkeys(self._find(names, target) for target in targets))
         self.split_column = self._find(names, split_column) if split_column else None
+        self.time_column = self._find(names, time_column) if time_column else None
         self.unreadable: dict[int, str] = {}
         if self.smiles_column in self.targets:
             raise UsageError(
                 f"{self.path}: the target '{self.smiles_column}' is the column with the SMILES; name one with labels."
             )
         self._decimal_commas = source.format == "csv" and source.dialect.separator == ";"
-        wanted = dict.fromkeys(filter(None, [self.smiles_column, *self.targets, self.split_column]))
+        others = [self.split_column, self.time_column]
+        wanted = dict.fromkeys(filter(None, [self.smiles_column, *self.targets, *others]))
         read = _read_parquet if source.format == "parquet" else self._read_text
         self._cells = read(source, list(wanted))
 
@@ -72,6 +77,10 @@ class Table:
     def groups(self) -> list[str] | None:
         """Return the cells of the split column, if there is one."""
         return self._cells[self.split_column].to_pylist() if self.split_column else None
+
+    def times(self) -> list[str] | None:
+        """Return the cells of the time column, if there is one."""
+        return self._cells[self.time_column].to_pylist() if self.time_column else None
 
     def labels(self, target: str) -> tuple[Kind, NDArray[np.float64]]:
         """Return the kind of a target, and the label of each row: 0 and 1, or numbers, and NaN where it is missing.

@@ -17,11 +17,13 @@ import numpy as np
 
 from cluster.training.driver import FitProgress, TrainResources, fit_all
 from distill.evaluate import baselines, predictions
+from distill.evaluate.budget import GRAPH_NETWORKS, GRAPH_TEACHERS, INPUTS_TRIED, Budget, behind
 from distill.evaluate.methods import AS_RELEASED, BEST_NETWORK, GALLON_GNN, LISTENED, Method, method
 from distill.judge.judged import Judged, SeededSplit
 from distill.judge.run import Run, scored
 from distill.learn.distillation import (
     GALLON,
+    GLNN,
     WITH_TRANSFER_SET,
     Weights,
     best,
@@ -126,6 +128,7 @@ class _Stages:
         self._model_inputs, self._judged, self._cases = model_inputs, judged, cases
         self._settings, self._show = settings, show
         self._fits = settings.folder / "fits"
+        self._outcomes: dict[tuple[str, int], list[Outcome]] = {}  # behind a choice or a teacher, by its name and seed
 
     # Baselines
 
@@ -133,10 +136,12 @@ class _Stages:
         """Fit a baseline under every case."""
         found = baselines.baseline(known.name)
         kept = predictions.CachedPredictions(self._settings.folder / "baselines", found, self._model_inputs)
-        return [
-            self._run(known, case, kept.predict(case.split, case.seed, self._settings.tuned.get(known.name)))
-            for case in self._cases
-        ]
+        runs = []
+        for case in self._cases:
+            predicted = kept.predict(case.split, case.seed, self._settings.tuned.get(known.name))
+            budget = Budget(1, predicted.seconds)
+            runs.append(self._run(known, case, predicted.values, predicted.seconds, budget))
+        return runs
 
     # Teachers
 
@@ -147,8 +152,8 @@ class _Stages:
         pairs = [(known, case) for known in methods for case in self._cases]
         learnt = self._learn([self._plan(known.name, case, folds=0) for known, case in pairs])
         return [
-            self._run(known, case, self._said(outputs.prediction), whole)
-            for (known, case), (outputs, whole) in zip(pairs, learnt, strict=True)
+            self._run(known, case, self._said(outputs.prediction), fits[0].seconds, Budget.of(fits))
+            for (known, case), (outputs, fits) in zip(pairs, learnt, strict=True)
         ]
 
     def mean_of_teachers(self, known: Method) -> list[Run]:
@@ -162,14 +167,16 @@ class _Stages:
         runs = []
         for (graph, case), *both in zip(pairs[::2], learnt[::2], learnt[1::2], strict=True):
             mean = consensus([outputs.prediction for outputs, _ in both], self._model_inputs.dataset.kind)
-            seconds = sum(outcome.seconds for _, outcome in both)
-            runs.append(replace(self._run(known, case, self._said(mean)), chosen=graph, seconds=seconds))
+            fits = [outcome for _, outcomes in both for outcome in outcomes]
+            budget = Budget.of([*fits, *self._outcomes[GRAPH_TEACHERS, case.seed]])
+            run = self._run(known, case, self._said(mean), Budget.of(fits).seconds, budget)
+            runs.append(replace(run, chosen=graph))
         return runs
 
     def predictor(self, known: Method) -> list[Run]:
         """Take what the LLM itself predicts."""
         values = self._model_inputs.guessed.values[:, None]
-        return [self._run(known, case, values) for case in self._cases]
+        return [self._run(known, case, values, None, Budget(0, 0.0)) for case in self._cases]
 
     def _plan(self, name: str, case: SeededSplit, folds: int, model_inputs: ModelInputs | None = None) -> CrossFitPlan:
         return CrossFitPlan.of(
@@ -178,7 +185,7 @@ class _Stages:
 
     def _learn(
         self, plans: Sequence[CrossFitPlan], model_inputs: ModelInputs | None = None
-    ) -> list[tuple[TeacherOutputs, Outcome]]:
+    ) -> list[tuple[TeacherOutputs, list[Outcome]]]:
         return learn(plans, model_inputs or self._model_inputs, self._fits, self._settings.resources, self._show)
 
     # Students
@@ -203,6 +210,8 @@ class _Stages:
         for known in methods:
             if known.released:
                 chosen = [self._settings.recipe(AS_RELEASED)] * len(self._cases)
+            elif known.student:
+                chosen = [self._settings.recipe(known.student)] * len(self._cases)
             elif known.network == BEST_NETWORK:
                 chosen = [self._settings.recipe(name) for name in self._best_graph_teachers(ARCHITECTURES)]
             elif known.network:
@@ -231,7 +240,12 @@ class _Stages:
                 named.append((known, case, self._told(known, chosen)))
         outcomes = fit_all(batch.fit_set, self._fits, self._settings.resources, self._show)
         return [
-            replace(self._run(known, case, self._said(outcome.prediction), outcome), chosen=chosen)
+            replace(
+                self._run(
+                    known, case, self._said(outcome.prediction), outcome.seconds, self._budget(known, case, outcome)
+                ),
+                chosen=chosen,
+            )
             for (known, case, chosen), outcome in zip(named, outcomes, strict=True)
         ]
 
@@ -239,6 +253,10 @@ class _Stages:
         """Return what is told of a student beside its row: what it reads, and who wrote what it learns from."""
         reads = chosen.name.removeprefix("student-")
         return reads if self._settings.lm == DEFAULT_LM or not known.needs_texts else f"{reads} of {self._settings.lm}"
+
+    def _budget(self, known: Method, case: SeededSplit, outcome: Outcome) -> Budget:
+        """Return what a student costs: itself, the choice of its input, and its teachers with the choice of these."""
+        return Budget.of([outcome, *(each for name in behind(known) for each in self._outcomes[name, case.seed])])
 
     @cached_property
     def _best_students(self) -> list[Recipe]:
@@ -252,7 +270,9 @@ class _Stages:
             for candidate in candidates:
                 batch.add(candidate, case.split, case.seed)
         outcomes = iter(fit_all(batch.fit_set, self._fits, self._settings.resources, self._show))
-        return [best(candidates, [next(outcomes) for _ in candidates])[0] for _ in self._cases]
+        for case in self._cases:
+            self._outcomes[INPUTS_TRIED, case.seed] = [next(outcomes) for _ in candidates]
+        return [best(candidates, self._outcomes[INPUTS_TRIED, case.seed])[0] for case in self._cases]
 
     def _teacher_outputs(self, methods: Sequence[Method]) -> OutputsByTeacher:
         """Return what is to be listened to."""
@@ -270,6 +290,7 @@ class _Stages:
             for case in self._cases:
                 plans[name, case.seed] = CrossFitPlan.of(teacher, self._model_inputs, case.split, case.seed, 0)
         learnt = dict(zip(plans, self._learn(list(plans.values())), strict=True))
+        self._outcomes |= {key: fits for key, (_, fits) in learnt.items()}
         teacher_outputs = {key: outputs for key, (outputs, _) in learnt.items()}
         for known in methods:
             if known.transfer:
@@ -282,14 +303,14 @@ class _Stages:
         self,
         known: Method,
         plans: Mapping[tuple[str, int], CrossFitPlan],
-        learnt: Mapping[tuple[str, int], tuple[TeacherOutputs, Outcome]],
+        learnt: Mapping[tuple[str, int], tuple[TeacherOutputs, list[Outcome]]],
     ) -> dict[tuple[str, int], TeacherOutputs]:
         """Let the teachers of a method speak of the transfer set, too."""
         return {
             (wider, case.seed): with_transfer_set(
                 learnt[name, case.seed][0],
                 plans[name, case.seed].recipe,
-                learnt[name, case.seed][1].weights,
+                learnt[name, case.seed][1][0].weights,
                 self._model_inputs,
                 case.split,
             )
@@ -309,8 +330,10 @@ class _Stages:
         ]
         names = names or [DEFAULT_GRAPH_TEACHER]
         learnt = self._learn([self._plan(name, case, 0) for name in names for case in self._cases])
-        scores = np.array([whole.score for _, whole in learnt]).reshape(len(names), -1)
-        return [names[row] for row in scores.argmax(axis=0)]
+        of_cases = [[whole for _, (whole,) in learnt[place :: len(self._cases)]] for place in range(len(self._cases))]
+        for case, outcomes in zip(self._cases, of_cases, strict=True):
+            self._outcomes[GRAPH_TEACHERS if known is RECIPES else GRAPH_NETWORKS, case.seed] = outcomes
+        return [names[int(np.argmax([outcome.score for outcome in outcomes]))] for outcomes in of_cases]
 
     def _shuffled_outputs(self) -> OutputsByTeacher:
         if self._model_inputs.annotations is None:
@@ -318,8 +341,9 @@ class _Stages:
         teacher_outputs: dict[tuple[str, int], TeacherOutputs] = {}
         shuffled = replace(self._model_inputs, annotations=self._model_inputs.annotations.shuffled(0))
         plans = [self._plan(self._settings.lm, case, self._settings.folds, shuffled) for case in self._cases]
-        for case, (outputs, _) in zip(self._cases, self._learn(plans, shuffled), strict=True):
+        for case, (outputs, fits) in zip(self._cases, self._learn(plans, shuffled), strict=True):
             teacher_outputs["shuffled", case.seed] = outputs
+            self._outcomes["shuffled", case.seed] = fits
         return teacher_outputs
 
     def _targets(self, known: Method, case: SeededSplit, teacher_outputs: OutputsByTeacher) -> DistillationTargets:
@@ -328,6 +352,8 @@ class _Stages:
         weights = self._settings.weights_with_transfer_set if known.transfer else self._settings.weights
         if known.released:
             weights = GALLON[self._model_inputs.dataset.kind]
+        if known.student:
+            weights = GLNN
         heard = [teacher_outputs[name, case.seed] for name in known.teachers]
         return targets_from(heard, weights, case.split, self._model_inputs.dataset.kind)
 
@@ -342,7 +368,12 @@ class _Stages:
         return probabilities if self._model_inputs.dataset.kind == "classification" else exact
 
     def _run(
-        self, known: Method, case: SeededSplit, prediction: NDArray[np.floating[Any]], outcome: Outcome | None = None
+        self,
+        known: Method,
+        case: SeededSplit,
+        prediction: NDArray[np.floating[Any]],
+        seconds: float | None,
+        budget: Budget,
     ) -> Run:
         """Score a method; where a teacher could not read a molecule, the mean of the training labels stands in."""
         dataset = self._model_inputs.dataset
@@ -354,5 +385,7 @@ class _Stages:
             np.where(np.isnan(said), mean, said),
             method=known.name,
             seed=case.seed,
-            seconds=outcome.seconds if outcome else None,
+            seconds=seconds,
+            fits=budget.fits,
+            spent=budget.seconds,
         )

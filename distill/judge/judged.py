@@ -11,6 +11,7 @@ import numpy as np
 
 from distill.data.splits import Split, scaffold_of
 from distill.features.neighbours import Neighbours, packed_of
+from distill.judge.cliffs import cliffs
 from teacher.chemistry.molecule import mol_of
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ class Judged:
         labels: float32, (N, T), NaN where missing.
         targets: the T targets.
         splits: one for each seed.
+        cliffs: (N, T), which labels form an activity cliff with those of another molecule of the whole dataset
+            (`distill.judge.cliffs`); None for classes, and where nobody looked.
     """
 
     name: str
@@ -65,10 +68,11 @@ class Judged:
     labels: NDArray[np.float32]
     targets: Sequence[Target]
     splits: Sequence[JudgedSplit]
+    cliffs: NDArray[np.bool_] | None = None
 
     @classmethod
-    def of(cls, dataset: Dataset, cases: Sequence[SeededSplit]) -> Judged:
-        """Return what the parts of splits hold."""
+    def of(cls, dataset: Dataset, cases: Sequence[SeededSplit], like: Judged | None = None) -> Judged:
+        """Return what the parts of splits hold; with cliffs as those of another one of the same dataset."""
         labelled = np.asarray((~np.isnan(dataset.labels)).any(axis=1))
         fingerprints = packed_of(dataset.mols())
         similarity: dict[str, NDArray[np.float32]] = {}
@@ -89,7 +93,12 @@ class Judged:
                 )
             )
         return cls(
-            name=dataset.name, smiles=dataset.smiles, labels=dataset.labels, targets=dataset.targets, splits=splits
+            name=dataset.name,
+            smiles=dataset.smiles,
+            labels=dataset.labels,
+            targets=dataset.targets,
+            splits=splits,
+            cliffs=like.cliffs if like else _cliffs(dataset),
         )
 
     @property
@@ -107,3 +116,7 @@ class Judged:
         """The number of each molecule's scaffold, chirality left out; molecules without rings share one."""
         names = [scaffold_of(mol_of(smiles)) for smiles in self.smiles]
         return np.unique(names, return_inverse=True)[1].astype(np.int64)
+
+
+def _cliffs(dataset: Dataset) -> NDArray[np.bool_] | None:
+    return cliffs(dataset.smiles, dataset.labels) if dataset.kind == "regression" else None

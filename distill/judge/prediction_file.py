@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FILE = "predictions.parquet"
+FEWER = "predictions-{labels}-labels.parquet"  # of a comparison with fewer labels
 FORMAT = "gallon predictions 1"
 METADATA = b"gallon"
 PARTS = ("valid", "test")
@@ -47,12 +48,20 @@ class Predictions:
     runs: Sequence[Run]
 
 
+def with_fewer(folder: Path) -> dict[int, Path]:
+    """Return the files of comparisons with fewer labels that a folder has, by the number of labels, ascending."""
+    before, after = FEWER.split("{labels}")
+    found = {file.name.removeprefix(before).removesuffix(after): file for file in folder.glob(f"{before}*{after}")}
+    return {int(labels): found[labels] for labels in sorted(filter(str.isdigit, found), key=int)}
+
+
 def write(path: Path, made_of: Mapping[str, Any], judged: Judged, runs: Sequence[Run]) -> None:
     """Write the predictions of a comparison.
 
     Columns: `method`, `seed`, `split` (its sha256), `part` (valid or test), `row` (of the molecule among the distinct
     ones of the dataset), `molecule` (SMILES), `similarity` (of a test molecule to the nearest training molecule),
-    `target`, `measured` (classes are 0 and 1), `predicted` (a probability, or a number in the unit of the labels).
+    `target`, `measured` (classes are 0 and 1), `predicted` (a probability, or a number in the unit of the labels),
+    `cliff` (whether the label forms an activity cliff with another molecule's; empty for classes).
 
     Raises:
         OutputError: it cannot be written.
@@ -65,7 +74,8 @@ def write(path: Path, made_of: Mapping[str, Any], judged: Judged, runs: Sequence
         "targets": [{"name": target.name, "kind": target.kind} for target in judged.targets],
         "splits": [{"seed": each.seed, "sha256": each.sha256, "learned": each.learned} for each in judged.splits],
         "runs": [
-            {"method": run.method, "seed": run.seed, "chosen": run.chosen, "seconds": run.seconds} for run in runs
+            {name: getattr(run, name) for name in ("method", "seed", "chosen", "seconds", "fits", "spent")}
+            for run in runs
         ],
     }
     schema = _schema({METADATA: strict_json.dumps(facts).encode()})
@@ -108,6 +118,7 @@ def _schema(metadata: Mapping[bytes, bytes]) -> pa.Schema:
             *(("method", word), ("seed", pa.int64()), ("split", word), ("part", word)),
             *(("row", pa.int64()), ("molecule", word), ("similarity", pa.float32())),
             *(("target", word), ("measured", pa.float32()), ("predicted", pa.float64())),
+            ("cliff", pa.bool_()),
         ],
         metadata=metadata,
     )
@@ -130,6 +141,7 @@ def _table(schema: pa.Schema, judged: Judged, split: JudgedSplit, run: Run, part
         "target": [judged.targets[number].name for number in column],
         "measured": judged.labels[of_label, column],
         "predicted": run.prediction[of_label, column],
+        "cliff": [None] * len(place) if judged.cliffs is None else judged.cliffs[of_label, column],
     }
     return pa.table(columns, schema=schema)
 
@@ -142,6 +154,10 @@ def _predictions(facts: Mapping[str, Any], table: pd.DataFrame) -> Predictions:
     table = table.assign(row=table["row"].map(place), target=table["target"].astype(str).map(column).astype(int))
     labels = np.full((len(known), len(targets)), np.nan, dtype=np.float32)
     labels[table["row"], table["target"]] = table["measured"]
+    cliffs = None
+    if "cliff" in table and table["cliff"].notna().all():
+        cliffs = np.zeros(labels.shape, dtype=bool)
+        cliffs[table["row"], table["target"]] = table["cliff"].astype(bool)
     by_run = dict(iter(table.groupby(["method", "seed"], observed=True, sort=False)))
     first = next(iter(facts["runs"]))["method"]
     judged = Judged(
@@ -150,6 +166,7 @@ def _predictions(facts: Mapping[str, Any], table: pd.DataFrame) -> Predictions:
         labels=labels,
         targets=targets,
         splits=[_split(each, by_run[first, each["seed"]]) for each in facts["splits"]],
+        cliffs=cliffs,
     )
     runs = []
     for each in facts["runs"]:

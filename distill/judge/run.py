@@ -25,7 +25,9 @@ class Run:
         test: all metrics on the test part.
         prediction: float64, (molecules, targets); probabilities of class 1, or numbers in the unit of the labels.
         chosen: what was chosen on the validation part, where there was a choice.
-        seconds: of the fit that is judged; None for baselines, whose time is not taken.
+        seconds: of the fit that is judged.
+        fits, spent: how many fits stand behind it, itself and those that lost a choice included, and their seconds.
+            All three are None where nobody counted.
     """
 
     method: str
@@ -35,6 +37,8 @@ class Run:
     prediction: NDArray[np.float64]
     chosen: str | None = None
     seconds: float | None = None
+    fits: int | None = None
+    spent: float | None = None
 
 
 def scored(
@@ -46,6 +50,8 @@ def scored(
     seed: int,
     chosen: str | None = None,
     seconds: float | None = None,
+    fits: int | None = None,
+    spent: float | None = None,
 ) -> Run:
     """Return the run of a method that predicts so, with its scores."""
     scores = {
@@ -60,4 +66,6 @@ def scored(
         prediction=prediction,
         chosen=chosen,
         seconds=seconds,
+        fits=fits,
+        spent=spent,
     )

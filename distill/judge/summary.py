@@ -39,7 +39,8 @@ class SummaryRow:
         seeds: how many those are.
         valid: mean over the seeds whose validation part can be scored; NaN where there is none.
         chosen: what was chosen on the validation part, and under how many seeds.
-        seconds: mean of a fit; None where it was not taken.
+        seconds: mean of the fit that is judged; None where it was not taken.
+        fits, spent: means of how many fits stand behind it, and of their seconds; None where nobody counted.
         gain: by how much the method is better than the reference, in the unit of the metric; None for the reference.
         interval: of the gain, at 95 % for all pairs of methods at once; None where nothing tells.
     """
@@ -52,6 +53,8 @@ class SummaryRow:
     valid: float
     chosen: Mapping[str, int]
     seconds: float | None
+    fits: float | None = None
+    spent: float | None = None
     gain: float | None = None
     interval: tuple[float, float] | None = None
 
@@ -115,7 +118,6 @@ def summarize(judged: Judged, runs: Sequence[Run], reference: str | None = None)
 def _summary_row(runs: Sequence[Run], kind: Kind, reference: str | None, pairwise: Pairwise | None) -> SummaryRow:
     metric, method = main_metric(kind), runs[0].method
     values = [run.test[metric] for run in runs if not isnan(run.test[metric])]
-    seconds = [run.seconds for run in runs if run.seconds is not None]
     choices = [run.chosen for run in runs if run.chosen is not None]
     gain = interval = None
     if pairwise and reference not in (None, method) and {method, reference} <= set(pairwise.methods):
@@ -129,10 +131,17 @@ def _summary_row(runs: Sequence[Run], kind: Kind, reference: str | None, pairwis
         seeds=len(values),
         valid=_mean([run.valid for run in runs if not isnan(run.valid)]),
         chosen={choice: choices.count(choice) for choice in dict.fromkeys(choices)},
-        seconds=fmean(seconds) if seconds else None,
+        seconds=_mean_of_known([run.seconds for run in runs]),
+        fits=_mean_of_known([run.fits for run in runs]),
+        spent=_mean_of_known([run.spent for run in runs]),
         gain=gain,
         interval=interval,
     )
+
+
+def _mean_of_known(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
 
 
 def _mean(values: Sequence[float]) -> float:

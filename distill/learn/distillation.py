@@ -64,6 +64,9 @@ GALLON: Mapping[Kind, Weights] = MappingProxyType(
     }
 )
 
+# GLNN (arXiv 2110.08727, eq. 1) weighs labels by λ and the teacher's predictions by 1 - λ; here both alike.
+GLNN = Weights(soft_gnn=1.0, soft_lm=0.0, hidden_gnn=0.0, hidden_lm=0.0)
+
 
 def targets_from(
     teacher_outputs: Sequence[TeacherOutputs], weights: Weights, split: Split, kind: Kind

@@ -91,7 +91,7 @@ def teach(
     taught = learn(plans, model_inputs, folder / "fits", resources, show)
     trained = [
         _save(outputs, whole, plan, model_inputs, folder / name)
-        for (name, _, _), plan, (outputs, whole) in zip(members, plans, taught, strict=True)
+        for (name, _, _), plan, (outputs, (whole, *_)) in zip(members, plans, taught, strict=True)
     ]
     if seeds == 1:
         return trained
@@ -109,16 +109,16 @@ def learn(
     fits: Path,
     resources: TrainResources,
     show: Callable[[FitProgress], None] | None = None,
-) -> list[tuple[TeacherOutputs, Outcome]]:
-    """Do the fits of several plans in one go; return each teacher's outputs with what came of its whole fit."""
+) -> list[tuple[TeacherOutputs, list[Outcome]]]:
+    """Do the fits of several plans in one go; return each teacher's outputs, and its fits, the whole one first."""
     batch = Batch(model_inputs)
     for plan in plans:
         plan.add_to(batch)
     outcomes = iter(fit_all(batch.fit_set, fits, resources, show))
     learnt = []
     for plan in plans:
-        whole, *held_out = (next(outcomes) for _ in range(plan.fits))
-        learnt.append((plan.outputs(whole, held_out, model_inputs), whole))
+        whole, *held_out = fits_of_plan = [next(outcomes) for _ in range(plan.fits)]
+        learnt.append((plan.outputs(whole, held_out, model_inputs), fits_of_plan))
     return learnt
 
 

@@ -11,22 +11,35 @@ from typing import TYPE_CHECKING, Any
 
 from distill.evaluate.methods import METHODS
 from distill.judge import prediction_file
+from distill.judge.cliff_errors import errors_on_cliffs
 from distill.report.comparison_page import page
 from distill.report.html import COMPARISON_PAGE
+from distill.report.published import published
 from teacher import strict_json
 from teacher.files import check_folder, check_output, replacing, write_text
 
 if TYPE_CHECKING:
+    from distill.judge.curve import FewerLabels
     from distill.judge.judged import Judged
     from distill.judge.run import Run
     from distill.judge.summary import Summary, SummaryRow
 
 FILES = ("table.json", "table.csv", prediction_file.FILE, COMPARISON_PAGE)
-COLUMNS = ("method", "metric", "mean", "std", "seeds", "valid", "seconds", "gain")
+COLUMNS = ("method", "metric", "mean", "std", "seeds", "valid", "seconds", "fits", "spent", "gain")
 
 
-def write(folder: Path, judged: Judged, runs: Sequence[Run], summary: Summary, *, made_of: dict[str, Any]) -> Path:
+def write(
+    folder: Path,
+    judged: Judged,
+    runs: Sequence[Run],
+    summary: Summary,
+    *,
+    made_of: dict[str, Any],
+    fewer: Sequence[FewerLabels] = (),
+) -> Path:
     """Write `table.json`, `table.csv`, `predictions.parquet` and `comparison.html`; return the path of the page.
+
+    Each comparison with fewer labels has its predictions in a file of its own; those of an earlier call go.
 
     Args:
         folder: where to; is made where it is missing.
@@ -34,6 +47,7 @@ def write(folder: Path, judged: Judged, runs: Sequence[Run], summary: Summary, *
         runs: of all methods and seeds.
         summary: what `distill.judge.summary.summarize` made of them.
         made_of: as `distill.evaluate.provenance.provenance`.
+        fewer: the same comparison with fewer labels, from the least on.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -45,13 +59,22 @@ def write(folder: Path, judged: Judged, runs: Sequence[Run], summary: Summary, *
         "intervals_over": summary.sample,
         "threshold": summary.threshold,
         "rows": [_row(row) for row in summary.rows],
+        "cliffs": [asdict(row) for row in errors_on_cliffs(judged, runs)],
+        "published": [asdict(row) for row in published(made_of["dataset"]["name"])],
+        "fewer_labels": [{"labels": each.labels, "rows": [_row(row) for row in each.summary.rows]} for each in fewer],
         "runs": [_run(run) for run in runs],
     }
     write_text(folder / "table.json", strict_json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
     _write_csv(folder / "table.csv", summary.rows)
     prediction_file.write(folder / prediction_file.FILE, made_of, judged, runs)
+    for each in fewer:
+        file = folder / prediction_file.FEWER.format(labels=each.labels)
+        prediction_file.write(file, made_of, each.judged, each.runs)
+    for labels, file in prediction_file.with_fewer(folder).items():
+        if labels not in {each.labels for each in fewer}:
+            file.unlink()
     path = folder / COMPARISON_PAGE
-    write_text(path, page(made_of, judged, runs, summary))
+    write_text(path, page(made_of, judged, runs, summary, fewer))
     return path
 
 
@@ -62,8 +85,9 @@ def check_place(folder: Path, inputs: Iterable[str] = ()) -> None:
         UsageError: it cannot, or would replace one of the inputs.
     """
     check_folder(folder)
-    for name in FILES if folder.is_dir() else ():
-        check_output(folder / name, inputs=inputs, overwrite=True)
+    files = [folder / name for name in FILES] + list(prediction_file.with_fewer(folder).values())
+    for file in files if folder.is_dir() else ():
+        check_output(file, inputs=inputs, overwrite=True)
 
 
 def _row(row: SummaryRow) -> dict[str, Any]:
@@ -78,6 +102,8 @@ def _run(run: Run) -> dict[str, Any]:
         "test": dict(run.test),
         "chosen": run.chosen,
         "seconds": run.seconds,
+        "fits": run.fits,
+        "spent": run.spent,
     }
 
 

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from distill.data.moleculenet import DEVELOPED_ON, HELD_OUT
 from distill.evaluate.methods import METHODS
+from distill.judge.cliff_errors import errors_on_cliffs
 from distill.judge.judged import Judged, JudgedSplit
 from distill.judge.run import Run
 from distill.judge.summary import Summary
 from distill.learn.metrics import main_metric, score
 from distill.report import forest, plots
 from distill.report.html import environment
+from distill.report.published import published
 from distill.report.verdict import METRICS, protocol, verdict
 
 if TYPE_CHECKING:
@@ -22,13 +25,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from distill.data.dataset import Target
+    from distill.judge.curve import FewerLabels
 
 TEMPLATE = "comparison.html.j2"
 WORST = 12  # molecules that are drawn
 TARGETS_LISTED = 20  # with their numbers of labels
 
 
-def page(made_of: Mapping[str, Any], judged: Judged, runs: Sequence[Run], summary: Summary) -> str:
+def page(
+    made_of: Mapping[str, Any],
+    judged: Judged,
+    runs: Sequence[Run],
+    summary: Summary,
+    fewer: Sequence[FewerLabels] = (),
+) -> str:
     """Return the report of a comparison as HTML that needs no other file and no network.
 
     Args:
@@ -36,6 +46,7 @@ def page(made_of: Mapping[str, Any], judged: Judged, runs: Sequence[Run], summar
         judged: what methods were judged by; the plots show the test part of the first split.
         runs: of all methods and seeds.
         summary: the table.
+        fewer: the same comparison with fewer labels, from the least on.
     """
     from markupsafe import Markup
 
@@ -60,6 +71,13 @@ def page(made_of: Mapping[str, Any], judged: Judged, runs: Sequence[Run], summar
             forest=Markup(drawn) if drawn else None,
             left_out=int(max((run.test["left_out"] for run in runs), default=0)),
             listed=TARGETS_LISTED,
+            developed_on=made_of["dataset"]["name"] in DEVELOPED_ON,
+            held_out=made_of["dataset"]["name"] in HELD_OUT,
+            published=published(made_of["dataset"]["name"]),
+            fewer=fewer,
+            by_labels=Markup(plots.by_labels(judged, summary, fewer)) if fewer else None,
+            cliffs=errors_on_cliffs(judged, runs),
+            cliff_labels=_cliff_labels(judged),
             view=view,
             plots=_plots(view) if view else [],
             shown=shown,
@@ -130,6 +148,14 @@ class View:
     def of_method(self, method: str) -> NDArray[np.float64]:
         """Return what a method says of the molecules."""
         return self.prediction(next(run for run in self.runs if run.method == method))
+
+
+def _cliff_labels(judged: Judged) -> int:
+    """Return how many labels of the validation and test parts form a cliff."""
+    if judged.cliffs is None:
+        return 0
+    rows = np.unique(np.concatenate([part for split in judged.splits for part in (split.valid, split.test)]))
+    return int(judged.cliffs[rows].sum())
 
 
 def _plots(view: View) -> list[Plot]:

@@ -7,16 +7,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from distill.learn.metrics import main_metric
 from distill.report.svg import BLUE, DENSITY, GREY, figure, inline
+from distill.report.verdict import METRICS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
+    from distill.judge.curve import FewerLabels
+    from distill.judge.judged import Judged
+    from distill.judge.summary import Summary
+
 MOST_POINTS = 500  # that are drawn one by one; of more the density is drawn
 CELLS = 40  # of the density, across
 BINS = 5  # of molecules, as many in each
 DRAWING = 240, 180  # pixels
+BY_LABELS = 6.0, 3.2  # inches
+MARKERS = "os^Dv<>p*hXP"
 BOND = 18  # pixels; a molecule too large for it is drawn smaller
 
 
@@ -121,6 +129,30 @@ def error_by_similarity(similarity: NDArray[Any], error: NDArray[Any], name: str
         axes.set(xlim=(-0.02, 1.02), ylim=(0, None), xlabel="Tanimoto similarity", ylabel=name)
 
     return figure(draw, key)
+
+
+def by_labels(judged: Judged, summary: Summary, fewer: Sequence[FewerLabels]) -> str:
+    """Plot the mean score of each method over the number of labels, the last point with all of them.
+
+    Args:
+        judged: of the whole comparison.
+        summary: likewise.
+        fewer: the comparisons with fewer labels, from the least on.
+    """
+    everything = round(sum(each.learned for each in judged.splits) / len(judged.splits))
+    points = [*((each.labels, each.summary) for each in fewer), (everything, summary)]
+
+    def draw(axes: Axes) -> None:
+        for number, method in enumerate(row.method for row in summary.rows):
+            means = [next(row.mean for row in of.rows if row.method == method) for _, of in points]
+            marker = MARKERS[number % len(MARKERS)]
+            axes.plot([labels for labels, _ in points], means, marker=marker, markersize=3, linewidth=1.2, label=method)
+        axes.set(xscale="log", xlabel="labels", ylabel=METRICS[main_metric(judged.kind)])
+        axes.set_xticks([labels for labels, _ in points], [f"{labels:,}" for labels, _ in points])
+        axes.minorticks_off()
+        axes.legend(fontsize=6, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+    return figure(draw, "labels", BY_LABELS)
 
 
 def limits_of(truth: NDArray[Any], predictions: Sequence[NDArray[Any]]) -> tuple[float, float]:

@@ -85,6 +85,7 @@ def read_dataset(data: StrPath, labels: DataConfig) -> Dataset:
         smiles_column=labels.smiles_column,
         targets=labels.target or (),
         split_column=labels.split_column,
+        time_column=labels.time_column,
         data_root=labels.data_root or DATA_ROOT,
         separator=labels.separator,
         encoding=labels.encoding,

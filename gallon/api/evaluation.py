@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distill.evaluate import comparison, tuning
-from distill.evaluate.methods import AS_RELEASED, REFERENCE, as_released, defaults, method
+from distill.evaluate.methods import AS_RELEASED, REFERENCE, Method, as_released, defaults, method
 from distill.evaluate.provenance import provenance
 from distill.features.pretrained import check_installed
 from distill.judge import prediction_file
+from distill.judge.curve import FewerLabels, with_fewer_labels
 from distill.judge.judged import Judged, SeededSplit
 from distill.judge.summary import Summary, SummaryRow, summarize
 from distill.learn.recipes import of_role, recipe
@@ -29,6 +30,7 @@ from teacher.errors import UsageError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from distill.data.dataset import Dataset
     from distill.judge.run import Run
 
 SEEDS = 5
@@ -77,6 +79,7 @@ def evaluate(
     seeds: int | None = None,
     trials: int = 0,
     folds: int = 5,
+    label_counts: Sequence[int] = (),
     recompute: bool = False,
     objective: str | None = None,
     lm: str = comparison.DEFAULT_LM,
@@ -98,6 +101,7 @@ def evaluate(
         seeds: how many, from the configuration's seed on; by default 5, or 25 where the split is scaffold-cv.
         trials: Optuna trials of every method; 0: its stated defaults.
         folds: that training molecules are predicted out of; 0: none.
+        label_counts: the comparison is also made with so many labels, in training and validation together.
         recompute: only make table and page again, out of the predictions that are in the folder.
         objective: "gallon": the students, their graph teacher and their objective are those that GALLON released, and
             their rows are called so (`distill.evaluate.methods.RELEASED`); by default "whitened", ours.
@@ -107,24 +111,20 @@ def evaluate(
         progress: called as fits go on.
 
     Raises:
-        UsageError: data or settings are wrong.
+        UsageError: data or settings are wrong, or there are not as many labels.
         TrainingError: a fit failed.
     """
     if recompute:
-        folder = results_folder(data, training)
-        kept = prediction_file.read(folder / prediction_file.FILE)
-        return _reported(folder, kept.judged, kept.runs, kept.made_of)
+        return _recomputed(results_folder(data, training))
+    if label_counts and trials:
+        raise UsageError("--labels and --trials: the search would see the labels that are to be hidden; leave out one.")
     check_objective(objective)
     if recipe(lm).role != "lm":
         raise UsageError(f"'{lm}' is no language teacher: choose out of {', '.join(of_role('lm'))}.")
     released = objective == "gallon"
-    named = [method(name).name for name in listed(methods or ())]
-    chosen = [method(name) for name in (as_released(named) if released else named)]
-    for known in chosen:
-        if known.pretrained:
-            check_installed(known.pretrained)
-        if known.needs_rules:
-            check_named(training.rules)
+    chosen = _chosen(listed(methods or ()), released=released)
+    if any(known.needs_rules for known in chosen):
+        check_named(training.rules)
     reads_texts = not chosen or any(known.needs_texts for known in chosen)
     with training_session(
         data,
@@ -139,14 +139,31 @@ def evaluate(
     ) as session:
         model_inputs = session.model_inputs
         cases = [SeededSplit(seed=seed, split=split) for seed, split in enumerate(session.splits, start=labels.seed)]
+        few_cases = {count: _few_cases(model_inputs.dataset, cases, count) for count in sorted(set(label_counts))}
         judged = Judged.of(model_inputs.dataset, cases)
         settings = _settings(session, [known.name for known in chosen], folds, lm, released=released)
         with phase(progress, "fits", "fits") as running:
             if trials:
                 settings = tuning.tuned(model_inputs, cases[0], settings, trials, fits_of(running))
             runs = comparison.compare(model_inputs, judged, cases, settings, fits_of(running))
+            fewer = []
+            for count, with_few in few_cases.items():
+                of_few = Judged.of(model_inputs.dataset, with_few, like=judged)
+                few_runs = comparison.compare(model_inputs, of_few, with_few, settings, fits_of(running))
+                fewer.append(_with_fewer(count, of_few, few_runs))
     made_of = provenance(model_inputs, cases, trials, balance=training.balance, methods=settings.methods)
-    return _reported(session.folder, judged, runs, {**made_of, "objective": objective or "whitened", "lm": lm})
+    made_of |= {"objective": objective or "whitened", "lm": lm}
+    return _reported(session.folder, judged, runs, made_of, fewer)
+
+
+def _chosen(names: Sequence[str], *, released: bool) -> list[Method]:
+    """Return the methods of these names, or those that stand for them as GALLON released them."""
+    named = [method(name).name for name in names]
+    chosen = [method(name) for name in (as_released(named) if released else named)]
+    for known in chosen:
+        if known.pretrained:
+            check_installed(known.pretrained)
+    return chosen
 
 
 def default_seeds(split: str) -> int:
@@ -173,7 +190,25 @@ def _settings(
     )
 
 
-def _reported(folder: Path, judged: Judged, runs: Sequence[Run], made_of: dict[str, Any]) -> Comparison:
+def _few_cases(dataset: Dataset, cases: Sequence[SeededSplit], count: int) -> list[SeededSplit]:
+    return [replace(case, split=with_fewer_labels(case.split, dataset, count, case.seed)) for case in cases]
+
+
+def _with_fewer(labels: int, judged: Judged, runs: Sequence[Run]) -> FewerLabels:
+    return FewerLabels(labels=labels, judged=judged, runs=runs, summary=summarize(judged, runs, REFERENCE))
+
+
+def _recomputed(folder: Path) -> Comparison:
+    kept = prediction_file.read(folder / prediction_file.FILE)
+    files = prediction_file.with_fewer(folder)
+    few_kept = {count: prediction_file.read(file) for count, file in files.items()}
+    fewer = [_with_fewer(count, few.judged, few.runs) for count, few in few_kept.items()]
+    return _reported(folder, kept.judged, kept.runs, kept.made_of, fewer)
+
+
+def _reported(
+    folder: Path, judged: Judged, runs: Sequence[Run], made_of: dict[str, Any], fewer: Sequence[FewerLabels]
+) -> Comparison:
     summary = summarize(judged, runs, REFERENCE)
-    page = write_report(folder, judged, runs, summary, made_of=made_of)
+    page = write_report(folder, judged, runs, summary, made_of=made_of, fewer=fewer)
     return Comparison(summary=summary, facts=made_of, page=page)

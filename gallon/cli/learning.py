@@ -13,6 +13,7 @@ from gallon.cli.options import (
     ConfigFile,
     Data,
     Folds,
+    LabelCounts,
     Library,
     Methods,
     Overwrite,
@@ -44,6 +45,7 @@ from gallon.config import (
     TrainConfig,
     TransferConfig,
 )
+from teacher.errors import UsageError
 from teacher.wording import counted, plain
 
 if TYPE_CHECKING:
@@ -197,6 +199,7 @@ def evaluate(
     methods: Methods = None,
     seeds: Seeds = None,
     trials: Trials = 0,
+    label_counts: LabelCounts = None,
     recompute: Recompute = False,
     objective: Annotated[
         str | None,
@@ -240,6 +243,7 @@ def evaluate(
             seeds=seeds,
             trials=trials,
             folds=folds,
+            label_counts=numbers(label_counts, "--labels"),
             recompute=recompute,
             objective=objective,
             lm=lm,
@@ -383,6 +387,18 @@ def _tell(rules: RuleSet, out: Path, as_json: bool) -> None:
     typer.echo(plain(f"{counted(len(rules.rules), 'rule')} about {rules.task}, digest {rules.digest}: {out}"))
     for each in rules.refused:
         typer.echo(plain(f"refused: {each['reason']} ({each['given']})"), err=True)
+
+
+def numbers(values: list[str] | None, option: str) -> list[int]:
+    """Return the whole numbers of a list option.
+
+    Raises:
+        UsageError: one is none.
+    """
+    found = separated(values)
+    if wrong := next((value for value in found if not value.isdecimal()), None):
+        raise UsageError(f"{option}: '{wrong}' is no whole number.")
+    return [int(value) for value in found]
 
 
 def separated(values: list[str] | None) -> list[str]:

@@ -59,6 +59,14 @@ Trials = Annotated[
     int,
     typer.Option(min=0, help="Optuna trials of every method; 0: its stated defaults.", rich_help_panel="Comparison"),
 ]
+LabelCounts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--labels",
+        help="Compare also with fewer labels, e.g. 50,100,200: molecules in training and validation together.",
+        rich_help_panel="Comparison",
+    ),
+]
 Recompute = Annotated[
     bool,
     typer.Option(

@@ -16,8 +16,12 @@ class DataConfig(TableConfig):
     panel = "Data"
 
     target: Annotated[tuple[str, ...] | None, Setting(help="A column with labels; may be given several times.")] = None
-    split: Annotated[str, Setting(help="scaffold, random-scaffold, scaffold-cv, random, or column.")] = "scaffold"
+    split: Annotated[str, Setting(help="scaffold, random-scaffold, scaffold-cv, random, time, or column.")] = "scaffold"
     split_column: Annotated[str | None, Setting(help="The column that says train, valid or test.")] = None
+    time_column: Annotated[
+        str | None,
+        Setting(help="For --split time: the column that says when a row was measured (numbers, or dates)."),
+    ] = None
     scaffold_chirality: Annotated[
         bool,
         Setting(flag="--scaffold-chirality", help="Tell scaffolds apart by chirality, as GALLON does."),

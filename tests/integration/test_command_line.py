@@ -382,7 +382,16 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
     common = ["--store", *output]
     file = ["--smiles-column", "--separator", "--encoding"]
     rows = ["--out", "--overwrite", "--keep-columns", "--id-column"]
-    data = ["--target", *file, "--split", "--split-column", "--scaffold-chirality", "--data-root", "--seed"]
+    data = [
+        "--target",
+        *file,
+        "--split",
+        "--split-column",
+        "--time-column",
+        "--scaffold-chirality",
+        "--data-root",
+        "--seed",
+    ]
     learning = [
         "--out",
         "--overwrite",
@@ -469,6 +478,7 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
             "--objective",
             "--lm",
             "--folds",
+            "--labels",
             "--recompute",
             "--seeds",
             "--trials",

@@ -13,7 +13,7 @@ from rdkit import RDConfig
 from tests.support.command import CommandHere, Done
 
 MOLECULES = 100
-COMPARED = ("--methods", "random_forest,gradient_boosting", "--split", "scaffold-cv", "--seeds", "5")
+COMPARED = ("--methods", "lightgbm,random_forest", "--split", "scaffold-cv", "--seeds", "5", "--labels", "40")
 
 
 @pytest.fixture(scope="module")
@@ -45,11 +45,17 @@ def test_a_comparison_is_made_again_out_of_its_predictions(
     judged = kept[kept["part"] == "test"].groupby("method", observed=True)["molecule"]
     assert set(judged.nunique()) == set(judged.count())  # once by each method, in five folds
 
+    report = (tmp_path / "results" / "table.json").read_text()
+    fewer = {each["labels"]: {row["seeds"] for row in each["rows"]} for each in json.loads(report)["fewer_labels"]}
+    assert fewer == {40: {5}}
+    assert {row["fits"] for row in first["rows"]} == {1} and all(row["spent"] > 0 for row in first["rows"])
+
     (tmp_path / "results" / "table.csv").unlink()
     table.unlink()
     again = told(command_here(*what, "--recompute", "--json", store=tmp_path / "store"))
     assert again == first
     assert (tmp_path / "results" / "table.csv").exists()
+    assert (tmp_path / "results" / "table.json").read_text() == report
 
 
 def test_without_predictions_nothing_can_be_made_again(command_here: CommandHere, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def rings(tmp_path: Path) -> Dataset:
     return dataset_of(tmp_path, ROWS)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "column"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("column", "time")])
 def test_parts_are_disjoint_and_together_everything(rings: Dataset, kind: SplitKind):
     parts = split(rings, kind)
     together = np.concatenate([parts.train, parts.valid, parts.test])
@@ -107,13 +107,46 @@ def test_a_column_that_says_something_else_is_told(tmp_path: Path):
         split(dataset_of(tmp_path, rows, "smiles,y,part", split_column="part"), "column")
 
 
+YEARS = [2003, 2001, 2001, 1999, 2002, 2001, 2001, 2001, 2003, 2001, 2002, 1998]
+
+
+def dated(folder: Path, cells: list[str]) -> Dataset:
+    rows = [f"{'C' * number},{number},{cell}" for number, cell in enumerate(cells, start=1)]
+    return dataset_of(folder, rows, "smiles,y,when", time_column="when")
+
+
+@pytest.mark.parametrize("written", [str, lambda year: f"{year}-07-01", lambda year: f"{year}-07-01T12:30:00Z"])
+def test_a_time_split_learns_from_the_oldest_and_judges_by_the_newest(tmp_path: Path, written):
+    parts = split(dated(tmp_path, [written(year) for year in YEARS]), "time", seed=3)
+    of_parts = [{YEARS[row] for row in rows} for rows in (parts.train, parts.valid, parts.test)]
+    assert of_parts == [{1998, 1999, 2001}, {2002}, {2003}]  # what is of one moment stays together
+    assert parts.seed is None and parts.chirality is None
+
+
+def test_a_molecule_is_as_old_as_its_first_row(tmp_path: Path):
+    rows = ["C,1,2001", "CC,2,2005", "CCC,3,2004", "CC,2.5,1990", "oops,,", "CCCC,4,2003"]
+    read_back = dataset_of(tmp_path, rows, "smiles,y,when", time_column="when")
+    assert read_back.times == (2001, 1990, 2004, 2003)
+
+
+def test_times_that_cannot_be_read_are_told(tmp_path: Path, rings: Dataset):
+    with pytest.raises(UsageError, match="the column 'when' holds 'soon' in row 2; a time split needs a number"):
+        dated(tmp_path, ["2001", "soon", "2003"])
+    with pytest.raises(UsageError, match="holds '2003' in row 2"):
+        dated(tmp_path, ["2001-05-05", "2003", "2003-01-01"])
+    with pytest.raises(UsageError, match="name it by --time-column"):
+        split(rings, "time")
+    with pytest.raises(UsageError, match=r"The time split of .* leaves its"):
+        split(dated(tmp_path, ["2001"] * 10), "time")
+
+
 def test_what_cannot_be_split_is_told(tmp_path: Path, rings: Dataset):
     with pytest.raises(UsageError, match="leaves its train part empty"):
         split(dataset_of(tmp_path, ["c1ccccc1,1", "Cc1ccccc1,2"]), "scaffold")
     with pytest.raises(UsageError, match="needs the column"):
         split(rings, "column")
-    with pytest.raises(UsageError, match="no split 'time'"):
-        split(rings, "time")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="no split 'spectral'"):
+        split(rings, "spectral")  # type: ignore[arg-type]
 
 
 def test_folds_hold_each_training_molecule_out_once():

@@ -17,7 +17,12 @@ from teacher.errors import GallonError, UsageError
 MOLS = [MolFromSmiles(f"{'C' * length}{head}") for length in range(1, 16) for head in ("O", "N", "c1ccccc1", "Cl")]
 NITROGEN = np.array([[float(any(atom.GetAtomicNum() == 7 for atom in mol.GetAtoms()))] for mol in MOLS], np.float32)
 SIZE = np.array([[mol.GetNumAtoms()] for mol in MOLS], np.float32)
-QUICK = {"random_forest": {"n_estimators": 20}, "gradient_boosting": {"n_estimators": 100, "learning_rate": 0.3}}
+BOOSTING = ("gradient_boosting", "lightgbm")
+QUICK = {
+    "random_forest": {"n_estimators": 20},
+    "gradient_boosting": {"n_estimators": 100, "learning_rate": 0.3},
+    "lightgbm": {"n_estimators": 100, "learning_rate": 0.3, "min_child_samples": 2},
+}
 
 
 @pytest.fixture(params=sorted(QUICK))
@@ -53,14 +58,14 @@ def test_each_target_learns_from_its_own_labels(trees: str):
 
 
 @pytest.mark.parametrize("only", [0, 1])
-def test_a_single_class_is_predicted_for_all(only: int):
-    found = fit("random_forest", np.full_like(NITROGEN, only), "classification")
+def test_a_single_class_is_predicted_for_all(only: int, trees: str):
+    found = fit(trees, np.full_like(NITROGEN, only), "classification")
     assert (found == only).all()
 
 
 def test_a_forest_that_grows_in_steps_is_that_of_one_go(monkeypatch: pytest.MonkeyPatch):
     in_steps = fit("random_forest", SIZE, "regression")
-    monkeypatch.setattr("distill.evaluate.baselines.TREES_AT_ONCE", 1_000)
+    monkeypatch.setattr("distill.evaluate.trees.TREES_AT_ONCE", 1_000)
     assert np.allclose(fit("random_forest", SIZE, "regression"), in_steps)
 
 
@@ -80,17 +85,21 @@ def test_an_interrupt_does_not_wait_for_a_forest():
         signal.signal(signal.SIGALRM, before)
 
 
-def test_boosting_stops_where_held_out_molecules_gain_nothing():
-    model = baseline("gradient_boosting")
+@pytest.mark.parametrize("name", BOOSTING)
+def test_boosting_stops_where_held_out_molecules_gain_nothing(name: str):
+    model = baseline(name)
     inputs = model.represent(MOLS)
     noise = np.random.default_rng(0).normal(size=SIZE.shape).astype(np.float32)
     stopped = model.fit(Examples(inputs[:40], noise[:40]), Examples(inputs[40:], noise[40:]), kind="regression")
-    assert stopped.models[0].best_iteration < model.defaults["n_estimators"] / 4
+    (boosted,) = stopped.models
+    trees = boosted.best_iteration_ if name == "lightgbm" else boosted.best_iteration
+    assert trees < model.defaults["n_estimators"] / 4
 
 
+@pytest.mark.parametrize("name", BOOSTING)
 @pytest.mark.parametrize("kind", ["regression", "classification"])
-def test_boosting_needs_no_held_out_label(kind: str):
-    model = baseline("gradient_boosting")
+def test_boosting_needs_no_held_out_label(kind: str, name: str):
+    model = baseline(name)
     examples = Examples(model.represent(MOLS), NITROGEN)
     silent = Examples(examples.inputs[:3], np.full_like(NITROGEN[:3], np.nan))
     settings = {"n_estimators": 100}
@@ -107,6 +116,7 @@ def test_every_search_stays_within_the_settings():
             {
                 **{"max_features": 0.1, "min_samples_leaf": 2, "learning_rate": 0.1},
                 **{"max_depth": 4, "subsample": 0.7, "colsample_bytree": 0.5, "min_child_weight": 2.0},
+                **{"num_leaves": 15, "min_child_samples": 5},
                 **{"message-hidden-dim": 300, "depth": 4, "ffn-num-layers": 2, "dropout": 0.1},
             }
         )

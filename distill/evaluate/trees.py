@@ -1,0 +1,153 @@
+"""Baselines that grow trees: random forests, and gradient boosting by XGBoost and by LightGBM."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from distill.data.cells import Kind
+from distill.evaluate.baseline import Examples, Settings
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from optuna import Trial
+
+TREES_AT_ONCE = 20
+
+
+@dataclass(frozen=True, slots=True)
+class _OnePerTarget:
+    """Models of scikit-learn's manner, one for each target, each learned from the rows that have its label."""
+
+    models: tuple[Any, ...]
+    kind: Kind
+
+    @classmethod
+    def fit(
+        cls, learn: Callable[[Examples, Examples], Any], train: Examples, valid: Examples, kind: Kind
+    ) -> _OnePerTarget:
+        from sklearn.dummy import DummyClassifier
+
+        models: list[Any] = []
+        for column in range(train.labels.shape[1]):
+            examples = _with_label(train, column)
+            classes = np.unique(examples.labels) if kind == "classification" else None
+            if classes is not None and len(classes) == 1:  # which libraries refuse, or answer in other shapes
+                models.append(DummyClassifier().fit(examples.inputs, examples.labels))
+            else:
+                models.append(learn(examples, _with_label(valid, column)))
+        return cls(tuple(models), kind)
+
+    def predict(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
+        return np.stack([self._predict_one(model, inputs) for model in self.models], axis=1).astype(np.float32)
+
+    def _predict_one(self, model: Any, inputs: NDArray[Any]) -> NDArray[Any]:
+        if self.kind == "regression":
+            numbers: NDArray[Any] = model.predict(inputs)
+            return numbers
+        # A model of one class has one column only, which may be that of class 0.
+        of_class_1: NDArray[Any] = model.predict_proba(inputs)[:, np.asarray(model.classes_) == 1].sum(axis=1)
+        return of_class_1
+
+
+def _with_label(examples: Examples, column: int) -> Examples:
+    """Return the examples that have a label of one target, labels as (N,)."""
+    known = ~np.isnan(examples.labels[:, column])
+    return Examples(examples.inputs[known], examples.labels[known, column])
+
+
+def fit_random_forest(train: Examples, valid: Examples, *, kind: Kind, settings: Settings, seed: int) -> _OnePerTarget:
+    """Grow forests, one a target."""
+    from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+
+    kinds = {"classification": RandomForestClassifier, "regression": RandomForestRegressor}
+
+    def learn(examples: Examples, _: Examples) -> Any:
+        """Grow the forest some trees at a time, the same as in one go: an interrupt waits for what is growing."""
+        whole = dict(settings)
+        trees = whole.pop("n_estimators")
+        forest = kinds[kind](**whole, n_jobs=-1, random_state=seed, warm_start=True)
+        for grown in (*range(TREES_AT_ONCE, trees, TREES_AT_ONCE), trees):
+            forest.set_params(n_estimators=grown).fit(examples.inputs, examples.labels)
+        return forest
+
+    return _OnePerTarget.fit(learn, train, valid, kind)
+
+
+def random_forest_space(trial: Trial) -> dict[str, Any]:
+    """Return settings of a forest for an Optuna trial."""
+    return {
+        "max_features": trial.suggest_categorical("max_features", ["sqrt", 0.1, 0.3, 1.0]),
+        "min_samples_leaf": trial.suggest_int("min_samples_leaf", 1, 10, log=True),
+    }
+
+
+def fit_xgboost(train: Examples, valid: Examples, *, kind: Kind, settings: Settings, seed: int) -> _OnePerTarget:
+    """Boost trees by XGBoost, one model a target, until the held-out loss no longer falls."""
+    from xgboost import XGBClassifier, XGBRegressor
+
+    kinds = {"classification": XGBClassifier, "regression": XGBRegressor}
+
+    def learn(examples: Examples, held_out: Examples) -> Any:
+        if not len(held_out.labels):
+            few = {**_few(settings), "early_stopping_rounds": None}
+            return kinds[kind](**few, random_state=seed).fit(examples.inputs, examples.labels)
+        return kinds[kind](**settings, random_state=seed).fit(
+            examples.inputs, examples.labels, eval_set=[(held_out.inputs, held_out.labels)], verbose=False
+        )
+
+    return _OnePerTarget.fit(learn, train, valid, kind)
+
+
+def _few(settings: Settings) -> dict[str, Any]:
+    """Return settings for where nothing tells when to stop: a tenth of the trees."""
+    return {**settings, "n_estimators": settings["n_estimators"] // 10}
+
+
+def xgboost_space(trial: Trial) -> dict[str, Any]:
+    """Return settings of XGBoost for an Optuna trial."""
+    return {
+        "learning_rate": trial.suggest_float("learning_rate", 0.01, 0.3, log=True),
+        "max_depth": trial.suggest_int("max_depth", 3, 9),
+        "subsample": trial.suggest_float("subsample", 0.5, 1.0),
+        "colsample_bytree": trial.suggest_float("colsample_bytree", 0.1, 1.0),
+        "min_child_weight": trial.suggest_float("min_child_weight", 1.0, 10.0, log=True),
+    }
+
+
+def fit_lightgbm(train: Examples, valid: Examples, *, kind: Kind, settings: Settings, seed: int) -> _OnePerTarget:
+    """Boost trees by LightGBM (Ke et al., NeurIPS 2017), one model a target, as `fit_xgboost` does."""
+    from lightgbm import LGBMClassifier, LGBMRegressor, early_stopping
+
+    kinds = {"classification": LGBMClassifier, "regression": LGBMRegressor}
+    fixed = {"random_state": seed, "deterministic": True, "force_col_wise": True, "verbosity": -1}
+
+    def learn(examples: Examples, held_out: Examples) -> Any:
+        own = dict(settings)
+        rounds = own.pop("early_stopping_rounds")
+        if not len(held_out.labels):
+            return kinds[kind](**_few(own), **fixed).fit(examples.inputs, examples.labels)
+        return kinds[kind](**own, **fixed).fit(
+            examples.inputs,
+            examples.labels,
+            eval_X=held_out.inputs,
+            eval_y=held_out.labels,
+            callbacks=[early_stopping(rounds, verbose=False)],
+        )
+
+    return _OnePerTarget.fit(learn, train, valid, kind)
+
+
+def lightgbm_space(trial: Trial) -> dict[str, Any]:
+    """Return settings of LightGBM for an Optuna trial."""
+    return {
+        "learning_rate": trial.suggest_float("learning_rate", 0.01, 0.3, log=True),
+        "num_leaves": trial.suggest_int("num_leaves", 7, 127, log=True),
+        "subsample": trial.suggest_float("subsample", 0.5, 1.0),
+        "subsample_freq": 1,
+        "colsample_bytree": trial.suggest_float("colsample_bytree", 0.1, 1.0),
+        "min_child_samples": trial.suggest_int("min_child_samples", 5, 50, log=True),
+    }
