@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from cluster.training.stream import Stream
     from teacher.nn.inputs import Inputs
 
 LEAST_BATCH = 3  # half of it, and no less stands in the last step, is still two molecules
@@ -84,6 +85,8 @@ class Fit:
             training loss judges the epochs.
         schedule: how long and how fast.
         seed: of the start, the order of the molecules, and dropout.
+        stream: further molecules to learn from, which are not held in memory; an epoch goes once through them.
+        labelled_share: of a step's molecules, those out of `train`, where there is a stream.
     """
 
     id: str
@@ -96,6 +99,8 @@ class Fit:
     score: Callable[[np.ndarray, np.ndarray], float]
     schedule: Schedule
     seed: int = 0
+    stream: Stream | None = None
+    labelled_share: float = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -78,7 +78,11 @@ def shard_of(
     if group.size == 1:
         rows = everything
         return DataShard({name: inputs[name] for name in used}, {name: columns[name] for name in names}, rows)
-    dealt = [rows[shards % group.size == group.number] for rows, shards in map(assign_shards, fits)]
+    dealt = [fit.train for fit in fits if fit.stream]  # few beside the stream, and any of them may come in any step
+    for fit in fits:
+        if not fit.stream:
+            rows, shards = assign_shards(fit)
+            dealt.append(rows[shards % group.size == group.number])
     rows = np.unique(np.concatenate([group.mine(everything), *dealt]))
     return DataShard(
         {name: inputs[name].take(rows) for name in used}, {name: columns[name][rows] for name in names}, rows

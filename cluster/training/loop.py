@@ -5,10 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,18 +15,20 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from cluster.training.batch_norm import with_shared_statistics
+from cluster.training.examples import examples_of
 from cluster.training.fit import Fit
 from cluster.training.group import DataShard, ProcessGroup
 from cluster.training.metrics import TrainingMetrics
 from cluster.training.reporter import Reporter
 from cluster.training.results import TrainingError
-from cluster.training.shards import batches, steps
+from cluster.training.shards import steps
 from teacher import strict_json
 from teacher.files import replacing, replacing_folder
 
 logger = logging.getLogger(__name__)
 
 CHECKPOINT_SECONDS = 30.0
+STEPS_BETWEEN_LOOKS = 100  # at the clock, which a group of workers agrees on
 PREDICT_ROWS = 512
 RUN_DIGITS = 12  # of a fit's id, on the dashboard
 
@@ -63,12 +63,14 @@ class Training:
             weight_decay=fit.schedule.weight_decay,
             fused=True,  # one pass over each parameter: a step of a student on fingerprints takes a third less
         )
+        self._examples = examples_of(fit, part, group)
         self._called = torch.nn.parallel.DistributedDataParallel(self._learner) if group.size > 1 else self._learner
-        self._inputs = part.inputs[fit.inputs]
-        self._columns = {target: part.columns[name] for target, name in fit.targets.items()}
+        self._inputs, self._labels = part.inputs[fit.inputs], part.columns[fit.targets["labels"]]
         self._steps = steps(fit)
-        self._epoch = 0
+        self._epoch, self._step = 0, 0  # that are done, and of the next epoch
+        self._sums: dict[str, Tensor] = {}  # of that epoch, for each term of the loss: its sum, and of how many things
         self._seconds = 0.0
+        self._begun = self._saved = time.monotonic()
         self._best = Best()
         self._history: list[dict[str, float]] = []
         self._reporter = reporter or Reporter()
@@ -78,18 +80,12 @@ class Training:
         """Train to the end, from where it was interrupted, and write the result down."""
         self._restore()
         logger.info("fit %s (%s) begins after epoch %d", self._fit.id, self._fit.name, self._epoch)
-        begun = saved = time.monotonic()
-        earlier = self._seconds
+        self._begun = self._saved = time.monotonic()
         while self._epoch < self._fit.schedule.epochs:
             if not self._validate(self._train_epoch()):
                 break
-            self._seconds = earlier + time.monotonic() - begun
-            is_late = time.monotonic() - saved > CHECKPOINT_SECONDS
-            save, report = self._group.agreed((is_late, self._reporter.is_due))
-            if save:
-                self._save()
-                saved = time.monotonic()
-            if report:
+            self._save_if_due()
+            if self._group.agreed(self._reporter.is_due):
                 self._reporter.report(self._fit.name, self._history[-1])
         if not self._best.epoch:
             raise DivergenceError(
@@ -101,26 +97,29 @@ class Training:
     # An epoch
 
     def _train_epoch(self) -> dict[str, float]:
-        """Go once through the molecules; return the mean of each term of the loss."""
+        """Go once through the molecules, or through those that are left; return the mean of each term of the loss."""
         self._learner.train()
-        sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros(2))
-        for step, (rows, shards) in enumerate(batches(self._fit, self._epoch)):
-            mine = rows[shards % self._group.size == self._group.number]
-            terms = self._called(*self._batch(self._part.places(mine)))
-            self._step(terms, self._epoch * self._steps + step)
+        for batch, targets in self._examples.of_epoch(self._epoch, self._step):
+            device = self._group.device
+            terms = self._called(batch.to(device), {name: column.to(device) for name, column in targets.items()})
+            self._descend(terms, self._epoch * self._steps + self._step)
             for name, (total, count) in terms.items():
-                sums[name] += torch.stack([total.detach(), count]).float().cpu()
-        self._epoch += 1
-        whole = {name: self._group.total(both.to(self._group.device)) for name, both in sums.items()}
+                more = torch.stack([total.detach(), count]).float().cpu()
+                self._sums[name] = self._sums[name] + more if name in self._sums else more
+            self._step += 1
+            if self._step % STEPS_BETWEEN_LOOKS == 0 and self._step < self._steps:
+                self._save_if_due()
+        whole = self._whole_sums()
+        self._epoch, self._step, self._sums = self._epoch + 1, 0, {}
         return {name: float(total / count.clamp(min=1)) for name, (total, count) in whole.items()}
 
-    def _batch(self, places: np.ndarray) -> tuple[Any, dict[str, Tensor]]:
-        """Return what the learner is called with."""
-        device = self._group.device
-        targets = {name: torch.from_numpy(column[places]).to(device) for name, column in self._columns.items()}
-        return self._inputs.batch(places).to(device), targets
+    def _whole_sums(self) -> dict[str, Tensor]:
+        """Return the sums of the epoch so far over the whole group."""
+        return {
+            name: self._group.total(both.to(self._group.device, copy=True)).cpu() for name, both in self._sums.items()
+        }
 
-    def _step(self, terms: dict[str, tuple[Tensor, Tensor]], step: int) -> None:
+    def _descend(self, terms: dict[str, tuple[Tensor, Tensor]], step: int) -> None:
         """Take one step down the loss: the sum of the terms' means over the whole group's molecules."""
         counts = self._group.total(torch.stack([count for _, count in terms.values()]).float())
         means = [total / count.clamp(min=1) for (total, _), count in zip(terms.values(), counts, strict=True)]
@@ -159,7 +158,7 @@ class Training:
         """
         valid = self._fit.valid
         prediction, _ = self._predict(valid)
-        truth = self._columns["labels"][self._part.places(self._group.mine(valid))]
+        truth = self._labels[self._part.places(self._group.mine(valid))]
         both = self._group.gather((truth, prediction))
         truths, predictions = (np.concatenate(column) for column in zip(*both, strict=True))
         loss = sum(terms.values())
@@ -170,7 +169,7 @@ class Training:
             score = -loss
         self._history.append({"epoch": self._epoch, **terms, "loss": loss, "score": score})
         if not self._group.number:
-            self._metrics.trained(len(self._fit.train), loss)
+            self._metrics.trained(self._examples.molecules, loss)
             self._metrics.validated(score)
         if not self._best.epoch or score > self._best.score:
             weights = {name: value.detach().cpu().clone() for name, value in self._learner.state_dict().items()}
@@ -188,10 +187,20 @@ class Training:
         self._learner.load_state_dict(state["learner"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._best = Best(**state["best"])
-        self._epoch, self._seconds, self._history = state["epoch"], state["seconds"], state["history"]
+        self._epoch, self._step = state["epoch"], state.get("step", 0)
+        self._sums = {} if self._group.number else state.get("sums", {})  # which are those of the whole group
+        self._seconds, self._history = state["seconds"], state["history"]
         torch.set_rng_state(state["random"])
 
-    def _save(self) -> None:
+    def _save_if_due(self) -> None:
+        """Write a checkpoint where the last one is old, in the middle of an epoch, too."""
+        now = time.monotonic()
+        self._seconds, self._begun = self._seconds + now - self._begun, now
+        if self._group.agreed(now - self._saved > CHECKPOINT_SECONDS):
+            self._save(self._whole_sums())
+            self._saved = now
+
+    def _save(self, sums: dict[str, Tensor]) -> None:
         if self._group.number:
             return
         state = {
@@ -199,6 +208,8 @@ class Training:
             "optimizer": self._optimizer.state_dict(),
             "best": vars(self._best),
             "epoch": self._epoch,
+            "step": self._step,
+            "sums": sums,
             "seconds": self._seconds,
             "history": self._history,
             "random": torch.get_rng_state(),

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from cluster.training.fit import Fit
+from cluster.training.stream import steps_of
 
 if TYPE_CHECKING:
     import numpy as np
 
 SHARDS = 64  # that the molecules are dealt to where a step takes all of them
+STREAM_BATCH = 256  # molecules of a step, where a schedule takes all at once and a stream cannot be held
 
 
 def steps(fit: Fit) -> int:
@@ -20,12 +22,23 @@ def steps(fit: Fit) -> int:
     and the gradient of a few is mostly noise. This does not ask how many workers there are, so that their number
     changes no result.
     """
+    if fit.stream:
+        return steps_of(fit.stream, stream_sizes(fit)[1])
     size = fit.schedule.batch_size
     return max(1, (len(fit.train) + size // 2) // size) if size else 1
 
 
+def stream_sizes(fit: Fit) -> tuple[int, int]:
+    """Return how many labelled molecules a step has beside a stream, and how many of the stream."""
+    size = fit.schedule.batch_size or STREAM_BATCH
+    labelled = min(size - 1, max(1, round(fit.labelled_share * size)))
+    return labelled, size - labelled
+
+
 def most_workers(fit: Fit) -> int:
     """Return how many workers can share a fit such that each has two molecules or more in every step, or 1."""
+    if fit.stream:
+        return max(1, (fit.schedule.batch_size or STREAM_BATCH) // 4)
     molecules, size = len(fit.train), fit.schedule.batch_size or SHARDS
     last = molecules - (steps(fit) - 1) * size
     return max(1, min(size, last) // 2)

@@ -21,7 +21,6 @@ from distill.features.vectors import (
     DescriptorSet,
     Scaler,
     describer,
-    descriptor_names,
 )
 from teacher.nn.inputs import starts, stretches
 
@@ -86,6 +85,17 @@ class SparseVectors:
     descriptors: NDArray[np.float32]
     scaler: Scaler
 
+    @classmethod
+    def joined(cls, parts: Sequence[SparseVectors]) -> SparseVectors:
+        """Return the features of several, one after another."""
+        return cls(
+            np.concatenate([part.columns for part in parts]),
+            np.concatenate([part.counts for part in parts]),
+            starts(np.concatenate([np.diff(part.starts) for part in parts])),
+            np.concatenate([part.descriptors for part in parts]),
+            parts[0].scaler,
+        )
+
     def __len__(self) -> int:
         return len(self.starts) - 1
 
@@ -95,6 +105,17 @@ class SparseVectors:
         return SparseVectors(
             self.columns[places], self.counts[places], starts(lengths), self.descriptors[rows], self.scaler
         )
+
+    def dense(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the features of some rows as `student_features` has them, not scaled: (rows, F)."""
+        width = self.descriptors.shape[1]
+        features = np.zeros((len(rows), COUNT_COLUMNS + width), dtype=np.float32)
+        places, lengths = stretches(self.starts, rows)
+        columns = self.columns[places].astype(np.int64)
+        columns[columns >= FINGERPRINT_BITS] += width
+        features[np.repeat(np.arange(len(rows)), lengths), columns] = np.log1p(self.counts[places].astype(np.float32))
+        features[:, FINGERPRINT_BITS : FINGERPRINT_BITS + width] = self.descriptors[rows]
+        return features
 
     def batch(self, rows: NDArray[np.int64]) -> torch.Tensor:
         """Return what `Scaler.transform` makes of the dense features of some rows: (rows, K)."""
@@ -118,8 +139,3 @@ class SparseVectors:
         to = of_descriptors[described]
         vectors[:, to] = np.nan_to_num(scaled(self.descriptors[rows][:, described], to), copy=False, nan=0.0)
         return torch.from_numpy(vectors)
-
-
-def feature_count(descriptors: DescriptorSet) -> int:
-    """Return how many columns `student_features` has."""
-    return COUNT_COLUMNS + len(descriptor_names(descriptors))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cluster.training.fit import Outcome
+    from cluster.training.stream import Stream
     from distill.models.card import ModelCard
 
 ObjectiveName = Literal["whitened", "gallon"]
@@ -50,6 +51,21 @@ class Weights:
     hidden_lm: float = 0.1
     temperature: float = 1.0
     objective: ObjectiveName = "whitened"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LibrarySource:
+    """A library whose molecules a student learns of, as they pass by.
+
+    Attributes:
+        stream: makes the stream of a student from its recipe.
+        labelled_share: of a step's molecules, labelled ones.
+        facts: what a card says of it.
+    """
+
+    stream: Callable[[Recipe], Stream]
+    labelled_share: float
+    facts: Mapping[str, Any]
 
 
 # With a transfer set there is more to hear than to be told. Out of 0.5, 1 and 2 for `soft_gnn`, ESOL's validation parts
@@ -110,6 +126,7 @@ def distill_student(
     folder: Path,
     resources: TrainResources,
     teachers: Sequence[ModelCard],
+    library: LibrarySource | None = None,
     show: Callable[[FitProgress], None] | None = None,
 ) -> Trained:
     """Train students, and write the one that validates best to `folder/student`.
@@ -124,6 +141,7 @@ def distill_student(
         folder: results and fits lie there.
         resources: the workers.
         teachers: the teachers' cards.
+        library: whose molecules are streamed beside the labelled ones.
         show: called with the progress.
 
     Raises:
@@ -134,12 +152,18 @@ def distill_student(
     model_store.check_place(place)
     targets = targets_from(teacher_outputs, weights, split, model_inputs.dataset.kind)
     batch = Batch(model_inputs.transfer or model_inputs)
+    rows = learned_from(model_inputs, split)
     for candidate in students:
-        batch.add(candidate, split, seed, train=learned_from(model_inputs, split), targets=targets)
+        if library:
+            stream, share = library.stream(candidate), library.labelled_share
+            batch.add(candidate, split, seed, train=rows, targets=targets, stream=stream, labelled_share=share)
+        else:
+            batch.add(candidate, split, seed, train=rows, targets=targets)
     outcomes = fit_all(batch.fit_set, folder / "fits", resources, show)
     chosen, outcome = best(students, outcomes)
     metrics = judged(model_inputs, split, outcome.prediction)
     spec = next((card.spec for card in teachers if card.spec), None)
+    facts = library.facts if library else model_inputs.describe_transfer()
     save(
         place,
         chosen,
@@ -151,6 +175,7 @@ def distill_student(
         spec=spec,
         teachers=teachers,
         objective=asdict(weights),
+        transfer=facts,
     )
     return Trained(
         name=chosen.name, path=place, metrics=metrics, best_epoch=outcome.best_epoch, seconds=outcome.seconds

@@ -26,6 +26,7 @@ from teacher.wording import counted
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from cluster.training.stream import Stream
     from distill.data.cells import Kind
     from teacher.nn.inputs import Inputs
 
@@ -78,6 +79,8 @@ class Batch:
         train: NDArray[np.int64] | None = None,
         targets: DistillationTargets = NOTHING,
         name: str | None = None,
+        stream: Stream | None = None,
+        labelled_share: float = 0.0,
     ) -> None:
         """Add a fit.
 
@@ -88,6 +91,8 @@ class Batch:
             train: rows to learn from, if not the training part of the split.
             targets: by which teachers, if any.
             name: to be shown.
+            stream: molecules that are learned of beside these.
+            labelled_share: of a step's molecules, those of the training part, beside a stream.
 
         Raises:
             UsageError: fewer than two labelled molecules are left to learn from.
@@ -97,7 +102,7 @@ class Batch:
         rows = split.train if train is None else train
         rows, valid = rows[readable[rows]], split.valid[readable[split.valid]]
         self._check(name or recipe.name, rows, annotated=bool(readable.all()))
-        columns = {"labels": dataset.labels, **_columns(targets)}
+        columns = {"labels": dataset.labels, **columns_of(targets)}
         named = {target: self._column(target, column) for target, column in columns.items()}
         scale = Scale.of(dataset.labels[rows], dataset.targets)
         scale = scale.in_labels_units() if recipe.raw_labels else scale
@@ -126,6 +131,7 @@ class Batch:
                 if targets.same or targets.mapped
                 else {}
             ),
+            **({"stream": [stream.digest, labelled_share]} if stream else {}),
         }
         self._fits.append(
             Fit(
@@ -139,6 +145,8 @@ class Batch:
                 score=functools.partial(_score, dataset.kind),
                 schedule=recipe.schedule,
                 seed=seed,
+                stream=stream,
+                labelled_share=labelled_share,
             )
         )
 
@@ -181,11 +189,6 @@ def _objective(recipe: Recipe, targets: DistillationTargets) -> Objective:
     )
 
 
-def _columns(targets: DistillationTargets) -> dict[str, NDArray[np.float32]]:
-    kinds = {"soft": targets.soft, "hidden": targets.hidden, "same": targets.same, "mapped": targets.mapped}
-    return {f"{kind}.{teacher}": column for kind, heard in kinds.items() for teacher, (column, _) in heard.items()}
-
-
 def _check_same(recipe: Recipe, targets: DistillationTargets) -> None:
     """Refuse representations that a student's cannot equal."""
     width = recipe.settings.get("width", 0)
@@ -196,6 +199,12 @@ def _check_same(recipe: Recipe, targets: DistillationTargets) -> None:
                 f"of {recipe.name}, {width}, one by one: distill gallon-gcn into the student gallon "
                 "('gallon teach' and 'gallon distill' with --preset gallon), or use --objective whitened."
             )
+
+
+def columns_of(targets: DistillationTargets) -> dict[str, NDArray[np.float32]]:
+    """Return the columns that a student learns beside the labels, by the names of its targets."""
+    kinds = {"soft": targets.soft, "hidden": targets.hidden, "same": targets.same, "mapped": targets.mapped}
+    return {f"{kind}.{teacher}": column for kind, heard in kinds.items() for teacher, (column, _) in heard.items()}
 
 
 def _score(kind: Kind, truth: NDArray[Any], prediction: NDArray[Any]) -> float:

@@ -185,25 +185,47 @@ class NetworkWithLoss(nn.Module):
         return torch.where(torch.tensor(self.scale.classes, device=of_classes.device), of_classes, of_values)
 
 
-def whiten(representation: np.ndarray, train: np.ndarray) -> np.ndarray:
-    """Turn a teacher's representation into at most `HIDDEN_WIDTH` uncorrelated columns of unit variance.
+@dataclass(frozen=True, slots=True, eq=False)
+class Whitening:
+    """What turns a teacher's representation into at most `HIDDEN_WIDTH` uncorrelated columns of unit variance.
 
-    There is none where it says the same of all training molecules, or speaks of fewer than two.
-
-    Args:
-        representation: (molecules, width); rows that are NaN stay so.
-        train: the rows that decide the directions.
+    Attributes:
+        mean: (width,).
+        directions: (columns, width), each divided by the standard deviation along it. There is none where the teacher
+            says the same of all training molecules, or speaks of fewer than two.
     """
-    known = ~np.isnan(representation).any(axis=1)
-    shown = representation[train[known[train]]]
-    if len(shown) < 2:
-        return np.empty((len(representation), 0), dtype=np.float32)
-    analysis = PCA(min(HIDDEN_WIDTH, *shown.shape), whiten=True, random_state=0).fit(shown)
-    variances = analysis.explained_variance_
-    kept = variances > LEAST_VARIANCE * variances[0]
-    white = np.full((len(representation), int(kept.sum())), np.nan, dtype=np.float32)
-    white[known] = analysis.transform(representation[known])[:, kept]
-    return white
+
+    mean: np.ndarray
+    directions: np.ndarray
+
+    @classmethod
+    def fit(cls, representation: np.ndarray, train: np.ndarray) -> Whitening:
+        """Find the directions.
+
+        Args:
+            representation: (molecules, width); rows that are NaN are left out.
+            train: the rows that decide the directions.
+        """
+        known = ~np.isnan(representation).any(axis=1)
+        shown = representation[train[known[train]]]
+        if len(shown) < 2:
+            width = representation.shape[1]
+            return cls(np.zeros(width, dtype=np.float32), np.empty((0, width), dtype=np.float32))
+        analysis = PCA(min(HIDDEN_WIDTH, *shown.shape), whiten=True, random_state=0).fit(shown)
+        variances = analysis.explained_variance_
+        kept = variances > LEAST_VARIANCE * variances[0]
+        directions = analysis.components_[kept] / np.sqrt(variances[kept, None])
+        return cls(analysis.mean_.astype(np.float32), directions.astype(np.float32))
+
+    def transform(self, representation: np.ndarray) -> np.ndarray:
+        """Return representations (N, width) whitened, float32 (N, columns); rows that are NaN stay so."""
+        white: np.ndarray = (representation.astype(np.float32) - self.mean) @ self.directions.T
+        return white
+
+
+def whiten(representation: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """Return a representation (molecules, width) whitened by some of its rows, see `Whitening`."""
+    return Whitening.fit(representation, train).transform(representation)
 
 
 def _masked(

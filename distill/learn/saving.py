@@ -57,6 +57,7 @@ def save(
     spec: str | None = None,
     teachers: Sequence[ModelCard] = (),
     objective: Mapping[str, Any] = MappingProxyType({}),
+    transfer: Mapping[str, Any] = MappingProxyType({}),
 ) -> ModelCard:
     """Write a model as a folder, in the place of one that is there; see `distill.models.model_store.check_place`.
 
@@ -83,9 +84,9 @@ def save(
         pretrained=model_inputs.pretraining(recipe),
         rules=model_inputs.rule_set(recipe.rules).facts() if recipe.rules else {},
         teachers=[asdict(teacher) for teacher in teachers],
-        transfer=model_inputs.describe_transfer() if teachers else {},
         objective=dict(objective),
         experts=_experts(recipe, model_inputs, split, outcome),
+        transfer=dict(transfer),
         metrics=metrics,
         doubt=_doubt(dataset, split, outcome, fingerprints).facts() if fingerprints is not None else {},
         best_epoch=outcome.best_epoch,

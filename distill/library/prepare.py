@@ -119,7 +119,7 @@ def prepare(
         rows += made.rows
         if show:
             show(rows)
-    manifest = _finish([facts[number] for number in range(len(facts))], plan, sources, folder)
+    manifest = finish([facts[number] for number in range(len(facts))], plan, sources, folder)
     return Prepared(manifest=manifest, path=folder, new_shards=new, seconds=time.monotonic() - begun)
 
 
@@ -164,7 +164,7 @@ def _result(ready: ObjectRef) -> ShardFacts:
     return facts
 
 
-def _finish(facts: Sequence[ShardFacts], plan: Plan, sources: Sequence[Source], folder: Path) -> Manifest:
+def finish(facts: Sequence[ShardFacts], plan: Plan, sources: Sequence[Source], folder: Path) -> Manifest:
     """Find the duplicates, and write the manifest, whose presence says that the library is complete."""
     rows, valid = sum(each.rows for each in facts), sum(each.molecules for each in facts)
     if not valid:

@@ -34,10 +34,11 @@ class ModelCard:
             the overlap with the dataset, if one is known (`distill.features.pretrained`); empty of others.
         rules: of one that reads rules, their task, digest, number and sources; empty of others.
         teachers: of a student, the cards of its teachers.
-        transfer: of a student, how many molecules without labels it also learnt of, and the sha256 of the dataset with
-            them behind it; empty without.
         objective: of a student, the name of the objective that it was distilled by, and the weights of its terms.
         experts: of a mixture of experts, the mean share of each over the validation part.
+        transfer: of a student, how many molecules without labels it also learnt of, and a sha256 of them; empty
+            without. Of a prepared library also its digest, how many of its molecules were left out since the labelled
+            data hold them, and the share of labelled molecules in a step.
         metrics: of each part of the split; None where a part cannot be scored.
         doubt: what was learnt about its errors (`distill.models.doubt.Doubt`); empty of one that reads annotations.
         best_epoch, epochs, seconds: of the training.

@@ -33,6 +33,7 @@ def readme(card: ModelCard) -> str:
         *(_pretrained(card)),
         *(_experts(card)),
         *(_rules(card)),
+        *(_library(card)),
         *(_domain(card)),
         *(
             "```python",
@@ -87,6 +88,17 @@ def _rules(card: ModelCard) -> list[str]:
         for facts in told
     ]
     return [line for each in dict.fromkeys(lines) for line in (each, "")]
+
+
+def _library(card: ModelCard) -> list[str]:
+    """Say of how many unlabelled molecules a student has learned, and that none of them is a labelled one."""
+    if not card.transfer:
+        return []
+    checked = ""
+    if (left_out := card.transfer.get("labelled_left_out")) is not None:
+        checked = f" ({left_out:,} of the data {'was' if left_out == 1 else 'were'} found there and left out)"
+    molecules = counted(card.transfer["molecules"], "molecule")
+    return [f"Learned what its teachers say of {molecules} without labels, none of them in the data{checked}.", ""]
 
 
 def _domain(card: ModelCard) -> list[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from cluster.library.cells import with_columns
 from cluster.library.molecules import unique_entries
 from cluster.library.source import Source, data_name, resolve
+from cluster.runtime.session import RaySession
 from cluster.store.open import choose_spec, has_store, open_store
 from cluster.training.driver import TrainResources, plan_resources
 from distill.data.annotations import Annotations, fetch
@@ -49,6 +50,7 @@ class TrainingSession:
         splits: one for each seed.
         folder: where results go.
         resources: the workers, and what each may use.
+        ray: the cluster that they are in.
         recipes: what replaces the recipes of these names.
     """
 
@@ -56,6 +58,7 @@ class TrainingSession:
     splits: Sequence[Split]
     folder: Path
     resources: TrainResources
+    ray: RaySession
     recipes: Mapping[str, Recipe] = field(default_factory=dict)
 
     def recipe(self, name: str) -> Recipe:
@@ -143,7 +146,7 @@ def training_session(
     with started_ray(training.ray, progress) as session:
         resources = plan_resources(session, training.workers)
         yield TrainingSession(
-            model_inputs=model_inputs, splits=splits, folder=folder, resources=resources, recipes=recipes
+            model_inputs=model_inputs, splits=splits, folder=folder, resources=resources, ray=session, recipes=recipes
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,16 +15,21 @@ from distill.learn import distillation, teacher_outputs
 from distill.learn.recipes import FINE_TUNED, INPUTS, VECTORS_OF, Recipe, recipe
 from distill.learn.teach import Trained
 from distill.learn.teach import teach as train
+from distill.library.prepared import PreparedLibrary
+from distill.library.teaching import LibraryTeaching
 from distill.models.model_store import check_place
 from gallon.api.data import TrainingSession, training_session
 from gallon.api.library import StrPath, listed, store_named
-from gallon.config import DataConfig, ObjectiveConfig, TrainConfig, TransferConfig
+from gallon.config import DataConfig, ObjectiveConfig, TeachingConfig, TrainConfig, TransferConfig
 from gallon.progress import Phase, ProgressCallback, phase
 from teacher.errors import UsageError
 from teacher.nn.registry import ARCHITECTURES
+from teacher.wording import counted
 
 if TYPE_CHECKING:
     from distill.data.cells import Kind
+
+logger = logging.getLogger(__name__)
 
 GRAPH_TEACHER, LANGUAGE_TEACHER = "dmpnn", "lm"
 GALLON_GCN = "gallon-gcn"
@@ -106,6 +112,7 @@ def distill(
     training: TrainConfig,
     objective: ObjectiveConfig,
     transfer: TransferConfig,
+    teaching: TeachingConfig,
     teacher_folder: StrPath | Sequence[StrPath] | None = None,
     student: str = PERCEPTRON,
     student_input: str | Sequence[str] | None = None,
@@ -125,6 +132,9 @@ def distill(
         training: likewise.
         objective: the terms of the student's loss.
         transfer: a library without labels; the language teacher predicts those of its molecules that are annotated.
+        teaching: a prepared library without labels, whose molecules are streamed; graph teachers score each of them
+            once, and what they say is kept in its folder. Molecules of the labelled data, whatever their part, are left
+            out.
         teacher_folder: one or several teachers; by default those that `teach` left.
         student: "mlp", or the graph network that learns from the teachers in its place: `gcn`, `gin`, `gat`, `dmpnn`.
         student_input: of an MLP, inputs to try (`atoms`, `atoms-1hop`, `fingerprint`); by default all. `gallon` is
@@ -146,6 +156,9 @@ def distill(
         objective = replace(objective, objective=objective.objective or "gallon")
         inputs = inputs or ["gallon"]
     check_objective(objective.objective)
+    if transfer.transfer and teaching.library:
+        raise UsageError("A student learns from one library: give --transfer or --library.")
+    library = PreparedLibrary.open(teaching.library) if teaching.library else None
     with training_session(
         data,
         labels,
@@ -168,7 +181,10 @@ def distill(
             [Path(folder) for folder in listed(teacher_folder or ())],
             students=[replace(known, descriptors=descriptors) for known in students],
             seed=labels.seed,
-            weights=_weights(objective, session.model_inputs.dataset.kind, has_transfer_set=bool(transfer.transfer)),
+            weights=_weights(
+                objective, session.model_inputs.dataset.kind, has_transfer_set=bool(transfer.transfer or library)
+            ),
+            library=_selected(library, teaching, session, labels.seed) if library else None,
             progress=progress,
         )
 
@@ -204,11 +220,23 @@ def distill_from(
     students: Sequence[Recipe],
     seed: int,
     weights: distillation.Weights,
+    library: LibraryTeaching | None = None,
     progress: ProgressCallback | None,
 ) -> Trained:
     """Distill a student in a session, from teachers in these folders, or else from those in the session's folder."""
     split = session.splits[0]
-    found = teacher_outputs.read_all(teachers or teacher_outputs.find(session.folder), session.model_inputs, split)
+    folders = teachers or teacher_outputs.find(session.folder)
+    found = teacher_outputs.read_all(folders, session.model_inputs, split)
+    source = None
+    if library:
+        library.check(students)
+        students = [library.scheduled(known) for known in students]
+        graph = [folder for folder, (_, card) in zip(folders, found, strict=True) if recipe(card.recipe).role == "gnn"]
+        if not graph:
+            raise UsageError("Nobody can say anything of the library: name a graph teacher by --teacher-folder.")
+        with phase(progress, "scoring the library", "molecules") as running:
+            scores = library.score(graph, session.ray, running.update)
+        source = library.source([outputs for outputs, _ in found], scores, weights, split, session.model_inputs)
     with phase(progress, "students", "fits") as running:
         return distillation.distill_student(
             session.model_inputs,
@@ -220,6 +248,7 @@ def distill_from(
             folder=session.folder,
             resources=session.resources,
             teachers=[card for _, card in found],
+            library=source,
             show=fits_of(running),
         )
 
@@ -237,6 +266,24 @@ def check_named(rules: Path | None) -> None:
 def fits_of(running: Phase) -> Callable[[FitProgress], None]:
     """Return what tells a phase of the fits that are done."""
     return lambda fits: running.update(fits.done, fits.all)
+
+
+def _selected(
+    library: PreparedLibrary, teaching: TeachingConfig, session: TrainingSession, seed: int
+) -> LibraryTeaching:
+    selection = library.select(session.model_inputs.dataset.keys, teaching.library_molecules, seed)
+    logger.info(
+        "The student learns from %s of the library; %s of it stand in the labelled data and take no part.",
+        counted(len(selection), "molecule"),
+        counted(selection.excluded, "molecule"),
+    )
+    return LibraryTeaching(
+        library=library,
+        selection=selection,
+        epochs=teaching.library_epochs,
+        batch_size=teaching.library_batch,
+        labelled_share=teaching.labelled_share,
+    )
 
 
 def _weights(objective: ObjectiveConfig, kind: Kind, *, has_transfer_set: bool) -> distillation.Weights:

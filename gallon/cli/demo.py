@@ -28,6 +28,7 @@ from gallon.config import (
     ObjectiveConfig,
     ShortKeepConfig,
     SpecConfig,
+    TeachingConfig,
     TrainConfig,
     TransferConfig,
 )
@@ -125,6 +126,7 @@ def _models(file: Path, out: Path, spec_id: str, store: str, progress: ProgressC
         training=training,
         objective=ObjectiveConfig(),
         transfer=TransferConfig(),
+        teaching=TeachingConfig(),
         student_input=STUDENT,
         progress=progress,
     )

@@ -42,6 +42,7 @@ from gallon.config import (
     ObjectiveConfig,
     RulesConfig,
     ShortKeepConfig,
+    TeachingConfig,
     TrainConfig,
     TransferConfig,
 )
@@ -152,6 +153,7 @@ def distill(
     preset: Preset = None,
     objective: ObjectiveConfig,
     transfer: TransferConfig,
+    teaching: TeachingConfig,
     tuning: Tuning = None,
     training: TrainConfig,
     spec_id: SpecId = None,
@@ -163,9 +165,10 @@ def distill(
 
     Takes the same data and split as the `gallon teach` before it. Of several inputs the one that validates best is
     kept. With a library given by --transfer the student also learns what the teachers predict for its molecules; the
-    language teacher predicts those that are annotated in the store.
+    language teacher predicts those that are annotated in the store. With --library it learns what graph teachers say of
+    all molecules of a prepared library, or of many of them, streamed from disk.
 
-    Example: `gallon distill solubility.csv --target logS --transfer library.smi`
+    Example: `gallon distill solubility.csv --target logS --library prepared`
     """
     from gallon.api import learning
 
@@ -176,6 +179,7 @@ def distill(
             training=training,
             objective=objective,
             transfer=transfer,
+            teaching=teaching,
             teacher_folder=teacher_folder,
             student=student,
             student_input=separated(student_input),

@@ -4,7 +4,14 @@
 """
 
 from gallon.config.annotation import BatchConfig, EngineConfig, ServiceConfig, ServingConfig, SpecConfig
-from gallon.config.learning import DataConfig, ObjectiveConfig, RulesConfig, TrainConfig, TransferConfig
+from gallon.config.learning import (
+    DataConfig,
+    ObjectiveConfig,
+    RulesConfig,
+    TeachingConfig,
+    TrainConfig,
+    TransferConfig,
+)
 from gallon.config.setting import (
     DEFAULT_STORE,
     RAY,
@@ -36,6 +43,7 @@ __all__ = [
     "ShortKeepConfig",
     "SpecConfig",
     "TableConfig",
+    "TeachingConfig",
     "TrainConfig",
     "TransferConfig",
     "settings_of",

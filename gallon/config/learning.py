@@ -105,6 +105,26 @@ class TransferConfig(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TeachingConfig(Config):
+    """A prepared library that students also learn from, streamed."""
+
+    panel = "Library"
+
+    library: Annotated[
+        Path | None,
+        Setting(help="A library prepared by `gallon prepare`: students also learn what graph teachers say of it."),
+    ] = None
+    library_molecules: Annotated[
+        int | None, Setting(min=1, help="Molecules to draw from it at random (--seed); default: all.")
+    ] = None
+    library_epochs: Annotated[int, Setting(min=1, help="Times that training goes through them.")] = 5
+    library_batch: Annotated[int, Setting(min=8, help="Molecules of a step, labelled ones among them.")] = 256
+    labelled_share: Annotated[
+        float, Setting(min=0.01, max=0.9, help="Share of every step that labelled molecules have.")
+    ] = 0.25
+
+
+@dataclass(frozen=True, kw_only=True)
 class ObjectiveConfig(Config):
     """The terms of a student's loss, and their weights."""
 
@@ -123,7 +143,7 @@ class ObjectiveConfig(Config):
     ] = None
     soft_gnn: Annotated[
         float | None,
-        Setting(min=0, help="Weight of the graph teachers' predictions; default: 0.5, with --transfer 1."),
+        Setting(min=0, help="Weight of the graph teachers' predictions; default: 0.5, with --transfer or --library 1."),
     ] = None
     soft_lm: Annotated[
         float | None, Setting(min=0, help="Weight of the language teachers' predictions; default: 0.5.")

@@ -115,6 +115,17 @@ class Graphs:
             bond_starts=2 * bond_starts,
         )
 
+    @classmethod
+    def joined(cls, parts: Sequence[Graphs]) -> Graphs:
+        """Return the graphs of several, one after another."""
+        return cls(
+            np.concatenate([part.atoms for part in parts]),
+            np.concatenate([part.bonds for part in parts]),
+            np.concatenate([part.ends for part in parts], axis=1),
+            starts(np.concatenate([np.diff(part.atom_starts) for part in parts])),
+            starts(np.concatenate([np.diff(part.bond_starts) for part in parts])),
+        )
+
     def __len__(self) -> int:
         return len(self.atom_starts) - 1
 
@@ -179,6 +190,21 @@ class Paired:
         """Return the graphs of some rows as one, their texts, and what is predicted of them."""
         guesses = None if self.guesses is None else self.guesses.batch(rows)
         return PairedBatch(self.graphs.batch(rows), self.texts.batch(rows), guesses)
+
+
+def join_batches(batches: Sequence[Any]) -> Any:
+    """Return several batches of one kind, vectors or graphs, as one: the molecules of the first, then the next."""
+    if isinstance(batches[0], torch.Tensor):
+        return torch.cat(list(batches))
+    atoms = starts([len(batch.x) for batch in batches])[:-1].tolist()
+    graphs = starts([batch.num_graphs for batch in batches])
+    return GraphBatch(
+        x=torch.cat([batch.x for batch in batches]),
+        edge_attr=torch.cat([batch.edge_attr for batch in batches]),
+        edge_index=torch.cat([batch.edge_index + first for batch, first in zip(batches, atoms, strict=True)], dim=1),
+        batch=torch.cat([batch.batch + first for batch, first in zip(batches, graphs.tolist(), strict=False)]),
+        num_graphs=int(graphs[-1]),
+    )
 
 
 @cache

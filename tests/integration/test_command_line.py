@@ -414,6 +414,7 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
         "--soft-temperature",
     ]
     transfer = ["--transfer", "--transfer-rows"]
+    streamed = ["--library", "--library-molecules", "--library-epochs", "--library-batch", "--labelled-share"]
     expected = {
         "annotate": [*file, "--limit", "--dry-run", *cost, *rows, "--config", *spec, *engine, *common],
         "demo": ["--limit", "--out", "--config", *spec, *engine, *common],
@@ -469,6 +470,7 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
             "--spec",
             *weights,
             *transfer,
+            *streamed,
             *data,
             *learning,
             *common,

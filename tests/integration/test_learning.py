@@ -33,6 +33,7 @@ from distill.learn.distillation import Weights, distill_student, targets_from
 from distill.learn.inputs import ModelInputs
 from distill.learn.recipes import INPUTS, recipe
 from distill.learn.teach import Trained, teach
+from distill.library.teaching import LibraryTeaching
 from distill.models import model_store, packing
 from distill.models.model_store import read_card
 from distill.report.comparison import write
@@ -43,6 +44,7 @@ from gallon import load
 from teacher.chemistry.facts import facts_of
 from teacher.errors import UsageError
 from teacher.tiny import library
+from tests.support.prepared import library_of
 
 MOLECULES = 80
 OTHERS = 40  # molecules without labels
@@ -490,6 +492,62 @@ def test_a_graph_network_that_was_taught_predicts_new_molecules_as_any_student_d
     assert {"soft.lm", "hidden.lm0"} <= set(card.history[0])
     assert "Taught by lm" in (student.path / "README.md").read_text()
     assert np.isfinite(load(student.path).values(["CCO", "c1ccccc1"])).all()
+
+
+def test_a_student_learns_what_graph_teachers_say_of_a_prepared_library(
+    taught: list[Trained], ray_here: RaySession, model_inputs: ModelInputs, parts: Split, folder: Path, tmp_path: Path
+) -> None:
+    """One of its 41 molecules is a labelled one. The second time the teacher is asked nothing."""
+    known = set(model_inputs.dataset.smiles)
+    mols = [mol for smiles in library.read(None)[200:400] if (mol := Chem.MolFromSmiles(smiles))]
+    smiles = list(dict.fromkeys(smiles for mol in mols if (smiles := Chem.MolToSmiles(mol)) not in known))[:OTHERS]
+    rows = [*smiles[:20], model_inputs.dataset.smiles[int(parts.test[0])], "nonsense", *smiles[20:]]
+    prepared = library_of(tmp_path / "prepared", [rows[:25], rows[25:]])
+    found = teacher_outputs.read_all(teacher_outputs.find(folder), model_inputs, parts)
+    outputs, students = [said for said, _ in found], [recipe("student-atoms"), recipe("student-fingerprint")]
+    teaching = LibraryTeaching(
+        library=prepared,
+        selection=prepared.select(model_inputs.dataset.keys, None, 0),
+        epochs=2,
+        batch_size=16,
+        labelled_share=0.5,
+    )
+    shown: list[tuple[int, int]] = []
+    scores = teaching.score([folder / "gin"], ray_here, lambda done, of: shown.append((done, of)))
+    assert shown[-1] == (OTHERS, OTHERS)
+    shown.clear()
+    assert teaching.score([folder / "gin"], ray_here, lambda done, of: shown.append((done, of))) == scores
+    assert not shown
+    student = distill_student(
+        model_inputs,
+        parts,
+        outputs,
+        students=[teaching.scheduled(known) for known in students],
+        weights=Weights(),
+        seed=0,
+        folder=tmp_path,
+        resources=TrainResources(workers=2),
+        teachers=[card for _, card in found],
+        library=teaching.source(outputs, scores, Weights(), parts, model_inputs),
+    )
+    card = read_card(student.path)
+    assert (card.transfer["molecules"], card.transfer["labelled_left_out"]) == (OTHERS, 1)
+    assert card.transfer["library"] == prepared.manifest.digest
+    assert len(card.history) == 2 and all(epoch["soft.gnn"] > 0 for epoch in card.history)
+    assert "40 molecules without labels, none of them in the data (1 of the data was found there and left out)" in (
+        student.path / model_store.README
+    ).read_text(encoding="utf-8")
+    assert SavedModel(student.path).predict(model_inputs.dataset.mols()).shape == (MOLECULES, 1)
+
+
+def test_a_library_without_the_students_descriptors_is_refused(tmp_path: Path) -> None:
+    prepared = library_of(tmp_path / "prepared", [["CCO"]])
+    teaching = LibraryTeaching(
+        library=prepared, selection=prepared.select([], None, 0), epochs=1, batch_size=8, labelled_share=0.5
+    )
+    teaching.check([recipe("student-atoms"), recipe("student-fingerprint")])
+    with pytest.raises(UsageError, match="give --descriptors lean, or prepare the library again"):
+        teaching.check([replace(recipe("student-fingerprint"), descriptors="none")])
 
 
 def test_a_comparison_has_every_method_under_every_seed_and_is_resumed(

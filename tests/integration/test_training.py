@@ -29,6 +29,7 @@ from teacher.nn.gnn import GIN
 from teacher.nn.graphs import Graphs
 from teacher.nn.inputs import Matrix
 from teacher.tiny import library
+from tests.support.streams import MemoryStream
 
 MOLECULES = 120
 FEATURES = 20
@@ -79,6 +80,16 @@ def without_dropout(known: Recipe, left_over: int, fit_set: FitSet) -> Fit:
     )
 
 
+def beside_a_stream(fit: Fit, fit_set: FitSet) -> Fit:
+    """Return a fit that half of its molecules reach as a stream, in windows that end within steps."""
+    rows = np.arange(32, 90)
+    labels = {"labels": fit_set.columns["labels"][rows]}
+    stream = MemoryStream(fit_set.inputs[fit.inputs].take(rows), labels, window=21)
+    faster = replace(fit.schedule, learning_rate=1e-2)
+    changes = {"train": np.arange(32), "stream": stream, "labelled_share": 0.25, "schedule": faster}
+    return replace(fit, id=f"{fit.id}-stream", **changes)
+
+
 def test_two_workers_learn_what_one_learns(ray_here: RaySession, fit_set: FitSet, tmp_path: Path) -> None:
     fits = [
         without_dropout(known, left_over, fit_set)
@@ -86,6 +97,8 @@ def test_two_workers_learn_what_one_learns(ray_here: RaySession, fit_set: FitSet
         if known.reads in ("graphs", "fingerprint")
         for left_over in (1, 3)
     ]
+    streamed = [without_dropout(RECIPES[name], 0, fit_set) for name in ("gin", "student-fingerprint")]
+    fits += [beside_a_stream(fit, fit_set) for fit in streamed]
     many = replace(fit_set, fits=fits)
     alone, together = (
         fit_all(many, tmp_path / str(workers), TrainResources(workers=workers, together=True)) for workers in (1, 2)

@@ -38,6 +38,7 @@ class Mutant:
 
 
 RUNS = "tests/integration/test_runs.py"
+STREAM = "tests/unit/distill/library/test_stream.py"
 STORE = "tests/integration/test_store.py"
 STEPS = "tests/integration/test_store_steps.py"
 PLAN = "tests/integration/test_plan.py"
@@ -917,6 +918,40 @@ MUTANTS = (
         "there is not None and there.digest == digest_of_rows(block)",
         "there is not None",
         ("tests/integration/test_prepare.py::test_a_shard_of_rows_that_have_changed_or_that_is_damaged_is_made_again",),
+    ),
+    Mutant(
+        "labelled molecules of a library are learned from",
+        "distill/library/prepared.py",
+        "np.flatnonzero(distinct & ~of_data)",
+        "np.flatnonzero(distinct)",
+        (f"{STREAM}::test_labelled_molecules_duplicates_and_rows_without_one_are_left_out",),
+    ),
+    Mutant(
+        "a teacher is asked again",
+        "distill/library/scores.py",
+        "return rows if there is None else np.setdiff1d(rows, there.rows)",
+        "return rows",
+        (f"{STREAM}::test_a_teacher_says_of_a_shard_what_it_says_of_its_molecules_and_is_asked_once",),
+    ),
+    Mutant(
+        "an epoch begins anew",
+        "cluster/training/loop.py",
+        "self._examples.of_epoch(self._epoch, self._step)",
+        "self._examples.of_epoch(self._epoch, 0)",
+        (
+            "tests/unit/cluster/training/test_stream.py"
+            "::test_a_fit_that_dies_in_the_middle_of_an_epoch_ends_with_the_same_weights",
+        ),
+    ),
+    Mutant(
+        "labelled molecules are left to chance",
+        "cluster/training/examples.py",
+        "rounds, within = np.divmod(places, len(self._fit.train))",
+        "rounds, within = places, places * 0",
+        (
+            "tests/unit/cluster/training/test_stream.py"
+            "::test_labelled_molecules_have_their_share_of_every_step_and_all_come_round",
+        ),
     ),
     Mutant(
         "a cell of several lines before the SMILES costs its row",

@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow.feather
 import pytest
 
-from cluster.library.rows import read_all
-from cluster.library.source import resolve
 from distill.features.vectors import DESCRIPTOR_SETS, DescriptorSet, Scaler, student_features
 from distill.library import duplicates
-from distill.library.manifest import shard_name
-from distill.library.shard import graphs_of, read_facts, vectors_of, write_shard
+from distill.library.shard import graphs_of, read_facts, vectors_of
 from teacher.chemistry.molecule import parse
 from teacher.nn.graphs import Graphs
 from teacher.tiny import library
+from tests.support.prepared import shard_of_rows
 
 ODD = ["[Na+].[Cl-]", "F[P-](F)(F)(F)(F)F", "C/C=C/C", "C[C@H](N)C(=O)O", "[U]", "c1ccccc1", "C" * 300, "[OH2:1]"]
-
-
-def prepared(folder: Path, rows: Sequence[str], descriptors: DescriptorSet = "lean", number: int = 0) -> Path:
-    (folder / "rows.smi").write_text("\n".join(rows) + "\n")
-    (block,) = read_all(resolve([str(folder / "rows.smi")]))
-    write_shard(block, descriptors, folder / shard_name(number))
-    return folder / shard_name(number)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +25,7 @@ def smiles() -> list[str]:
 
 
 def test_a_shard_holds_the_graphs_of_its_molecules(smiles: list[str], tmp_path: Path) -> None:
-    found = graphs_of(prepared(tmp_path, [*smiles[:5], "nonsense", *smiles[5:]]))
+    found = graphs_of(shard_of_rows(tmp_path, [*smiles[:5], "nonsense", *smiles[5:]]))
     mols = [parse(each.encode()).mol for each in smiles]
     expected = Graphs.of(mols)
     kept = found.take(np.array([row for row in range(len(found)) if row != 5]))
@@ -48,7 +38,7 @@ def test_a_shard_holds_the_graphs_of_its_molecules(smiles: list[str], tmp_path: 
 def test_a_shard_holds_the_features_of_a_student(descriptors: DescriptorSet, smiles: list[str], tmp_path: Path) -> None:
     features = student_features([parse(each.encode()).mol for each in smiles], descriptors)
     scaler = Scaler.fit(features)
-    found = vectors_of(prepared(tmp_path, smiles, descriptors), scaler)
+    found = vectors_of(shard_of_rows(tmp_path, smiles, descriptors), scaler)
     rows = np.array([3, 0, 50, 3, len(smiles) - 1])
     expected = scaler.transform(features[rows])
     # A matrix product of one row and one of many differ in their last bits.
@@ -57,7 +47,7 @@ def test_a_shard_holds_the_features_of_a_student(descriptors: DescriptorSet, smi
 
 
 def test_a_row_without_a_molecule_keeps_its_place_its_text_and_the_reason(tmp_path: Path) -> None:
-    file = prepared(tmp_path, ["CCO", "c1ccc", "", "OCC"])
+    file = shard_of_rows(tmp_path, ["CCO", "c1ccc", "", "OCC"])
     table = pyarrow.feather.read_table(file)
     assert table["smiles"].to_pylist() == ["CCO", None, None, "CCO"]
     assert table["raw"].to_pylist() == [None, b"c1ccc", b"", None]
@@ -74,13 +64,13 @@ def test_what_nobody_foresaw_about_one_molecule_costs_that_row(tmp_path: Path, m
         return [], [], []
 
     monkeypatch.setattr("distill.library.shard.describe_graph", fail_for_ethanol)
-    table = pyarrow.feather.read_table(prepared(tmp_path, ["CC", "CCO"]))
+    table = pyarrow.feather.read_table(shard_of_rows(tmp_path, ["CC", "CCO"]))
     assert table["error"].to_pylist() == [None, "cannot be described: RuntimeError: bad luck"]
     assert table["smiles"].to_pylist() == ["CC", None]
 
 
 def test_a_damaged_shard_is_none(tmp_path: Path) -> None:
-    file = prepared(tmp_path, ["CCO", "CCN"])
+    file = shard_of_rows(tmp_path, ["CCO", "CCN"])
     file.write_bytes(file.read_bytes()[:-40])
     assert read_facts(file) is None
     assert read_facts(tmp_path / "missing.arrow") is None
@@ -92,7 +82,7 @@ def test_duplicates_are_found_across_shards_in_any_number_of_passes(
 ) -> None:
     monkeypatch.setattr(duplicates, "KEYS_AT_A_TIME", at_a_time)
     rows = [["CCO", "CCC", "OCC", "CN"], ["nonsense", "CCC"], ["CCN", "C(C)O", "NC", "CCCl"]]
-    files = [prepared(tmp_path, some, number=number) for number, some in enumerate(rows)]
+    files = [shard_of_rows(tmp_path, some, number=number) for number, some in enumerate(rows)]
     assert duplicates.write(files, tmp_path, 9) == 4
     table = pyarrow.parquet.read_table(tmp_path / duplicates.FILE).to_pydict()
     found = list(zip(*table.values(), strict=True))

@@ -1,0 +1,229 @@
+"""What graph teachers say of a library's molecules: each is asked once, and what it says is kept beside the library.
+
+A teacher's folder of scores is named by a digest of its weights and settings. It has a file for each shard: the rows
+that were scored, predictions, and representations in half precision. A later run asks about further rows only.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from distill.features.pretrained import pretrained_vectors
+from distill.features.vectors import Scaler
+from distill.learn.recipes import VECTORS_OF, Recipe, recipe
+from distill.library.manifest import MANIFEST
+from distill.library.prepared import PreparedLibrary, Selection
+from distill.library.shard import graphs_of, read_columns, read_facts, vectors_of
+from distill.models.model_store import SCALER, WEIGHTS, usable_card
+from teacher import strict_json
+from teacher.errors import UsageError
+from teacher.files import replacing, write_text
+from teacher.nn.inputs import Inputs, Matrix
+from teacher.provenance import digest
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cluster.runtime.session import RaySession
+    from distill.models.card import ModelCard
+
+logger = logging.getLogger(__name__)
+
+SCORES = "scores"  # the folder in that of the library
+MOST_HALF = float(np.finfo(np.float16).max)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ShardScores:
+    """What a teacher says of some rows of a shard.
+
+    Attributes:
+        rows: int64, ascending, the R rows.
+        prediction: float32, (R, targets): logits of classes, or values; NaN where it cannot read the molecule.
+        representation: float16, (R, width); NaN likewise.
+    """
+
+    rows: NDArray[np.int64]
+    prediction: NDArray[np.float32]
+    representation: NDArray[np.float16]
+
+    def of(self, rows: NDArray[np.int64]) -> ShardScores:
+        """Return what is said of some of the rows, in their order."""
+        places = np.searchsorted(self.rows, rows)
+        return ShardScores(rows, self.prediction[places], self.representation[places])
+
+
+def score_library(
+    library: PreparedLibrary,
+    selection: Selection,
+    teacher: Path,
+    session: RaySession,
+    show: Callable[[int], None] | None = None,
+) -> Path:
+    """Let a graph teacher score the selected molecules, as far as it has not yet; return the folder of its scores.
+
+    Args:
+        library: whose molecules are scored.
+        selection: which of them.
+        teacher: its folder, as `gallon teach` leaves it.
+        session: the Ray cluster to run on; its machines reach both folders by the same paths.
+        show: called with the number of molecules that are done.
+
+    Raises:
+        UsageError: the teacher reads annotations, or features of another version.
+    """
+    import ray
+    from ray.util import ActorPool
+
+    card = usable_card(teacher)
+    if recipe(card.recipe).role == "lm":
+        raise UsageError(f"The teacher in {teacher} reads annotations, and a prepared library has none.")
+    folder = _folder(library, teacher, card)
+    numbers = [number for number in range(len(library)) if len(selection.rows[number])]
+    done = len(selection)
+    work = [(number, missing) for number in numbers if len(missing := missing_rows(library, folder, number, selection))]
+    done -= sum(len(rows) for _, rows in work)
+    logger.info("%s scores %d molecules of the library in %s", card.recipe, len(selection) - done, library.folder)
+    if work:
+        gpus = 1 if session.gpus else 0
+        workers = min(len(work), max(1, session.room(1, gpus)))
+        scorer = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=3, max_task_retries=3)(Scorer)
+        pool = ActorPool([scorer.remote(teacher.resolve(), library.folder, folder) for _ in range(workers)])
+        for scored in pool.map_unordered(lambda actor, task: actor.score.remote(*task), work):
+            done += scored
+            if show:
+                show(done)
+    return folder
+
+
+def read_scores(folder: Path, number: int, shard_digest: str) -> ShardScores | None:
+    """Return what a teacher says of a shard; None where it has not been asked, or of other rows."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(_file(folder, number), framework="numpy") as opened:
+            if (opened.metadata() or {}).get("shard") != shard_digest:
+                return None
+            return ShardScores(*(opened.get_tensor(name) for name in ("rows", "prediction", "representation")))
+    except (OSError, SafetensorError):
+        return None
+
+
+class Scorer:
+    """A teacher in a worker.
+
+    Args:
+        teacher: its folder.
+        library: the library's.
+        folder: where its scores go.
+    """
+
+    def __init__(self, teacher: Path, library: Path, folder: Path) -> None:
+        import torch
+
+        from distill.learn.network import Network
+
+        torch.set_num_threads(1)
+        card = usable_card(teacher)
+        self._recipe = replace(recipe(card.recipe), settings=card.settings, descriptors=card.descriptors)
+        self._library, self._folder = PreparedLibrary.open(library), folder
+        self._scaler, settings = _scaled(teacher, self._recipe)
+        self._encoder = card.encoder or ""
+        build = functools.partial(self._recipe.build, len(card.targets), **settings)
+        self._network = Network.load(teacher / WEIGHTS, build)
+
+    def score(self, number: int, rows: NDArray[np.int64]) -> int:
+        """Score rows of a shard, and keep that beside what is there; return how many."""
+        from safetensors.numpy import save_file
+
+        file = self._library.shard(number)
+        facts = read_facts(file)
+        assert facts is not None
+        found = self._ask(file, rows)
+        before = read_scores(self._folder, number, facts.digest)
+        if before is not None:
+            order = np.argsort(np.concatenate([before.rows, found.rows]))
+            found = ShardScores(
+                *(np.concatenate(pair)[order] for pair in zip(_parts(before), _parts(found), strict=True))
+            )
+        arrays = dict(zip(("rows", "prediction", "representation"), _parts(found), strict=True))
+        with replacing(_file(self._folder, number)) as aside:
+            save_file(arrays, aside, metadata={"shard": facts.digest})
+        return len(rows)
+
+    def _ask(self, file: Path, rows: NDArray[np.int64]) -> ShardScores:
+        inputs, readable = self._inputs(file, rows)
+        prediction, representation = self._network.predict(inputs, np.arange(len(rows)))
+        prediction[~readable] = np.nan
+        representation[~readable] = np.nan
+        half = np.clip(representation, -MOST_HALF, MOST_HALF).astype(np.float16)
+        return ShardScores(rows, prediction.astype(np.float32), half)
+
+    def _inputs(self, file: Path, rows: NDArray[np.int64]) -> tuple[Inputs, NDArray[np.bool_]]:
+        """Return what the teacher reads of rows, and which of them it can read."""
+        readable: NDArray[np.bool_] = np.ones(len(rows), dtype=bool)
+        if self._scaler is None:
+            return graphs_of(file).take(rows), readable
+        features = vectors_of(file, self._scaler).dense(rows)
+        if kind := self._recipe.pretrained:
+            smiles = read_columns(file, ["smiles"])["smiles"].take(rows.tolist()).to_pylist()
+            vectors = pretrained_vectors(kind, smiles, self._encoder, 1)
+            readable = np.asarray(np.isfinite(vectors).all(axis=1))
+            features = np.concatenate([features, vectors], axis=1)
+        return Matrix(self._scaler.transform(features)), readable
+
+
+def _scaled(teacher: Path, known: Recipe) -> tuple[Scaler | None, dict[str, object]]:
+    """Return the scale of what a teacher reads, if that is vectors, and the settings of its network."""
+    from safetensors.numpy import load_file
+
+    if known.reads not in VECTORS_OF:
+        return None, dict(known.settings)
+    scaler = Scaler.from_arrays(load_file(teacher / SCALER))
+    return scaler, {**known.settings, "features": len(scaler.keep)}
+
+
+def _folder(library: PreparedLibrary, teacher: Path, card: ModelCard) -> Path:
+    """Return the folder of a teacher's scores, with a manifest in it."""
+    weights = hashlib.sha256((teacher / WEIGHTS).read_bytes()).hexdigest()
+    facts = {
+        "weights": weights,
+        "recipe": card.recipe,
+        "settings": dict(card.settings),
+        "descriptors": card.descriptors,
+        "features": card.features,
+        "encoder": card.encoder,
+        "targets": [asdict(target) for target in card.targets],
+    }
+    folder = library.folder / SCORES / f"{card.recipe}-{digest(facts, 16)}"
+    if not (folder / MANIFEST).is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        facts |= {"dataset": dict(card.dataset), "split": dict(card.split), "versions": dict(card.versions)}
+        write_text(folder / MANIFEST, strict_json.dumps(facts, indent=2) + "\n")
+    return folder
+
+
+def missing_rows(library: PreparedLibrary, folder: Path, number: int, selection: Selection) -> NDArray[np.int64]:
+    """Return the selected rows of a shard that have no scores yet."""
+    rows = selection.rows[number].astype(np.int64)
+    facts = read_facts(library.shard(number))
+    if facts is None:
+        raise UsageError(f"{library.shard(number)} is damaged: run the same 'gallon prepare' again.")
+    there = read_scores(folder, number, facts.digest)
+    return rows if there is None else np.setdiff1d(rows, there.rows)
+
+
+def _file(folder: Path, number: int) -> Path:
+    return folder / f"{number:06d}.safetensors"
+
+
+def _parts(scores: ShardScores) -> Sequence[NDArray[np.generic]]:
+    return scores.rows, scores.prediction, scores.representation

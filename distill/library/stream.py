@@ -1,0 +1,123 @@
+"""The molecules of a prepared library on their way into a student's training, with what its teachers say of them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cluster.training.stream import Loaded, Window
+from distill.features.sparse import SparseVectors
+from distill.features.vectors import Scaler
+from distill.learn.distillation import consensus
+from distill.learn.objective import Whitening
+from distill.library.prepared import PreparedLibrary, Selection
+from distill.library.scores import ShardScores, read_scores
+from distill.library.shard import graphs_of, read_facts, vectors_of
+from teacher.errors import GallonError
+from teacher.nn.graphs import Graphs
+from teacher.provenance import digest
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from distill.data.cells import Kind
+
+WINDOW = 32_768  # molecules that are shuffled together: about 30 MB of features and scores
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Statements:
+    """What graph teachers say of a library's molecules, as the targets of a student.
+
+    Attributes:
+        kind: of the labels.
+        scores: the teachers' folders of scores.
+        representations: that are learned, by the names of their targets: the number of the teacher among those, and
+            how they are whitened, None where they are learned as they are.
+        widths: columns of every target of the student, by its name; those that nobody speaks of are NaN.
+    """
+
+    kind: Kind
+    scores: Sequence[Path]
+    representations: Mapping[str, tuple[int, Whitening | None]]
+    widths: Mapping[str, int]
+
+    def columns(self, library: PreparedLibrary, number: int, rows: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
+        """Return the targets of rows of a shard, float32, (rows, columns), by name.
+
+        Raises:
+            GallonError: the shard or a teacher's scores of it are missing or damaged.
+        """
+        said = [self._read(folder, library, number, rows) for folder in self.scores]
+        found = {name: np.full((len(rows), width), np.nan, dtype=np.float32) for name, width in self.widths.items()}
+        if said and "soft.gnn" in found:
+            found["soft.gnn"] = consensus([each.prediction for each in said], self.kind)
+        for name, (teacher, whitening) in self.representations.items():
+            seen = said[teacher].representation
+            found[name] = whitening.transform(seen) if whitening else seen.astype(np.float32)
+        return found
+
+    @staticmethod
+    def _read(folder: Path, library: PreparedLibrary, number: int, rows: NDArray[np.int64]) -> ShardScores:
+        facts = read_facts(library.shard(number))
+        scores = facts and read_scores(folder, number, facts.digest)
+        if not scores:
+            raise GallonError(f"The scores of shard {number} in {folder} are gone: run the same command again.")
+        return scores.of(rows)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LibraryStream:
+    """Selected molecules of a library, shard by shard in a random order, windows of some shards shuffled inside.
+
+    Attributes:
+        library: where they lie.
+        selection: which they are.
+        statements: what is learned of them.
+        scaler: of a student on fingerprints; None streams graphs.
+    """
+
+    library: PreparedLibrary
+    selection: Selection
+    statements: Statements
+    scaler: Scaler | None
+
+    @property
+    def digest(self) -> str:
+        """A digest of all that decides what comes."""
+        names = [folder.name for folder in self.statements.scores]
+        return digest([self.selection.digest, names, WINDOW])
+
+    def __len__(self) -> int:
+        return len(self.selection)
+
+    def windows(self, seed: Sequence[int]) -> Iterator[Window]:
+        """Yield the windows of an epoch; each has shards until it holds `WINDOW` molecules."""
+        shards: list[int] = []
+        size = 0
+        for number in np.random.default_rng(seed).permutation(len(self.library)).tolist():
+            if not len(self.selection.rows[number]):
+                continue
+            shards.append(number)
+            size += len(self.selection.rows[number])
+            if size >= WINDOW:
+                yield Window(size, functools.partial(self._load, tuple(shards)))
+                shards, size = [], 0
+        if shards:
+            yield Window(size, functools.partial(self._load, tuple(shards)))
+
+    def _load(self, shards: Sequence[int]) -> Loaded:
+        rows = [self.selection.rows[number].astype(np.int64) for number in shards]
+        targets = [self.statements.columns(self.library, *of_shard) for of_shard in zip(shards, rows, strict=True)]
+        columns = {name: np.concatenate([each[name] for each in targets]) for name in self.statements.widths}
+        files = [self.library.shard(number) for number in shards]
+        if self.scaler is None:
+            graphs = [graphs_of(file).take(some) for file, some in zip(files, rows, strict=True)]
+            return Graphs.joined(graphs), columns
+        vectors = [vectors_of(file, self.scaler).take(some) for file, some in zip(files, rows, strict=True)]
+        return SparseVectors.joined(vectors), columns

@@ -1,0 +1,125 @@
+"""From a prepared library and its teachers to what a student's training streams."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from cluster.runtime.session import RaySession
+from cluster.training.stream import Stream
+from distill.data.splits import Split
+from distill.learn.distillation import LibrarySource, Weights, targets_from
+from distill.learn.fits import columns_of
+from distill.learn.inputs import ModelInputs
+from distill.learn.objective import Whitening
+from distill.learn.recipes import Recipe, recipe
+from distill.learn.teacher_outputs import TeacherOutputs
+from distill.library.prepared import PreparedLibrary, Selection
+from distill.library.scores import score_library
+from distill.library.stream import LibraryStream, Statements
+from teacher.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class LibraryTeaching:
+    """A library that a student learns from beside the labels.
+
+    Attributes:
+        library: the prepared library.
+        selection: its molecules that are learned of.
+        epochs: times that training goes through them.
+        batch_size: molecules of a step.
+        labelled_share: of them, labelled ones.
+    """
+
+    library: PreparedLibrary
+    selection: Selection
+    epochs: int
+    batch_size: int
+    labelled_share: float
+
+    def check(self, students: Sequence[Recipe]) -> None:
+        """Refuse students that read other descriptors than the library has.
+
+        Raises:
+            UsageError: one does.
+        """
+        there = self.library.manifest.plan.descriptors
+        for known in students:
+            if known.reads == "fingerprint" and known.descriptors != there:
+                raise UsageError(
+                    f"The library in {self.library.folder} was prepared with the descriptors '{there}', and the "
+                    f"student reads '{known.descriptors}': give --descriptors {there}, or prepare the library again."
+                )
+
+    def scheduled(self, known: Recipe) -> Recipe:
+        """Return a student's recipe as it is trained on the library."""
+        return replace(known, schedule=replace(known.schedule, epochs=self.epochs, batch_size=self.batch_size))
+
+    def score(
+        self, teachers: Sequence[Path], session: RaySession, show: Callable[[int, int], None] | None = None
+    ) -> list[Path]:
+        """Let the graph teachers score the molecules, each once; return the folders of their scores.
+
+        Args:
+            teachers: the folders of teachers that read molecules alone.
+            session: the Ray cluster to run on.
+            show: called with the number of scores that are there, and that there are to be.
+        """
+        each = len(self.selection)
+
+        def shown(number: int) -> Callable[[int], None]:
+            return lambda done: show(number * each + done, len(teachers) * each) if show else None
+
+        return [
+            score_library(self.library, self.selection, teacher, session, shown(number))
+            for number, teacher in enumerate(teachers)
+        ]
+
+    def source(
+        self,
+        outputs: Sequence[TeacherOutputs],
+        scores: Sequence[Path],
+        weights: Weights,
+        split: Split,
+        model_inputs: ModelInputs,
+    ) -> LibrarySource:
+        """Return the library as students learn from it.
+
+        Args:
+            outputs: what all teachers say of the dataset.
+            scores: of the graph teachers among them, in their order, the folders of their scores.
+            weights: how much the student listens to whom.
+            split: of the dataset.
+            model_inputs: the dataset.
+        """
+        dataset = model_inputs.dataset
+        targets = targets_from(outputs, weights, split, dataset.kind)
+        widths = {name: column.shape[1] for name, column in columns_of(targets).items()}
+        graph = [each for each in outputs if recipe(each.teacher).role == "gnn"]
+        representations: dict[str, tuple[int, Whitening | None]] = {}
+        for number, each in enumerate(graph):
+            if f"hidden.gnn{number}" in widths:
+                representations[f"hidden.gnn{number}"] = number, Whitening.fit(each.representation, split.train)
+            if f"same.gnn{number}" in widths:
+                representations[f"same.gnn{number}"] = number, None
+        said = Statements(dataset.kind, scores, representations, {"labels": dataset.labels.shape[1], **widths})
+
+        def stream(known: Recipe) -> Stream:
+            scaler = model_inputs.scaler(known, split) if known.reads == "fingerprint" else None
+            return LibraryStream(self.library, self.selection, said, scaler)
+
+        return LibrarySource(stream=stream, labelled_share=self.labelled_share, facts=self._facts())
+
+    def _facts(self) -> dict[str, Any]:
+        """Say what was learned of, fit for a card."""
+        return {
+            "molecules": len(self.selection),
+            "annotated": 0,
+            "sha256": self.selection.digest,
+            "library": self.library.manifest.digest,
+            "labelled_left_out": self.selection.excluded,
+            "labelled_share": self.labelled_share,
+        }

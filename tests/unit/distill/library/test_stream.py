@@ -1,0 +1,132 @@
+"""Which molecules of a prepared library are learned of, and what is said of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from distill.features.vectors import Scaler, student_features
+from distill.learn.objective import Whitening
+from distill.library import scores as scores_module
+from distill.library import stream as stream_module
+from distill.library.manifest import shard_name
+from distill.library.prepared import PreparedLibrary
+from distill.library.scores import Scorer, read_scores
+from distill.library.shard import read_facts
+from distill.library.stream import LibraryStream, Statements
+from distill.screen.saved_model import SavedModel
+from teacher.chemistry.molecule import parse
+from teacher.errors import GallonError, UsageError
+from teacher.nn.graphs import Graphs
+from tests.support.models import untrained_student
+from tests.support.prepared import library_of
+
+ALKANES = ["C" * length for length in range(1, 61)]
+KNOWN = ["CC", "CCCC", "CCO"]
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> PreparedLibrary:
+    """Four shards of 15 alkanes, a row without a molecule in each, and a repeated one."""
+    shards = [[*ALKANES[first : first + 15], "nonsense", "CCC"] for first in range(0, 60, 15)]
+    return library_of(tmp_path_factory.mktemp("library"), shards)
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return untrained_student(tmp_path_factory.mktemp("teacher"), "gin")
+
+
+def keys(smiles: list[str]) -> list[bytes]:
+    return [parse(each.encode()).key for each in smiles]
+
+
+def test_labelled_molecules_duplicates_and_rows_without_one_are_left_out(library: PreparedLibrary) -> None:
+    selection = library.select(keys(KNOWN), None, seed=0)
+    assert (len(selection), selection.excluded) == (58, 2)
+    assert [rows.tolist() for rows in selection.rows] == [[0, 2, *range(4, 15)], *[list(range(15))] * 3]
+    with pytest.raises(UsageError, match="holds no molecule beside the labelled ones"):
+        library.select(keys(ALKANES), None, seed=0)
+
+
+def test_molecules_are_drawn_over_the_whole_library(library: PreparedLibrary) -> None:
+    drawn = library.select(keys(KNOWN), 28, seed=3)
+    everything = library.select(keys(KNOWN), None, seed=0)
+    assert len(drawn) == 28 and min(map(len, drawn.rows)) >= 3
+    assert all(
+        set(some.tolist()) <= set(every.tolist()) for some, every in zip(drawn.rows, everything.rows, strict=True)
+    )
+    assert drawn.digest == library.select(keys(KNOWN), 28, seed=3).digest != library.select(keys(KNOWN), 28, 4).digest
+    assert library.select(keys(KNOWN), 1000, seed=0).digest == everything.digest
+
+
+def test_a_teacher_says_of_a_shard_what_it_says_of_its_molecules_and_is_asked_once(
+    library: PreparedLibrary, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scorer = Scorer(teacher, library.folder, tmp_path)
+    scorer.score(1, np.array([2, 7]))
+    asked: list[int] = []
+    ask = Scorer._ask
+    monkeypatch.setattr(Scorer, "_ask", lambda self, file, rows: asked.extend(rows.tolist()) or ask(self, file, rows))
+    selection = library.select([], None, seed=0)
+    missing = scores_module.missing_rows(library, tmp_path, 1, selection)
+    scorer.score(1, missing)
+    assert asked == [row for row in range(15) if row not in (2, 7)]
+    facts = read_facts(library.shard(1))
+    assert facts is not None
+    found = read_scores(tmp_path, 1, facts.digest)
+    assert found is not None and found.rows.tolist() == list(range(15))
+    mols = [parse(smiles.encode()).mol for smiles in ALKANES[15:30]]
+    assert np.allclose(found.prediction, SavedModel(teacher)._logits(mols), atol=1e-4)
+    assert len(scores_module.missing_rows(library, tmp_path, 1, selection)) == 0
+    assert read_scores(tmp_path, 1, "of other rows") is None
+
+
+def test_a_stream_brings_every_molecule_with_what_all_teachers_say_of_it(
+    library: PreparedLibrary, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_module, "WINDOW", 20)
+    selection = library.select(keys(KNOWN), 40, seed=0)
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        folder.mkdir()
+        scorer = Scorer(teacher, library.folder, folder)
+        for number, rows in enumerate(selection.rows):
+            scorer.score(number, rows.astype(np.int64))
+    representation = np.random.default_rng(0).normal(size=(30, 128)).astype(np.float32)
+    whitening = Whitening.fit(representation, np.arange(30))
+    widths = {"labels": 1, "soft.gnn": 1, "soft.lm": 1, "hidden.gnn1": whitening.directions.shape[0]}
+    said = Statements("regression", folders, {"hidden.gnn1": (1, whitening)}, widths)
+    smiles = [ALKANES[15 * number + row] for number, rows in enumerate(selection.rows) for row in rows.tolist()]
+    mols = {len(each): parse(each.encode()).mol for each in smiles}
+    scaler = Scaler.fit(student_features(list(mols.values()), "lean"))
+    streams = [LibraryStream(library, selection, said, scale) for scale in (None, scaler)]
+    sizes: list[list[int]] = []
+    for graphs, vectors in zip(*(stream.windows([0, 1]) for stream in streams), strict=True):
+        (of_graphs, columns), (of_vectors, same) = graphs.load(), vectors.load()
+        rows = np.arange(graphs.size)
+        assert isinstance(of_graphs, Graphs)
+        atoms = np.diff(of_graphs.atom_starts).tolist()
+        sizes.append(atoms)
+        here = [mols[length] for length in atoms]
+        expected = scaler.transform(student_features(here, "lean"))
+        assert np.allclose(of_vectors.batch(rows).numpy(), expected)
+        assert np.allclose(columns["soft.gnn"], SavedModel(teacher)._logits(here), atol=1e-4)
+        assert np.isnan(columns["labels"]).all() and np.isnan(columns["soft.lm"]).all()
+        assert columns["hidden.gnn1"].shape == (graphs.size, 29) and np.isfinite(columns["hidden.gnn1"]).all()
+        assert same.keys() == columns.keys() == widths.keys()
+    assert sorted(length for window in sizes for length in window) == sorted(mols)
+    assert min(map(len, sizes[:-1])) >= 20
+    (folders[1] / "000002.safetensors").unlink()
+    with pytest.raises(GallonError, match=r"The scores of shard 2 .* are gone"):
+        [window.load() for window in streams[0].windows([0, 1])]
+
+
+def test_a_damaged_shard_is_told_before_anything_is_scored(library: PreparedLibrary, tmp_path: Path) -> None:
+    selection = library.select([], None, seed=0)
+    broken = library_of(tmp_path / "broken", [["CCO", "CCC"]])
+    (tmp_path / "broken" / shard_name(0)).write_bytes(b"ARROW1")
+    with pytest.raises(UsageError, match="is damaged: run the same 'gallon prepare' again"):
+        scores_module.missing_rows(broken, tmp_path, 0, selection)
