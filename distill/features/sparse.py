@@ -5,6 +5,7 @@ Of the 4,142 columns of `student_features` a molecule fills about 110, so a dens
 
 from __future__ import annotations
 
+from collections import Counter as Tally
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 
 from distill.features import crippen
-from distill.features.environments import FINGERPRINT_BITS, morgan
+from distill.features.environments import FINGERPRINT_BITS, RADIUS, morgan
 from distill.features.vectors import (
     CLIP,
     SURROUNDING_RADII,
@@ -39,22 +40,28 @@ class Counter:
     """
 
     def __init__(self, descriptors: DescriptorSet) -> None:
+        from rdkit.Chem.rdFingerprintGenerator import AdditionalOutput
+
+        self._generator, self._environments = morgan(), AdditionalOutput()
+        self._environments.AllocateAtomToBits()
         sizes = [FINGERPRINT_BITS, *[SURROUNDINGS] * len(SURROUNDING_RADII)]
-        generators = [morgan(), *(morgan(radius, SURROUNDINGS) for radius in SURROUNDING_RADII)]
-        self._generators = list(zip(generators, starts(sizes)[:-1].tolist(), strict=True))
+        self._fingerprints = list(zip((RADIUS, *SURROUNDING_RADII), sizes, starts(sizes).tolist(), strict=False))
         self._estimated = descriptors == "estimated"
         self._describe: Callable[[Mol], Sequence[float]] = describer(descriptors)
 
     def __call__(self, mol: Mol) -> tuple[list[int], list[int], NDArray[np.float32]]:
         """Return the columns that are not zero, the count in each, and the descriptors (D,), NaN where there is none.
 
-        Columns: those of the Morgan fingerprint, and behind them those of the surroundings of each radius.
+        Columns: those of the Morgan fingerprint, and behind them those of the surroundings of each radius. All are
+        counted out of one pass, as `distill.features.environments` does for many molecules.
         """
+        self._generator.GetSparseCountFingerprint(mol, additionalOutput=self._environments)
+        of_atoms = self._environments.GetAtomToBits()
         columns: list[int] = []
         counts: list[int] = []
-        for generator, first in self._generators:
-            found = generator.GetCountFingerprint(mol).GetNonzeroElements()
-            columns += [first + column for column in found]
+        for radius, size, first in self._fingerprints:
+            found = Tally([first + number % size for numbers in of_atoms for number in numbers[: radius + 1]])
+            columns += found
             counts += found.values()
         described = np.array(self._describe(mol), dtype=np.float32)
         if self._estimated:

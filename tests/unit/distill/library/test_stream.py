@@ -79,7 +79,7 @@ def test_a_teacher_says_of_a_shard_what_it_says_of_its_molecules_and_is_asked_on
     found = read_scores(tmp_path, 1, facts.digest)
     assert found is not None and found.rows.tolist() == list(range(15))
     mols = [parse(smiles.encode()).mol for smiles in ALKANES[15:30]]
-    assert np.allclose(found.prediction, SavedModel(teacher)._logits(mols), atol=1e-4)
+    assert np.allclose(found.prediction, SavedModel(teacher).predict(mols), atol=1e-4)
     assert len(scores_module.missing_rows(library, tmp_path, 1, selection)) == 0
     assert read_scores(tmp_path, 1, "of other rows") is None
 
@@ -113,7 +113,7 @@ def test_a_stream_brings_every_molecule_with_what_all_teachers_say_of_it(
         here = [mols[length] for length in atoms]
         expected = scaler.transform(student_features(here, "lean"))
         assert np.allclose(of_vectors.batch(rows).numpy(), expected)
-        assert np.allclose(columns["soft.gnn"], SavedModel(teacher)._logits(here), atol=1e-4)
+        assert np.allclose(columns["soft.gnn"], SavedModel(teacher).predict(here), atol=1e-4)
         assert np.isnan(columns["labels"]).all() and np.isnan(columns["soft.lm"]).all()
         assert columns["hidden.gnn1"].shape == (graphs.size, 29) and np.isfinite(columns["hidden.gnn1"]).all()
         assert same.keys() == columns.keys() == widths.keys()
