@@ -127,7 +127,7 @@ _HOMES = {
     "distill": f"{_API}.learning",
     "teach": f"{_API}.learning",
     "Prepared": "distill.library.prepare",
-    "prepare": f"{_API}.preparation",
+    "prepare": f"{_API}.selection",
     "Predictor": "gallon.predictor",
     "load": "gallon.predictor",
     "pack": "gallon.predictor",

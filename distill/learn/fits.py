@@ -125,12 +125,7 @@ class Batch:
             "train": content_digest(rows),
             "valid": content_digest(valid),
             "seed": seed,
-            **({"raw labels": True} if recipe.raw_labels else {}),
-            **(
-                {"as they are": [dict(objective.same), dict(objective.mapped)]}
-                if targets.same or targets.mapped
-                else {}
-            ),
+            **_rare_facts(recipe, objective),
             **({"stream": [stream.digest, labelled_share]} if stream else {}),
         }
         self._fits.append(
@@ -199,6 +194,13 @@ def _check_same(recipe: Recipe, targets: DistillationTargets) -> None:
                 f"of {recipe.name}, {width}, one by one: distill gallon-gcn into the student gallon "
                 "('gallon teach' and 'gallon distill' with --preset gallon), or use --objective whitened."
             )
+
+
+def _rare_facts(recipe: Recipe, objective: Objective) -> dict[str, Any]:
+    """Return what decides few fits; others have the ids that they had before there was such a thing."""
+    raw = {"raw labels": True} if recipe.raw_labels else {}
+    as_they_are = {"as they are": [dict(objective.same), dict(objective.mapped)]}
+    return {**raw, **(as_they_are if objective.same or objective.mapped else {})}
 
 
 def columns_of(targets: DistillationTargets) -> dict[str, NDArray[np.float32]]:

@@ -22,8 +22,11 @@ from distill.learn.recipes import VECTORS_OF, Recipe, recipe
 from distill.library.manifest import MANIFEST
 from distill.library.prepared import PreparedLibrary, Selection
 from distill.library.shard import graphs_of, read_columns, read_facts, vectors_of
-from distill.models.model_store import SCALER, WEIGHTS, usable_card
+from distill.models.model_store import RULES, SCALER, WEIGHTS, usable_card
+from distill.rules.rule_set import read as read_rules
+from distill.rules.values import rule_values
 from teacher import strict_json
+from teacher.chemistry.molecule import mol_of
 from teacher.errors import UsageError
 from teacher.files import replacing, write_text
 from teacher.nn.inputs import Inputs, Matrix
@@ -137,6 +140,7 @@ class Scorer:
         self._library, self._folder = PreparedLibrary.open(library), folder
         self._scaler, settings = _scaled(teacher, self._recipe)
         self._encoder = card.encoder or ""
+        self._rules = read_rules(teacher / RULES).rules if card.rules else ()
         build = functools.partial(self._recipe.build, len(card.targets), **settings)
         self._network = Network.load(teacher / WEIGHTS, build)
 
@@ -172,13 +176,14 @@ class Scorer:
         readable: NDArray[np.bool_] = np.ones(len(rows), dtype=bool)
         if self._scaler is None:
             return graphs_of(file).take(rows), readable
-        features = vectors_of(file, self._scaler).dense(rows)
+        parts = [] if self._recipe.reads == "rules" else [vectors_of(file, self._scaler).dense(rows)]
+        smiles = read_columns(file, ["smiles"])["smiles"].take(rows.tolist()).to_pylist()
         if kind := self._recipe.pretrained:
-            smiles = read_columns(file, ["smiles"])["smiles"].take(rows.tolist()).to_pylist()
-            vectors = pretrained_vectors(kind, smiles, self._encoder, 1)
-            readable = np.asarray(np.isfinite(vectors).all(axis=1))
-            features = np.concatenate([features, vectors], axis=1)
-        return Matrix(self._scaler.transform(features)), readable
+            parts.append(pretrained_vectors(kind, smiles, self._encoder, 1))
+            readable = np.asarray(np.isfinite(parts[-1]).all(axis=1))
+        if self._rules:
+            parts.append(rule_values([mol_of(each) for each in smiles], self._rules))
+        return Matrix(self._scaler.transform(np.concatenate(parts, axis=1))), readable
 
 
 def _scaled(teacher: Path, known: Recipe) -> tuple[Scaler | None, dict[str, object]]:
@@ -201,6 +206,7 @@ def _folder(library: PreparedLibrary, teacher: Path, card: ModelCard) -> Path:
         "descriptors": card.descriptors,
         "features": card.features,
         "encoder": card.encoder,
+        "rules": dict(card.rules),
         "targets": [asdict(target) for target in card.targets],
     }
     folder = library.folder / SCORES / f"{card.recipe}-{digest(facts, 16)}"

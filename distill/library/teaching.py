@@ -41,13 +41,18 @@ class LibraryTeaching:
     labelled_share: float
 
     def check(self, students: Sequence[Recipe]) -> None:
-        """Refuse students that read other descriptors than the library has.
+        """Refuse students that read what the library does not have.
 
         Raises:
-            UsageError: one does.
+            UsageError: one reads other descriptors, or rules.
         """
         there = self.library.manifest.plan.descriptors
         for known in students:
+            if known.rules:
+                raise UsageError(
+                    "A prepared library has no values of rules, so no student that reads them learns from it: let a "
+                    "teacher read them, and leave out --rules here."
+                )
             if known.reads == "fingerprint" and known.descriptors != there:
                 raise UsageError(
                     f"The library in {self.library.folder} was prepared with the descriptors '{there}', and the "

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from gallon.cli import annotation, batch, demo, inspection, learning, preparation, prompts, selection, service
+from gallon.cli import annotation, batch, demo, inspection, learning, prompts, selection, service
 from gallon.cli.annotation import INTERRUPTED
 from gallon.cli.logs import logged
 from teacher.errors import GallonError
@@ -32,7 +32,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         annotation.import_,
     ),
     "Learn": (
-        preparation.prepare,
+        selection.prepare,
         learning.teach,
         learning.distill,
         learning.evaluate,
