@@ -13,8 +13,8 @@ import numpy as np
 from cluster.training.stream import Loaded, Window
 from distill.features.sparse import SparseVectors
 from distill.features.vectors import Scaler
-from distill.learn.distillation import consensus
 from distill.learn.objective import Whitening
+from distill.learn.teacher_outputs import consensus
 from distill.library.prepared import PreparedLibrary, Selection
 from distill.library.scores import ShardScores, read_scores
 from distill.library.shard import graphs_of, read_facts, vectors_of
