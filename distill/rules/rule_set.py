@@ -57,7 +57,8 @@ class RuleSet:
         """Return the rules of both, each once."""
         mine = {rule.name for rule in self.rules}
         rules = (*self.rules, *(rule for rule in other.rules if rule.name not in mine))
-        return RuleSet(self.task, rules, (*self.sources, *other.sources), (*self.refused, *other.refused))
+        refused = {(each["given"], each["reason"]): each for each in (*self.refused, *other.refused)}
+        return RuleSet(self.task, rules, (*self.sources, *other.sources), tuple(refused.values()))
 
     @cached_property
     def digest(self) -> str:

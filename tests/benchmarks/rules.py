@@ -1,7 +1,7 @@
 """What rules that LLMs named for a task are worth, beside their controls.
 
     python -m tests.benchmarks.rules --data-root MOLECULENET --rules llm4sd_features.jsonl
-        [--sets esol,hiv] [--seeds 3] [--rows 10000] [--json]
+        [--sets esol,hiv] [--seeds 3] [--rows 10000] [--kept FOLDER] [--recipes rules,rules-all] [--json]
 
 Rules of several LLMs that saw no data (LLM4SD), imported by `gallon rules import`. Perceptrons of one size on: the
 student's features; the rules; both; the student's features and shuffled rules; as many of RDKit's descriptors at
@@ -46,12 +46,14 @@ def main() -> None:
     parser.add_argument("--sets", default="esol,hiv")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rows", type=int, default=10_000)
+    parser.add_argument("--recipes", default=",".join(RECIPES))
+    parser.add_argument("--kept", type=Path, help="folder of features and fits: the same command goes on there")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     rows = []
     for name in arguments.sets.split(","):
         with tempfile.TemporaryDirectory() as folder:
-            rows += _rows(name, arguments, Path(folder))
+            rows += _rows(name, arguments, (arguments.kept or Path(folder)) / name)
     if arguments.json:
         print(json.dumps({"seeds": arguments.seeds, "rows": rows, "machine": machine()}))
 
@@ -59,12 +61,14 @@ def main() -> None:
 def _rows(name: str, arguments: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     """Train every recipe under every seed, and score it on the validation and the test part."""
     dataset = load(name, data_root=arguments.data_root)
+    folder.mkdir(parents=True, exist_ok=True)
     if len(dataset) > arguments.rows:
         dataset = _sample(dataset, arguments.rows, folder / f"{name}.csv")
     rules = rules_of([arguments.rules], ABOUT[name], ABOUT[name])
     parts = split(dataset, "scaffold")
     rows = []
-    for method, said in _predictions(ModelInputs(dataset, None, folder, rules=rules), parts, arguments.seeds).items():
+    model_inputs = ModelInputs(dataset, None, folder, rules=rules)
+    for method, said in _predictions(model_inputs, parts, arguments.recipes.split(","), arguments.seeds).items():
         row = {"set": name, "molecules": len(dataset), "rules": len(rules.rules), "method": method}
         row |= _scores(dataset, parts, said)
         print("  ".join(f"{k} {v:.3f}" if isinstance(v, float) else f"{v}" for k, v in row.items()), flush=True)
@@ -72,21 +76,23 @@ def _rows(name: str, arguments: argparse.Namespace, folder: Path) -> list[dict[s
     return rows
 
 
-def _predictions(model_inputs: ModelInputs, parts: Split, seeds: int) -> dict[str, list[NDArray[np.float32]]]:
+def _predictions(
+    model_inputs: ModelInputs, parts: Split, names: list[str], seeds: int
+) -> dict[str, list[NDArray[np.float32]]]:
     """Return what each method says of all molecules, seed by seed; probabilities of classes."""
-    named = [(name, seed) for name in RECIPES for seed in range(seeds)]
+    named = [(name, seed) for name in names for seed in range(seeds)]
     with ray_session(None) as session:
         batch = Batch(model_inputs)
         for name, seed in named:
             batch.add(recipe(name), parts, seed)
         outcomes = fit_all(batch.fit_set, model_inputs.folder / "fits", plan_resources(session, None))
     classes = model_inputs.dataset.kind == "classification"
-    said: dict[str, list[NDArray[np.float32]]] = {name: [] for name in RECIPES}
+    said: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
     for (name, _), outcome in zip(named, outcomes, strict=True):
         said[name].append(expit(outcome.prediction) if classes else outcome.prediction)
-    said["mean of student and rules"] = [
-        np.mean(pair, axis=0) for pair in zip(*(said[n] for n in TOGETHER), strict=True)
-    ]
+    if set(TOGETHER) <= set(names):
+        pairs = zip(*(said[name] for name in TOGETHER), strict=True)
+        said["mean of student and rules"] = [np.mean(pair, axis=0) for pair in pairs]
     return said
 
 
