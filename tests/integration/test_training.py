@@ -67,7 +67,8 @@ def without_dropout(known: Recipe, left_over: int, fit_set: FitSet) -> Fit:
     """Return a fit of a small network of some kind, whose last step would have so few molecules."""
     (fit,) = fit_set.fits
     fingerprint = known.reads == "fingerprint"
-    settings = {**known.settings, "width": 16, "dropout": 0.0, **({"features": FEATURES} if fingerprint else {})}
+    settings = {name: 0.0 if name.endswith("dropout") else value for name, value in known.settings.items()}
+    settings |= {"width": 16, **({"features": FEATURES} if fingerprint else {})}
     scale = Scale.of(fit_set.columns["labels"], [Target("logP", "regression")])
     build = functools.partial(NetworkWithLoss, functools.partial(known.build, 1, **settings), scale, Objective(), {})
     return replace(
