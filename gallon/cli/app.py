@@ -61,8 +61,8 @@ app.add_typer(batches, name="batch", help="Annotate by a provider's batch API.",
 
 
 rules = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
-rules.command("ask")(logged(learning.ask_rules))
-rules.command("import")(logged(learning.import_rules))
+rules.command("ask")(logged(prompts.ask_rules))
+rules.command("import")(logged(prompts.import_rules))
 app.add_typer(rules, name="rules", help="Features that bear on a property.", rich_help_panel="Learn")
 
 

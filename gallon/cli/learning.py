@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -40,19 +40,13 @@ from gallon.config import (
     DataConfig,
     LibraryConfig,
     ObjectiveConfig,
-    RulesConfig,
     ShortKeepConfig,
     TeachingConfig,
     TrainConfig,
     TransferConfig,
 )
 from teacher.errors import UsageError
-from teacher.wording import counted, plain
-
-if TYPE_CHECKING:
-    from distill.rules.rule_set import RuleSet
-
-RulesOut = Annotated[Path, typer.Option(help="OUT.json")]
+from teacher.wording import plain
 
 Preset = Annotated[
     str | None,
@@ -344,53 +338,9 @@ def pack(
     typer.echo(f"Written to {plain(str(predictor.pack(model, out, overwrite=overwrite)))}")
 
 
-def import_rules(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Rules: one JSON object on each line.")],
-    *,
-    out: RulesOut,
-    task: Annotated[str | None, typer.Option(help="What they are about, in words; default: --about.")] = None,
-    about: Annotated[str | None, typer.Option(help="Of lines that have a task, the one to take.")] = None,
-    overwrite: Overwrite = False,
-    as_json: AsJson = False,
-) -> None:
-    """Read rules out of files, check them, and keep each once.
-
-    A line is a rule, or one of LLM4SD's features. Files that `gallon rules` wrote are read, too: several become one.
-
-    Example: `gallon rules import llm4sd_features.jsonl --about esol --out esol-rules.json`
-    """
-    from gallon.rules import collecting
-
-    _tell(collecting.import_rules(list(files), out=out, task=task, about=about, overwrite=overwrite), out, as_json)
-
-
-@flatten_options
-def ask_rules(
-    *,
-    task: Annotated[str, typer.Option(help="The property, in words.")],
-    out: RulesOut,
-    overwrite: Overwrite = False,
-    asking: RulesConfig,
-    as_json: AsJson = False,
-) -> None:
-    """Ask an LLM, once for a property, which features of a molecule bear on it.
-
-    What it names is checked: descriptors of RDKit's, SMARTS, ratios, bounds; nothing of it is run as code.
-
-    Example: `gallon rules ask --task "solubility in water" --model Qwen/Qwen2.5-7B-Instruct --out rules.json`
-    """
-    from gallon.rules import collecting
-
-    _tell(collecting.ask_rules(task, out=out, asking=asking, overwrite=overwrite), out, as_json)
-
-
-def _tell(rules: RuleSet, out: Path, as_json: bool) -> None:
-    if as_json:
-        print_json({**rules.facts(), "refused": len(rules.refused), "path": str(out)})
-        return
-    typer.echo(plain(f"{counted(len(rules.rules), 'rule')} about {rules.task}, digest {rules.digest}: {out}"))
-    for each in rules.refused:
-        typer.echo(plain(f"refused: {each['reason']} ({each['given']})"), err=True)
+def separated(values: list[str] | None) -> list[str]:
+    """Return the values of a list option, given several times or separated by commas."""
+    return [part.strip() for value in values or () for part in value.split(",") if part.strip()]
 
 
 def numbers(values: list[str] | None, option: str) -> list[int]:
@@ -403,8 +353,3 @@ def numbers(values: list[str] | None, option: str) -> list[int]:
     if wrong := next((value for value in found if not value.isdecimal()), None):
         raise UsageError(f"{option}: '{wrong}' is no whole number.")
     return [int(value) for value in found]
-
-
-def separated(values: list[str] | None) -> list[str]:
-    """Return the values of a list option, given several times or separated by commas."""
-    return [part.strip() for value in values or () for part in value.split(",") if part.strip()]

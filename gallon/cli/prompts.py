@@ -1,18 +1,22 @@
-"""The commands about prompts."""
+"""The commands about what an LLM is asked: prompts about molecules, and rules of a property."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gallon.cli.options import OUTPUT_PANEL, AsJson, Data, Overwrite, flatten_options
 from gallon.cli.output import print_json
-from gallon.config import DataConfig, EngineConfig, SpecConfig
+from gallon.config import DataConfig, EngineConfig, RulesConfig, SpecConfig
 from teacher.wording import counted, plain
 
+if TYPE_CHECKING:
+    from distill.rules.rule_set import RuleSet
+
+RulesOut = Annotated[Path, typer.Option(help="OUT.json")]
 ASPIRIN = "CC(=O)Oc1ccccc1C(=O)O"
 
 
@@ -91,3 +95,52 @@ def names(as_json: AsJson = False) -> None:
         typer.echo(f"{prompt.name} v{prompt.version}: {prompt.summary}")
     for name, question in catalog.tasks().items():
         typer.echo(f"--task {name}: {question}")
+
+
+def import_rules(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Rules: one JSON object on each line.")],
+    *,
+    out: RulesOut,
+    task: Annotated[str | None, typer.Option(help="What they are about, in words; default: --about.")] = None,
+    about: Annotated[str | None, typer.Option(help="Of lines that have a task, the one to take.")] = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Read rules out of files, check them, and keep each once.
+
+    A line is a rule, or one of LLM4SD's features. Files that `gallon rules` wrote are read, too: several become one.
+
+    Example: `gallon rules import llm4sd_features.jsonl --about esol --out esol-rules.json`
+    """
+    from gallon.rules import collecting
+
+    _tell(collecting.import_rules(list(files), out=out, task=task, about=about, overwrite=overwrite), out, as_json)
+
+
+@flatten_options
+def ask_rules(
+    *,
+    task: Annotated[str, typer.Option(help="The property, in words.")],
+    out: RulesOut,
+    overwrite: Overwrite = False,
+    asking: RulesConfig,
+    as_json: AsJson = False,
+) -> None:
+    """Ask an LLM, once for a property, which features of a molecule bear on it.
+
+    What it names is checked: descriptors of RDKit's, SMARTS, ratios, bounds; nothing of it is run as code.
+
+    Example: `gallon rules ask --task "solubility in water" --model Qwen/Qwen2.5-7B-Instruct --out rules.json`
+    """
+    from gallon.rules import collecting
+
+    _tell(collecting.ask_rules(task, out=out, asking=asking, overwrite=overwrite), out, as_json)
+
+
+def _tell(rules: RuleSet, out: Path, as_json: bool) -> None:
+    if as_json:
+        print_json({**rules.facts(), "refused": len(rules.refused), "path": str(out)})
+        return
+    typer.echo(plain(f"{counted(len(rules.rules), 'rule')} about {rules.task}, digest {rules.digest}: {out}"))
+    for each in rules.refused:
+        typer.echo(plain(f"refused: {each['reason']} ({each['given']})"), err=True)
