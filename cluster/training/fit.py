@@ -40,6 +40,8 @@ class Schedule:
 
     Attributes:
         epochs: at most; the best by the validation score is kept.
+        averaging: share of the epochs over which weights are averaged (`cluster.training.averaging`) before they are
+            validated and kept; 0 keeps those of an epoch as they are.
         batch_size: molecules of a step, over all workers together, 3 or more; the last step of an epoch takes between a
             half and one and a half of them. None takes all at once.
         learning_rate: after the warm-up.
@@ -56,6 +58,7 @@ class Schedule:
     warm_up: float = 0.05
     weight_decay: float = 1e-4
     gradient_norm: float | None = 5.0
+    averaging: float = 0.0
 
     def __post_init__(self) -> None:
         if self.batch_size is not None and self.batch_size < LEAST_BATCH:
@@ -127,7 +130,8 @@ class Outcome:
         score: the best validation score, or where none was to be had, less the training loss of the same epoch.
         epochs: trained; `best_epoch` counts from one.
         history: of each epoch the terms of the loss, the loss, and the score.
-        weights: the file with the learner's parameters at its best epoch, in safetensors.
+        weights: the file with the learner's parameters of its best epoch, averaged if the schedule says so, in
+            safetensors.
         seconds: of training.
     """
 

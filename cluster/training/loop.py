@@ -14,6 +14,7 @@ from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import save_file
 from torch import Tensor
 
+from cluster.training.averaging import AveragedLearner
 from cluster.training.batch_norm import with_shared_statistics
 from cluster.training.examples import examples_of
 from cluster.training.fit import Fit
@@ -57,6 +58,7 @@ class Training:
         self._learner = fit.build().to(group.device)
         if group.size > 1:
             self._learner = with_shared_statistics(self._learner)
+        self._average = AveragedLearner(self._learner, fit.schedule)
         self._optimizer = torch.optim.AdamW(
             self._learner.parameters(),
             lr=fit.schedule.learning_rate,
@@ -135,13 +137,14 @@ class Training:
     # Asking and judging
 
     def _predict(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return predictions and representations of those rows that this worker looks after."""
+        """Return predictions and representations, of averaged weights, of those rows that this worker looks after."""
+        learner = self._average.learner
         places = self._part.places(self._group.mine(rows))
         asked = places if len(places) else np.zeros(1, dtype=np.int64)
-        self._learner.eval()
+        learner.eval()
         with torch.inference_mode():
             answers = [
-                self._learner.predict(self._inputs.batch(asked[first : first + PREDICT_ROWS]).to(self._group.device))
+                learner.predict(self._inputs.batch(asked[first : first + PREDICT_ROWS]).to(self._group.device))
                 for first in range(0, len(asked), PREDICT_ROWS)
             ]
         prediction, representation = (
@@ -156,6 +159,7 @@ class Training:
         Returns:
             Whether the fit can go on: one whose loss or predictions are no longer finite has nothing more to learn.
         """
+        self._average.update(self._epoch)
         valid = self._fit.valid
         prediction, _ = self._predict(valid)
         truth = self._labels[self._part.places(self._group.mine(valid))]
@@ -172,7 +176,7 @@ class Training:
             self._metrics.trained(self._examples.molecules, loss)
             self._metrics.validated(score)
         if not self._best.epoch or score > self._best.score:
-            weights = {name: value.detach().cpu().clone() for name, value in self._learner.state_dict().items()}
+            weights = {name: value.detach().cpu().clone() for name, value in self._average.learner.state_dict().items()}
             self._best = Best(score, self._epoch, weights)
         return True
 
@@ -185,6 +189,7 @@ class Training:
             return
         state = torch.load(file, map_location="cpu", weights_only=True)
         self._learner.load_state_dict(state["learner"])
+        self._average.learner.load_state_dict(state["average"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._best = Best(**state["best"])
         self._epoch, self._step = state["epoch"], state.get("step", 0)
@@ -205,6 +210,7 @@ class Training:
             return
         state = {
             "learner": self._learner.state_dict(),
+            "average": self._average.learner.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "best": vars(self._best),
             "epoch": self._epoch,
@@ -220,7 +226,7 @@ class Training:
 
     def _finish(self) -> None:
         """Write the result, whole or not at all, and drop the checkpoint."""
-        self._learner.load_state_dict(self._best.weights)
+        self._average.learner.load_state_dict(self._best.weights)
         rows = np.arange(sum(len(part) for part in self._group.gather(self._group.mine(self._part.rows))))
         answers = self._group.gather((self._group.mine(rows), *self._predict(rows)))
         if self._group.number:

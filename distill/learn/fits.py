@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from teacher.nn.inputs import Inputs
 
 LEAST_MOLECULES = 2  # that a network can be trained on: BatchNorm needs them
-FORMAT = 4  # of what a fit is; raise it when the same recipe comes to train otherwise
+FORMAT = 5  # of what a fit is; raise it when the same recipe comes to train otherwise
 
 
 @dataclass(frozen=True, kw_only=True)

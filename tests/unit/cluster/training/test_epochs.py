@@ -176,6 +176,51 @@ def test_a_fit_that_diverges_keeps_its_best_epoch(tmp_path: Path) -> None:
     assert (outcome.best_epoch, len(outcome.history)) == (1, 1)
 
 
+class Counting(nn.Module):
+    """Says how many steps it has taken, and fails in one of them."""
+
+    def __init__(self, fails: int = 0) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(1))
+        self.register_buffer("steps", torch.zeros(1))
+        self._fails = fails
+
+    def forward(self, batch: torch.Tensor, _targets: dict[str, torch.Tensor]) -> dict[str, tuple]:
+        self.steps += 1
+        if self.steps == self._fails:
+            raise InterruptedError
+        return {"task": (0 * self.bias.sum(), torch.tensor(float(len(batch))))}
+
+    def predict(self, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.steps.expand(len(batch), 1), batch
+
+
+def counting(averaging: float, fails: int = 0) -> Fit:
+    """Return a fit that is best where its network says 2."""
+    schedule = Schedule(epochs=4, batch_size=None, averaging=averaging)
+    return fit_of(
+        4,
+        None,
+        functools.partial(Counting, fails),
+        score=lambda _, prediction: -float(abs(prediction - 2).mean()),
+        schedule=schedule,
+    )
+
+
+@pytest.mark.parametrize(("averaging", "epoch"), [(0.0, 2), (0.25, 2), (1.0, 3)])
+def test_weights_are_averaged_before_they_are_judged_and_kept(averaging: float, epoch: int, tmp_path: Path) -> None:
+    outcome = trained(counting(averaging), Matrix(FOUR), FOUR, tmp_path)
+    assert (outcome.best_epoch, outcome.prediction.tolist()) == (epoch, [[2.0]] * 4)  # 3: the mean of 1, 2 and 3
+
+
+def test_an_average_goes_on_where_it_was_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cluster.training.loop.CHECKPOINT_SECONDS", -1.0)
+    with pytest.raises(InterruptedError):
+        trained(counting(1.0, fails=3), Matrix(FOUR), FOUR, tmp_path)
+    outcome = trained(counting(1.0), Matrix(FOUR), FOUR, tmp_path)
+    assert (outcome.best_epoch, outcome.score) == (3, 0.0)
+
+
 def test_a_fit_that_never_was_finite_is_told(tmp_path: Path) -> None:
     with pytest.raises(DivergenceError, match="no finite number from its first epoch on"):
         trained(scripted([math.inf, 1.0], rmse), Matrix(FOUR), FOUR, tmp_path)
