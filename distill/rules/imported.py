@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from distill.rules.rule_set import FORMAT, MOST_BYTES, RuleSet
 from teacher.errors import UsageError
 
+PARTS = ("rules", "sources")
 STUDY = frozenset({"descriptors", "patterns", "thresholds"})  # fields of LLM4SD's (Apache-2.0) features
 
 
-def rules_of(files: Sequence[Path], task: str, about: str | None = None) -> RuleSet:
+def rules_of(files: Sequence[Path], task: str | None = None, about: str | None = None) -> RuleSet:
     """Read rules out of files, and keep each once.
 
     A file is one that `gallon rules` wrote, or has a JSON object on each line: a rule, or one of LLM4SD's features
@@ -23,7 +25,7 @@ def rules_of(files: Sequence[Path], task: str, about: str | None = None) -> Rule
 
     Args:
         files: to be read.
-        task: what the rules are about.
+        task: what the rules are about; by default what the first file of ours says, `about`, or that file's name.
         about: of lines that have a `task`, the one that is taken.
 
     Raises:
@@ -31,7 +33,8 @@ def rules_of(files: Sequence[Path], task: str, about: str | None = None) -> Rule
     """
     found: RuleSet | None = None
     for file in files:
-        lines = _lines(file)
+        lines, sources, named = _read(file)
+        task = task or named or about or file.stem
         wanted = [line for line in lines if about is None or line.get("task", about) == about]
         if about is None and len(tasks := sorted({str(line["task"]) for line in lines if "task" in line})) > 1:
             raise UsageError(f"{file} has rules of {', '.join(tasks)}: choose those of one by --about.")
@@ -41,12 +44,14 @@ def rules_of(files: Sequence[Path], task: str, about: str | None = None) -> Rule
         source = {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "about": about}
         models = sorted({str(line["model"]) for line in wanted if "model" in line})
         rules = RuleSet.collected(task, given, {**source, "models": models})
+        rules = replace(rules, sources=(*sources, *rules.sources))
         found = rules if found is None else found.merged(rules)
     assert found is not None
     return found
 
 
-def _lines(file: Path) -> list[Mapping[str, Any]]:
+def _read(file: Path) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]], str | None]:
+    """Return what a file has for rules, and of one that we wrote also the sources and the task."""
     try:
         if file.stat().st_size > MOST_BYTES:
             raise UsageError(f"{file} is larger than any file of rules.")
@@ -55,23 +60,25 @@ def _lines(file: Path) -> list[Mapping[str, Any]]:
         raise UsageError(f"{file} cannot be read: {error.strerror or error}.") from None
     except UnicodeDecodeError:
         raise UsageError(f"{file} is no text in UTF-8.") from None
-    lines = _own(text)
-    if lines is None:
+    own = _own(text)
+    lines = own["rules"] if own else []
+    if not own:
         lines = [_object(file, number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     if not lines:
         raise UsageError(f"{file} holds no rules.")
-    return lines
+    return lines, own["sources"] if own else [], own["task"] if own else None
 
 
-def _own(text: str) -> list[Mapping[str, Any]] | None:
-    """Return the rules of a file that we wrote, None of others."""
+def _own(text: str) -> dict[str, Any] | None:
+    """Return the rules, sources and task of a file that we wrote, None of others."""
     try:
         facts = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(facts, dict) or facts.get("format") != FORMAT or not isinstance(facts.get("rules"), list):
+    if not isinstance(facts, dict) or facts.get("format") != FORMAT:
         return None
-    return [rule for rule in facts["rules"] if isinstance(rule, dict)]
+    found: dict[str, Any] = {name: [each for each in _list(facts, name) if isinstance(each, dict)] for name in PARTS}
+    return {**found, "task": str(facts.get("task", "")) or None}
 
 
 def _object(file: Path, number: int, line: str) -> Mapping[str, Any]:

@@ -101,7 +101,9 @@ def import_rules(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Rules: one JSON object on each line.")],
     *,
     out: RulesOut,
-    task: Annotated[str | None, typer.Option(help="What they are about, in words; default: --about.")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="What they are about, in words; default: as the file says, or --about.")
+    ] = None,
     about: Annotated[str | None, typer.Option(help="Of lines that have a task, the one to take.")] = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,

@@ -33,7 +33,7 @@ def import_rules(
     Args:
         files: as `distill.rules.imported.rules_of` takes them.
         out: a .json file.
-        task: what the rules are about, in words; by default `about`, or the name of the first file.
+        task: what the rules are about, in words; by default what the file says, `about`, or the name of the first file.
         about: of lines that have a `task`, the one that is taken.
         overwrite: whether a file that is there may be replaced.
 
@@ -43,7 +43,7 @@ def import_rules(
     """
     paths = [Path(file) for file in listed(files)]
     check_output(Path(out), suffixes=SUFFIXES, inputs=paths, overwrite=overwrite)
-    rules = rules_of(paths, task or about or paths[0].stem, about)
+    rules = rules_of(paths, task, about)
     rule_set.write(rules, Path(out))
     return rules
 

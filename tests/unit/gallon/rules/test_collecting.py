@@ -39,8 +39,9 @@ def test_a_server_is_asked_once_for_each_sample_and_its_rules_are_written(
     assert written["sources"][0]["model"] == MODEL and len(written["refused"]) == 1
     with pytest.raises(gallon.UsageError, match="--overwrite"):
         gallon.ask_rules("solubility", out=out, model=MODEL, endpoint=url)
-    again = gallon.import_rules(out, out=tmp_path / "again.json", task="logS")
-    assert (again.digest, again.task) == (rules.digest, "logS")
+    again = gallon.import_rules(out, out=tmp_path / "again.json")
+    assert (again.digest, again.task) == (rules.digest, "solubility")
+    assert again.sources[0]["model"] == MODEL and again.sources[1]["file"] == "rules.json"
 
 
 def test_an_answer_without_a_rule_writes_nothing(url: str, behaviour: Behaviour, tmp_path: Path) -> None:
