@@ -24,3 +24,14 @@ def first_of_ours(error: BaseException) -> BaseException:
 
     ours = (seen for seen in exception_chain(error) if isinstance(seen, GallonError) and not isinstance(seen, RayError))
     return next(ours, error)
+
+
+def root_of(error: BaseException) -> BaseException:
+    """Return the error at the bottom of those that Ray has wrapped around it."""
+    *_, bottom = exception_chain(error)
+    return bottom
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message: Ray adds a traceback, or advice of many lines."""
+    return str(error).strip().split("\n", maxsplit=1)[0]

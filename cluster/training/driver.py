@@ -1,4 +1,4 @@
-"""Training on Ray Train: any number of fits, spread over workers, each written down when it is done.
+"""Training on Ray: any number of fits, spread over workers, each written down when it is done.
 
 A fit that has its result in the folder is not done again, and one that was interrupted goes on from its last
 checkpoint there, so the same call resumes after a killed worker, driver or cluster. Workers on several machines need
@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cluster.runtime.errors import exception_chain
 from cluster.runtime.logs import worker_level
 from cluster.runtime.periodic import run_periodically
 from cluster.training.fit import Fit, FitSet, Outcome
 from cluster.training.results import TrainingError, failure_of, is_done, read_outcome
 from cluster.training.shards import most_workers
-from teacher.errors import GallonError, UsageError
+from teacher.errors import UsageError
 from teacher.wording import counted
 
 if TYPE_CHECKING:
@@ -28,7 +27,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MAX_FAILURES = 3  # times that the group of workers is started again
+MAX_FAILURES = 3  # times that what died is started again
+LEAST_SHARED = 100_000  # molecules that a fit looks at in all, for which a group is worth its start
 LOOK_SECONDS = 1.0
 
 
@@ -41,7 +41,8 @@ class TrainResources:
         cpus: threads of each.
         gpus: of each.
         together: whether all share every fit, each with its part of the molecules, or each takes fits of its own. None
-            shares when there are fewer fits than workers that can. More workers than can share a fit stay idle.
+            shares when there are fewer fits than workers that can, and one of them is long enough to be worth the start
+            of a group. More workers than can share a fit stay idle.
     """
 
     workers: int = 1
@@ -108,62 +109,42 @@ def fit_all(
 
 def _train(fits: Sequence[Fit], fit_set: FitSet, folder: Path, resources: TrainResources) -> None:
     import ray
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchTrainer
-    from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
 
-    from cluster.training.controller import ControllerLog
     from cluster.training.group import ProcessGroup, shard_of
-    from cluster.training.worker import WorkerConfig, run_worker
+    from cluster.training.worker import WorkerConfig
 
     workers, together = arranged(fits, resources)
     logger.info("%s, who %s", counted(workers, "training worker"), "share each fit" if together else "take fits each")
-    groups = (
-        [ProcessGroup(number, workers, "cpu") for number in range(workers)] if together else [ProcessGroup(0, 1, "cpu")]
-    )
-    order = WorkerConfig(
+    groups = [ProcessGroup(number, workers if together else 1, "cpu") for number in range(workers if together else 1)]
+    config = WorkerConfig(
         fits=ray.put(list(fits)),
         parts=[ray.put(shard_of(fits, fit_set.inputs, fit_set.columns, group)) for group in groups],
         folder=folder,
-        together=together,
         threads=resources.cpus,
         log_level=worker_level(),
     )
     per_worker = {"CPU": float(resources.cpus), **({"GPU": float(resources.gpus)} if resources.gpus else {})}
-    trainer = TorchTrainer(
-        run_worker,
-        train_loop_config={"work": order},
-        scaling_config=ScalingConfig(
-            num_workers=workers, use_gpu=bool(resources.gpus), resources_per_worker=per_worker
-        ),
-        run_config=RunConfig(
-            name=f"training-{fits[0].id[:12]}",
-            storage_path=str(folder / "ray"),
-            failure_config=FailureConfig(max_failures=MAX_FAILURES),
-            callbacks=[ControllerLog(order.log_level)],
-        ),
-    )
-    try:
-        trainer.fit()
-    except WorkerGroupError as error:
-        logger.warning("the training workers gave up: %s", error)
-        first = next(iter(error.worker_failures.values()), error)
-        if isinstance(cause := _root(first), GallonError):
-            raise cause from error
-        reason = str(cause).strip().split("\n", maxsplit=1)[0]
-        raise TrainingError(
-            f"Training failed {MAX_FAILURES + 1} times, the last time with: {reason} Fits that were done are kept in "
-            f"{folder}; the same command goes on."
-        ) from error
-    except ControllerError as error:
-        raise TrainingError(f"Ray Train could not start or hold its workers: {_root(error)}.") from error
+    if together:
+        from cluster.training.data_parallel import train_together
+
+        train_together(fits, config, per_worker, MAX_FAILURES)
+    else:
+        from cluster.training.independent import train_apart
+
+        train_apart(fits, config, workers, per_worker, MAX_FAILURES)
 
 
 def arranged(fits: Sequence[Fit], resources: TrainResources) -> tuple[int, bool]:
     """Return how many workers to start, and whether they share every fit."""
     sharing = min(resources.workers, *map(most_workers, fits))
-    together = len(fits) < sharing if resources.together is None else resources.together
+    pays = len(fits) < sharing and max(map(_molecules_seen, fits)) >= LEAST_SHARED
+    together = pays if resources.together is None else resources.together
     return (sharing if together else min(resources.workers, len(fits))), together
+
+
+def _molecules_seen(fit: Fit) -> int:
+    """Return how many molecules a fit looks at, in all of its epochs."""
+    return len(fit.train) * fit.schedule.epochs
 
 
 @contextmanager
@@ -177,9 +158,3 @@ def _watched(folder: Path, fits: Sequence[str], show: Callable[[FitProgress], No
 
     with run_periodically(LOOK_SECONDS, show_now, "training-progress"):
         yield
-
-
-def _root(error: BaseException) -> BaseException:
-    """Return the error at the bottom of those that Ray has wrapped around it."""
-    *_, bottom = exception_chain(error)
-    return bottom

@@ -5,12 +5,22 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from cluster.runtime.errors import first_line
 from cluster.training.fit import Outcome
 from teacher.errors import GallonError
+from teacher.wording import counted
 
 
 class TrainingError(GallonError):
     """Training did not come to its end."""
+
+
+def gave_up(times: int, cause: BaseException, folder: Path) -> TrainingError:
+    """Return what there is to say when workers have failed so many times."""
+    return TrainingError(
+        f"Training failed {counted(times, 'time')}, the last time with: {first_line(cause)} Fits that were done are "
+        f"kept in {folder}; the same command goes on."
+    )
 
 
 def is_done(folder: Path, fit: str) -> bool:

@@ -1,17 +1,14 @@
-"""What a training worker does: its share of the fits, or its share of each."""
+"""What a training worker does with the fits that are its own, or with its share of each."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import ray
-import ray.train
 import torch
-from ray.train.torch import get_device
 
 from cluster.runtime.logs import log_in_worker, ray_log_folder
 from cluster.training.fit import Fit
@@ -28,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class WorkerConfig:
-    """What all workers are told: `training.TrainResources` says what `together` means.
+    """What all workers are told.
 
     Attributes:
         fits: reference to the list of fits.
@@ -41,27 +38,31 @@ class WorkerConfig:
     fits: ObjectRef
     parts: Sequence[ObjectRef]
     folder: Path
-    together: bool
     threads: int
     log_level: int = logging.INFO
 
 
-def run_worker(config: Mapping[str, WorkerConfig]) -> None:
-    """Do this worker's share; runs in every worker of Ray Train."""
-    order = config["work"]
-    context = ray.train.get_context()
-    rank, workers = context.get_world_rank(), context.get_world_size()
-    log_in_worker(ray_log_folder(), "train-worker", order.log_level)
-    logger.info("training worker %d of %d", rank + 1, workers)
-    torch.set_num_threads(order.threads)
-    fits: list[Fit] = ray.get(order.fits)
-    part: DataShard = ray.get(order.parts[rank if order.together else 0])
-    group = ProcessGroup(rank, workers, str(get_device())) if order.together else ProcessGroup(0, 1, str(get_device()))
-    reporter = Reporter(ray.train.report if group.size == workers else None)
-    for fit in fits if order.together else fits[rank::workers]:
-        if not group.agreed(is_done(order.folder, fit.id)):
+def begin_work(config: WorkerConfig, name: str) -> None:
+    """Log into a file of the worker's own, and take the threads that it may use."""
+    log_in_worker(ray_log_folder(), "train-worker", config.log_level)
+    logger.info("%s begins", name)
+    torch.set_num_threads(config.threads)
+
+
+def do_fits(fits: Iterable[Fit], part: DataShard, group: ProcessGroup, folder: Path, reporter: Reporter) -> None:
+    """Do what is not done yet of some fits, each with all workers of the group.
+
+    Args:
+        fits: the same for all of the group.
+        part: what this worker has to learn from.
+        group: whose member it is.
+        folder: where results go.
+        reporter: to be told of epochs.
+    """
+    for fit in fits:
+        if not group.agreed(is_done(folder, fit.id)):
             try:
-                Training(fit, part, group, order.folder, reporter).run()
+                Training(fit, part, group, folder, reporter).run()
             except DivergenceError as error:  # raised by all of a group alike; Ray would only try the same again
                 logger.warning("fit %s came to nothing: %s", fit.id, error)
-                failure_of(order.folder, fit.id).write_text(str(error), encoding="utf-8")
+                failure_of(folder, fit.id).write_text(str(error), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Training on real Ray Train workers."""
+"""Training on real workers of Ray, who share fits or take them each."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from rdkit import Chem
 from rdkit.Chem.Crippen import MolLogP
 
 from cluster.runtime.session import RaySession
+from cluster.training.data_parallel import run_worker
 from cluster.training.driver import TrainResources, fit_all
 from cluster.training.fit import Fit, FitSet, Schedule
 from cluster.training.group import ProcessGroup, shard_of
 from cluster.training.results import TrainingError
-from cluster.training.worker import WorkerConfig, run_worker
+from cluster.training.worker import WorkerConfig
 from distill.data.dataset import Target
 from distill.learn.objective import NetworkWithLoss, Objective, Scale
 from distill.learn.recipes import RECIPES, Recipe
@@ -147,7 +148,7 @@ class Fragile(torch.nn.Linear):
         return super().forward(vectors), vectors
 
 
-def fragile(tmp_path: Path, deaths: int) -> FitSet:
+def fragile(tmp_path: Path, deaths: int, name: str = "fragile") -> FitSet:
     (tmp_path / "tombs").mkdir()
     values = np.random.default_rng(0).normal(size=(40, 2)).astype(np.float32)
     labels = values.sum(axis=1, keepdims=True)
@@ -155,8 +156,8 @@ def fragile(tmp_path: Path, deaths: int) -> FitSet:
     build = functools.partial(Fragile, tmp_path / "tombs", deaths)
     fits = [
         Fit(
-            id=f"fragile{seed}",
-            name="fragile",
+            id=f"{name}{seed}",
+            name=name,
             build=functools.partial(NetworkWithLoss, build, scale, Objective(), {}),
             inputs="vectors",
             targets={"labels": "labels"},
@@ -171,24 +172,33 @@ def fragile(tmp_path: Path, deaths: int) -> FitSet:
     return FitSet(fits=fits, inputs={"vectors": Matrix(values)}, columns={"labels": labels})
 
 
-def test_training_goes_on_after_a_killed_worker(ray_here: RaySession, tmp_path: Path) -> None:
-    outcomes = fit_all(fragile(tmp_path, deaths=1), tmp_path / "fits", TrainResources())
+GROUP = TrainResources(workers=2, together=True)
+
+
+@pytest.mark.parametrize("resources", [TrainResources(), GROUP], ids=["independent", "together"])
+def test_training_goes_on_after_a_killed_worker_and_says_so(
+    resources: TrainResources, ray_here: RaySession, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = set(ray_here.logs.iterdir())
+    outcomes = fit_all(fragile(tmp_path, deaths=1), tmp_path / "fits", resources)
     assert [outcome.epochs for outcome in outcomes] == [5, 5]
     assert [len(outcome.history) for outcome in outcomes] == [5, 5]
+    new = set(ray_here.logs.iterdir()) - before
+    if resources is GROUP:
+        told = "".join(file.read_text() for file in new if file.name.startswith("train-controller-"))
+        assert "died" in told  # of the others some may die of it, too
+    else:
+        assert caplog.text.count("the worker of fragile died") == 1
 
 
-def test_the_logs_of_a_training_name_its_fits_and_the_deaths_of_workers(ray_here: RaySession, tmp_path: Path) -> None:
-    before = set(ray_here.logs.iterdir())
-    fit_all(fragile(tmp_path, deaths=1), tmp_path / "fits", TrainResources())
-    new = sorted(set(ray_here.logs.iterdir()) - before)
-    workers = "".join(file.read_text() for file in new if file.name.startswith("train-worker-"))
-    controllers = "".join(file.read_text() for file in new if file.name.startswith("train-controller-"))
-    assert workers.count("fit fragile0 (fragile) begins after epoch") == 2
-    assert workers.count("fit fragile1 is done: score") == 1
-    assert controllers.count("training worker 1 died") == 1
+def test_the_logs_of_workers_name_their_fits(ray_here: RaySession, tmp_path: Path) -> None:
+    fit_all(fragile(tmp_path, deaths=1, name="logged"), tmp_path / "fits", TrainResources())
+    told = "".join(file.read_text() for file in ray_here.logs.iterdir() if file.name.startswith("train-worker-"))
+    assert told.count("fit logged0 (logged) begins after epoch") == 2
+    assert told.count("fit logged1 is done: score") == 1
 
 
-def test_whoever_takes_part_in_every_fit_reports_epochs_to_ray_train(
+def test_a_group_reports_epochs_to_ray_train(
     ray_here: RaySession, fit_set: FitSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The worker's loop in this process, with more reports than Ray Train would take in a short time."""
@@ -196,15 +206,12 @@ def test_whoever_takes_part_in_every_fit_reports_epochs_to_ray_train(
     monkeypatch.setattr("cluster.training.reporter.REPORT_SECONDS", -1.0)
     monkeypatch.setattr("cluster.training.worker.log_in_worker", lambda *_: None)
     monkeypatch.setattr("ray.train.report", reported.append)
-    monkeypatch.setattr("cluster.training.worker.get_device", lambda: "cpu")
+    monkeypatch.setattr("cluster.training.data_parallel.get_device", lambda: "cpu")
+    context = SimpleNamespace(get_world_rank=lambda: 0, get_world_size=lambda: 1)
+    monkeypatch.setattr("ray.train.get_context", lambda: context)
     part = shard_of(fit_set.fits, fit_set.inputs, fit_set.columns, ProcessGroup(0, 1, "cpu"))
-    for workers in (1, 2):
-        context = SimpleNamespace(get_world_rank=lambda: 0, get_world_size=lambda workers=workers: workers)
-        monkeypatch.setattr("ray.train.get_context", lambda context=context: context)
-        folder = tmp_path / str(workers)
-        folder.mkdir()
-        fits = ray.put(list(fit_set.fits))
-        run_worker({"work": WorkerConfig(fits=fits, parts=[ray.put(part)], folder=folder, together=False, threads=1)})
+    config = WorkerConfig(fits=ray.put(list(fit_set.fits)), parts=[ray.put(part)], folder=tmp_path, threads=1)
+    run_worker({"work": config})
     assert [(each["fit"], each["epoch"]) for each in reported] == [("logP", epoch) for epoch in range(1, 5)]
     assert all({"loss", "score"} <= each.keys() for each in reported)
 
@@ -221,8 +228,10 @@ def test_workers_that_keep_dying_end_in_one_sentence(
 def test_a_fit_that_diverges_ends_in_one_sentence_and_is_not_tried_again(
     ray_here: RaySession, fit_set: FitSet, tmp_path: Path
 ) -> None:
+    diverging = replace(fit_set.fits[0], id="diverging")
     endless = {"labels": np.full_like(fit_set.columns["labels"], np.inf)}
     with pytest.raises(TrainingError, match=r"The loss of 'logP' is no finite number") as error:
-        fit_all(replace(fit_set, columns=endless), tmp_path, TrainResources())
+        fit_all(replace(fit_set, fits=[diverging], columns=endless), tmp_path, TrainResources())
     assert "\n" not in str(error.value) and "tries" not in str(error.value)
-    assert len(list((tmp_path / "ray").iterdir())) == 1
+    told = "".join(file.read_text() for file in ray_here.logs.iterdir() if file.name.startswith("train-worker-"))
+    assert told.count("fit diverging came to nothing") == 1

@@ -70,10 +70,10 @@ def test_steps_are_close_to_the_batch_size() -> None:
 @pytest.mark.parametrize(
     ("molecules", "fits", "resources", "expected"),
     [
-        (1000, 1, TrainResources(workers=4), (4, True)),
+        (1000, 1, TrainResources(workers=4, together=True), (4, True)),
         (1000, 6, TrainResources(workers=4), (4, False)),
-        (1000, 1, TrainResources(workers=64), (20, True)),
-        (5, 1, TrainResources(workers=4), (2, True)),
+        (1000, 1, TrainResources(workers=64, together=True), (20, True)),
+        (5, 1, TrainResources(workers=4, together=True), (2, True)),
         (3, 6, TrainResources(workers=16), (6, False)),
         (3, 2, TrainResources(workers=4, together=True), (1, True)),
         (1000, 2, TrainResources(workers=4, together=False), (2, False)),
