@@ -30,9 +30,13 @@ def steps(fit: Fit) -> int:
 
 def stream_sizes(fit: Fit) -> tuple[int, int]:
     """Return how many labelled molecules a step has beside a stream, and how many of the stream."""
-    size = fit.schedule.batch_size or STREAM_BATCH
-    labelled = min(size - 1, max(1, round(fit.labelled_share * size)))
-    return labelled, size - labelled
+    return sizes(fit.schedule.batch_size or STREAM_BATCH, fit.labelled_share)
+
+
+def sizes(batch_size: int, labelled_share: float) -> tuple[int, int]:
+    """Return how many of a step's molecules are labelled, and how many are not; there is one of each at least."""
+    labelled = min(batch_size - 1, max(1, round(labelled_share * batch_size)))
+    return labelled, batch_size - labelled
 
 
 def most_workers(fit: Fit) -> int:

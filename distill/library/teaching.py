@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cluster.runtime.session import RaySession
+from cluster.training.shards import sizes
 from cluster.training.stream import Stream
 from distill.data.splits import Split
 from distill.learn.distillation import LibrarySource, Weights, targets_from
@@ -21,6 +23,8 @@ from distill.library.scores import score_library
 from distill.library.stream import LibraryStream, Statements
 from teacher.errors import UsageError
 
+LEAST_EPOCHS = 5
+
 
 @dataclass(frozen=True, kw_only=True)
 class LibraryTeaching:
@@ -29,14 +33,14 @@ class LibraryTeaching:
     Attributes:
         library: the prepared library.
         selection: its molecules that are learned of.
-        epochs: times that training goes through them.
+        epochs: times that training goes through them; None chooses (`scheduled`).
         batch_size: molecules of a step.
         labelled_share: of them, labelled ones.
     """
 
     library: PreparedLibrary
     selection: Selection
-    epochs: int
+    epochs: int | None
     batch_size: int
     labelled_share: float
 
@@ -59,9 +63,21 @@ class LibraryTeaching:
                     f"student reads '{known.descriptors}': give --descriptors {there}, or prepare the library again."
                 )
 
-    def scheduled(self, known: Recipe) -> Recipe:
-        """Return a student's recipe as it is trained on the library."""
-        return replace(known, schedule=replace(known.schedule, epochs=self.epochs, batch_size=self.batch_size))
+    def scheduled(self, known: Recipe, labelled: int) -> Recipe:
+        """Return a student's recipe as it is trained on the library.
+
+        Where no number of epochs is given they are `LEAST_EPOCHS`, or as many as it takes for the labelled molecules to
+        come round as often as they would without the library.
+
+        Args:
+            known: the recipe.
+            labelled: molecules of the training part.
+        """
+        in_a_step, of_library = sizes(self.batch_size, self.labelled_share)
+        in_an_epoch = max(1, len(self.selection) / of_library) * in_a_step
+        least = max(LEAST_EPOCHS, math.ceil(known.schedule.epochs * labelled / in_an_epoch))
+        schedule = replace(known.schedule, epochs=self.epochs or least, batch_size=self.batch_size)
+        return replace(known, schedule=schedule)
 
     def score(
         self, teachers: Sequence[Path], session: RaySession, show: Callable[[int, int], None] | None = None

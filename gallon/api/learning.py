@@ -230,7 +230,7 @@ def distill_from(
     source = None
     if library:
         library.check(students)
-        students = [library.scheduled(known) for known in students]
+        students = [library.scheduled(known, len(split.train)) for known in students]
         graph = [folder for folder, (_, card) in zip(folders, found, strict=True) if recipe(card.recipe).role == "gnn"]
         if not graph:
             raise UsageError("Nobody can say anything of the library: name a graph teacher by --teacher-folder.")

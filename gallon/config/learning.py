@@ -117,7 +117,14 @@ class TeachingConfig(Config):
     library_molecules: Annotated[
         int | None, Setting(min=1, help="Molecules to draw from it at random (--seed); default: all.")
     ] = None
-    library_epochs: Annotated[int, Setting(min=1, help="Times that training goes through them.")] = 5
+    library_epochs: Annotated[
+        int | None,
+        Setting(
+            min=1,
+            help="Times that training goes through them; default: 5, or as many as let labelled molecules come round "
+            "as often as without a library.",
+        ),
+    ] = None
     library_batch: Annotated[int, Setting(min=8, help="Molecules of a step, labelled ones among them.")] = 256
     labelled_share: Annotated[
         float, Setting(min=0.01, max=0.9, help="Share of every step that labelled molecules have.")

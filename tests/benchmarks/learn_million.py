@@ -36,6 +36,7 @@ RESULTS = Path(__file__).parent / "results"
 ROWS = 966_463  # of the library data
 SAMPLE_SECONDS = 1.0
 MIB = 2**20
+LEAST_SHOWN = 256 * MIB  # of what a process takes
 PREPARE, SCORE, STUDENT = "preparing", "scoring the library", "students"
 WORKERS = {PREPARE: "write_shard", SCORE: "Scorer", STUDENT: "RayTrainWorker"}
 ESOL = {"data_root": SHARED_DATA / "moleculenet"}
@@ -44,7 +45,7 @@ ESOL = {"data_root": SHARED_DATA / "moleculenet"}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--molecules", type=int, default=ROWS, help="rows of the library data")
-    parser.add_argument("--epochs", type=int, default=5, help="of the student")
+    parser.add_argument("--epochs", type=int, default=5, help="of the student, through the library")
     parser.add_argument("--folds", type=int, default=0, help="of the teacher")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--out", type=Path, help="folder for the result; default: none is written")
@@ -93,7 +94,8 @@ def measured(folder: Path, rows: int, epochs: int, folds: int) -> dict[str, Any]
             "library": round(manifest.bytes / manifest.molecules),
             "scores": round(scores / learned),
         },
-        "peak_mib": {name: round(peak / MIB) for name, peak in sorted(watch.peaks.items())},
+        "student_molecules_per_second": round(molecules[STUDENT] / student.seconds),
+        "peak_mib": {name: round(peak / MIB) for name, peak in sorted(watch.peaks.items()) if peak > LEAST_SHOWN},
         "rmse": {part: round(values["rmse"], 3) for part, values in student.metrics.items()},
     }
 
@@ -137,7 +139,7 @@ class Watch:
 def _kind(process: psutil.Process) -> str:
     """Return what a process of Ray does, without its number."""
     title = (process.cmdline() or [process.name()])[0]
-    return title.split("(")[0].strip() if title.startswith("ray::") else process.name()
+    return title.split("(")[0].split(".")[0].strip() if title.startswith("ray::") else process.name()
 
 
 def write_library(path: Path, rows: int) -> None:
@@ -161,6 +163,7 @@ def show(result: dict[str, Any]) -> None:
     print(f"{result['rows']:,} rows, {result['molecules']:,} molecules, {result['epochs']} epochs")
     for step, rate in result["molecules_per_cpu_second"].items():
         print(f"{step:24} {rate:8,}/s of CPU {result['molecules_per_second'][step]:8,}/s by the clock")
+    print(f"{'student, without its start':24} {result['student_molecules_per_second']:28,}/s by the clock")
     for name, size in result["bytes_per_molecule"].items():
         print(f"{name:24} {size:8,} bytes a molecule")
     for name, peak in result["peak_mib"].items():

@@ -522,7 +522,7 @@ def test_a_student_learns_what_graph_teachers_say_of_a_prepared_library(
         model_inputs,
         parts,
         outputs,
-        students=[teaching.scheduled(known) for known in students],
+        students=[teaching.scheduled(known, len(parts.train)) for known in students],
         weights=Weights(),
         seed=0,
         folder=tmp_path,

@@ -9,6 +9,7 @@ import pytest
 
 from distill.features.vectors import Scaler, student_features
 from distill.learn.objective import Whitening
+from distill.learn.recipes import recipe
 from distill.library import scores as scores_module
 from distill.library import stream as stream_module
 from distill.library.manifest import shard_name
@@ -16,6 +17,7 @@ from distill.library.prepared import PreparedLibrary
 from distill.library.scores import Scorer, read_scores
 from distill.library.shard import read_facts
 from distill.library.stream import LibraryStream, Statements
+from distill.library.teaching import LibraryTeaching
 from distill.screen.saved_model import SavedModel
 from teacher.chemistry.molecule import parse
 from teacher.errors import GallonError, UsageError
@@ -122,6 +124,19 @@ def test_a_stream_brings_every_molecule_with_what_all_teachers_say_of_it(
     (folders[1] / "000002.safetensors").unlink()
     with pytest.raises(GallonError, match=r"The scores of shard 2 .* are gone"):
         [window.load() for window in streams[0].windows([0, 1])]
+
+
+@pytest.mark.parametrize(
+    ("labelled", "epochs", "expected"),
+    [(5, None, 5), (100, None, 50), (100, 3, 3)],  # 10 steps an epoch with 12 labelled molecules each: 60 * 100 / 120
+)
+def test_labelled_molecules_come_round_as_often_as_without_a_library(
+    library: PreparedLibrary, labelled: int, epochs: int | None, expected: int
+) -> None:
+    selection = library.select([], 40, seed=0)
+    teaching = LibraryTeaching(library=library, selection=selection, epochs=epochs, batch_size=16, labelled_share=0.75)
+    schedule = teaching.scheduled(recipe("student-fingerprint"), labelled).schedule
+    assert (schedule.epochs, schedule.batch_size) == (expected, 16)
 
 
 def test_a_damaged_shard_is_told_before_anything_is_scored(library: PreparedLibrary, tmp_path: Path) -> None:
