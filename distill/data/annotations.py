@@ -42,6 +42,14 @@ class Annotations:
         agreement = None if self.agreement is None else [self.agreement[source] for source in sources]
         return _of([self.texts[source] for source in sources], agreement, self.spec)
 
+    def only(self, kept: Sequence[bool]) -> Annotations:
+        """Return the texts of some molecules, and none of the others."""
+        agreement = None
+        if self.agreement is not None:
+            agreement = [value if keep else 0.0 for value, keep in zip(self.agreement, kept, strict=True)]
+        texts = [text if keep else None for text, keep in zip(self.texts, kept, strict=True)]
+        return _of(texts, agreement, self.spec)
+
 
 def fetch(store: Store, spec: Spec, keys: Sequence[bytes]) -> Annotations:
     """Fetch the annotations of molecules under a spec.

@@ -1,7 +1,7 @@
 """Which molecules an LLM should describe where it cannot describe all of them.
 
 The others borrow from those most like them (`distill.features.neighbours`), so none should be without a chosen one
-near.
+near. What else E-LLaGNN chooses by is in `distill.features.library_graph`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from cluster.library.molecules import ParsedRows, parsed_blocks, unique_molecule
 from cluster.library.source import NoMoleculeError, Source
 from cluster.library.whole_rows import DAMAGE, read_all_whole, why
 from cluster.training.driver import FitProgress
-from distill.features.neighbours import fingerprints_of, tanimoto
+from distill.features.library_graph import NodeChoice, most_telling
+from distill.features.neighbours import fingerprints_of, packed, tanimoto
 from teacher.chemistry.molecule import key_of
 from teacher.chemistry.parsing import Parsed
 from teacher.errors import UsageError
@@ -80,18 +81,27 @@ def read_pool(sources: Sequence[Source], limit: int | None = None, show: Callabl
     return pool
 
 
-def choose(pool: Pool, number: int, seed: int, show: Callable[[FitProgress], None] | None = None) -> Subset:
-    """Choose molecules such that the others have one of them near.
+def choose(
+    pool: Pool,
+    number: int,
+    seed: int,
+    show: Callable[[FitProgress], None] | None = None,
+    *,
+    by: NodeChoice = "coverage",
+) -> Subset:
+    """Choose molecules such that the others have one of them near, or those that are telling in another way.
 
-    Each step tries a few molecules and takes the one that adds most to the coverage (stochastic greedy: Mirzasoleiman
-    et al., arXiv 1409.7938); all steps together try about three times as many as there are. The coverage is that of
-    `REFERENCES` molecules at most, drawn at random, so the work grows with the library and not with its square.
+    By "coverage" each step tries a few molecules and takes the one that adds most to the coverage (stochastic greedy:
+    Mirzasoleiman et al., arXiv 1409.7938); all steps together try about three times as many as there are. The coverage
+    is that of `REFERENCES` molecules at most, drawn at random, so the work grows with the library and not with its
+    square.
 
     Args:
         pool: N molecules.
         number: to choose.
         seed: of the draws.
         show: called after each step.
+        by: what makes a molecule telling (`distill.features.library_graph`); the coverage is told of any choice.
 
     Raises:
         UsageError: there are not so many.
@@ -105,6 +115,11 @@ def choose(pool: Pool, number: int, seed: int, show: Callable[[FitProgress], Non
     left = draw.permutation(size)
     references = [pool.fingerprints[row] for row in left[:REFERENCES]]
     at_random = left[-number:].copy()
+    if by != "coverage":
+        tell = (lambda done: show(FitProgress(done, size))) if show else None
+        prints = packed(pool.fingerprints)
+        rows = most_telling(by, number, fingerprints=prints, smiles=pool.smiles, seed=seed, show=tell)
+        return _covering(pool, rows, at_random, references)
     tries = math.ceil(size / number * math.log(1 / SLACK))
     covered = np.zeros(len(references))
     rows = np.empty(number, dtype=np.int64)
@@ -118,7 +133,14 @@ def choose(pool: Pool, number: int, seed: int, show: Callable[[FitProgress], Non
         left = left[:-1]
         if show:
             show(FitProgress(step + 1, number))
-    return Subset(rows, float(covered.mean()), _coverage([pool.fingerprints[row] for row in at_random], references))
+    return _covering(pool, rows, at_random, references)
+
+
+def _covering(
+    pool: Pool, rows: NDArray[np.int64], at_random: NDArray[np.int64], references: Sequence[ExplicitBitVect]
+) -> Subset:
+    chosen, other = ([pool.fingerprints[row] for row in each] for each in (rows, at_random))
+    return Subset(rows, _coverage(chosen, references), _coverage(other, references))
 
 
 def write(

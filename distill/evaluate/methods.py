@@ -8,7 +8,7 @@ from typing import Literal
 
 from distill.evaluate import baselines
 from distill.features.pretrained import PretrainedKind
-from distill.learn.recipes import PRETRAINED, recipe
+from distill.learn.recipes import OVER_LIBRARY, PRETRAINED, recipe
 from teacher.errors import UsageError
 from teacher.nn.registry import ARCHITECTURES
 
@@ -57,7 +57,8 @@ ON_RULES = {
     "rules-all": "control: all of RDKit's descriptors",
 }
 EXTRA = frozenset(  # rows that have to be asked for
-    {"chemprop", "lm-fine-tuned", "e-llagnn", "gallon-gcn", PREDICTOR, *PRETRAINED, *OF_MMF, *ON_RULES}
+    {"chemprop", "lm-fine-tuned", "e-llagnn", "gallon-gcn", PREDICTOR}
+    | {*PRETRAINED, *OF_MMF, *ON_RULES, *OVER_LIBRARY}
     | set(RELEASED.values()) - {"gallon"}
     | {name for name, _, _ in OF_NETWORKS}
 )
@@ -143,6 +144,9 @@ METHODS: dict[str, Method] = {
             kind="teacher",
         ),
         *(Method(name=name, summary=summary, kind="teacher") for name, summary in ON_RULES.items()),
+        Method(name="e-llagnn-sage", summary="GraphSAGE over the library, with texts, after E-LLaGNN", kind="teacher"),
+        Method(name="e-llagnn-gcn", summary="GCN over the library, with texts, after E-LLaGNN", kind="teacher"),
+        Method(name="library-sage", summary="GraphSAGE over the library, without texts", kind="teacher"),
         Method(name="teachers", summary="mean of the graph and the language teacher, not distilled", kind="mean"),
         Method(name="student", summary="student without distillation", kind="student"),
         Method(name="student+gnn", summary="student of the graph teacher", kind="student", listens="gnn"),

@@ -17,7 +17,8 @@ from distill.data.dataset import Dataset
 from distill.data.guesses import Guesses
 from distill.features.environments import FINGERPRINT_BITS
 from distill.features.features_id import features_id
-from distill.features.neighbours import fingerprints_of, neighbour_features
+from distill.features.library_graph import LibraryGraph
+from distill.features.neighbours import fingerprints_of, neighbour_features, packed_of
 from distill.features.pretrained import PretrainedKind, encoder_of, pretrained_vectors
 from distill.features.vectors import (
     DescriptorSet,
@@ -31,6 +32,7 @@ from distill.rules.values import rule_values
 from teacher.errors import UsageError
 from teacher.nn.graphs import Graphs, Paired
 from teacher.nn.inputs import Inputs, Matrix, TokenStates
+from teacher.nn.library import LibraryInputs
 from teacher.nn.text_encoder import LONGEST_LEARNT, MINILM, embed, format_text, token_states, tokenize
 
 if TYPE_CHECKING:
@@ -78,7 +80,7 @@ class ModelInputs:
         read = int(self.transfer.annotated[rows].sum()) if self.transfer.annotations else 0
         return {"molecules": len(rows), "annotated": read, "sha256": self.transfer.dataset.sha256}
 
-    def inputs(self, recipe: Recipe, split: Split) -> tuple[str, Inputs]:
+    def inputs(self, recipe: Recipe, split: Split) -> tuple[str, Inputs]:  # noqa: PLR0911 (one for each kind)
         """Return what a recipe reads, under a name that says what it depends on."""
         reads, descriptors = recipe.reads, recipe.descriptors
         if reads == "graphs":
@@ -90,6 +92,8 @@ class ModelInputs:
             return f"tokens.{LONGEST_LEARNT}.{self._read_by}", self.tokens
         if reads in ("graphs and states", "graphs, states and guesses"):
             return self._paired(split, guessing=reads == "graphs, states and guesses")
+        if reads == "library graph":
+            return self._library_name(recipe, split), self.library(recipe, split)
         if reads == "neighbourhoods":
             name = f"neighbourhoods.{descriptors}.{split.sha256[:16]}.{self._read_by}"
             return name, self._neighbourhoods(descriptors, split)
@@ -123,7 +127,7 @@ class ModelInputs:
             return np.ones(len(self.dataset), dtype=bool)
         if self.annotations is None:
             return np.zeros(len(self.dataset), dtype=bool)
-        return self.annotated | (recipe.reads == "neighbourhoods")
+        return self.annotated | (recipe.reads in ("neighbourhoods", "library graph"))
 
     @property
     def annotated(self) -> NDArray[np.bool_]:
@@ -235,12 +239,7 @@ class ModelInputs:
         Raises:
             UsageError: the training part has no annotated molecule.
         """
-        donors = split.train[self.annotated[split.train]]
-        if not len(donors):
-            raise UsageError(
-                "No molecule of the training part is annotated, so there is nothing to borrow: run 'gallon annotate' "
-                "on some of them first, or leave this teacher out."
-            )
+        donors = self._donors(split)
         around = self._cached(
             f"neighbours-{self._read_by}-{split.sha256[:16]}-{self._featured}",
             lambda: neighbour_features(
@@ -249,6 +248,49 @@ class ModelInputs:
         )
         values = np.concatenate([self.features(descriptors), around], axis=1)
         return Matrix(Scaler.fit(values[split.train]).transform(values))
+
+    def _library_name(self, recipe: Recipe, split: Split) -> str:
+        read_by = self._read_by if recipe.role == "lm" else ""
+        return f"library.{recipe.descriptors}.{recipe.settings['layers']}.{split.sha256[:16]}.{read_by}"
+
+    def library(self, recipe: Recipe, split: Split) -> LibraryInputs:
+        """Return the molecules over the graph of the training part, whose annotations are read if the recipe has them.
+
+        Raises:
+            UsageError: the training part has no annotated molecule.
+        """
+        reading = recipe.role == "lm"
+        told = np.zeros(len(self.dataset), dtype=bool)
+        texts = np.zeros((len(self.dataset), 1), dtype=np.float32)
+        if reading:
+            told[self._donors(split)] = True
+            texts = np.where(told[:, None], self.embeddings.values, 0).astype(np.float32)
+        features = self.features(recipe.descriptors)
+        graph = LibraryGraph.of(packed_of(self.dataset.mols()), split.train)
+        return LibraryInputs(
+            features=self.scaler(recipe, split).transform(features),
+            texts=texts,
+            told=told,
+            neighbours=graph.neighbours,
+            similarity=graph.similarity,
+            itself=np.arange(len(self.dataset)),
+            depth=recipe.settings["layers"],
+            rows=np.arange(len(self.dataset)),
+        )
+
+    def _donors(self, split: Split) -> NDArray[np.int64]:
+        """Return the annotated molecules of the training part.
+
+        Raises:
+            UsageError: there is none.
+        """
+        donors = split.train[self.annotated[split.train]]
+        if not len(donors):
+            raise UsageError(
+                "No molecule of the training part is annotated, so there is nothing to borrow: run 'gallon annotate' "
+                "on some of them first, or leave this teacher out."
+            )
+        return donors
 
     @property
     def _read_by(self) -> str:

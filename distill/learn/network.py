@@ -16,6 +16,7 @@ from distill.learn.recipes import Recipe
 from distill.models.model_store import PREFIX
 from teacher.nn.graphs import Paired
 from teacher.nn.inputs import Inputs, Matrix, TokenStates
+from teacher.nn.library import LibraryInputs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -81,6 +82,9 @@ def settings_for(recipe: Recipe, inputs: Inputs, encoder: str) -> dict[str, Any]
     """Return a recipe's settings with what the inputs decide: the number of features, or the encoder of the tokens."""
     if recipe.reads == "tokens":
         return {**recipe.settings, "encoder": encoder}
+    if isinstance(inputs, LibraryInputs):
+        widths = {"features": inputs.features.shape[1], "text_features": inputs.texts.shape[1]}
+        return {**recipe.settings, **widths}
     vectors = inputs.texts if isinstance(inputs, Paired) else inputs
     if isinstance(vectors, TokenStates):
         return {**recipe.settings, "features": vectors.states.shape[1]}

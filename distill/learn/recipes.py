@@ -36,6 +36,7 @@ Reads = Literal[
     "graphs, states and guesses",
     "neighbourhoods",
     "fingerprint",
+    "library graph",
     "minimol",
     "smiles",
     "rules",
@@ -83,6 +84,11 @@ class Recipe:
     def pretrained(self) -> PretrainedKind | None:
         """Whose vectors stand beside the student's features, if any do."""
         return self.reads if self.reads in ("minimol", "smiles") else None
+
+    @property
+    def predicts_alone(self) -> bool:
+        """Whether its network predicts a molecule of which nothing is written."""
+        return self.role != "lm" or self.reads == "library graph"
 
     @property
     def mixes(self) -> bool:
@@ -201,6 +207,11 @@ _FUSIONS = [
     )
     for name, settings in MMF_WITHOUT.items()
 ]
+OVER_LIBRARY: dict[str, dict[str, Any]] = {
+    "e-llagnn-sage": {"aggregation": "sage"},
+    "e-llagnn-gcn": {"aggregation": "gcn"},
+    "library-sage": {"aggregation": "sage", "texts": False},  # the control, without an LLM
+}
 RECIPES: dict[str, Recipe] = {
     known.name: known
     for known in (
@@ -258,6 +269,18 @@ RECIPES: dict[str, Recipe] = {
             settings={"width": 256, "layers": 2, "dropout": 0.2},
             schedule=VECTORS,
             space=_space,
+        ),
+        *(
+            Recipe(
+                name=name,
+                role="lm" if settings.get("texts", True) else "gnn",
+                reads="library graph",
+                build=NetworkRef("teacher.nn.library:LibraryGNN"),
+                settings={"width": 128, "layers": 2, "dropout": 0.2, **settings},
+                schedule=VECTORS,
+                space=_space,
+            )
+            for name, settings in OVER_LIBRARY.items()
         ),
         *_STUDENTS,
         Recipe(  # GALLON's own two networks, as released (code of arXiv 2406.01032)

@@ -22,6 +22,7 @@ from distill.models.model_store import (
     FILES,
     FINGERPRINTS,
     FORMAT,
+    LIBRARY,
     README,
     RULES,
     SCALER,
@@ -67,7 +68,7 @@ def save(
     from safetensors.numpy import save as serialized
 
     dataset = model_inputs.dataset
-    fingerprints = packed_of(dataset.mols()) if recipe.role != "lm" else None
+    fingerprints = packed_of(dataset.mols()) if recipe.predicts_alone else None
     card = ModelCard(
         recipe=recipe.name,
         settings=dict(recipe.settings),
@@ -96,10 +97,7 @@ def save(
     )
     with replacing_folder(folder, ours=FILES) as aside:
         shutil.copyfile(outcome.weights, aside / WEIGHTS)
-        if recipe.reads in VECTORS_OF:
-            (aside / SCALER).write_bytes(serialized(model_inputs.scaler(recipe, split).arrays()))
-        if recipe.rules:
-            (aside / RULES).write_text(model_inputs.rule_set(recipe.rules).written(), encoding="utf-8")
+        _write_what_it_reads(aside, recipe, model_inputs, split)
         if fingerprints is not None:
             (aside / TRAINING).write_bytes(serialized({FINGERPRINTS: fingerprints[split.train]}))
             lines = [f"{dataset.smiles[row]}\n" for row in split.train]
@@ -109,6 +107,18 @@ def save(
         (aside / README).write_text(readme(card), encoding="utf-8")
     logger.info("model %s is saved in %s, with its best epoch %d", recipe.name, folder, outcome.best_epoch)
     return card
+
+
+def _write_what_it_reads(folder: Path, recipe: Recipe, model_inputs: ModelInputs, split: Split) -> None:
+    """Write what turns a molecule into what the network reads."""
+    from safetensors.numpy import save as serialized
+
+    if recipe.reads in VECTORS_OF or recipe.reads == "library graph":
+        (folder / SCALER).write_bytes(serialized(model_inputs.scaler(recipe, split).arrays()))
+    if recipe.reads == "library graph":
+        (folder / LIBRARY).write_bytes(serialized(model_inputs.library(recipe, split).arrays(split.train)))
+    if recipe.rules:
+        (folder / RULES).write_text(model_inputs.rule_set(recipe.rules).written(), encoding="utf-8")
 
 
 def _experts(recipe: Recipe, model_inputs: ModelInputs, split: Split, outcome: Outcome) -> dict[str, float]:

@@ -15,10 +15,11 @@ from teacher.files import check_folder
 FORMAT = "gallon model 2"
 CARD, WEIGHTS, SCALER, OUTPUTS = "card.json", "weights.safetensors", "scaler.safetensors", "outputs.parquet"
 TRAINING, TRAINING_SMILES = "training.safetensors", "training.smi"  # of the molecules that it learned from
+LIBRARY = "library.safetensors"  # of a network over a library: its molecules, their neighbours and texts
 README = "README.md"
 RULES = "rules.json"  # that it reads
 NGRAMS = "ngrams.safetensors"  # a student of the model's, that reads the text of a SMILES
-FILES = (CARD, WEIGHTS, SCALER, OUTPUTS, TRAINING, TRAINING_SMILES, README, RULES, NGRAMS)
+FILES = (CARD, WEIGHTS, SCALER, OUTPUTS, TRAINING, TRAINING_SMILES, LIBRARY, README, RULES, NGRAMS)
 FINGERPRINTS = "fingerprints"
 PREFIX = "network."  # of the network's weights, beside those of what maps it to its teachers
 

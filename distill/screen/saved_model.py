@@ -13,13 +13,23 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file as load_arrays
 
 from distill.features.environments import Environments
-from distill.features.neighbours import Neighbours
+from distill.features.library_graph import LibraryGraph
+from distill.features.neighbours import Neighbours, packed_of
 from distill.features.pretrained import check_installed, pretrained_vectors
 from distill.features.scaled import ScaledFeatures
 from distill.features.vectors import Scaler, student_features
 from distill.learn.recipes import VECTORS_OF, recipe
 from distill.models.doubt import Doubt
-from distill.models.model_store import FINGERPRINTS, RULES, SCALER, TRAINING, TRAINING_SMILES, WEIGHTS, usable_card
+from distill.models.model_store import (
+    FINGERPRINTS,
+    LIBRARY,
+    RULES,
+    SCALER,
+    TRAINING,
+    TRAINING_SMILES,
+    WEIGHTS,
+    usable_card,
+)
 from distill.models.packing import unpacked_model
 from distill.rules.rule_set import read as read_rules
 from distill.rules.values import rule_values
@@ -70,12 +80,12 @@ class SavedModel:
     def _read(self, folder: Path, place: Path) -> None:
         self.card = usable_card(folder)
         self._recipe = recipe(self.card.recipe)
-        if self._recipe.role == "lm":
+        if not self._recipe.predicts_alone:
             raise UsageError(f"The model in {place} reads annotations; a library is scored by a student.")
         if self._recipe.pretrained:
             check_installed(self._recipe.pretrained, self.card.pretrained["version"])
         try:
-            self._logits = self._perceptron(folder) if self._recipe.reads in VECTORS_OF else self._network(folder)
+            self._logits = self._asked(folder)
             self._doubt = Doubt.read(self.card.doubt, len(self.card.targets)) if self.card.doubt else None
             self.training: list[str] = []
             if self._doubt:
@@ -87,6 +97,40 @@ class SavedModel:
         except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
             reason = str(error).split("\n", maxsplit=1)[0]
             raise UsageError(f"The model in {place} is damaged ({reason}): train it again.") from None
+
+    def _asked(self, folder: Path) -> Callable[[list[Mol], Environments], NDArray[np.float32]]:
+        """Return what asks the network."""
+        if self._recipe.reads in VECTORS_OF:
+            return self._perceptron(folder)
+        return self._over_library(folder) if self._recipe.reads == "library graph" else self._network(folder)
+
+    def _over_library(self, folder: Path) -> Callable[[list[Mol], Environments], NDArray[np.float32]]:
+        """Return what asks a network over a library; a molecule of the library is asked about as if it were new."""
+        from rdkit.Chem import MolToSmiles
+
+        from distill.learn.network import Network
+        from teacher.nn.library import LibraryInputs
+
+        library = LibraryInputs.from_arrays(load_arrays(folder / LIBRARY), self.card.settings["layers"])
+        scaler = Scaler.from_arrays(load_arrays(folder / SCALER))
+        fingerprints = load_arrays(folder / TRAINING)[FINGERPRINTS]
+        members = (folder / TRAINING_SMILES).read_text(encoding="utf-8").splitlines()
+        place = {smiles: row for row, smiles in enumerate(members)}
+        widths = {"features": library.features.shape[1], "text_features": library.texts.shape[1]}
+        settings = {**self.card.settings, **widths}
+        network = Network.load(
+            folder / WEIGHTS, functools.partial(self._recipe.build, len(self.card.targets), **settings)
+        )
+        known = Neighbours.of(fingerprints)
+
+        def ask(mols: list[Mol], _: Environments) -> NDArray[np.float32]:
+            features = scaler.transform(student_features(mols, self.card.descriptors))
+            itself = [place.get(MolToSmiles(mol), -1) for mol in mols]
+            graph = LibraryGraph.towards(known, packed_of(mols), itself, library.neighbours.shape[1])
+            new = library.with_new(features, graph.neighbours, graph.similarity, np.array(itself))
+            return network.predict(new, np.arange(len(mols)))[0]
+
+        return ask
 
     def _perceptron(self, folder: Path) -> Callable[[list[Mol], Environments], NDArray[np.float32]]:
         """Return what asks a student on fingerprints, or a teacher that reads a pre-trained network's vectors, too."""

@@ -24,6 +24,8 @@ from distill.data.moleculenet import DATA_ROOT, SETS, load
 from distill.data.splits import Split, split
 from distill.data.transfer import with_transfer_set
 from distill.evaluate.tuning import found_in
+from distill.features.library_graph import node_choice
+from distill.learn.budget import Budget
 from distill.learn.inputs import ModelInputs
 from distill.learn.labels import check
 from distill.learn.recipes import FINE_TUNED, POOLINGS, RECIPES, Recipe, recipe
@@ -120,6 +122,7 @@ def training_session(
     check_folder(folder)
     if not training.overwrite:
         refuse_other_data(folder, dataset)
+    budget = _budget(training, labels.seed, has_transfer_set=bool(transfer and transfer.transfer))
     rules = read_rules(training.rules) if training.rules else None
     splits = _splits(dataset, labels, seeds)
     recipes = _recipes(dataset, splits[0], tuning, training)
@@ -131,6 +134,8 @@ def training_session(
             annotations = _annotations(
                 str(store), spec_id, dataset, judged, lambda: [*_table(str(data), labels), *others]
             )
+            if budget and annotations:
+                annotations = budget.spend(annotations, dataset)
         guesses = None
         if store and training.predictions:
             guesses = _guesses(str(store), training.predictions, dataset, () if others else splits)
@@ -188,6 +193,20 @@ def _recipes(dataset: Dataset, split: Split, tuning: StrPath | None, training: T
             raise UsageError(f"--balance weighs classes, and the labels of {dataset.name} are numbers: leave it out.")
         recipes = {name: replace(recipes.get(name, known), balance=True) for name, known in RECIPES.items()}
     return recipes
+
+
+def _budget(training: TrainConfig, seed: int, *, has_transfer_set: bool) -> Budget | None:
+    """Return how many annotations may be read; None where all may.
+
+    Raises:
+        UsageError: it is chosen by nothing that is known, or there is a transfer set, whose annotations it would count.
+    """
+    by = node_choice(training.budget_by)
+    if training.llm_budget is None:
+        return None
+    if has_transfer_set:
+        raise UsageError("--llm-budget is of the molecules with labels: leave out it or --transfer.")
+    return Budget(share=training.llm_budget, by=by, seed=seed)
 
 
 def _pooling(name: str) -> str:

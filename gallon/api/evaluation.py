@@ -152,7 +152,7 @@ def evaluate(
                 few_runs = comparison.compare(model_inputs, of_few, with_few, settings, fits_of(running))
                 fewer.append(_with_fewer(count, of_few, few_runs))
     made_of = provenance(model_inputs, cases, trials, balance=training.balance, methods=settings.methods)
-    made_of |= {"objective": objective or "whitened", "lm": lm}
+    made_of |= {"objective": objective or "whitened", "lm": lm, **training.spent}
     return _reported(session.folder, judged, runs, made_of, fewer)
 
 

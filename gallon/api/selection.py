@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distill.data import subset
+from distill.features.library_graph import node_choice
 from distill.features.vectors import descriptor_set
 from distill.library.prepare import Prepared, check_place, plan_of
 from distill.library.prepare import prepare as prepare_shards
@@ -40,6 +41,7 @@ def choose(
     *,
     reading: LibraryConfig,
     number: int,
+    by: str = "coverage",
     out: StrPath,
     overwrite: bool = False,
     keeping: ShortKeepConfig,
@@ -47,7 +49,7 @@ def choose(
     seed: int = 0,
     progress: ProgressCallback | None = None,
 ) -> Selection:
-    """Select molecules such that every molecule of the library has a similar one among them.
+    """Select molecules such that every molecule of the library has a similar one among them, or that are telling else.
 
     The output has one row for each row of the library, in order, with its columns and the rank of its molecule among
     the chosen (`chosen`).
@@ -56,6 +58,8 @@ def choose(
         library: paths, globs or URLs of files with molecules.
         reading: how the files are read.
         number: how many to choose.
+        by: "coverage"; of the graph in which each molecule is connected with the 8 most similar ones, the "degree" or
+            the "pagerank"; "cluster", the nearness to the centre of its cluster; "length" of the SMILES; or "random".
         out: a .csv, .tsv, .parquet or .jsonl file, or .sdf if the library is one.
         overwrite: whether a file that is there may be replaced.
         keeping: which columns of the library are written, too.
@@ -67,13 +71,14 @@ def choose(
         UsageError: the file cannot be written, or the library has fewer molecules.
         LibraryError: a file of the library cannot be read.
     """
+    node_choice(by)  # before anything is read
     sources, path = sources_of(library, reading), Path(out)
     check_rows_output(path, sources, overwrite=overwrite)
     kept = kept_of(sources, keeping, path, reading.limit)
     with phase(progress, "reading", "rows") as running:
         pool = subset.read_pool(sources, reading.limit, running.update)
     with phase(progress, "choosing", "molecules") as running:
-        chosen = subset.choose(pool, number, seed, fits_of(running))
+        chosen = subset.choose(pool, number, seed, fits_of(running), by=node_choice(by))
     with phase(progress, "writing", "rows") as running:
         limit, show = reading.limit, running.update
         subset.write(chosen, pool, sources, kept, path, limit=limit, only_chosen=only_chosen, show=show)

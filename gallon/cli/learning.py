@@ -66,7 +66,8 @@ def teach(
         list[str] | None,
         typer.Option(
             help="gcn, gin, gat, dmpnn, minimol, smiles-encoder, rules, rules-beside, lm, lm-fine-tuned, mmf, "
-            "mmf-few-shot, e-llagnn or gallon-gcn; default: dmpnn, and lm where there are annotations.",
+            "mmf-few-shot, e-llagnn, e-llagnn-sage, e-llagnn-gcn, library-sage or gallon-gcn; default: dmpnn, and lm "
+            "where there are annotations.",
             rich_help_panel="Training",
         ),
     ] = None,

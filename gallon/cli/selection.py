@@ -18,6 +18,9 @@ def choose(
     *,
     library: Library,
     number: Annotated[int, typer.Option(min=1, help="How many molecules to choose.")],
+    by: Annotated[
+        str, typer.Option(help="What makes one telling: coverage, degree, pagerank, cluster, length or random.")
+    ] = "coverage",
     out: Annotated[Path, typer.Option(help="OUT.csv, OUT.tsv, OUT.parquet or OUT.jsonl; of SDF also OUT.sdf")],
     overwrite: Overwrite = False,
     keeping: ShortKeepConfig,
@@ -37,8 +40,9 @@ def choose(
     """Select a representative subset of a library, where describing all of it is too expensive.
 
     Every molecule should have a similar one in the subset; the mean similarity is printed next to that of a random
-    subset of the same size. The teacher e-llagnn learns about all molecules from annotations of the subset. Every row
-    of the library is written, in order, with its own columns and the rank of its molecule in the subset.
+    subset of the same size. --by chooses as E-LLaGNN does instead. The teacher e-llagnn learns about all molecules from
+    annotations of the subset. Every row of the library is written, in order, with its own columns and the rank of its
+    molecule in the subset.
 
     Example: `gallon choose library.smi.zst --number 10000 --only-chosen --out chosen.csv`
     """
@@ -49,6 +53,7 @@ def choose(
             library,
             reading=reading,
             number=number,
+            by=by,
             out=out,
             overwrite=overwrite,
             keeping=keeping,

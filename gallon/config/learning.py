@@ -53,6 +53,18 @@ class TrainConfig(Config):
         str | None,
         Setting(help="Spec of what the LLM itself predicts, by a prompt of `gallon prompt few-shot`."),
     ] = None
+    llm_budget: Annotated[
+        float | None,
+        Setting(
+            min=0.0,
+            max=1.0,
+            help="Read annotations of this share of the molecules, as if no more could be had.",
+        ),
+    ] = None
+    budget_by: Annotated[
+        str,
+        Setting(help="Which: coverage, degree, pagerank, cluster, length or random, as in `gallon choose --by`."),
+    ] = "coverage"
     balance: Annotated[
         bool,
         Setting(flag="--balance", help="Give both classes the same weight in the loss of networks."),
@@ -62,6 +74,11 @@ class TrainConfig(Config):
         Setting(help="Rules of the property (`gallon rules`), for the teacher 'rules' and for students."),
     ] = None
     ray: Annotated[str | None, RAY] = None
+
+    @property
+    def spent(self) -> dict[str, float | str]:
+        """Which annotations were read, fit for JSON; empty where all were."""
+        return {"llm_budget": self.llm_budget, "budget_by": self.budget_by} if self.llm_budget is not None else {}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -399,6 +399,8 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
         "--encoder",
         "--pooling",
         "--predictions",
+        "--llm-budget",
+        "--budget-by",
         "--balance",
         "--rules",
         "--ray",
@@ -435,6 +437,7 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
         "serve": [*service, "--config", *spec, *serving, *common],
         "choose": [
             "--number",
+            "--by",
             *rows,
             "--keep",
             "--only-chosen",

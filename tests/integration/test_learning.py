@@ -329,6 +329,23 @@ def test_a_teacher_of_graph_and_text_teaches_those_that_it_can_read(
     assert [teacher["recipe"] for teacher in read_card(student.path).teachers] == ["mmf-few-shot"]
 
 
+@pytest.mark.parametrize("name", ["e-llagnn-sage", "library-sage"])
+def test_a_network_over_a_library_predicts_new_molecules_of_which_nothing_is_written(
+    name: str, ray_here: RaySession, model_inputs: ModelInputs, parts: Split, tmp_path: Path
+) -> None:
+    known = recipe(name)
+    quick = replace(known, schedule=replace(known.schedule, epochs=3))
+    (trained,) = teach(
+        model_inputs, parts, [quick], seed=0, folds=0, folder=tmp_path, resources=TrainResources(workers=1)
+    )
+    ((outputs, card),) = teacher_outputs.read_all([trained.path], model_inputs, parts)
+    assert np.isfinite(outputs.prediction).all()
+    assert card.spec == ("spec" if name == "e-llagnn-sage" else None)
+    model = SavedModel(trained.path)  # which has no store to read texts from
+    assert np.allclose(model.predict(model_inputs.dataset.mols()), outputs.prediction, atol=1e-3)
+    assert model.doubts and np.isfinite(load(trained.path).values(["CCO", "c1ccccc1"])).all()
+
+
 def test_a_teacher_that_borrows_texts_also_speaks_of_molecules_without(
     ray_here: RaySession, model_inputs: ModelInputs, with_library: ModelInputs, parts: Split, tmp_path: Path
 ) -> None:

@@ -734,6 +734,20 @@ MUTANTS = (
         ("tests/unit/distill/report/test_report.py::test_tables_are_made_again_out_of_the_predictions",),
     ),
     Mutant(
+        "a molecule hears what was written about itself",
+        "teacher/nn/library.py",
+        "(below < 0) | (below == seeds)",
+        "below < 0",
+        ("tests/unit/teacher/nn/test_library.py",),
+    ),
+    Mutant(
+        "a budget is exceeded",
+        "distill.learn.budget.py",
+        "int(self.share * len(dataset))",
+        "int(self.share * len(dataset)) + 1",
+        ("tests/unit/distill/learn/test_budget.py",),
+    ),
+    Mutant(
         "an LLM sees labels of the test part",
         "distill/data/few_shot.py",
         "split.train[~np.isnan(dataset.labels[split.train, 0])]",

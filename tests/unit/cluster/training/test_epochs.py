@@ -26,6 +26,7 @@ from distill.learn.objective import NetworkWithLoss, Objective, Scale
 from distill.learn.recipes import RECIPES
 from teacher.nn.graphs import Graphs, Paired
 from teacher.nn.inputs import Inputs, Matrix, TokenStates
+from teacher.nn.library import LibraryInputs
 from teacher.tiny import library
 
 FEATURES = 12
@@ -100,6 +101,21 @@ def graphs() -> Graphs:
     return Graphs.of([Chem.MolFromSmiles("C"), *nci])
 
 
+def over_library(features: np.ndarray) -> LibraryInputs:
+    """Return molecules, each of which has the two before it as neighbours."""
+    rows = np.arange(len(features))
+    return LibraryInputs(
+        features=features,
+        texts=np.ones((len(rows), 2), dtype=np.float32),
+        told=rows % 2 == 0,
+        neighbours=np.stack([rows - 1, rows - 2], axis=1).clip(min=-1),
+        similarity=np.ones((len(rows), 2), dtype=np.float32),
+        itself=rows,
+        depth=2,
+        rows=rows,
+    )
+
+
 @pytest.mark.parametrize("molecules", [2, 3, BATCH + 1, 2 * BATCH + 1])
 @pytest.mark.parametrize("name", [name for name in RECIPES if name != "lm-fine-tuned"])
 def test_every_network_is_trained_where_one_molecule_is_left_over(
@@ -113,9 +129,11 @@ def test_every_network_is_trained_where_one_molecule_is_left_over(
         "graphs": graphs,
         "graphs and states": Paired(graphs, states),
         "graphs, states and guesses": Paired(graphs, states, guesses),
+        "library graph": over_library(vectors.values),
     }.get(known.reads, vectors)
     labels = np.arange(len(graphs), dtype=np.float32)[:, None]
     settings = {**known.settings, **({} if known.reads == "graphs" else {"features": FEATURES})}
+    settings |= {"text_features": 2} if known.reads == "library graph" else {}
     if "width" in settings:
         settings["width"] = 8
     network = functools.partial(known.build, 1, **settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -29,6 +30,13 @@ def pool() -> Pool:
     """Three hundred molecules of NCI."""
     smiles = [one for one in library.read(None)[:330] if MolFromSmiles(one)][:300]
     return Pool(smiles, ecfp4(*smiles))
+
+
+@pytest.mark.parametrize("by", ["degree", "random"])
+def test_any_choice_tells_its_coverage_beside_that_at_random(by: Literal["degree", "random"], pool: Pool) -> None:
+    covering, chosen = choose(pool, 20, 0), choose(pool, 20, 0, by=by)
+    assert len(set(chosen.rows.tolist())) == 20
+    assert chosen.coverage < covering.coverage and chosen.coverage_at_random == covering.coverage_at_random
 
 
 def test_likeness_is_the_share_of_common_bits():

@@ -27,7 +27,11 @@ def test_recipes_go_by_their_own_names() -> None:
 @pytest.mark.parametrize("name", RECIPES)
 def test_networks_are_classes_that_can_be_imported(name: str) -> None:
     known = recipe(name)
-    given = {"tokens": {"encoder": MINILM}, "graphs": {}}.get(known.reads, {"features": 5})
+    given = {
+        "tokens": {"encoder": MINILM},
+        "graphs": {},
+        "library graph": {"features": 5, "text_features": 3},
+    }.get(known.reads, {"features": 5})
     network = known.build(2, **known.settings, **given)
     for module in network.modules():
         kind = type(module)
