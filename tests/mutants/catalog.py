@@ -742,7 +742,7 @@ MUTANTS = (
     ),
     Mutant(
         "a budget is exceeded",
-        "distill.learn.budget.py",
+        "distill/learn/budget.py",
         "int(self.share * len(dataset))",
         "int(self.share * len(dataset)) + 1",
         ("tests/unit/distill/learn/test_budget.py",),
