@@ -144,7 +144,7 @@ def arranged(fits: Sequence[Fit], resources: TrainResources) -> tuple[int, bool]
 
 def _molecules_seen(fit: Fit) -> int:
     """Return how many molecules a fit looks at, in all of its epochs."""
-    return len(fit.train) * fit.schedule.epochs
+    return (len(fit.train) + len(fit.stream or ())) * fit.schedule.epochs
 
 
 @contextmanager

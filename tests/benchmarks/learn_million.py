@@ -38,7 +38,7 @@ SAMPLE_SECONDS = 1.0
 MIB = 2**20
 LEAST_SHOWN = 256 * MIB  # of what a process takes
 PREPARE, SCORE, STUDENT = "preparing", "scoring the library", "students"
-WORKERS = {PREPARE: "write_shard", SCORE: "Scorer", STUDENT: "RayTrainWorker"}
+WORKERS = {PREPARE: ["write_shard"], SCORE: ["Scorer"], STUDENT: ["fits", "RayTrainWorker"]}  # as Ray names them
 ESOL = {"data_root": SHARED_DATA / "moleculenet"}
 
 
@@ -132,7 +132,7 @@ class Watch:
             used = times.user + times.system
             more = used - self._known.get(process.pid, 0.0)
             self._known[process.pid] = used
-            if WORKERS.get(self._phase, "?") in kind:
+            if kind.removeprefix("ray::") in WORKERS.get(self._phase, ()):
                 self.cpu[self._phase] += more
 
 

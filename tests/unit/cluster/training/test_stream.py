@@ -13,6 +13,7 @@ import torch
 from safetensors.numpy import load_file
 
 from cluster.training import loop
+from cluster.training.driver import LEAST_SHARED, TrainResources, arranged
 from cluster.training.examples import examples_of
 from cluster.training.fit import Fit, Schedule
 from cluster.training.group import ProcessGroup, shard_of
@@ -128,6 +129,12 @@ def test_a_step_has_the_same_molecules_however_many_workers_share_it(workers: in
     for whole, *mine in zip(seen(fit, 1), *parts, strict=True):
         assert sorted(number for part in mine for number in part) == sorted(whole)
         assert min(map(len, mine)) >= 2
+
+
+def test_a_long_stream_is_worth_a_group_of_workers() -> None:
+    two = TrainResources(workers=2)
+    assert arranged([fit_of(stream_of(LEAST_SHARED, 100_000))], two) == (2, True)
+    assert arranged([fit_of(stream_of(60, 11))], two) == (1, False)
 
 
 class KilledError(Exception):
