@@ -90,7 +90,7 @@ def prepare(
 ) -> None:
     """Describe the molecules of a library once, so that students learn from all of it.
 
-    Graphs, fingerprints and descriptors go to disk as shards of a few thousand rows, about 0.5 kB a molecule; nothing
+    Graphs, fingerprints and descriptors go to disk as shards of a few thousand rows, about 0.35 kB a molecule; nothing
     holds more than a few of them. Rows without a molecule and duplicates are counted and kept with the reason. The same
     command again continues where it was stopped.
 
