@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from distill.data.cells import Kind
 from distill.evaluate.baseline import Examples, Settings
+from distill.evaluate.interruptible import interruptible
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,11 +40,13 @@ class _OnePerTarget:
             if classes is not None and len(classes) == 1:  # which libraries refuse, or answer in other shapes
                 models.append(DummyClassifier().fit(examples.inputs, examples.labels))
             else:
-                models.append(learn(examples, _with_label(valid, column)))
+                held_out = _with_label(valid, column)
+                models.append(interruptible(functools.partial(learn, examples, held_out)))
         return cls(tuple(models), kind)
 
     def predict(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
-        return np.stack([self._predict_one(model, inputs) for model in self.models], axis=1).astype(np.float32)
+        said = [interruptible(functools.partial(self._predict_one, model, inputs)) for model in self.models]
+        return np.stack(said, axis=1).astype(np.float32)
 
     def _predict_one(self, model: Any, inputs: NDArray[Any]) -> NDArray[Any]:
         if self.kind == "regression":
@@ -66,7 +70,7 @@ def fit_random_forest(train: Examples, valid: Examples, *, kind: Kind, settings:
     kinds = {"classification": RandomForestClassifier, "regression": RandomForestRegressor}
 
     def learn(examples: Examples, _: Examples) -> Any:
-        """Grow the forest some trees at a time, the same as in one go: an interrupt waits for what is growing."""
+        """Grow the forest some trees at a time, the same as in one go: what was interrupted stops growing."""
         whole = dict(settings)
         trees = whole.pop("n_estimators")
         forest = kinds[kind](**whole, n_jobs=-1, random_state=seed, warm_start=True)

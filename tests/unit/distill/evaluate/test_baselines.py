@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import signal
+import threading
+import time
 
 import numpy as np
 import optuna
@@ -12,6 +14,7 @@ from rdkit.Chem import MolFromSmiles
 
 from distill.evaluate.baseline import Baseline, Examples
 from distill.evaluate.baselines import BASELINES, baseline
+from distill.evaluate.interruptible import NAME
 from teacher.errors import GallonError, UsageError
 
 MOLS = [MolFromSmiles(f"{'C' * length}{head}") for length in range(1, 16) for head in ("O", "N", "c1ccccc1", "Cl")]
@@ -69,20 +72,16 @@ def test_a_forest_that_grows_in_steps_is_that_of_one_go(monkeypatch: pytest.Monk
     assert np.allclose(fit("random_forest", SIZE, "regression"), in_steps)
 
 
-def test_an_interrupt_does_not_wait_for_a_forest():
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, 1.0)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            model = baseline("random_forest")
-            examples = Examples(model.represent(MOLS), SIZE)
-            model.fit(examples, examples, kind="regression", settings={"n_estimators": 10**9})
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+def test_an_interrupt_waits_for_no_trees_and_they_stop_growing(trees: str):
+    model = baseline(trees)
+    examples = Examples(model.represent(MOLS), SIZE)
+    endless = {"n_estimators": 10**9, **({} if trees == "random_forest" else {"early_stopping_rounds": 10**9})}
+    main = threading.main_thread().ident
+    threading.Timer(0.5, signal.pthread_kill, (main, signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(examples, examples, kind="regression", settings=endless)
+    while any(thread.name == NAME for thread in threading.enumerate()):
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("name", BOOSTING)
