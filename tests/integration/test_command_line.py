@@ -96,6 +96,13 @@ def test_the_demo_goes_the_whole_way(own_environment: None, tmp_path: Path) -> N
             "There is no method 'svm'",
         ),
         (["distill", "{library}", "--target", "number", "--descriptors", "some"], 2, "choose one of all, lean"),
+        (
+            ["distill", "{library}", "--target", "number", "--library", "{folder}/none"],
+            2,
+            "There is no prepared library",
+        ),
+        (["prepare", "{library}", "--out", "{folder}"], 2, "holds files and no prepared library"),
+        (["prepare", "{library}", "--out", "{folder}/o", "--descriptors", "some"], 2, "choose one of all, lean"),
         (["screen", "{library}", "--student", "nowhere", "--out", "out.csv"], 2, "There is no model in nowhere"),
         (["choose", "{library}", "--number", "7", "--out", "{folder}/out.csv"], 2, "holds 6 molecules, not 7"),
         (["choose", "{library}", "--number", "2", "--out", "{folder}/out.smi"], 2, "should end in one of"),
