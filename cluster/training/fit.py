@@ -40,7 +40,7 @@ class Schedule:
 
     Attributes:
         epochs: at most; the best by the validation score is kept.
-        averaging: share of the epochs over which weights are averaged (`cluster.training.averaging`) before they are
+        averaging: share of the epochs over which weights are averaged (`loop.AveragedLearner`) before they are
             validated and kept; 0 keeps those of an epoch as they are.
         batch_size: molecules of a step, over all workers together, 3 or more; the last step of an epoch takes between a
             half and one and a half of them. None takes all at once.

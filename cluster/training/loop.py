@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,10 +16,9 @@ from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import save_file
 from torch import Tensor
 
-from cluster.training.averaging import AveragedLearner
 from cluster.training.batch_norm import with_shared_statistics
 from cluster.training.examples import examples_of
-from cluster.training.fit import Fit
+from cluster.training.fit import Fit, Schedule
 from cluster.training.group import DataShard, ProcessGroup
 from cluster.training.metrics import TrainingMetrics
 from cluster.training.reporter import Reporter
@@ -41,6 +42,38 @@ class Best:
     score: float = -math.inf
     epoch: int = 0
     weights: dict[str, Tensor] = field(default_factory=dict)
+
+
+class AveragedLearner:
+    """The moving average of a learner in training: what is kept does not hang on one epoch that validates well by luck.
+
+    A classification fit is validated by the ROC-AUC of a few molecules, whose strict maximum is often one of the first
+    epochs. An exponential moving average changes slowly, and so does its score (Polyak and Juditsky, SIAM J. Control
+    Optim. 1992, 30, 838). Statistics of BatchNorm are averaged as well. `tests/benchmarks/epoch_choice.py` compares
+    ways to choose.
+
+    Args:
+        learner: whose weights are averaged.
+        schedule: how long it remembers: a share of the epochs.
+    """
+
+    def __init__(self, learner: Any, schedule: Schedule) -> None:
+        self._memory = max(1.0, schedule.averaging * schedule.epochs)
+        self._of = learner
+        self.learner = copy.deepcopy(learner) if self._memory > 1 else learner
+
+    def update(self, epoch: int) -> None:
+        """Take in the weights at the end of an epoch, counted from one; at first it is the mean of all so far."""
+        if self.learner is self._of:
+            return
+        share = 1 / min(self._memory, epoch)
+        with torch.no_grad():
+            averages = self.learner.state_dict()
+            for name, value in self._of.state_dict().items():
+                if value.is_floating_point():
+                    averages[name].lerp_(value, share)
+                else:
+                    averages[name].copy_(value)
 
 
 class DivergenceError(TrainingError):
