@@ -15,6 +15,7 @@ import numpy as np
 from cluster.library.columns import smiles_columns
 from distill.models import packing
 from distill.models.card import ModelCard
+from distill.models.hub import is_on_hub, push_model
 from distill.screen.columns import prediction_columns, prediction_names
 from distill.screen.saved_model import SavedModel
 from teacher.chemistry.molecule import InvalidMoleculeError, read_mol
@@ -35,7 +36,7 @@ def load(folder: str | PathLike[str]) -> Predictor:
     """Load a student or a graph teacher, to predict molecules in this process, without Ray.
 
     Args:
-        folder: of the model, or the file that `gallon.pack` has put it into.
+        folder: of the model, the file that `gallon.pack` has put it into, or hf://OWNER/NAME on the Hugging Face Hub.
 
     Raises:
         UsageError: there is no usable model.
@@ -48,7 +49,7 @@ def pack(folder: str | PathLike[str], out: str | PathLike[str], *, overwrite: bo
 
     Args:
         folder: of a student or a graph teacher.
-        out: a .zip file.
+        out: a .zip file, or hf://OWNER/NAME: it goes to the Hugging Face Hub, as a new commit.
         overwrite: whether a file that is there may be replaced.
 
     Raises:
@@ -56,6 +57,11 @@ def pack(folder: str | PathLike[str], out: str | PathLike[str], *, overwrite: bo
         OutputError: the disk is full.
     """
     place = Path(out)
+    if is_on_hub(place):
+        SavedModel(Path(folder))
+        with packing.unpacked_model(Path(folder)) as unpacked:
+            push_model(unpacked, place)
+        return place
     check_output(place, suffixes=[".zip"], inputs=[Path(folder)], overwrite=overwrite)
     SavedModel(Path(folder))  # nothing is packed that could not be loaded
     packing.pack(Path(folder), place)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from distill.models.card import ModelCard
+from distill.models.hub import local_model
 from distill.models.model_store import FILES, OUTPUTS, usable_card
 from teacher.errors import UsageError
 from teacher.files import replacing
@@ -45,11 +46,12 @@ def card_of(place: Path) -> ModelCard:
 
 @contextmanager
 def unpacked_model(place: Path) -> Iterator[Path]:
-    """Yield the folder of a model: the place itself, or for the time being what is packed there.
+    """Yield the folder of a model: the place itself, what the Hub has, or for the time being what is packed there.
 
     Raises:
-        UsageError: the file is no packed model, or a damaged one.
+        UsageError: the file is no packed model, or a damaged one; or the Hub does not serve it.
     """
+    place = local_model(place)
     if not place.is_file():
         yield place
         return

@@ -16,6 +16,7 @@ from cluster.library.source import NoMoleculeError, Source
 from cluster.table_file import BESIDE_ROWS, write
 from distill.features.features_id import features_id
 from distill.models.card import ModelCard
+from distill.models.hub import local_model
 from distill.models.model_store import FILES, NGRAMS
 from distill.screen.columns import OURS, prediction_fields, prediction_names
 from distill.screen.parts import PART_ROWS, Parts
@@ -88,7 +89,7 @@ def screen(
 
     Args:
         sources: the files of the library.
-        student: the folder of a student or a graph teacher.
+        student: the folder of a student or a graph teacher, the file that it was packed into, or hf://OWNER/NAME.
         out: a .parquet, .jsonl, .csv or .tsv file, or .sdf where whole records are kept; it is replaced if it is there.
         limit: take only so many rows.
         session: the Ray cluster to run on; by default processes of this machine do the work.
@@ -104,7 +105,8 @@ def screen(
         NoMoleculeError: no row holds a molecule; no file is written.
     """
     check_output(out, suffixes=BESIDE_ROWS, inputs=[source.path for source in sources], overwrite=True)
-    model = SavedModel(student)  # a damaged one is found out here, not in a worker
+    here = local_model(student)
+    model = SavedModel(here)  # a damaged one is found out here, not in a worker
     doubt = doubt and model.doubts
     kept = kept or keep_columns(sources, [NONE], limit=limit)
     ours = _schema(model.card, doubt=doubt, without_smiles=kept.holds_smiles)
@@ -113,7 +115,7 @@ def screen(
         raise UsageError("A prefilter works on one machine: leave out --ray and RAY_ADDRESS, or --prefilter.")
     predicted, targets = _predicted(columns, ours, model.card, kept)
     selection = selection.checked(predicted, targets)
-    full = FullStudent(student, model.card, _digest(student))
+    full = FullStudent(here, model.card, _digest(here))
     parts = Parts(out, _facts(sources, full, limit, kept, columns=str(columns), selection=selection))
     logger.info("screening begins: the model %s, into %s, %d rows are done", student, out, parts.rows)
     resumed, started = parts.rows, time.monotonic()
@@ -122,7 +124,9 @@ def screen(
     rest: list[pa.Table] = []
     rows, invalid = parts.rows, parts.invalid
     passing = chosen.passing if chosen else iter
-    for read, found in scored(sources, limit, student, kept, session, doubt=doubt, first=resumed, passing=passing):
+    for read, found in scored(
+        sources, limit, student if session else here, kept, session, doubt=doubt, first=resumed, passing=passing
+    ):
         rows += read.num_rows
         invalid += found["smiles"].null_count
         rest.append(selection.passing(kept.beside(read, _ours(read, found, sources, ours))))

@@ -7,6 +7,7 @@ ends processes twice by itself is blamed for it.
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import signal
@@ -142,8 +143,12 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who asks, and closes standard input
     answers, sys.stdout = sys.stdout.buffer, sys.stderr
     scorer = Scorer(sys.argv[1], doubt=sys.argv[2] == "doubt")
+    pipe = sys.stdin.buffer
+    assert isinstance(pipe, io.BufferedReader)
+    if not pipe.peek(1):
+        return  # a library of few blocks has none for it
     writer = None
-    with pa.ipc.open_stream(sys.stdin.buffer) as questions:
+    with pa.ipc.open_stream(pipe) as questions:
         for batch in questions:
             answer = scorer.score(pa.Table.from_batches([batch])).combine_chunks().to_batches()[0]
             writer = writer or pa.ipc.new_stream(answers, answer.schema)

@@ -43,7 +43,7 @@ def screen(
     Args:
         library: paths, globs or URLs of files with molecules.
         reading: how the files are read.
-        student: the folder of a student or a graph teacher, or the file that it was packed into.
+        student: the folder of a student or a graph teacher, the file that it was packed into, or hf://OWNER/NAME.
         out: a .csv, .tsv, .parquet or .jsonl file, or .sdf if the library is one.
         overwrite: whether a file that is there may be replaced.
         keeping: which columns of the library are written, too.

@@ -263,7 +263,9 @@ def evaluate(
 def screen(
     *,
     library: Library,
-    student: Annotated[Path, typer.Option(help="Folder of a student, as `gallon distill` leaves it, or packed.")],
+    student: Annotated[
+        Path, typer.Option(help="Folder of a student, as `gallon distill` leaves it, or packed, or hf://OWNER/NAME.")
+    ],
     out: Annotated[Path, typer.Option(help="OUT.csv, OUT.tsv, OUT.parquet or OUT.jsonl; of SDF also OUT.sdf")],
     overwrite: Overwrite = False,
     keeping: ShortKeepConfig,
@@ -327,7 +329,7 @@ def screen(
 def pack(
     model: Annotated[Path, typer.Argument(help="Folder of a student or a graph teacher.")],
     *,
-    out: Annotated[Path, typer.Option(help="OUT.zip")],
+    out: Annotated[Path, typer.Option(help="OUT.zip, or hf://OWNER/NAME for the Hugging Face Hub")],
     overwrite: Overwrite = False,
 ) -> None:
     """Put a model into one file, which `screen`, `serve` and `gallon.load` take in the place of its folder.

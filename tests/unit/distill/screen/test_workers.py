@@ -58,3 +58,11 @@ def test_a_row_that_kills_a_process_costs_itself(
     assert scored[0] == {"smiles": None, TARGET: None, "error": "kills RDKit (SIGSEGV)"}
     assert (tmp_path / "once").exists()  # propane killed one process too, and is not blamed
     assert [place for place, row in enumerate(scored) if row[TARGET] is None] == [0, 1, 4]
+
+
+def test_a_process_without_a_row_ends_without_a_word(
+    student: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with Workers(str(student), doubt=False, processes=2) as workers:
+        assert len(list(workers.score(blocks(tmp_path)[:1]))) == 1
+    assert capfd.readouterr().err == ""
