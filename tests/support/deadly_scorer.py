@@ -1,4 +1,4 @@
-"""The process of `screen.workers` that dies over ethanol, and once over propane."""
+"""The process of `screen.workers` that dies over ethanol, and once over propane alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ score = scorer.Scorer.score
 
 def score_or_die(self: scorer.Scorer, rows: pa.Table) -> pa.Table:
     raws = rows["raw"].to_pylist()
-    if b"CCO" in raws or (b"CCC" in raws and not (once := Path(os.environ[ONCE])).exists()):
+    if b"CCO" in raws or (raws == [b"CCC"] and not (once := Path(os.environ[ONCE])).exists()):
         if b"CCO" not in raws:
             once.touch()
         os.kill(os.getpid(), signal.SIGSEGV)
