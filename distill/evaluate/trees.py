@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +31,7 @@ class _OnePerTarget:
 
     @classmethod
     def fit(
-        cls, learn: Callable[[Examples, Examples], Any], train: Examples, valid: Examples, kind: Kind
+        cls, learn: Callable[[Examples, Examples, Event], Any], train: Examples, valid: Examples, kind: Kind
     ) -> _OnePerTarget:
         from sklearn.dummy import DummyClassifier
 
@@ -48,7 +50,7 @@ class _OnePerTarget:
         said = [interruptible(functools.partial(self._predict_one, model, inputs)) for model in self.models]
         return np.stack(said, axis=1).astype(np.float32)
 
-    def _predict_one(self, model: Any, inputs: NDArray[Any]) -> NDArray[Any]:
+    def _predict_one(self, model: Any, inputs: NDArray[Any], _: Event) -> NDArray[Any]:
         if self.kind == "regression":
             numbers: NDArray[Any] = model.predict(inputs)
             return numbers
@@ -69,12 +71,14 @@ def fit_random_forest(train: Examples, valid: Examples, *, kind: Kind, settings:
 
     kinds = {"classification": RandomForestClassifier, "regression": RandomForestRegressor}
 
-    def learn(examples: Examples, _: Examples) -> Any:
+    def learn(examples: Examples, _: Examples, stop: Event) -> Any:
         """Grow the forest some trees at a time, the same as in one go: what was interrupted stops growing."""
         whole = dict(settings)
         trees = whole.pop("n_estimators")
         forest = kinds[kind](**whole, n_jobs=-1, random_state=seed, warm_start=True)
-        for grown in (*range(TREES_AT_ONCE, trees, TREES_AT_ONCE), trees):
+        for grown in chain(range(TREES_AT_ONCE, trees, TREES_AT_ONCE), [trees]):
+            if stop.is_set():
+                break
             forest.set_params(n_estimators=grown).fit(examples.inputs, examples.labels)
         return forest
 
@@ -95,15 +99,27 @@ def fit_xgboost(train: Examples, valid: Examples, *, kind: Kind, settings: Setti
 
     kinds = {"classification": XGBClassifier, "regression": XGBRegressor}
 
-    def learn(examples: Examples, held_out: Examples) -> Any:
+    def learn(examples: Examples, held_out: Examples, stop: Event) -> Any:
+        stopping = {"callbacks": [stop_boosting(stop)], "random_state": seed}
         if not len(held_out.labels):
             few = {**_few(settings), "early_stopping_rounds": None}
-            return kinds[kind](**few, random_state=seed).fit(examples.inputs, examples.labels)
-        return kinds[kind](**settings, random_state=seed).fit(
+            return kinds[kind](**few, **stopping).fit(examples.inputs, examples.labels)
+        return kinds[kind](**settings, **stopping).fit(
             examples.inputs, examples.labels, eval_set=[(held_out.inputs, held_out.labels)], verbose=False
         )
 
     return _OnePerTarget.fit(learn, train, valid, kind)
+
+
+def stop_boosting(stop: Event) -> Any:
+    """Return what ends XGBoost's training after the round in which an event was set."""
+    from xgboost.callback import TrainingCallback
+
+    class StopBoosting(TrainingCallback):  # type: ignore[misc]  # XGBoost is not checked
+        def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+            return stop.is_set()
+
+    return StopBoosting()
 
 
 def _few(settings: Settings) -> dict[str, Any]:
@@ -125,21 +141,26 @@ def xgboost_space(trial: Trial) -> dict[str, Any]:
 def fit_lightgbm(train: Examples, valid: Examples, *, kind: Kind, settings: Settings, seed: int) -> _OnePerTarget:
     """Boost trees by LightGBM (Ke et al., NeurIPS 2017), one model a target, as `fit_xgboost` does."""
     from lightgbm import LGBMClassifier, LGBMRegressor, early_stopping
+    from lightgbm.callback import CallbackEnv, EarlyStopException
 
     kinds = {"classification": LGBMClassifier, "regression": LGBMRegressor}
     fixed = {"random_state": seed, "deterministic": True, "force_col_wise": True, "verbosity": -1}
 
-    def learn(examples: Examples, held_out: Examples) -> Any:
+    def learn(examples: Examples, held_out: Examples, stop: Event) -> Any:
+        def stop_early(state: CallbackEnv) -> None:
+            if stop.is_set():
+                raise EarlyStopException(state.iteration, [])
+
         own = dict(settings)
         rounds = own.pop("early_stopping_rounds")
         if not len(held_out.labels):
-            return kinds[kind](**_few(own), **fixed).fit(examples.inputs, examples.labels)
+            return kinds[kind](**_few(own), **fixed).fit(examples.inputs, examples.labels, callbacks=[stop_early])
         return kinds[kind](**own, **fixed).fit(
             examples.inputs,
             examples.labels,
             eval_X=held_out.inputs,
             eval_y=held_out.labels,
-            callbacks=[early_stopping(rounds, verbose=False)],
+            callbacks=[early_stopping(rounds, verbose=False), stop_early],
         )
 
     return _OnePerTarget.fit(learn, train, valid, kind)

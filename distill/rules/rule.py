@@ -17,6 +17,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from teacher.wording import counted
+
 LONGEST_SMARTS, DEEPEST_SMARTS = 300, 8  # characters; environments inside environments
 LONGEST_WHY = 300
 
@@ -139,7 +141,7 @@ def _plain_names() -> dict[str, str]:
 def _smarts(given: Any) -> str:
     text = str(given).strip()
     if len(text) > LONGEST_SMARTS or text.count("$(") > DEEPEST_SMARTS:
-        raise RuleError(f"a SMARTS of {len(text)} characters is too long or too deep")
+        raise RuleError(f"a SMARTS of {counted(len(text), 'character')} is too long or too deep")
     # An element's symbol alone stands for its atom; several atoms in brackets are meant without these.
     for candidate in (text, f"[{text}]", text.removeprefix("[").removesuffix("]")):
         if canonical := _canonical_smarts(candidate):

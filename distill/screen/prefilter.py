@@ -25,6 +25,7 @@ from distill.screen.selection import Selection
 from distill.screen.workers import Workers
 from teacher.errors import UsageError
 from teacher.files import OutputError
+from teacher.wording import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -121,7 +122,7 @@ def _learnt(sources: Sequence[Source], limit: int | None, rows: int, model: Full
     known = ~np.isnan(values.sum(axis=1))
     if known.sum() < LEAST:
         raise UsageError(
-            f"{int(known.sum()):,} molecules are too few to learn a prefilter from: it takes {LEAST:,}. Leave out "
+            f"{counted(int(known.sum()), 'molecule')} cannot teach a prefilter: it takes {LEAST:,} at least. Leave out "
             "--prefilter."
         )
     smiles = [raw for raw, there in zip(sample["raw"].to_pylist(), known.tolist(), strict=True) if there]

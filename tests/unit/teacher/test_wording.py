@@ -25,7 +25,7 @@ ALWAYS_MANY = {
     ("distill/data/splits.py", "molecules"),
     ("distill/features/fit_crippen.py", "molecules"),
 }
-PLURAL_ON_A_PAGE = re.compile(r"\}\}\s+(?!is\b|was\b|leaves\b)([a-z]+s)\b")
+PLURAL_ON_A_PAGE = re.compile(r"\}\}\s+(?!is\b|was\b|leaves\b|reads\b)([a-z]+s)\b")
 ALWAYS_MANY_ON_A_PAGE = {"targets"}  # the first 20 of so many targets
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import threading
 import time
 
@@ -16,6 +15,7 @@ from distill.evaluate.baseline import Baseline, Examples
 from distill.evaluate.baselines import BASELINES, baseline
 from distill.evaluate.interruptible import NAME
 from teacher.errors import GallonError, UsageError
+from tests.support.interrupt import interrupt_after
 
 MOLS = [MolFromSmiles(f"{'C' * length}{head}") for length in range(1, 16) for head in ("O", "N", "c1ccccc1", "Cl")]
 NITROGEN = np.array([[float(any(atom.GetAtomicNum() == 7 for atom in mol.GetAtoms()))] for mol in MOLS], np.float32)
@@ -76,8 +76,7 @@ def test_an_interrupt_waits_for_no_trees_and_they_stop_growing(trees: str):
     model = baseline(trees)
     examples = Examples(model.represent(MOLS), SIZE)
     endless = {"n_estimators": 10**9, **({} if trees == "random_forest" else {"early_stopping_rounds": 10**9})}
-    main = threading.main_thread().ident
-    threading.Timer(0.5, signal.pthread_kill, (main, signal.SIGINT)).start()
+    interrupt_after(0.5)
     with pytest.raises(KeyboardInterrupt):
         model.fit(examples, examples, kind="regression", settings=endless)
     while any(thread.name == NAME for thread in threading.enumerate()):

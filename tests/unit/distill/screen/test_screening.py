@@ -134,7 +134,7 @@ def test_conditions_are_read_as_people_write_them(text: str, condition: Conditio
         ([], {"top": 3, "by": "smiles"}, "There is no column 'smiles'"),
         ([], {"prefilter": 1.5}, "a whole number of them, not 1.5"),
         ([], {"prefilter": 0.1, "by": "similarity"}, "ranks by a target"),
-        ([], {"prefilter": 0.1}, "too few to learn a prefilter from"),
+        ([], {"prefilter": 0.1}, "cannot teach a prefilter"),
     ],
 )
 def test_a_selection_that_makes_no_sense_is_refused_before_anything_is_scored(
