@@ -1,7 +1,8 @@
 """Fits that workers take each for themselves, as Ray tasks.
 
 Workers who share nothing need no group. Ray Train starts five processes beside its workers before the first epoch; a
-task runs in a process that Ray keeps for the next one, with torch loaded.
+task runs in a process that Ray keeps for the next one, with torch loaded. On two idle cores, two fits of milliseconds
+took 18 s each time in a group of two workers, and as tasks 6 s the first time and 0.05 s the times after.
 """
 
 from __future__ import annotations

@@ -14,7 +14,6 @@ import numpy as np
 
 from distill.features.environments import FINGERPRINT_BITS, RADIUS, Environments
 from distill.features.vectors import (
-    CLIP,
     SURROUNDING_RADII,
     SURROUNDINGS,
     DescriptorSet,
@@ -60,11 +59,11 @@ class ScaledFeatures:
         counts = np.zeros(len(mols) * width, dtype=np.float32)
         np.add.at(counts, cells, np.float32(1))
         scaled = np.repeat(self._nothing, len(mols), axis=0)
-        scaled.reshape(-1)[cells] = self._scaled(np.log1p(counts[cells]), cells % max(width, 1))
+        scaled.reshape(-1)[cells] = self._scaler.scaled(np.log1p(counts[cells]), cells % max(width, 1))
         kept = self._described >= 0
         if kept.any():
             values = described(mols, environments, self._descriptors)[:, kept]
-            scaled[:, self._described[kept]] = self._scaled(values, self._described[kept])
+            scaled[:, self._described[kept]] = self._scaler.scaled(values, self._described[kept])
         return scaled
 
     def _cells(self, environments: Environments, radius: int, places: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -73,7 +72,3 @@ class ScaledFeatures:
         columns = places[columns]
         known = columns >= 0
         return rows[known] * len(self._scaler.keep) + columns[known]
-
-    def _scaled(self, values: NDArray[np.float32], columns: NDArray[np.int64]) -> NDArray[np.float32]:
-        scaled = (values - self._scaler.mean[columns]) / self._scaler.std[columns]
-        return np.nan_to_num(np.clip(scaled, -CLIP, CLIP), copy=False, nan=0.0)

@@ -16,7 +16,6 @@ import torch
 from distill.features import crippen
 from distill.features.environments import FINGERPRINT_BITS, RADIUS, morgan
 from distill.features.vectors import (
-    CLIP,
     SURROUNDING_RADII,
     SURROUNDINGS,
     DescriptorSet,
@@ -132,17 +131,14 @@ class SparseVectors:
         of_counts = np.delete(kept, slice(FINGERPRINT_BITS, FINGERPRINT_BITS + width))
         of_descriptors = kept[FINGERPRINT_BITS : FINGERPRINT_BITS + width]
 
-        def scaled(values: NDArray[np.float32], columns: NDArray[np.int64]) -> NDArray[np.float32]:
-            return np.clip((values - scaler.mean[columns]) / scaler.std[columns], -CLIP, CLIP)
-
         zeros = np.zeros(len(scaler.keep), dtype=np.float32)
-        vectors = np.tile(scaled(zeros, np.arange(len(zeros))), (len(rows), 1))
+        vectors = np.tile(scaler.scaled(zeros, slice(None)), (len(rows), 1))
         places, lengths = stretches(self.starts, rows)
         columns = of_counts[self.columns[places]]
         seen = columns >= 0
         values = np.log1p(self.counts[places][seen].astype(np.float32))
-        vectors[np.repeat(np.arange(len(rows)), lengths)[seen], columns[seen]] = scaled(values, columns[seen])
+        vectors[np.repeat(np.arange(len(rows)), lengths)[seen], columns[seen]] = scaler.scaled(values, columns[seen])
         described = of_descriptors >= 0
         to = of_descriptors[described]
-        vectors[:, to] = np.nan_to_num(scaled(self.descriptors[rows][:, described], to), copy=False, nan=0.0)
+        vectors[:, to] = scaler.scaled(self.descriptors[rows][:, described], to)
         return torch.from_numpy(vectors)

@@ -190,7 +190,16 @@ class Scaler:
 
     def transform(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return features (N, F) on the scale of the training set, float32 of shape (N, K), all finite."""
-        scaled = (features[:, self.keep] - self.mean) / self.std
+        return self.scaled(features[:, self.keep], slice(None))
+
+    def scaled(self, values: NDArray[np.float32], columns: NDArray[np.int64] | slice) -> NDArray[np.float32]:
+        """Return values on the scale of the training set.
+
+        Args:
+            values: of any shape whose last axis, or all of it, fits the columns.
+            columns: which of the K that are kept each value stands in.
+        """
+        scaled = (values - self.mean[columns]) / self.std[columns]
         return np.nan_to_num(np.clip(scaled, -CLIP, CLIP), copy=False, nan=0.0)
 
     def arrays(self) -> dict[str, NDArray[Any]]:

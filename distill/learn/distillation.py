@@ -154,11 +154,8 @@ def distill_student(
     batch = Batch(model_inputs.transfer or model_inputs)
     rows = learned_from(model_inputs, split)
     for candidate in students:
-        if library:
-            stream, share = library.stream(candidate), library.labelled_share
-            batch.add(candidate, split, seed, train=rows, targets=targets, stream=stream, labelled_share=share)
-        else:
-            batch.add(candidate, split, seed, train=rows, targets=targets)
+        stream, share = (library.stream(candidate), library.labelled_share) if library else (None, 0.0)
+        batch.add(candidate, split, seed, train=rows, targets=targets, stream=stream, labelled_share=share)
     outcomes = fit_all(batch.fit_set, folder / "fits", resources, show)
     chosen, outcome = best(students, outcomes)
     metrics = judged(model_inputs, split, outcome.prediction)

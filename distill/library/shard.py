@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections import Counter as Tally
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +81,7 @@ def write_shard(rows: pa.Table, descriptors: DescriptorSet, file: Path) -> Shard
         reasons=dict(Tally(error for error in described.errors if error is not None)),
     )
     table = pa.table({"source": rows["source"], "row": rows["row"], **described.columns()})
-    _write(table.replace_schema_metadata({FACTS: json.dumps(_as_json(facts))}), file)
+    _write(table.replace_schema_metadata({FACTS: json.dumps(asdict(facts))}), file)
     return facts
 
 
@@ -216,7 +216,3 @@ def _bytes(column: pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     _, places, values = column.buffers()
     begins = np.frombuffer(places, dtype="<i4")[: len(column) + 1].astype(np.int64)
     return np.frombuffer(values, dtype=np.uint8)[: begins[-1]] if values else np.zeros(0, dtype=np.uint8), begins
-
-
-def _as_json(facts: ShardFacts) -> dict[str, Any]:
-    return {name: getattr(facts, name) for name in ("digest", "rows", "molecules", "reasons")}

@@ -26,6 +26,7 @@ from cluster.training.worker import WorkerConfig
 from distill.data.dataset import Target
 from distill.learn.objective import NetworkWithLoss, Objective, Scale
 from distill.learn.recipes import RECIPES, Recipe
+from teacher.errors import UsageError
 from teacher.nn.gnn import GIN
 from teacher.nn.graphs import Graphs
 from teacher.nn.inputs import Matrix
@@ -214,6 +215,29 @@ def test_a_group_reports_epochs_to_ray_train(
     run_worker({"work": config})
     assert [(each["fit"], each["epoch"]) for each in reported] == [("logP", epoch) for epoch in range(1, 5)]
     assert all({"loss", "score"} <= each.keys() for each in reported)
+
+
+class Refusing(torch.nn.Linear):
+    """Writes down each time that it is trained, and refuses."""
+
+    def __init__(self, tries: Path) -> None:
+        super().__init__(2, 1)
+        self._tries = tries
+
+    def forward(self, vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        (self._tries / str(len(list(self._tries.iterdir())))).touch()
+        raise UsageError("This is refused.")
+
+
+def test_an_error_of_ours_ends_the_training_at_the_first_try(ray_here: RaySession, tmp_path: Path) -> None:
+    several = fragile(tmp_path, deaths=0)
+    tries = tmp_path / "tombs"
+    scale = Scale.of(several.columns["labels"], [Target("sum", "regression")])
+    build = functools.partial(NetworkWithLoss, functools.partial(Refusing, tries), scale, Objective(), {})
+    refused = replace(several, fits=[replace(several.fits[0], build=build)])
+    with pytest.raises(UsageError, match=r"^This is refused\.$"):
+        fit_all(refused, tmp_path / "fits", TrainResources())
+    assert len(list(tries.iterdir())) == 1
 
 
 def test_workers_that_keep_dying_end_in_one_sentence(
