@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import ray
 import ray.train
+from ray.exceptions import RayActorError
 from ray.train import FailureConfig, RunConfig, ScalingConfig, UserCallback
 from ray.train.torch import TorchTrainer, get_device
 from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
@@ -36,7 +38,7 @@ def train_together(fits: Sequence[Fit], config: WorkerConfig, per_worker: Mappin
     Raises:
         TrainingError: the workers kept dying.
     """
-    trainer = TorchTrainer(
+    trainer = StoppableTrainer(
         run_worker,
         train_loop_config={"work": config},
         scaling_config=ScalingConfig(
@@ -59,6 +61,29 @@ def train_together(fits: Sequence[Fit], config: WorkerConfig, per_worker: Mappin
         raise gave_up(failures + 1, cause, config.folder) from error
     except ControllerError as error:
         raise TrainingError(f"Ray Train could not start or hold its workers: {root_of(error)}.") from error
+
+
+class StoppableTrainer(TorchTrainer):  # type: ignore[misc]  # Ray has no types
+    """A trainer whose caller may be interrupted: its workers are stopped, and the interrupt goes on.
+
+    Ray's own ends the process with exit code 0 at Ctrl-C, and leaves a handler of SIGINT in place that ignores the next
+    two after the training is done.
+    """
+
+    _controller: Any = None
+
+    def fit(self) -> Any:
+        """Train, and return what Ray Train does."""
+        try:
+            return super().fit()
+        except (KeyboardInterrupt, SystemExit):
+            if self._controller is not None:
+                with suppress(RayActorError):  # which ends it
+                    ray.get(self._controller.abort.remote())
+            raise
+
+    def _register_sigint_handler(self, controller: Any) -> None:
+        self._controller = controller
 
 
 def run_worker(config: Mapping[str, WorkerConfig]) -> None:

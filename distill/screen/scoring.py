@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from tempfile import NamedTemporaryFile, TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from cluster.library.kept import KeptColumns
 from cluster.library.rows import behind
 from cluster.library.source import Source
 from cluster.library.whole_rows import read_all_whole
+from distill.models.packing import pack
 from distill.screen.scorer import Scorer
 from distill.screen.workers import Workers
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import ray
 
     from cluster.runtime.session import RaySession
 
@@ -63,13 +66,15 @@ def _scored_on_ray(
     doubt: bool,
     first: int,
 ) -> Blocks:
+    import ray
     import ray.data
 
     from cluster.library.datasource import read_library
 
+    sent = ray.put(_packed(model))
     found = read_library(sources, limit, in_order=True, cpus=0.1, kept=kept, first=first).map_batches(
-        Scorer,
-        fn_constructor_kwargs={"model": str(model), "doubt": doubt},
+        SentScorer,
+        fn_constructor_kwargs={"sent": sent, "doubt": doubt},
         batch_size=ROWS_AT_A_TIME,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(size=max(1, int(session.cpus))),
@@ -77,3 +82,26 @@ def _scored_on_ray(
     )
     for block in found.iter_batches(batch_size=None, batch_format="pyarrow"):
         yield block, block
+
+
+def _packed(model: Path) -> bytes:
+    with TemporaryDirectory(prefix="gallon-model-") as folder:
+        pack(model, Path(folder) / "model.gallon")
+        return (Path(folder) / "model.gallon").read_bytes()
+
+
+class SentScorer(Scorer):
+    """Predicts on a machine that the model is sent to: those of a cluster need share no disk.
+
+    Args:
+        sent: Ray's reference to the bytes of a packed model.
+        doubt: whether it tells how far to trust each prediction.
+    """
+
+    def __init__(self, sent: ray.ObjectRef, *, doubt: bool) -> None:
+        import ray
+
+        with NamedTemporaryFile(prefix="gallon-model-") as file:
+            file.write(ray.get(sent))
+            file.flush()
+            super().__init__(file.name, doubt=doubt)

@@ -124,9 +124,7 @@ def screen(
     rest: list[pa.Table] = []
     rows, invalid = parts.rows, parts.invalid
     passing = chosen.passing if chosen else iter
-    for read, found in scored(
-        sources, limit, student if session else here, kept, session, doubt=doubt, first=resumed, passing=passing
-    ):
+    for read, found in scored(sources, limit, here, kept, session, doubt=doubt, first=resumed, passing=passing):
         rows += read.num_rows
         invalid += found["smiles"].null_count
         rest.append(selection.passing(kept.beside(read, _ours(read, found, sources, ours))))

@@ -214,7 +214,11 @@ def test_a_teacher_of_something_else_is_refused(taught: list[Trained], model_inp
 
 
 def test_a_library_is_screened_row_by_row_in_order(
-    distilled: Trained, ray_here: RaySession, model_inputs: ModelInputs, tmp_path: Path
+    distilled: Trained,
+    ray_here: RaySession,
+    model_inputs: ModelInputs,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     smiles = [*model_inputs.dataset.smiles[:5], "nonsense", "OCC"]
     (tmp_path / "library.smi").write_text("\n".join(smiles) + "\n")
@@ -230,9 +234,10 @@ def test_a_library_is_screened_row_by_row_in_order(
     trained = set((distilled.path / "training.smi").read_text().split())
     for place, own in enumerate(smiles[:5]):
         assert (table.nearest_training[place] == own) == (own in trained) == (table.similarity[place] == 1)
-    plain = screen(
-        resolve([str(tmp_path / "library.smi")]), distilled.path, out, limit=None, session=ray_here, doubt=False
-    )
+    # What is a place of a model only here is sent to the workers.
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(distilled.path))
+    hub = Path("hf://somebody/student")
+    plain = screen(resolve([str(tmp_path / "library.smi")]), hub, out, limit=None, session=ray_here, doubt=False)
     assert plain.rows == 7 and pq.read_table(out).column_names == ["source", "row", "smiles", "logP", "error"]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -190,6 +191,34 @@ def test_training_goes_on_after_a_killed_worker_and_says_so(
         assert "died" in told  # of the others some may die of it, too
     else:
         assert caplog.text.count("the worker of fragile died") == 1
+
+
+class Interrupting(torch.nn.Linear):
+    """Sends its driver SIGINT as soon as it is trained, and does not end."""
+
+    def __init__(self, driver: int) -> None:
+        super().__init__(2, 1)
+        self._driver = driver
+
+    def forward(self, vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        os.kill(self._driver, signal.SIGINT)
+        time.sleep(3_600)
+        return super().forward(vectors), vectors
+
+
+@pytest.mark.parametrize("resources", [TrainResources(), GROUP], ids=["independent", "together"])
+def test_an_interrupt_ends_a_training_and_its_workers_and_so_does_the_next(
+    resources: TrainResources, ray_here: RaySession, tmp_path: Path
+) -> None:
+    endless = fragile(tmp_path, deaths=0)
+    scale = Scale.of(endless.columns["labels"], [Target("sum", "regression")])
+    build = functools.partial(NetworkWithLoss, functools.partial(Interrupting, os.getpid()), scale, Objective(), {})
+    interrupted = replace(endless, fits=[replace(endless.fits[0], build=build)])
+    with pytest.raises(KeyboardInterrupt):
+        fit_all(interrupted, tmp_path / "fits", resources)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    while ray.available_resources().get("CPU", 0) < ray_here.cpus:
+        time.sleep(0.1)
 
 
 def test_the_logs_of_workers_name_their_fits(ray_here: RaySession, tmp_path: Path) -> None:
