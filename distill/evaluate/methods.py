@@ -233,6 +233,17 @@ def as_released(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(RELEASED.get(name, name) for name in names))
 
 
+def of_texts(name: str, texts: str) -> str:
+    """Return the name of a row that reads other texts than the table's."""
+    return f"{name} [{texts}]"
+
+
+def summary_of(row: str) -> str:
+    """Return what a row is, by its name."""
+    name, _, texts = row.removesuffix("]").partition(" [")
+    return f"{METHODS[name].summary}; texts: {texts}" if texts else METHODS[name].summary
+
+
 def method(name: str) -> Method:
     """Return a method by its name.
 

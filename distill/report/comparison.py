@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distill.evaluate.methods import METHODS
+from distill.evaluate.methods import summary_of
 from distill.judge import prediction_file
 from distill.judge.cliff_errors import errors_on_cliffs
 from distill.report.comparison_page import page
@@ -91,7 +91,7 @@ def check_place(folder: Path, inputs: Iterable[str] = ()) -> None:
 
 
 def _row(row: SummaryRow) -> dict[str, Any]:
-    return {**asdict(row), "differs": row.differs, "summary": METHODS[row.method].summary}
+    return {**asdict(row), "differs": row.differs, "summary": summary_of(row.method)}
 
 
 def _run(run: Run) -> dict[str, Any]:

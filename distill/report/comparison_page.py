@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill.data.moleculenet import DEVELOPED_ON, HELD_OUT
-from distill.evaluate.methods import METHODS
+from distill.evaluate.methods import summary_of
 from distill.judge.cliff_errors import errors_on_cliffs
 from distill.judge.judged import Judged, JudgedSplit
 from distill.judge.run import Run
@@ -61,7 +61,7 @@ def page(
             kind=judged.kind,
             rows=summary.rows,
             best=summary.best.method,
-            summaries={row.method: METHODS[row.method].summary for row in summary.rows},
+            summaries={row.method: summary_of(row.method) for row in summary.rows},
             metric=METRICS[main_metric(judged.kind)],
             seeds=[each.seed for each in judged.splits],
             reference=summary.reference,
@@ -173,7 +173,7 @@ def _plots(view: View) -> list[Plot]:
         else:
             svg = plots.parity(view.truth, prediction, limits, key)
             told = f"RMSE {scores['rmse']:.3f}, R² {scores['r2']:.2f}"
-        found.append(Plot(run.method, METHODS[run.method].summary, Markup(svg), told))
+        found.append(Plot(run.method, summary_of(run.method), Markup(svg), told))
     return found
 
 

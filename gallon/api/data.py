@@ -8,18 +8,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 
-from cluster.library.cells import with_columns
-from cluster.library.molecules import unique_entries
-from cluster.library.source import Source, data_name, resolve
+from cluster.library.source import data_name, resolve
 from cluster.runtime.session import RaySession
-from cluster.store.open import choose_spec, has_store, open_store
 from cluster.training.driver import TrainResources, plan_resources
-from distill.data.annotations import Annotations, fetch
 from distill.data.dataset import Dataset
-from distill.data.few_shot import refuse_test_examples
-from distill.data.guesses import Guesses
-from distill.data.leakage import refuse_targets, warn_of_examples
 from distill.data.moleculenet import DATA_ROOT, SETS, load
 from distill.data.splits import Split, split
 from distill.data.transfer import with_transfer_set
@@ -33,8 +27,9 @@ from distill.models.model_store import refuse_other_data
 from distill.rules.rule_set import read as read_rules
 from gallon.api.annotation import started_ray
 from gallon.api.library import StrPath
-from gallon.config import DEFAULT_STORE, DataConfig, TrainConfig, TransferConfig
+from gallon.config import DataConfig, TrainConfig, TransferConfig
 from gallon.progress import ProgressCallback
+from gallon.texts import annotations_of, guesses_of, table_of
 from teacher.errors import UsageError
 from teacher.wording import counted
 
@@ -54,6 +49,7 @@ class TrainingSession:
         resources: the workers, and what each may use.
         ray: the cluster that they are in.
         recipes: what replaces the recipes of these names.
+        others: by the names of further specs, the same with their annotations.
     """
 
     model_inputs: ModelInputs
@@ -62,6 +58,7 @@ class TrainingSession:
     resources: TrainResources
     ray: RaySession
     recipes: Mapping[str, Recipe] = field(default_factory=dict)
+    others: Mapping[str, ModelInputs] = field(default_factory=dict)
 
     def recipe(self, name: str) -> Recipe:
         """Return a recipe as it is to be trained.
@@ -107,6 +104,7 @@ def training_session(
     store: StrPath | None = None,
     spec_id: str | None = None,
     transfer: TransferConfig | None = None,
+    other_specs: Mapping[str, str] = MappingProxyType({}),
     tuning: StrPath | None = None,
     seeds: int = 1,
     progress: ProgressCallback | None = None,
@@ -127,31 +125,41 @@ def training_session(
     splits = _splits(dataset, labels, seeds)
     recipes = _recipes(dataset, splits[0], tuning, training)
 
-    def read(dataset: Dataset, others: Sequence[Source] = (), wider: ModelInputs | None = None) -> ModelInputs:
-        annotations = None
+    others = resolve(list(transfer.transfer)) if transfer and transfer.transfer else []
+    with_others = None
+    if transfer and others:
+        with_others = with_transfer_set(dataset, others, transfer.transfer_rows, labels.seed)
+
+    def read(spec: str | None, dataset: Dataset, wider: ModelInputs | None = None) -> ModelInputs:
+        annotations = guesses = None
+        judged = () if dataset is with_others else splits
         if store:
-            judged = () if others else splits
-            annotations = _annotations(
-                str(store), spec_id, dataset, judged, lambda: [*_table(str(data), labels), *others]
+            annotations = annotations_of(
+                str(store), spec, dataset, judged, lambda: [*table_of(str(data), labels), *others]
             )
             if budget and annotations:
                 annotations = budget.spend(annotations, dataset)
-        guesses = None
         if store and training.predictions:
-            guesses = _guesses(str(store), training.predictions, dataset, () if others else splits)
+            guesses = guesses_of(str(store), training.predictions, dataset, judged)
         place, processes = folder / "inputs", os.cpu_count() or 1
         return ModelInputs(dataset, annotations, place, training.encoder, processes, wider, guesses, rules)
 
-    wider = None
-    if transfer and transfer.transfer:
-        others = resolve(list(transfer.transfer))
-        wider = read(with_transfer_set(dataset, others, transfer.transfer_rows, labels.seed), others)
-    model_inputs = read(dataset, wider=wider)
+    def read_all(spec: str | None) -> ModelInputs:
+        return read(spec, dataset, read(spec, with_others) if with_others else None)
+
+    model_inputs = read_all(spec_id)
     logger.info("%s", described(model_inputs))
+    with_other_texts = {name: read_all(spec) for name, spec in other_specs.items()}
     with started_ray(training.ray, progress) as session:
         resources = plan_resources(session, training.workers)
         yield TrainingSession(
-            model_inputs=model_inputs, splits=splits, folder=folder, resources=resources, ray=session, recipes=recipes
+            model_inputs=model_inputs,
+            splits=splits,
+            folder=folder,
+            resources=resources,
+            ray=session,
+            recipes=recipes,
+            others=with_other_texts,
         )
 
 
@@ -219,67 +227,3 @@ def _warn(sentences: Sequence[str]) -> None:
     """Warn of each thing once."""
     for sentence in dict.fromkeys(sentences):
         logger.warning("%s", sentence)
-
-
-def _annotations(
-    store: str,
-    spec_id: str | None,
-    dataset: Dataset,
-    splits: Sequence[Split],
-    tables: Callable[[], Sequence[Source]],
-) -> Annotations | None:
-    """Fetch the annotations of molecules; None where the store is empty and no spec was asked for.
-
-    Where they were written with cells of a row in sight, `tables` are read again: a molecule has those of its first
-    row.
-
-    Raises:
-        UsageError: the labels were in sight, too.
-    """
-    if spec_id is None and store == DEFAULT_STORE and not has_store(store):
-        return None
-    with open_store(store, create=False) as opened:
-        if spec_id is None and not opened.specs():
-            return None
-        spec = choose_spec(opened, spec_id)
-        _warn(warn_of_examples(opened.prompt(spec), dataset, splits))
-        if not spec.columns:
-            return fetch(opened, spec, dataset.keys)
-        refuse_targets(spec.columns, [target.name for target in dataset.targets])
-        return fetch(opened, spec, _record_keys(dataset.keys, with_columns(tables(), spec.columns)))
-
-
-def _guesses(store: str, spec_id: str, dataset: Dataset, splits: Sequence[Split]) -> Guesses:
-    """Fetch what the LLM itself predicts of molecules.
-
-    Raises:
-        UsageError: it had labels of the validation or the test part in sight, or there are several targets.
-    """
-    if len(dataset.targets) > 1:
-        raise UsageError("--predictions are of one property: name one with --target.")
-    with open_store(store, create=False) as opened:
-        spec = choose_spec(opened, spec_id)
-        refuse_test_examples(opened.prompt(spec), dataset, splits)
-        return Guesses.of(fetch(opened, spec, dataset.keys))
-
-
-def _table(data: str, labels: DataConfig) -> list[Source]:
-    """Return the file with the labels as one of a library.
-
-    Raises:
-        UsageError: it is a set of MoleculeNet, which has no columns but labels.
-    """
-    if data.lower() in SETS:
-        raise UsageError(
-            f"The annotations were written with columns of a table in sight, which the MoleculeNet set '{data}' does "
-            "not have: choose those of another spec with --spec."
-        )
-    return resolve([data], labels.smiles_column, labels.separator, labels.encoding)
-
-
-def _record_keys(keys: Sequence[bytes], tables: Sequence[Source]) -> list[bytes]:
-    """Return the keys of the records of molecules, with the cells of the first row of each."""
-    first: dict[bytes, bytes] = {}
-    for entry in unique_entries(tables):
-        first.setdefault(entry.molecule.key, entry.key)
-    return [first.get(key, key) for key in keys]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distill.evaluate import comparison, tuning
-from distill.evaluate.methods import AS_RELEASED, REFERENCE, Method, as_released, defaults, method
+from distill.evaluate.methods import AS_RELEASED, REFERENCE, Method, as_released, defaults, method, of_texts
 from distill.evaluate.provenance import provenance
 from distill.features.pretrained import check_installed
 from distill.judge import prediction_file
@@ -24,7 +24,8 @@ from gallon.api.data import TrainingSession, results_folder, training_session
 from gallon.api.learning import check_named, check_objective, fits_of
 from gallon.api.library import StrPath, listed, store_named
 from gallon.config import DataConfig, TrainConfig, TransferConfig
-from gallon.progress import ProgressCallback, phase
+from gallon.progress import Phase, ProgressCallback, phase
+from gallon.texts import named_specs
 from teacher.errors import UsageError
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ def evaluate(
     objective: str | None = None,
     lm: str = comparison.DEFAULT_LM,
     spec_id: str | None = None,
+    other_specs: str | Sequence[str] = (),
     store: StrPath | None = None,
     progress: ProgressCallback | None = None,
 ) -> Comparison:
@@ -107,6 +109,7 @@ def evaluate(
             their rows are called so (`distill.evaluate.methods.RELEASED`); by default "whitened", ours.
         lm: the recipe of the language teacher that is distilled.
         spec_id: the spec of the annotations, or the beginning of its id.
+        other_specs: as NAME=SPEC: the rows that read texts are also made with those of this spec, as `METHOD [NAME]`.
         store: that has the annotations.
         progress: called as fits go on.
 
@@ -133,6 +136,7 @@ def evaluate(
         functools.partial(check_place, inputs=[str(data), *(transfer.transfer or ())]),
         store=store_named(store) if reads_texts else None,
         spec_id=spec_id,
+        other_specs=named_specs(listed(other_specs)),
         transfer=transfer,
         seeds=seeds or default_seeds(labels.split),
         progress=progress,
@@ -145,15 +149,38 @@ def evaluate(
         with phase(progress, "fits", "fits") as running:
             if trials:
                 settings = tuning.tuned(model_inputs, cases[0], settings, trials, fits_of(running))
-            runs = comparison.compare(model_inputs, judged, cases, settings, fits_of(running))
+            runs = _compared(session, judged, cases, settings, running)
             fewer = []
             for count, with_few in few_cases.items():
                 of_few = Judged.of(model_inputs.dataset, with_few, like=judged)
-                few_runs = comparison.compare(model_inputs, of_few, with_few, settings, fits_of(running))
+                few_runs = _compared(session, of_few, with_few, settings, running)
                 fewer.append(_with_fewer(count, of_few, few_runs))
     made_of = provenance(model_inputs, cases, trials, balance=training.balance, methods=settings.methods)
-    made_of |= {"objective": objective or "whitened", "lm": lm, **training.spent}
+    made_of |= {"objective": objective or "whitened", "lm": lm, **training.spent, "other_specs": _described(session)}
     return _reported(session.folder, judged, runs, made_of, fewer)
+
+
+def _compared(
+    session: TrainingSession,
+    judged: Judged,
+    cases: Sequence[SeededSplit],
+    settings: comparison.Settings,
+    running: Phase,
+) -> list[Run]:
+    """Do every method, and those that read texts once more with those of each other spec."""
+    runs = comparison.compare(session.model_inputs, judged, cases, settings, fits_of(running))
+    reading = {name for name in settings.methods if method(name).needs_texts and method(name).kind != "predictor"}
+    # Graph teachers, out of which one is chosen, are done already.
+    again = [name for name in settings.methods if name in reading or method(name).kind == "teacher"]
+    for texts, model_inputs in session.others.items():
+        others = comparison.compare(model_inputs, judged, cases, replace(settings, methods=again), fits_of(running))
+        runs += [replace(run, method=of_texts(run.method, texts)) for run in others if run.method in reading]
+    return runs
+
+
+def _described(session: TrainingSession) -> dict[str, str]:
+    read = {texts: model_inputs.annotations for texts, model_inputs in session.others.items()}
+    return {texts: annotations.spec for texts, annotations in read.items() if annotations}
 
 
 def _chosen(names: Sequence[str], *, released: bool) -> list[Method]:

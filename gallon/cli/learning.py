@@ -16,9 +16,11 @@ from gallon.cli.options import (
     LabelCounts,
     Library,
     Methods,
+    OtherSpecs,
     Overwrite,
     RayAddress,
     Recompute,
+    ReleasedRows,
     Seeds,
     SpecId,
     StoreOption,
@@ -200,14 +202,7 @@ def evaluate(
     trials: Trials = 0,
     label_counts: LabelCounts = None,
     recompute: Recompute = False,
-    objective: Annotated[
-        str | None,
-        typer.Option(
-            help="gallon: students, their graph teacher and their objective as GALLON released them, in rows called "
-            "gallon...; default: ours, whitened.",
-            rich_help_panel="Comparison",
-        ),
-    ] = None,
+    objective: ReleasedRows = None,
     lm: Annotated[
         str,
         typer.Option(
@@ -219,6 +214,7 @@ def evaluate(
     transfer: TransferConfig,
     training: TrainConfig,
     spec_id: SpecId = None,
+    other_spec: OtherSpecs = None,
     store: StoreOption = DEFAULT_STORE,
     config: ConfigFile = None,
     as_json: AsJson = False,
@@ -247,6 +243,7 @@ def evaluate(
             objective=objective,
             lm=lm,
             spec_id=spec_id,
+            other_specs=separated(other_spec),
             store=store,
             progress=progress,
         )

@@ -75,6 +75,21 @@ Recompute = Annotated[
         rich_help_panel="Comparison",
     ),
 ]
+ReleasedRows = Annotated[
+    str | None,
+    typer.Option(
+        help="gallon: students, their graph teacher and their objective as GALLON released them, in rows called "
+        "gallon...; default: ours, whitened.",
+        rich_help_panel="Comparison",
+    ),
+]
+OtherSpecs = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="NAME=SPEC: rows that read texts also with those of this spec, as 'METHOD [NAME]'; may be repeated.",
+        rich_help_panel="Comparison",
+    ),
+]
 Folds = Annotated[
     int,
     typer.Option(

@@ -495,6 +495,7 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
             "--seeds",
             "--trials",
             "--spec",
+            "--other-spec",
             *transfer,
             *data,
             *learning,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from rdkit import RDConfig
 
+from cluster.runtime.session import RaySession
+from cluster.store.open import open_store
 from tests.support.command import CommandHere, Done
 
 MOLECULES = 100
@@ -62,3 +65,31 @@ def test_without_predictions_nothing_can_be_made_again(command_here: CommandHere
     done = command_here("evaluate", "esol", "--recompute", "--out", tmp_path, store=tmp_path / "store")
     assert done.status == 2
     assert "There are no predictions in" in done.err and "Traceback" not in done.err
+
+
+def test_rows_that_read_texts_are_also_made_with_those_of_other_specs(
+    table: Path, ray_here: RaySession, command_here: CommandHere, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gallon.api.annotation.ray_session", lambda _: nullcontext(ray_here))
+    store, texts = tmp_path / "store", tmp_path / "texts.jsonl"
+    smiles = [line.split(",")[0] for line in table.read_text().splitlines()[1:]]
+    about = {"telling": [f"a name of {len(each)} letters" for each in smiles], "silent": ["a molecule"] * len(smiles)}
+    lines = [
+        json.dumps({"smiles": one, "text": text, "model": model})
+        for model, said in about.items()
+        for one, text in zip(smiles, said, strict=True)
+    ]
+    texts.write_text("\n".join(lines) + "\n")
+    told(command_here("import", texts, "--json", store=store))
+    with open_store(str(store), create=False) as opened:
+        specs = {spec.model.name: spec.id for spec in opened.specs().values()}
+    what = ("evaluate", table, "--target", "length", "--out", tmp_path / "results")
+    compared = ("--methods", "lightgbm,lm", "--seeds", "1", "--spec", specs["telling"])
+    done = told(command_here(*what, *compared, "--other-spec", f"blind={specs['silent']}", "--json", store=store))
+    assert done["other_specs"] == {"blind": specs["silent"]}
+    rows = {row["method"]: row["mean"] for row in done["rows"]}
+    assert rows.keys() == {"lightgbm", "lm", "lm [blind]"}  # what reads no texts is not done twice
+    assert rows["lm"] != rows["lm [blind]"]
+    assert "texts: blind" in (tmp_path / "results" / "comparison.html").read_text()
+    refused = command_here(*what, *compared, "--other-spec", specs["silent"], store=store)
+    assert refused.status == 2 and "is not NAME=SPEC" in refused.err

@@ -18,7 +18,7 @@ from cluster.records.integrity import audit
 from cluster.store.store import Store
 from distill.data.dataset import read
 from distill.report.run import write
-from gallon.api.data import _annotations, _record_keys
+from gallon.texts import annotations_of, record_keys
 from teacher.chemistry.molecule import key_of
 from teacher.errors import UsageError
 from teacher.llm.engines.vllm_engine import VllmEngine
@@ -104,16 +104,16 @@ def test_teachers_read_the_record_of_a_molecules_first_row_and_never_one_that_sa
     spec = spec.model_copy(update={"prompt": PromptRef.of(prompt), "columns": prompt.row_columns, "structured": False})
     run(library, spec=spec, prompt=prompt)
     sources = with_columns(resolve([str(library)]), spec.columns)
-    (first,) = _record_keys([key_of("CCO")], sources)
+    (first,) = record_keys([key_of("CCO")], sources)
     (record,) = store.fetch(spec.id, [first])
     assert record is not None and record.columns == {"solvent": "water"}
     labels = tmp_path / "labels.csv"
     labels.write_text("smiles,solvent,y\nCCO,DMSO,1\nCCN,water,5\nCCO,acetone,3\n")
-    found = _annotations(store.url, spec.id, read(labels, targets=["y"]), (), lambda: resolve([str(labels)]))
+    found = annotations_of(store.url, spec.id, read(labels, targets=["y"]), (), lambda: resolve([str(labels)]))
     assert found is not None and found.missing == 0
     labels.write_text("smiles,solvent\nCCO,1\nCCN,2\n")
     with pytest.raises(UsageError, match="column 'solvent' in sight, which is the target"):
-        _annotations(store.url, spec.id, read(labels, targets=["solvent"]), (), lambda: resolve([str(labels)]))
+        annotations_of(store.url, spec.id, read(labels, targets=["solvent"]), (), lambda: resolve([str(labels)]))
 
 
 def test_a_record_whose_cells_are_others_than_its_key_says_is_a_defect(

@@ -1,0 +1,104 @@
+"""What an LLM wrote, or itself predicts, about the molecules of a dataset, out of the store that a user names."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+
+from cluster.library.cells import with_columns
+from cluster.library.molecules import unique_entries
+from cluster.library.source import Source, resolve
+from cluster.store.open import choose_spec, has_store, open_store
+from distill.data.annotations import Annotations, fetch
+from distill.data.dataset import Dataset
+from distill.data.few_shot import refuse_test_examples
+from distill.data.guesses import Guesses
+from distill.data.leakage import refuse_targets, warn_of_examples
+from distill.data.moleculenet import SETS
+from distill.data.splits import Split
+from gallon.config import DEFAULT_STORE, DataConfig
+from teacher.errors import UsageError
+
+logger = logging.getLogger(__name__)
+
+
+def named_specs(texts: Sequence[str]) -> Mapping[str, str]:
+    """Read what several specs are called, each given as NAME=SPEC.
+
+    Raises:
+        UsageError: one is given otherwise, or two have the same name.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        name, sign, spec = text.partition("=")
+        if not (sign and name.strip() and spec.strip()) or set("[]") & set(name):
+            raise UsageError(f"--other-spec '{text}' is not NAME=SPEC, as in no-drawing=1f2e: correct it.")
+        if name in found:
+            raise UsageError(f"--other-spec calls two specs '{name}': give each a name of its own.")
+        found[name.strip()] = spec.strip()
+    return found
+
+
+def annotations_of(
+    store: str,
+    spec_id: str | None,
+    dataset: Dataset,
+    splits: Sequence[Split],
+    tables: Callable[[], Sequence[Source]],
+) -> Annotations | None:
+    """Fetch the annotations of molecules; None where the store is empty and no spec was asked for.
+
+    Where they were written with cells of a row in sight, `tables` are read again: a molecule has those of its first
+    row.
+
+    Raises:
+        UsageError: the labels were in sight, too.
+    """
+    if spec_id is None and store == DEFAULT_STORE and not has_store(store):
+        return None
+    with open_store(store, create=False) as opened:
+        if spec_id is None and not opened.specs():
+            return None
+        spec = choose_spec(opened, spec_id)
+        for sentence in warn_of_examples(opened.prompt(spec), dataset, splits):
+            logger.warning("%s", sentence)
+        if not spec.columns:
+            return fetch(opened, spec, dataset.keys)
+        refuse_targets(spec.columns, [target.name for target in dataset.targets])
+        return fetch(opened, spec, record_keys(dataset.keys, with_columns(tables(), spec.columns)))
+
+
+def guesses_of(store: str, spec_id: str, dataset: Dataset, splits: Sequence[Split]) -> Guesses:
+    """Fetch what the LLM itself predicts of molecules.
+
+    Raises:
+        UsageError: it had labels of the validation or the test part in sight, or there are several targets.
+    """
+    if len(dataset.targets) > 1:
+        raise UsageError("--predictions are of one property: name one with --target.")
+    with open_store(store, create=False) as opened:
+        spec = choose_spec(opened, spec_id)
+        refuse_test_examples(opened.prompt(spec), dataset, splits)
+        return Guesses.of(fetch(opened, spec, dataset.keys))
+
+
+def table_of(data: str, labels: DataConfig) -> list[Source]:
+    """Return the file with the labels as one of a library.
+
+    Raises:
+        UsageError: it is a set of MoleculeNet, which has no columns but labels.
+    """
+    if data.lower() in SETS:
+        raise UsageError(
+            f"The annotations were written with columns of a table in sight, which the MoleculeNet set '{data}' does "
+            "not have: choose those of another spec with --spec."
+        )
+    return resolve([data], labels.smiles_column, labels.separator, labels.encoding)
+
+
+def record_keys(keys: Sequence[bytes], tables: Sequence[Source]) -> list[bytes]:
+    """Return the keys of the records of molecules, with the cells of the first row of each."""
+    first: dict[bytes, bytes] = {}
+    for entry in unique_entries(tables):
+        first.setdefault(entry.molecule.key, entry.key)
+    return [first.get(key, key) for key in keys]
