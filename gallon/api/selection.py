@@ -1,9 +1,10 @@
-"""Make libraries ready: select a representative subset to be described, or prepare all molecules to be learned of."""
+"""Make libraries ready: select molecules to be described or measured, or prepare all to be learned of."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from distill.data import subset
 from distill.features.library_graph import node_choice
@@ -15,6 +16,10 @@ from gallon.api.learning import fits_of
 from gallon.api.library import Library, StrPath, check_rows_output, kept_of, sources_of
 from gallon.config import LibraryConfig, ShortKeepConfig
 from gallon.progress import ProgressCallback, phase
+from teacher.errors import UsageError
+
+if TYPE_CHECKING:
+    from distill.screen.uncertainty import Uncertainty
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,7 +29,8 @@ class Selection:
     Attributes:
         smiles: the chosen molecules, the most useful first.
         molecules: of the library.
-        coverage: mean Tanimoto similarity of a molecule to the nearest chosen one.
+        coverage: mean Tanimoto similarity of a molecule to the nearest chosen one; by a student, to the nearest chosen
+            or labelled one, weighted by how unsure it is of the molecule.
         coverage_at_random: the same for as many molecules at random.
         path: the file with the library's rows.
     """
@@ -42,6 +48,7 @@ def choose(
     reading: LibraryConfig,
     number: int,
     by: str = "coverage",
+    student: StrPath | None = None,
     out: StrPath,
     overwrite: bool = False,
     keeping: ShortKeepConfig,
@@ -60,6 +67,9 @@ def choose(
         number: how many to choose.
         by: "coverage"; of the graph in which each molecule is connected with the 8 most similar ones, the "degree" or
             the "pagerank"; "cluster", the nearness to the centre of its cluster; "length" of the SMILES; or "random".
+        student: the folder of a model, the file that it was packed into, or hf://OWNER/NAME: molecules that it is
+            unsure of count for more, those near its training molecules for less, and these are not chosen. The output
+            has the column `uncertainty`.
         out: a .csv, .tsv, .parquet or .jsonl file, or .sdf if the library is one.
         overwrite: whether a file that is there may be replaced.
         keeping: which columns of the library are written, too.
@@ -68,15 +78,16 @@ def choose(
         progress: called as rows are read and molecules chosen.
 
     Raises:
-        UsageError: the file cannot be written, or the library has fewer molecules.
+        UsageError: the file cannot be written, the library has fewer molecules, or the model cannot tell how unsure it
+            is.
         LibraryError: a file of the library cannot be read.
     """
-    node_choice(by)  # before anything is read
+    unsure = _unsure(by, student)  # before anything is read
     sources, path = sources_of(library, reading), Path(out)
     check_rows_output(path, sources, overwrite=overwrite)
     kept = kept_of(sources, keeping, path, reading.limit)
     with phase(progress, "reading", "rows") as running:
-        pool = subset.read_pool(sources, reading.limit, running.update)
+        pool = subset.read_pool(sources, reading.limit, running.update, unsure)
     with phase(progress, "choosing", "molecules") as running:
         chosen = subset.choose(pool, number, seed, fits_of(running), by=node_choice(by))
     with phase(progress, "writing", "rows") as running:
@@ -89,6 +100,23 @@ def choose(
         coverage_at_random=chosen.coverage_at_random,
         path=path,
     )
+
+
+def _unsure(by: str, student: StrPath | None) -> Uncertainty | None:
+    """Return what asks a student how unsure it is, if one is named.
+
+    Raises:
+        UsageError: molecules cannot be chosen so.
+    """
+    node_choice(by)
+    if student is None:
+        return None
+    if by != "coverage":
+        raise UsageError("A student's uncertainty goes with coverage: leave out --by, or --student.")
+    from distill.screen.saved_model import SavedModel
+    from distill.screen.uncertainty import Uncertainty
+
+    return Uncertainty(SavedModel(Path(student)))
 
 
 def prepare(

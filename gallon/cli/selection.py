@@ -21,6 +21,12 @@ def choose(
     by: Annotated[
         str, typer.Option(help="What makes one telling: coverage, degree, pagerank, cluster, length or random.")
     ] = "coverage",
+    student: Annotated[
+        Path | None,
+        typer.Option(
+            help="A student: choose what it is unsure of, far from what is labelled; a folder, file or hf://."
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option(help="OUT.csv, OUT.tsv, OUT.parquet or OUT.jsonl; of SDF also OUT.sdf")],
     overwrite: Overwrite = False,
     keeping: ShortKeepConfig,
@@ -37,12 +43,13 @@ def choose(
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Select a representative subset of a library, where describing all of it is too expensive.
+    """Select a representative subset of a library, where describing or measuring all of it is too expensive.
 
     Every molecule should have a similar one in the subset; the mean similarity is printed next to that of a random
-    subset of the same size. --by chooses as E-LLaGNN does instead. The teacher e-llagnn learns about all molecules from
-    annotations of the subset. Every row of the library is written, in order, with its own columns and the rank of its
-    molecule in the subset.
+    subset of the same size. --by chooses as E-LLaGNN does instead. With --student molecules count by how unsure it is
+    of them, and those that it has learned from cover what is near them: it chooses what to measure next. The teacher
+    e-llagnn learns about all molecules from annotations of the subset. Every row of the library is written, in order,
+    with its own columns and the rank of its molecule in the subset.
 
     Example: `gallon choose library.smi.zst --number 10000 --only-chosen --out chosen.csv`
     """
@@ -54,6 +61,7 @@ def choose(
             reading=reading,
             number=number,
             by=by,
+            student=student,
             out=out,
             overwrite=overwrite,
             keeping=keeping,

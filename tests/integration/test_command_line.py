@@ -106,6 +106,11 @@ def test_the_demo_goes_the_whole_way(own_environment: None, tmp_path: Path) -> N
         (["screen", "{library}", "--student", "nowhere", "--out", "out.csv"], 2, "There is no model in nowhere"),
         (["choose", "{library}", "--number", "7", "--out", "{folder}/out.csv"], 2, "holds 6 molecules, not 7"),
         (["choose", "{library}", "--number", "2", "--out", "{folder}/out.smi"], 2, "should end in one of"),
+        (
+            ["choose", "{library}", "--number", "2", "--out", "{folder}/o.csv", "--student", "{folder}"],
+            2,
+            "no model in",
+        ),
         (["choose", "{library}", "--number", "2", "--out", "{library}", "--overwrite"], 2, "which this command reads"),
         (["screen", "{library}", "--student", "nowhere", "--out", "{library}"], 2, "which this command reads"),
         (
@@ -445,6 +450,7 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
         "choose": [
             "--number",
             "--by",
+            "--student",
             *rows,
             "--keep",
             "--only-chosen",

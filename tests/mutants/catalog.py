@@ -824,6 +824,20 @@ MUTANTS = (
         "bins = 1",
         ("tests/unit/distill/models/test_doubt.py",),
     ),
+    Mutant(
+        "a labelled molecule is chosen",
+        "distill/data/subset.py",
+        "left = order[~pool.doubts.labelled[order]] if pool.doubts else order.copy()",
+        "left = order.copy()",
+        ("tests/unit/distill/features/test_neighbours.py",),
+    ),
+    Mutant(
+        "a student's uncertainty counts for nothing",
+        "distill/data/subset.py",
+        "weights / weights.mean()",
+        "np.ones(len(rows))",
+        ("tests/unit/distill/features/test_neighbours.py",),
+    ),
     # The service
     Mutant(
         "who asks meanwhile makes a call of their own",

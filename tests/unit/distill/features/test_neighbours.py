@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import pandas
 import pytest
-from rdkit.Chem import MolFromSmiles
+from numpy.typing import NDArray
+from rdkit.Chem import Mol, MolFromSmiles, MolToSmiles
 from rdkit.DataStructs import ExplicitBitVect
 
 from cluster.library.kept import keep_columns
@@ -87,6 +90,51 @@ def test_all_may_be_chosen_but_not_more(pool: Pool):
     assert sorted(subset.rows) == list(range(len(pool.smiles))) and subset.coverage == pytest.approx(1)
     with pytest.raises(UsageError, match="holds 300 molecules, not 301: ask for fewer"):
         choose(pool, 301, seed=0)
+
+
+class Fixed:
+    """Is as unsure of the molecules of a pool as a test says, with one labelled molecule."""
+
+    def __init__(self, pool: Pool, labelled: int, unsure: NDArray[np.float64]) -> None:
+        self.labelled = frozenset([pool.smiles[labelled]])
+        self._near = tanimoto(pool.fingerprints[labelled], pool.fingerprints)
+        self._unsure = dict(zip(pool.smiles, zip(unsure, self._near, strict=True), strict=True))
+
+    def of(self, mols: Sequence[Mol]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        said = np.array([self._unsure[MolToSmiles(mol)] for mol in mols])
+        return said[:, :1], said[:, 1]
+
+    def relative(self, unsure: NDArray[np.float64]) -> NDArray[np.float64]:
+        return unsure[:, 0] / unsure.mean()
+
+
+def test_a_student_has_chosen_what_it_is_unsure_of_and_nothing_that_is_labelled(tmp_path: Path) -> None:
+    (tmp_path / "library.smi").write_text("\n".join([*ALCOHOLS, *ACIDS]) + "\n")
+    sources = resolve([str(tmp_path / "library.smi")])
+    plain = read_pool(sources)
+    acids = np.array(["c1" in smiles for smiles in plain.smiles])
+    sure, unsure = (
+        read_pool(sources, unsure=Fixed(plain, 4, np.where(acids, weight, 1.0))) for weight in (0.001, 1000.0)
+    )
+    assert not acids[choose(sure, 1, seed=0).rows].any() and acids[choose(unsure, 1, seed=0).rows].all()
+    assert 4 not in choose(unsure, len(plain.smiles) - 1, seed=0).rows
+    with pytest.raises(UsageError, match="holds 6 molecules that the student has no label of, not 7"):
+        choose(unsure, 7, seed=0)
+    kept = keep_columns(sources, ["none"])
+    write(choose(unsure, 1, seed=0), unsure, sources, kept, tmp_path / "chosen.csv")
+    written = pandas.read_csv(tmp_path / "chosen.csv")
+    assert (written["uncertainty"] > 1).tolist() == acids.tolist()
+
+
+def test_what_is_near_a_labelled_molecule_is_covered_already(tmp_path: Path) -> None:
+    (tmp_path / "library.smi").write_text("\n".join([*ALCOHOLS, *ACIDS]) + "\n")
+    sources = resolve([str(tmp_path / "library.smi")])
+    plain = read_pool(sources)
+    for labelled, acid in ((0, True), (4, False)):
+        pool = read_pool(sources, unsure=Fixed(plain, labelled, np.ones(len(plain.smiles))))
+        chosen = choose(pool, 1, seed=0)
+        assert ("c1" in plain.smiles[chosen.rows[0]]) == acid
+        assert chosen.coverage > chosen.coverage_at_random - 1e-9
 
 
 def test_a_pool_holds_each_molecule_once_and_what_is_chosen_is_a_library(tmp_path: Path):
