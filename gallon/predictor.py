@@ -114,8 +114,8 @@ class Predictor:
         Returns:
             One row for each molecule, in order and under the index of a Series or DataFrame: one column for each
             target (probabilities of classes, values in the labels' units), and `error`, None where there is none. With
-            doubt also the 90 % interval of a number, NAME_low and NAME_high; `similarity` to the nearest training
-            molecule, `nearest_training`, which that is; and `in_domain`.
+            doubt also the 90 % interval of a number, NAME_low and NAME_high; of an ensemble NAME_spread;
+            `similarity` to the nearest training molecule, `nearest_training`, which that is; and `in_domain`.
 
         Raises:
             UsageError: a DataFrame has no such column, or several that could be meant; the model is one of an earlier

@@ -34,7 +34,8 @@ from distill.learn.fits import NOTHING, Batch, DistillationTargets
 from distill.learn.inputs import ModelInputs
 from distill.learn.recipes import INPUTS, RECIPES, Recipe, recipe
 from distill.learn.teach import learn
-from distill.learn.teacher_outputs import CrossFitPlan, TeacherOutputs, consensus, with_transfer_set
+from distill.learn.teacher_outputs import CrossFitPlan, TeacherOutputs, with_transfer_set
+from distill.models.ensemble import consensus
 from teacher.errors import UsageError
 from teacher.nn.registry import ARCHITECTURES
 

@@ -19,8 +19,10 @@ from distill.learn.objective import whiten
 from distill.learn.recipes import Recipe, recipe
 from distill.learn.saving import save
 from distill.learn.teach import Trained, judged
-from distill.learn.teacher_outputs import TeacherOutputs, consensus
+from distill.learn.teacher_outputs import TeacherOutputs
 from distill.models import model_store
+from distill.models.ensemble import consensus
+from teacher.wording import counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -127,9 +129,13 @@ def distill_student(
     resources: TrainResources,
     teachers: Sequence[ModelCard],
     library: LibrarySource | None = None,
+    seeds: int = 1,
     show: Callable[[FitProgress], None] | None = None,
 ) -> Trained:
     """Train students, and write the one that validates best to `folder/student`.
+
+    A student may be several networks, an ensemble that predicts as their mean: those of further seeds are trained once
+    its input is chosen.
 
     Args:
         model_inputs: the dataset, with its transfer set, if there is one.
@@ -137,11 +143,12 @@ def distill_student(
         teacher_outputs: what the teachers say of both.
         students: recipes, one for each input that is tried.
         weights: how much the student listens to whom.
-        seed: of the training.
+        seed: of the training; of an ensemble that of the first network, from which the others count on.
         folder: results and fits lie there.
         resources: the workers.
         teachers: the teachers' cards.
         library: whose molecules are streamed beside the labelled ones.
+        seeds: networks of the student.
         show: called with the progress.
 
     Raises:
@@ -151,14 +158,20 @@ def distill_student(
     place = folder / "student"
     model_store.check_place(place)
     targets = targets_from(teacher_outputs, weights, split, model_inputs.dataset.kind)
-    batch = Batch(model_inputs.transfer or model_inputs)
-    rows = learned_from(model_inputs, split)
-    for candidate in students:
-        stream, share = (library.stream(candidate), library.labelled_share) if library else (None, 0.0)
-        batch.add(candidate, split, seed, train=rows, targets=targets, stream=stream, labelled_share=share)
-    outcomes = fit_all(batch.fit_set, folder / "fits", resources, show)
-    chosen, outcome = best(students, outcomes)
-    metrics = judged(model_inputs, split, outcome.prediction)
+
+    def fitted(candidates: Sequence[tuple[Recipe, int]]) -> list[Outcome]:
+        batch = Batch(model_inputs.transfer or model_inputs)
+        rows = learned_from(model_inputs, split)
+        for known, of_seed in candidates:
+            stream, share = (library.stream(known), library.labelled_share) if library else (None, 0.0)
+            batch.add(known, split, of_seed, train=rows, targets=targets, stream=stream, labelled_share=share)
+        return fit_all(batch.fit_set, folder / "fits", resources, show)
+
+    chosen, outcome = best(students, fitted([(candidate, seed) for candidate in students]))
+    further = fitted([(chosen, seed + number) for number in range(1, seeds)]) if seeds > 1 else []
+    outcomes = [outcome, *further]
+    prediction = consensus([each.prediction for each in outcomes], model_inputs.dataset.kind)
+    metrics = judged(model_inputs, split, prediction)
     spec = next((card.spec for card in teachers if card.spec), None)
     facts = library.facts if library else model_inputs.describe_transfer()
     save(
@@ -168,6 +181,7 @@ def distill_student(
         split,
         outcome,
         seed=seed,
+        further=further,
         metrics=metrics,
         spec=spec,
         teachers=teachers,
@@ -175,7 +189,11 @@ def distill_student(
         transfer=facts,
     )
     return Trained(
-        name=chosen.name, path=place, metrics=metrics, best_epoch=outcome.best_epoch, seconds=outcome.seconds
+        name=chosen.name if seeds == 1 else f"{chosen.name}, mean of {counted(seeds, 'seed')}",
+        path=place,
+        metrics=metrics,
+        best_epoch=outcome.best_epoch,
+        seconds=sum(each.seconds for each in outcomes),
     )
 
 

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from distill.learn.recipes import Recipe
+from distill.models.ensemble import of_member
 from distill.models.model_store import PREFIX
 from teacher.nn.graphs import Paired
 from teacher.nn.inputs import Inputs, Matrix, TokenStates
@@ -40,13 +41,13 @@ class Network:
     device: str
 
     @classmethod
-    def load(cls, file: Path, build: Callable[[], nn.Module]) -> Network:
-        """Read the weights of a network in safetensors.
+    def load(cls, file: Path, build: Callable[[], nn.Module], member: int = 0) -> Network:
+        """Read the weights of a network in safetensors, or of one of an ensemble.
 
         Raises:
             SafetensorError, OSError, RuntimeError, KeyError: they are damaged, or of another network.
         """
-        weights = load_file(file)
+        weights = of_member(load_file(file), member)
         module = build()
         inside = {name.removeprefix(PREFIX): value for name, value in weights.items() if name.startswith(PREFIX)}
         module.load_state_dict(inside)

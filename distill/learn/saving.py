@@ -17,6 +17,7 @@ from distill.features.neighbours import packed_of
 from distill.learn.recipes import VECTORS_OF
 from distill.models.card import ModelCard
 from distill.models.doubt import Doubt
+from distill.models.ensemble import consensus, together
 from distill.models.model_store import (
     CARD,
     FILES,
@@ -54,6 +55,7 @@ def save(
     outcome: Outcome,
     *,
     seed: int,
+    further: Sequence[Outcome] = (),
     metrics: Mapping[str, Mapping[str, float]],
     spec: str | None = None,
     teachers: Sequence[ModelCard] = (),
@@ -61,6 +63,8 @@ def save(
     transfer: Mapping[str, Any] = MappingProxyType({}),
 ) -> ModelCard:
     """Write a model as a folder, in the place of one that is there; see `distill.models.model_store.check_place`.
+
+    Of an ensemble `outcome` is the first network, and `further` are the others.
 
     Raises:
         OutputError: the disk is full, or the folder cannot be written.
@@ -80,6 +84,7 @@ def save(
         dataset={"name": dataset.name, "sha256": dataset.sha256},
         split={"kind": split.kind, "sha256": split.sha256, "description": split.describe()},
         seed=seed,
+        members=1 + len(further),
         spec=spec,
         encoder=model_inputs.encoder if recipe.role == "lm" or recipe.pretrained == "smiles" else None,
         pretrained=model_inputs.pretraining(recipe),
@@ -89,14 +94,14 @@ def save(
         experts=_experts(recipe, model_inputs, split, outcome),
         transfer=dict(transfer),
         metrics=metrics,
-        doubt=_doubt(dataset, split, outcome, fingerprints).facts() if fingerprints is not None else {},
+        doubt=_doubt(dataset, split, [outcome, *further], fingerprints).facts() if fingerprints is not None else {},
         best_epoch=outcome.best_epoch,
         epochs=outcome.epochs,
-        seconds=outcome.seconds,
+        seconds=sum(each.seconds for each in (outcome, *further)),
         history=outcome.history,
     )
     with replacing_folder(folder, ours=FILES) as aside:
-        shutil.copyfile(outcome.weights, aside / WEIGHTS)
+        _write_weights(aside / WEIGHTS, [outcome, *further])
         _write_what_it_reads(aside, recipe, model_inputs, split)
         if fingerprints is not None:
             (aside / TRAINING).write_bytes(serialized({FINGERPRINTS: fingerprints[split.train]}))
@@ -107,6 +112,16 @@ def save(
         (aside / README).write_text(readme(card), encoding="utf-8")
     logger.info("model %s is saved in %s, with its best epoch %d", recipe.name, folder, outcome.best_epoch)
     return card
+
+
+def _write_weights(file: Path, outcomes: Sequence[Outcome]) -> None:
+    from safetensors.numpy import load_file
+    from safetensors.numpy import save as serialized
+
+    if len(outcomes) == 1:
+        shutil.copyfile(outcomes[0].weights, file)
+    else:
+        file.write_bytes(serialized(together([load_file(each.weights) for each in outcomes])))
 
 
 def _write_what_it_reads(folder: Path, recipe: Recipe, model_inputs: ModelInputs, split: Split) -> None:
@@ -134,9 +149,8 @@ def _experts(recipe: Recipe, model_inputs: ModelInputs, split: Split, outcome: O
     return expert_shares(Network.load(outcome.weights, build), inputs, rows)
 
 
-def _doubt(dataset: Dataset, split: Split, outcome: Outcome, fingerprints: NDArray[np.uint8]) -> Doubt:
+def _doubt(dataset: Dataset, split: Split, outcomes: Sequence[Outcome], fingerprints: NDArray[np.uint8]) -> Doubt:
     """Learn how wrong a model is of the validation part."""
     rows = split.valid
-    return Doubt.of(
-        dataset.kind, dataset.labels[rows], outcome.prediction[rows], fingerprints[rows], fingerprints[split.train]
-    )
+    said = consensus([each.prediction[rows] for each in outcomes], dataset.kind)
+    return Doubt.of(dataset.kind, dataset.labels[rows], said, fingerprints[rows], fingerprints[split.train])

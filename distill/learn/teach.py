@@ -17,8 +17,9 @@ from distill.learn.inputs import ModelInputs
 from distill.learn.metrics import score
 from distill.learn.recipes import Recipe
 from distill.learn.saving import save
-from distill.learn.teacher_outputs import CrossFitPlan, TeacherOutputs, consensus
+from distill.learn.teacher_outputs import CrossFitPlan, TeacherOutputs
 from distill.models import model_store
+from distill.models.ensemble import consensus
 from teacher.errors import UsageError
 from teacher.wording import counted
 

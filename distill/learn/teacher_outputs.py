@@ -12,7 +12,7 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from distill.learn.inputs import ModelInputs
 from distill.learn.network import Network, settings_for
 from distill.learn.recipes import Recipe, recipe
 from distill.models.card import ModelCard
+from distill.models.ensemble import logits, probabilities
 from distill.models.model_store import OUTPUTS, RULES, WEIGHTS, usable_card
 from distill.rules.rule_set import read as read_rules
 from teacher.errors import UsageError
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cluster.training.fit import Outcome
-    from distill.data.cells import Kind
-
-LEAST_PROBABILITY = 1e-6  # a logit of 14
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,41 +140,6 @@ def with_transfer_set(
     )
 
 
-def consensus(predictions: Sequence[NDArray[np.float32]], kind: Kind) -> NDArray[np.float32]:
-    """Return the mean of what teachers predict, for each molecule over those that predict it.
-
-    Of classes it is the mean of the probabilities: a mean of logits would let one teacher that is sure outvote all
-    that are not.
-
-    Args:
-        predictions: of each teacher, (molecules, targets), as in `TeacherOutputs`: logits of classes, or values;
-            NaN where it says nothing.
-        kind: of the targets.
-
-    Returns:
-        The same of all of them together, float32; NaN where nobody says anything.
-    """
-    from scipy.special import expit
-
-    if len(predictions) == 1:
-        return predictions[0]
-    said = np.stack(predictions).astype(np.float64)
-    spoke = ~np.isnan(said)
-    values = np.where(spoke, expit(said) if kind == "classification" else said, 0.0)
-    mean = np.full(said.shape[1:], np.nan)
-    np.divide(values.sum(axis=0), spoke.sum(axis=0), out=mean, where=spoke.any(axis=0))
-    return (logits(mean) if kind == "classification" else mean).astype(np.float32)
-
-
-def logits(probabilities: NDArray[Any]) -> NDArray[np.float64]:
-    """Return finite logits of probabilities; NaN stays."""
-    from scipy.special import logit
-
-    unsure = np.clip(probabilities.astype(np.float64), LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
-    finite: NDArray[np.float64] = logit(unsure)
-    return finite
-
-
 def write(outputs: TeacherOutputs, model_inputs: ModelInputs, split: Split, file: Path) -> None:
     """Write a teacher's outputs as Parquet, one row a molecule.
 
@@ -185,13 +148,12 @@ def write(outputs: TeacherOutputs, model_inputs: ModelInputs, split: Split, file
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
-    from scipy.special import expit
 
     dataset = model_inputs.dataset
     part = np.empty(len(dataset), dtype=object)
     for name in PARTS:
         part[getattr(split, name)] = name
-    shown = expit(outputs.prediction) if dataset.kind == "classification" else outputs.prediction
+    shown = probabilities(outputs.prediction) if dataset.kind == "classification" else outputs.prediction
     columns = {
         "key": [key.hex() for key in dataset.keys],
         "smiles": dataset.smiles,

@@ -14,10 +14,10 @@ from cluster.training.stream import Loaded, Window
 from distill.features.sparse import SparseVectors
 from distill.features.vectors import Scaler
 from distill.learn.objective import Whitening
-from distill.learn.teacher_outputs import consensus
 from distill.library.prepared import PreparedLibrary, Selection
 from distill.library.scores import ShardScores, read_scores
 from distill.library.shard import graphs_of, read_facts, vectors_of
+from distill.models.ensemble import consensus
 from teacher.errors import GallonError
 from teacher.nn.graphs import Graphs
 from teacher.provenance import digest

@@ -28,6 +28,7 @@ class ModelCard:
         dataset: name and sha256 of what it learnt from.
         split: kind, sha256 and description of the split.
         seed: of the training.
+        members: how many networks predict together; their seeds count on.
         spec: id of the spec of the annotations that it or its teachers read, if any.
         encoder: of a language teacher or one that reads SMILES, the text encoder that it reads by.
         pretrained: of one that reads a pre-trained network's vectors, what that is, what it was pre-trained on, and
@@ -56,6 +57,7 @@ class ModelCard:
     seed: int
     schedule: Mapping[str, Any] = field(default_factory=dict)
     balance: bool = False
+    members: int = 1
     spec: str | None = None
     encoder: str | None = None
     pretrained: Mapping[str, Any] = field(default_factory=dict)

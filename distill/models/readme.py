@@ -29,6 +29,7 @@ def readme(card: ModelCard) -> str:
         *("| data | sha256 |", "|---|---|", f"| {_plain(card.dataset['name'])} | `{card.dataset['sha256']}` |", ""),
         *(f"Split: {card.split['description']}.", ""),
         *(_taught(card)),
+        *([f"{counted(card.members, 'network')} predict together, as their mean.", ""] if card.members > 1 else []),
         *([f"| | {' | '.join(parts)} |", f"|---{'|---' * len(parts)}|", *table, ""] if table else []),
         *(_pretrained(card)),
         *(_experts(card)),

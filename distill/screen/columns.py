@@ -24,13 +24,15 @@ OF_MOLECULES = ("similarity", "nearest_training", "in_domain")
 def prediction_names(card: ModelCard, *, doubt: bool, taken: Sequence[str] = ()) -> list[str]:
     """Return the names of the columns; one that is taken has a mark.
 
-    Each target has a column of its name; with doubt also NAME_low and NAME_high of numbers, and one each for
-    `similarity` to the nearest training molecule, which that is, and whether the molecule is in the model's domain.
+    Each target has a column of its name; with doubt also NAME_low and NAME_high of numbers, NAME_spread of an ensemble
+    (the standard deviation of what its networks predict; of classes, of probabilities), and one each for `similarity`
+    to the nearest training molecule, which that is, and whether the molecule is in the model's domain.
     """
     names: list[str] = []
     for target in card.targets:
         intervals = doubt and target.kind == "regression"
         names += [target.name, *([f"{target.name}_low", f"{target.name}_high"] if intervals else [])]
+        names += [f"{target.name}_spread"] if doubt and card.members > 1 else []
     return apart([*names, *(OF_MOLECULES if doubt else ())], taken)
 
 
@@ -60,6 +62,7 @@ def _with_doubt(model: SavedModel, mols: list[Mol]) -> list[NDArray[Any]]:
     for number, target in enumerate(model.card.targets):
         value, half = said.values[:, number], said.half[:, number]
         columns += [value, value - half, value + half] if target.kind == "regression" else [value]
+        columns += [said.spread[:, number]] if model.card.members > 1 else []
     nearest = np.array([model.training[place] for place in said.nearest], dtype=object)
     return [*columns, said.similarity, nearest, said.in_domain.astype(object)]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from distill.models.ensemble import of_member
 from distill.models.model_store import PREFIX
 
 if TYPE_CHECKING:
@@ -31,20 +32,22 @@ class Perceptron:
     layers: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]]
 
     @classmethod
-    def load(cls, file: Path, features: int, targets: int) -> Perceptron:
+    def load(cls, file: Path, features: int, targets: int, member: int = 0) -> Perceptron:
         """Read the weights of a student in safetensors.
 
         Args:
             file: `distill.models.model_store.WEIGHTS`.
             features: that it reads.
             targets: that it predicts.
+            member: which of an ensemble.
 
         Raises:
             SafetensorError, OSError, KeyError, ValueError: they are damaged, or of another network.
         """
         from safetensors.numpy import load_file
 
-        arrays = {name.removeprefix(PREFIX): array.astype(np.float64) for name, array in load_file(file).items()}
+        stored = of_member(load_file(file), member)
+        arrays = {name.removeprefix(PREFIX): array.astype(np.float64) for name, array in stored.items()}
         width = features
         scale, shift = np.ones(features), np.zeros(features)
         layers = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from distill.features.scaled import ScaledFeatures
 from distill.features.vectors import Scaler, student_features
 from distill.learn.recipes import VECTORS_OF, recipe
 from distill.models.doubt import Doubt
+from distill.models.ensemble import consensus, probabilities, spread
 from distill.models.model_store import (
     FINGERPRINTS,
     LIBRARY,
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rdkit.Chem import Mol
 
+    from distill.data.cells import Kind
+
 AT_A_TIME = 512  # molecules, whose features fit into a core's cache
 
 
@@ -53,6 +56,7 @@ class Predicted:
         similarity: float32, (N,); Tanimoto's to the nearest molecule that the model has learned from.
         nearest: int64, (N,); which that is.
         in_domain: (N,); whether it is as near as nearly all of those are to each other.
+        spread: float32, (N, T); how far an ensemble's networks are apart, NaN of a single one.
     """
 
     values: NDArray[np.float32]
@@ -60,6 +64,10 @@ class Predicted:
     similarity: NDArray[np.float32]
     nearest: NDArray[np.int64]
     in_domain: NDArray[np.bool_]
+    spread: NDArray[np.float32]
+
+
+Ask = Callable[["list[Mol]", Environments], "list[NDArray[np.float32]]"]  # what each network says, (N, T)
 
 
 class SavedModel:
@@ -85,7 +93,7 @@ class SavedModel:
         if self._recipe.pretrained:
             check_installed(self._recipe.pretrained, self.card.pretrained["version"])
         try:
-            self._logits = self._asked(folder)
+            self._ask = self._asked(folder)
             self._doubt = Doubt.read(self.card.doubt, len(self.card.targets)) if self.card.doubt else None
             self.training: list[str] = []
             if self._doubt:
@@ -98,13 +106,13 @@ class SavedModel:
             reason = str(error).split("\n", maxsplit=1)[0]
             raise UsageError(f"The model in {place} is damaged ({reason}): train it again.") from None
 
-    def _asked(self, folder: Path) -> Callable[[list[Mol], Environments], NDArray[np.float32]]:
-        """Return what asks the network."""
+    def _asked(self, folder: Path) -> Ask:
+        """Return what asks the network, or all of an ensemble."""
         if self._recipe.reads in VECTORS_OF:
             return self._perceptron(folder)
         return self._over_library(folder) if self._recipe.reads == "library graph" else self._network(folder)
 
-    def _over_library(self, folder: Path) -> Callable[[list[Mol], Environments], NDArray[np.float32]]:
+    def _over_library(self, folder: Path) -> Ask:
         """Return what asks a network over a library; a molecule of the library is asked about as if it were new."""
         from rdkit.Chem import MolToSmiles
 
@@ -123,60 +131,78 @@ class SavedModel:
         )
         known = Neighbours.of(fingerprints)
 
-        def ask(mols: list[Mol], _: Environments) -> NDArray[np.float32]:
+        def ask(mols: list[Mol], _: Environments) -> list[NDArray[np.float32]]:
             features = scaler.transform(student_features(mols, self.card.descriptors))
             itself = [place.get(MolToSmiles(mol), -1) for mol in mols]
             graph = LibraryGraph.towards(known, packed_of(mols), itself, library.neighbours.shape[1])
             new = library.with_new(features, graph.neighbours, graph.similarity, np.array(itself))
-            return network.predict(new, np.arange(len(mols)))[0]
+            return [network.predict(new, np.arange(len(mols)))[0]]
 
         return ask
 
-    def _perceptron(self, folder: Path) -> Callable[[list[Mol], Environments], NDArray[np.float32]]:
-        """Return what asks a student on fingerprints, or a teacher that reads a pre-trained network's vectors, too."""
+    def _perceptron(self, folder: Path) -> Ask:
+        """Return what asks students on fingerprints, or a teacher that reads a pre-trained network's vectors, too."""
         from rdkit.Chem import MolToSmiles
 
         scaler = Scaler.from_arrays(load_arrays(folder / SCALER))
-        network = Perceptron.load(folder / WEIGHTS, len(scaler.keep), len(self.card.targets))
+        networks = [
+            Perceptron.load(folder / WEIGHTS, len(scaler.keep), len(self.card.targets), member)
+            for member in range(self.card.members)
+        ]
         kind, rules = self._recipe.pretrained, read_rules(folder / RULES).rules if self.card.rules else ()
         if kind is None and not rules:
             features = ScaledFeatures(scaler, self.card.descriptors)
-            return lambda mols, environments: network.predict(features.of(mols, environments))
 
-        def ask(mols: list[Mol], _: Environments) -> NDArray[np.float32]:
+            def ask_alone(mols: list[Mol], environments: Environments) -> list[NDArray[np.float32]]:
+                vectors = features.of(mols, environments)
+                return [network.predict(vectors) for network in networks]
+
+            return ask_alone
+
+        def ask(mols: list[Mol], _: Environments) -> list[NDArray[np.float32]]:
             parts = [] if self._recipe.reads == "rules" else [student_features(mols, self.card.descriptors)]
             if kind:
                 smiles = [MolToSmiles(mol) for mol in mols]
                 parts.append(pretrained_vectors(kind, smiles, self.card.encoder or ""))
             unreadable = np.isnan(parts[-1]).any(axis=1) if kind else np.zeros(len(mols), dtype=bool)
             parts += [rule_values(mols, rules)] if rules else []
-            said = network.predict(scaler.transform(np.concatenate(parts, axis=1)))
-            said[unreadable] = np.nan
+            vectors = scaler.transform(np.concatenate(parts, axis=1))
+            said = [network.predict(vectors) for network in networks]
+            for each in said:
+                each[unreadable] = np.nan
             return said
 
         return ask
 
-    def _network(self, folder: Path) -> Callable[[list[Mol], Environments], NDArray[np.float32]]:
-        """Return what asks a network that reads graphs."""
+    def _network(self, folder: Path) -> Ask:
+        """Return what asks networks that read graphs."""
         from distill.learn.network import Network
         from teacher.nn.graphs import Graphs
 
         build = functools.partial(self._recipe.build, len(self.card.targets), **self.card.settings)
-        network = Network.load(folder / WEIGHTS, build)
-        return lambda mols, _: network.predict(Graphs.of(mols), np.arange(len(mols)))[0]
+        networks = [Network.load(folder / WEIGHTS, build, member) for member in range(self.card.members)]
+
+        def ask(mols: list[Mol], _: Environments) -> list[NDArray[np.float32]]:
+            graphs, rows = Graphs.of(mols), np.arange(len(mols))
+            return [network.predict(graphs, rows)[0] for network in networks]
+
+        return ask
 
     def predict(self, mols: list[Mol]) -> NDArray[np.float32]:
         """Return calibrated probabilities of classes and values in the labels' units: (molecules, targets)."""
-        return np.concatenate([self._values(some, Environments.of(some)) for some in _parts(mols)])
+        return np.concatenate([self._values(self._ask(some, Environments.of(some))) for some in _parts(mols)])
 
-    def _values(self, mols: list[Mol], environments: Environments) -> NDArray[np.float32]:
-        values = self._logits(mols, environments)
-        classes = np.array([target.kind == "classification" for target in self.card.targets])
-        if self._doubt:
-            values = np.where(classes, self._doubt.calibrated(values), values)
-        probabilities = np.exp(-np.logaddexp(0, -values))  # the logistic function, whose tails stay apart
-        predicted: NDArray[np.float32] = np.where(classes, probabilities, values).astype(np.float32)
-        return predicted
+    @property
+    def _kind(self) -> Kind:
+        return self.card.targets[0].kind  # of all of them
+
+    def _values(self, said: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Return the predictions of what the networks say."""
+        values = consensus(said, self._kind)
+        if self._kind == "regression":
+            return values
+        calibrated = self._doubt.calibrated(values) if self._doubt else values
+        return probabilities(calibrated).astype(np.float32)
 
     @property
     def doubts(self) -> bool:
@@ -192,12 +218,14 @@ class SavedModel:
     def _doubted(self, mols: list[Mol], environments: Environments) -> Predicted:
         assert self._doubt is not None
         similarity, place = self._neighbours.nearest(environments.packed())
+        said = self._ask(mols, environments)
         return Predicted(
-            values=self._values(mols, environments),
+            values=self._values(said),
             half=self._doubt.half_widths(similarity).astype(np.float32),
             similarity=similarity.astype(np.float32),
             nearest=place,
             in_domain=similarity >= self._doubt.domain,
+            spread=spread(said, self._kind),
         )
 
 

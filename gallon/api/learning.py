@@ -117,6 +117,7 @@ def distill(
     student: str = PERCEPTRON,
     student_input: str | Sequence[str] | None = None,
     preset: str | None = None,
+    seeds: int = 1,
     tuning: StrPath | None = None,
     spec_id: str | None = None,
     store: StrPath | None = None,
@@ -140,6 +141,7 @@ def distill(
         student_input: of an MLP, inputs to try (`atoms`, `atoms-1hop`, `fingerprint`); by default all. `gallon` is
             GALLON's own student, as released.
         preset: "gallon": where nothing else is said, its student and its objective.
+        seeds: networks of the student, whose seeds count on from that of the configuration; they predict as their mean.
         tuning: a `tuning.json` of `evaluate`, whose settings are used.
         spec_id: the spec of the annotations, or the beginning of its id.
         store: that has the annotations of the transfer set.
@@ -149,6 +151,8 @@ def distill(
         UsageError: data, settings or teachers are wrong.
         TrainingError: a fit failed.
     """
+    if seeds < 1:
+        raise UsageError(f"A student is one network at least, not {seeds}: correct seeds.")
     descriptors = descriptor_set(objective.descriptors)
     inputs = listed(student_input or ())
     _check_student(student, inputs)
@@ -185,6 +189,7 @@ def distill(
                 objective, session.model_inputs.dataset.kind, has_transfer_set=bool(transfer.transfer or library)
             ),
             library=_selected(library, teaching, session, labels.seed) if library else None,
+            seeds=seeds,
             progress=progress,
         )
 
@@ -221,6 +226,7 @@ def distill_from(
     seed: int,
     weights: distillation.Weights,
     library: LibraryTeaching | None = None,
+    seeds: int = 1,
     progress: ProgressCallback | None,
 ) -> Trained:
     """Distill a student in a session, from teachers in these folders, or else from those in the session's folder."""
@@ -249,6 +255,7 @@ def distill_from(
             resources=session.resources,
             teachers=[card for _, card in found],
             library=source,
+            seeds=seeds,
             show=fits_of(running),
         )
 

@@ -57,6 +57,15 @@ Preset = Annotated[
         rich_help_panel="Training",
     ),
 ]
+StudentSeeds = Annotated[
+    int,
+    typer.Option(
+        "--seeds",
+        min=1,
+        help="Networks of the student, seeds counted on from --seed; their mean predicts.",
+        rich_help_panel="Student",
+    ),
+]
 
 
 @flatten_options
@@ -148,6 +157,7 @@ def distill(
         ),
     ] = None,
     preset: Preset = None,
+    seeds: StudentSeeds = 1,
     objective: ObjectiveConfig,
     transfer: TransferConfig,
     teaching: TeachingConfig,
@@ -181,6 +191,7 @@ def distill(
             student=student,
             student_input=separated(student_input),
             preset=preset,
+            seeds=seeds,
             tuning=tuning,
             spec_id=spec_id,
             store=store,

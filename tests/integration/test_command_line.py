@@ -482,6 +482,7 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
             "--student",
             "--student-input",
             "--preset",
+            "--seeds",
             "--tuning",
             "--spec",
             *weights,

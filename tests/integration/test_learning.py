@@ -241,6 +241,28 @@ def test_a_library_is_screened_row_by_row_in_order(
     assert plain.rows == 7 and pq.read_table(out).column_names == ["source", "row", "smiles", "logP", "error"]
 
 
+def test_a_student_of_several_seeds_predicts_as_their_mean(
+    ray_here: RaySession, model_inputs: ModelInputs, parts: Split, tmp_path: Path
+) -> None:
+    trained = distill_student(
+        model_inputs,
+        parts,
+        [],
+        students=[recipe("student-fingerprint")],
+        weights=Weights(),
+        seed=0,
+        folder=tmp_path,
+        resources=TrainResources(workers=1),
+        teachers=[],
+        seeds=2,
+    )
+    assert trained.name == "student-fingerprint, mean of 2 seeds" and read_card(trained.path).members == 2
+    said = SavedModel(trained.path).predict_with_doubt(model_inputs.dataset.mols())
+    error = said.values[parts.test] - model_inputs.dataset.labels[parts.test]
+    assert float(np.sqrt(np.mean(error**2))) == pytest.approx(trained.metrics["test"]["rmse"], rel=1e-4)
+    assert (said.spread > 0).all()  # no two networks are the same
+
+
 def test_a_target_called_like_another_column_is_written_beside_it(
     distilled: Trained, ray_here: RaySession, tmp_path: Path
 ) -> None:

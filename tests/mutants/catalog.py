@@ -825,6 +825,13 @@ MUTANTS = (
         ("tests/unit/distill/models/test_doubt.py",),
     ),
     Mutant(
+        "only the first network of an ensemble is asked",
+        "distill/models/ensemble.py",
+        'return f"member{number}." if number else ""',
+        'return ""',
+        ("tests/unit/distill/models/test_ensemble.py",),
+    ),
+    Mutant(
         "a labelled molecule is chosen",
         "distill/data/subset.py",
         "left = order[~pool.doubts.labelled[order]] if pool.doubts else order.copy()",

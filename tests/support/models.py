@@ -18,8 +18,10 @@ from distill.models.model_store import PREFIX
 TARGET = "logS"
 
 
-def untrained_student(folder: Path, name: str = "student-fingerprint", targets: tuple[str, ...] = (TARGET,)) -> Path:
-    """Save a student with random weights, and return its folder."""
+def untrained_student(
+    folder: Path, name: str = "student-fingerprint", targets: tuple[str, ...] = (TARGET,), members: int = 1
+) -> Path:
+    """Save a student of so many networks with random weights, and return its folder."""
     import torch
     from safetensors.torch import save_file
 
@@ -29,21 +31,26 @@ def untrained_student(folder: Path, name: str = "student-fingerprint", targets: 
     data.write_text("\n".join([",".join(["smiles", *targets]), *rows]) + "\n")
     inputs = ModelInputs(read(data, targets=list(targets)), None, folder / "inputs")
     parts, known = split(inputs.dataset, "random", seed=0), recipe(name)
-    torch.manual_seed(0)
-    network = known.build(len(targets), **{**known.settings, **settings_for(known, inputs.inputs(known, parts)[1], "")})
-    weights = {f"{PREFIX}{name}": value for name, value in network.state_dict().items()}
-    weights |= {"means": torch.zeros(len(targets)), "deviations": torch.ones(len(targets))}
-    save_file(weights, folder / "weights.safetensors")
+    settings = {**known.settings, **settings_for(known, inputs.inputs(known, parts)[1], "")}
     nothing = np.zeros((len(inputs.dataset), len(targets)), dtype=np.float32)
-    outcome = Outcome(
-        prediction=nothing,
-        representation=nothing,
-        score=0.0,
-        epochs=1,
-        best_epoch=1,
-        history=[],
-        weights=folder / "weights.safetensors",
-        seconds=0.0,
-    )
-    save(folder / "student", known, inputs, parts, outcome, seed=0, metrics={})
+    outcomes = []
+    for member in range(members):
+        torch.manual_seed(member)
+        network, file = known.build(len(targets), **settings), folder / f"weights{member}.safetensors"
+        weights = {f"{PREFIX}{name}": value for name, value in network.state_dict().items()}
+        save_file({**weights, "means": torch.zeros(len(targets)), "deviations": torch.ones(len(targets))}, file)
+        outcomes.append(
+            Outcome(
+                prediction=nothing,
+                representation=nothing,
+                score=0.0,
+                epochs=1,
+                best_epoch=1,
+                history=[],
+                weights=file,
+                seconds=0.0,
+            )
+        )
+    first, *further = outcomes
+    save(folder / "student", known, inputs, parts, first, seed=0, further=further, metrics={})
     return folder / "student"

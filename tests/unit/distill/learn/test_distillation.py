@@ -7,7 +7,8 @@ import pytest
 
 from distill.data.splits import Split
 from distill.learn.distillation import GALLON, Weights, targets_from
-from distill.learn.teacher_outputs import TeacherOutputs, consensus
+from distill.learn.teacher_outputs import TeacherOutputs
+from distill.models.ensemble import consensus
 
 MOLECULES = 30
 NAN = float("nan")
