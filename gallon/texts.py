@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from cluster.library.cells import with_columns
 from cluster.library.molecules import unique_entries
 from cluster.library.source import Source, resolve
+from cluster.service.access import read_token
+from cluster.service.client import ServiceClient
 from cluster.store.open import choose_spec, has_store, open_store
 from distill.data.annotations import Annotations, fetch
 from distill.data.dataset import Dataset
@@ -16,8 +18,12 @@ from distill.data.guesses import Guesses
 from distill.data.leakage import refuse_targets, warn_of_examples
 from distill.data.moleculenet import SETS
 from distill.data.splits import Split
-from gallon.config import DEFAULT_STORE, DataConfig
+from distill.learn.inputs import ModelInputs
+from distill.learn.on_demand import Service
+from gallon.config import DEFAULT_STORE, DataConfig, TrainConfig
+from gallon.progress import ProgressCallback, phase
 from teacher.errors import UsageError
+from teacher.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +43,47 @@ def named_specs(texts: Sequence[str]) -> Mapping[str, str]:
             raise UsageError(f"--other-spec calls two specs '{name}': give each a name of its own.")
         found[name.strip()] = spec.strip()
     return found
+
+
+def service_client(training: TrainConfig) -> ServiceClient | None:
+    """Return a client of the service that a training asks; None where it asks none."""
+    return ServiceClient(training.service, read_token(None)) if training.service else None
+
+
+def agreed_spec(client: ServiceClient, spec_id: str | None) -> str:
+    """Return the id of the spec that a service describes under.
+
+    Raises:
+        UsageError: the user has named another.
+    """
+    spec = client.spec()
+    if spec_id and not spec.startswith(spec_id):
+        raise UsageError(f"The service describes under spec {spec}, not {spec_id}: leave out --spec, or ask another.")
+    return spec
+
+
+def described_by(
+    client: ServiceClient | None, store: str, model_inputs: ModelInputs, progress: ProgressCallback | None
+) -> Service:
+    """Return who describes molecules for a training; without a client, nobody does, and what is stored is read."""
+    annotations = model_inputs.annotations
+    if annotations is None:
+        raise UsageError("There are no annotations: run 'gallon annotate', or name a --service.")
+    if client is None:
+        return Service(describe=lambda _: None, fetch=lambda: annotations)
+    asked = client
+
+    def describe(smiles: Sequence[str]) -> None:
+        with phase(progress, "asking the service", "molecules") as running:
+            failed = asked.describe(smiles, lambda done: running.update(done, len(smiles)))
+        if failed:
+            logger.warning("%s could not be described, and count as spent", counted(failed, "molecule"))
+
+    def stored() -> Annotations:
+        with open_store(store, create=False) as opened:
+            return fetch(opened, choose_spec(opened, annotations.spec), model_inputs.dataset.keys)
+
+    return Service(describe=describe, fetch=stored)
 
 
 def annotations_of(

@@ -7,11 +7,13 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 
-from cluster.library.source import data_name, resolve
+from cluster.library.source import Source, data_name, resolve
 from cluster.runtime.session import RaySession
+from cluster.service.client import ServiceClient
 from cluster.training.driver import TrainResources, plan_resources
 from distill.data.dataset import Dataset
 from distill.data.moleculenet import DATA_ROOT, SETS, load
@@ -22,14 +24,16 @@ from distill.features.library_graph import node_choice
 from distill.learn.budget import Budget
 from distill.learn.inputs import ModelInputs
 from distill.learn.labels import check
+from distill.learn.on_demand import UNCERTAINTY, OnDemand
 from distill.learn.recipes import FINE_TUNED, POOLINGS, RECIPES, Recipe, recipe
 from distill.models.model_store import refuse_other_data
+from distill.rules.rule_set import RuleSet
 from distill.rules.rule_set import read as read_rules
 from gallon.api.annotation import started_ray
 from gallon.api.library import StrPath
 from gallon.config import DataConfig, TrainConfig, TransferConfig
-from gallon.progress import ProgressCallback
-from gallon.texts import annotations_of, guesses_of, table_of
+from gallon.progress import ProgressCallback, phase
+from gallon.texts import agreed_spec, annotations_of, described_by, guesses_of, service_client, table_of
 from teacher.errors import UsageError
 from teacher.wording import counted
 
@@ -122,36 +126,32 @@ def training_session(
         refuse_other_data(folder, dataset)
     budget = _budget(training, labels.seed, has_transfer_set=bool(transfer and transfer.transfer))
     rules = read_rules(training.rules) if training.rules else None
+    client = service_client(training) if store else None
+    spec_id = agreed_spec(client, spec_id) if client else spec_id
     splits = _splits(dataset, labels, seeds)
+    if training.on_demand:
+        _check_on_demand(splits, other_specs)
     recipes = _recipes(dataset, splits[0], tuning, training)
 
-    others = resolve(list(transfer.transfer)) if transfer and transfer.transfer else []
-    with_others = None
-    if transfer and others:
-        with_others = with_transfer_set(dataset, others, transfer.transfer_rows, labels.seed)
-
-    def read(spec: str | None, dataset: Dataset, wider: ModelInputs | None = None) -> ModelInputs:
-        annotations = guesses = None
-        judged = () if dataset is with_others else splits
-        if store:
-            annotations = annotations_of(
-                str(store), spec, dataset, judged, lambda: [*table_of(str(data), labels), *others]
-            )
-            if budget and annotations:
-                annotations = budget.spend(annotations, dataset)
-        if store and training.predictions:
-            guesses = guesses_of(str(store), training.predictions, dataset, judged)
-        place, processes = folder / "inputs", os.cpu_count() or 1
-        return ModelInputs(dataset, annotations, place, training.encoder, processes, wider, guesses, rules)
-
-    def read_all(spec: str | None) -> ModelInputs:
-        return read(spec, dataset, read(spec, with_others) if with_others else None)
-
-    model_inputs = read_all(spec_id)
+    read = _Reading(
+        data=str(data),
+        labels=labels,
+        training=training,
+        transfer=transfer or TransferConfig(),
+        store=str(store) if store else None,
+        dataset=dataset,
+        splits=splits,
+        folder=folder / "inputs",
+        budget=budget,
+        rules=rules,
+    )
+    model_inputs = read.all(spec_id)
     logger.info("%s", described(model_inputs))
-    with_other_texts = {name: read_all(spec) for name, spec in other_specs.items()}
+    with_other_texts = {name: read.all(spec) for name, spec in other_specs.items()}
     with started_ray(training.ray, progress) as session:
         resources = plan_resources(session, training.workers)
+        asking = _Asking(training, labels.seed, client, str(store), folder / "fits", resources)
+        model_inputs = asking.enrich(model_inputs, splits[0], progress)
         yield TrainingSession(
             model_inputs=model_inputs,
             splits=splits,
@@ -161,6 +161,83 @@ def training_session(
             recipes=recipes,
             others=with_other_texts,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Reading:
+    """From a dataset to what models read of it."""
+
+    data: str
+    labels: DataConfig
+    training: TrainConfig
+    transfer: TransferConfig
+    store: str | None
+    dataset: Dataset
+    splits: Sequence[Split]
+    folder: Path
+    budget: Budget | None
+    rules: RuleSet | None
+
+    def all(self, spec: str | None) -> ModelInputs:
+        """Read the dataset, and the transfer set if there is one, with the texts of a spec."""
+        wider = self._read(spec, self._with_others, (), None) if self._with_others else None
+        return self._read(spec, self.dataset, self.splits, wider)
+
+    def _read(
+        self, spec: str | None, dataset: Dataset, splits: Sequence[Split], wider: ModelInputs | None
+    ) -> ModelInputs:
+        annotations = guesses = None
+        if self.store:
+            annotations = annotations_of(self.store, spec, dataset, splits, self._tables)
+            if self.budget and annotations:
+                annotations = self.budget.spend(annotations, dataset)
+        if self.store and self.training.predictions:
+            guesses = guesses_of(self.store, self.training.predictions, dataset, splits)
+        processes, encoder = os.cpu_count() or 1, self.training.encoder
+        return ModelInputs(dataset, annotations, self.folder, encoder, processes, wider, guesses, self.rules)
+
+    def _tables(self) -> list[Source]:
+        return [*table_of(self.data, self.labels), *self._others]
+
+    @cached_property
+    def _others(self) -> list[Source]:
+        return resolve(list(self.transfer.transfer)) if self.transfer.transfer else []
+
+    @cached_property
+    def _with_others(self) -> Dataset | None:
+        """The dataset with the transfer set behind it."""
+        if not self._others:
+            return None
+        return with_transfer_set(self.dataset, self._others, self.transfer.transfer_rows, self.labels.seed)
+
+
+@dataclass(frozen=True)
+class _Asking:
+    """How texts are chosen, and asked for, once there are workers to train by."""
+
+    training: TrainConfig
+    seed: int
+    client: ServiceClient | None
+    store: str
+    fits: Path
+    resources: TrainResources
+
+    def enrich(self, model_inputs: ModelInputs, split: Split, progress: ProgressCallback | None) -> ModelInputs:
+        """Return the dataset with the texts that the budget allows; as it is where all are read."""
+        share = self.training.llm_budget
+        if model_inputs.annotations is None or share is None or not self.training.on_demand:
+            return model_inputs
+        demand = OnDemand(share=share, by=self.training.budget_by, rounds=self.training.llm_rounds, seed=self.seed)
+        service = described_by(self.client, self.store, model_inputs, progress)
+        with phase(progress, "choosing", "fits") as running:
+            return demand.enrich(
+                model_inputs,
+                split,
+                service,
+                folder=self.fits,
+                resources=self.resources,
+                show=lambda fits: running.update(fits.done, fits.all),
+            )
 
 
 def described(model_inputs: ModelInputs) -> str:
@@ -209,12 +286,31 @@ def _budget(training: TrainConfig, seed: int, *, has_transfer_set: bool) -> Budg
     Raises:
         UsageError: it is chosen by nothing that is known, or there is a transfer set, whose annotations it would count.
     """
-    by = node_choice(training.budget_by)
+    by = node_choice(training.budget_by) if training.budget_by != UNCERTAINTY else None
     if training.llm_budget is None:
+        if training.service:
+            raise UsageError("--service is asked under a budget: say by --llm-budget what share it may describe.")
         return None
     if has_transfer_set:
         raise UsageError("--llm-budget is of the molecules with labels: leave out it or --transfer.")
+    if training.on_demand or by is None:
+        return None  # chosen later, by networks or out of the training part
     return Budget(share=training.llm_budget, by=by, seed=seed)
+
+
+def _check_on_demand(splits: Sequence[Split], other_specs: Mapping[str, str]) -> None:
+    """Refuse to choose by labels of one training part what networks on another read.
+
+    Raises:
+        UsageError: there are several splits, or several specs.
+    """
+    if len({each.sha256 for each in splits}) > 1:
+        raise UsageError(
+            "--service and --budget-by uncertainty choose molecules of one training part: use a split that is the same "
+            "for all seeds, as --split scaffold."
+        )
+    if other_specs:
+        raise UsageError("--service and --budget-by uncertainty are about one spec: leave out --other-spec.")
 
 
 def _pooling(name: str) -> str:

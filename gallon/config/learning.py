@@ -58,13 +58,24 @@ class TrainConfig(Config):
         Setting(
             min=0.0,
             max=1.0,
-            help="Read annotations of this share of the molecules, as if no more could be had.",
+            help="Read annotations of this share of the molecules, as if no more could be had; with --service or by "
+            "uncertainty, of the training part.",
         ),
     ] = None
     budget_by: Annotated[
         str,
-        Setting(help="Which: coverage, degree, pagerank, cluster, length or random, as in `gallon choose --by`."),
+        Setting(
+            help="Which: coverage, degree, pagerank, cluster, length or random, as in `gallon choose --by`, or "
+            "uncertainty: where networks disagree."
+        ),
     ] = "coverage"
+    service: Annotated[
+        str | None,
+        Setting(help="URL of a `gallon serve` that is asked, while training, what the store does not have."),
+    ] = None
+    llm_rounds: Annotated[
+        int, Setting(min=1, help="Rounds that the budget is asked in, by uncertainty with a training before each.")
+    ] = 1
     balance: Annotated[
         bool,
         Setting(flag="--balance", help="Give both classes the same weight in the loss of networks."),
@@ -78,7 +89,15 @@ class TrainConfig(Config):
     @property
     def spent(self) -> dict[str, float | str]:
         """Which annotations were read, fit for JSON; empty where all were."""
-        return {"llm_budget": self.llm_budget, "budget_by": self.budget_by} if self.llm_budget is not None else {}
+        if self.llm_budget is None:
+            return {}
+        spent: dict[str, float | str] = {"llm_budget": self.llm_budget, "budget_by": self.budget_by}
+        return {**spent, "llm_rounds": self.llm_rounds} if self.on_demand else spent
+
+    @property
+    def on_demand(self) -> bool:
+        """Whether what is read is chosen while training, or asked for then."""
+        return self.service is not None or self.budget_by == "uncertainty"
 
 
 @dataclass(frozen=True, kw_only=True)

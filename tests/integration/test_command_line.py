@@ -413,6 +413,8 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
         "--predictions",
         "--llm-budget",
         "--budget-by",
+        "--service",
+        "--llm-rounds",
         "--balance",
         "--rules",
         "--ray",

@@ -11,15 +11,19 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 
+import gallon
 from cluster.runtime.session import RaySession
-from cluster.service.access import digest_of
+from cluster.service.access import TOKEN_VARIABLE, digest_of
 from cluster.store.embedded import embedded_redis
 from cluster.store.store import Row, Store
+from distill.learn.recipes import RECIPES, recipe
 from gallon.api.service import _predictor
 from teacher.chemistry.molecule import key_of, parse
 from teacher.llm.prompt import Prompt, load
@@ -288,3 +292,60 @@ def test_the_death_of_what_speaks_http_loses_nothing_for_who_asks_again(
     stored = service_store.fetch(spec.id, [key_of(smiles) for smiles in molecules])
     told = [(answer.body["record"]["run"], answer.body["record"]["time"]) for answer in answers]
     assert [(kept.run, kept.time) for kept in stored if kept] == told
+
+
+def test_a_training_outlives_the_death_of_the_service_and_nothing_is_asked_twice(
+    url: str,
+    service_store: Store,
+    described: tuple[Spec, Prompt],
+    requests: Path,
+    ray_here: RaySession,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gallon.api.annotation.ray_session", lambda _: nullcontext(ray_here))
+    monkeypatch.setenv(TOKEN_VARIABLE, TOKEN)
+    for name in ("library-sage", "e-llagnn-sage"):
+        known = recipe(name)
+        monkeypatch.setitem(RECIPES, name, replace(known, schedule=replace(known.schedule, epochs=2)))
+    spec, pause = described[0], requests.with_name("pause")
+    molecules = chains(20, "Cl") + chains(20, "I")
+    (tmp_path / "chains.csv").write_text(
+        "\n".join(["smiles,length", *(f"{one},{len(one)}" for one in molecules)]) + "\n"
+    )
+
+    def asked() -> Counter[str]:
+        return Counter(one for one in requests.read_text().splitlines() if one in set(molecules))
+
+    def train() -> None:
+        gallon.teach(
+            tmp_path / "chains.csv",
+            target="length",
+            split="random",
+            teacher="e-llagnn-sage",
+            folds=0,
+            service=url,
+            llm_budget=0.5,
+            budget_by="uncertainty",
+            llm_rounds=2,
+            store=service_store.url,
+            out=tmp_path / "models",
+        )
+
+    before = service_store.counts(spec.id).accepted
+    pause.touch()
+    with ThreadPoolExecutor(1) as pool:
+        training = pool.submit(train)
+        try:
+            while not service_store.counts(spec.id).pending and not training.done():
+                time.sleep(0.1)
+            for _ in range(2):  # whichever of the two it asks
+                kill_one(FRONT)
+        finally:
+            pause.unlink()
+        training.result(SECONDS)
+    number = int(0.5 * 0.8 * len(molecules))
+    assert service_store.counts(spec.id).accepted - before == number
+    assert set(asked().values()) == {1} and asked().total() == number
+    train()  # out of the store, and of the fits that are kept
+    assert asked().total() == number

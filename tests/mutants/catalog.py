@@ -741,6 +741,20 @@ MUTANTS = (
         ("tests/unit/teacher/nn/test_library.py",),
     ),
     Mutant(
+        "a training asks for what the store has",
+        "distill/learn/on_demand.py",
+        "for row in new.tolist() if stored.texts[row] is None]",
+        "for row in new.tolist()]",
+        ("tests/unit/distill/learn/test_on_demand.py",),
+    ),
+    Mutant(
+        "a service that is away is not waited for",
+        "cluster/service/client.py",
+        "if time.monotonic() + pause > given_up:",
+        "if time.monotonic() + pause > 0:",
+        ("tests/unit/cluster/service/test_client.py",),
+    ),
+    Mutant(
         "a budget is exceeded",
         "distill/learn/budget.py",
         "int(self.share * len(dataset))",
