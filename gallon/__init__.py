@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from cluster.store.connection import StoreError
     from cluster.store.open import open_store
     from distill.learn.teach import Trained
+    from distill.library.embedding import Embedded
     from distill.library.prepare import Prepared
+    from distill.library.pretrain import Pretrained
     from distill.rules.rule_set import RuleSet
     from distill.screen.screening import Screened
     from gallon.api.annotation import AnnotationResult, VerificationResult, session
@@ -51,10 +53,12 @@ if TYPE_CHECKING:
     describe: Callable[..., list[Description]]
     describer: Callable[..., Describer]
     distill: Callable[..., Trained]
+    embed: Callable[..., Embedded]
     evaluate: Callable[..., Comparison]
     export: Callable[..., ExportResult]
     plan_run: Callable[..., RunPlan]
     prepare: Callable[..., Prepared]
+    pretrain: Callable[..., Pretrained]
     screen: Callable[..., Screened]
     serve: Callable[..., AbstractContextManager[Service]]
     show_prompt: Callable[..., Preview]
@@ -68,12 +72,14 @@ __all__ = [
     "Comparison",
     "Describer",
     "Description",
+    "Embedded",
     "ExportResult",
     "GallonError",
     "LibraryError",
     "OutputError",
     "Predictor",
     "Prepared",
+    "Pretrained",
     "Preview",
     "Progress",
     "RuleSet",
@@ -92,6 +98,7 @@ __all__ = [
     "describe",
     "describer",
     "distill",
+    "embed",
     "evaluate",
     "export",
     "import_rules",
@@ -100,6 +107,7 @@ __all__ = [
     "pack",
     "plan_run",
     "prepare",
+    "pretrain",
     "read_batch",
     "report",
     "screen",
@@ -126,8 +134,12 @@ _HOMES = {
     "evaluate": f"{_API}.evaluation",
     "distill": f"{_API}.learning",
     "teach": f"{_API}.learning",
+    "Embedded": "distill.library.embedding",
+    "embed": f"{_API}.selection",
     "Prepared": "distill.library.prepare",
     "prepare": f"{_API}.selection",
+    "Pretrained": "distill.library.pretrain",
+    "pretrain": f"{_API}.selection",
     "Predictor": "gallon.predictor",
     "load": "gallon.predictor",
     "pack": "gallon.predictor",
@@ -172,6 +184,7 @@ _FLAT = {
     "serve",
     "plan_run",
     "prepare",
+    "pretrain",
     "show_prompt",
     "teach",
     "verify",

@@ -66,7 +66,10 @@ class HeldExamples:
 
 
 class StreamedExamples:
-    """Steps of two parts: molecules of a stream, each once an epoch, and labelled ones, which come round again."""
+    """Steps of two parts: molecules of a stream, each once an epoch, and labelled ones, which come round again.
+
+    Where labelled molecules have no share, there is the stream alone.
+    """
 
     def __init__(self, fit: Fit, part: DataShard, group: ProcessGroup) -> None:
         assert fit.stream is not None
@@ -78,7 +81,9 @@ class StreamedExamples:
         """Yield the steps of an epoch, which goes once through the stream."""
         seed, size = [self._fit.seed, epoch], self._streamed
         for step, found in enumerate(pieces(self._stream, size, seed, first), first):
-            parts = [self._held.batch(self._labelled_rows(epoch * steps(self._fit) + step))]
+            parts = []
+            if self._labelled:
+                parts.append(self._held.batch(self._labelled_rows(epoch * steps(self._fit) + step)))
             for piece in found:
                 inputs, columns = piece.loaded
                 rows = piece.rows[piece.places % self._group.size == self._group.number]

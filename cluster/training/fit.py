@@ -89,7 +89,7 @@ class Fit:
         schedule: how long and how fast.
         seed: of the start, the order of the molecules, and dropout.
         stream: further molecules to learn from, which are not held in memory; an epoch goes once through them.
-        labelled_share: of a step's molecules, those out of `train`, where there is a stream.
+        labelled_share: of a step's molecules, those out of `train`, where there is a stream; 0 learns of it alone.
     """
 
     id: str

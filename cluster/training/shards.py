@@ -34,7 +34,12 @@ def stream_sizes(fit: Fit) -> tuple[int, int]:
 
 
 def sizes(batch_size: int, labelled_share: float) -> tuple[int, int]:
-    """Return how many of a step's molecules are labelled, and how many are not; there is one of each at least."""
+    """Return how many of a step's molecules are labelled, and how many are not.
+
+    There is one of each at least, unless the share is 0: then none is labelled.
+    """
+    if not labelled_share:
+        return 0, batch_size
     labelled = min(batch_size - 1, max(1, round(labelled_share * batch_size)))
     return labelled, batch_size - labelled
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -19,12 +19,14 @@ from distill.learn.metrics import main_metric, score
 from distill.learn.network import settings_for
 from distill.learn.objective import NetworkWithLoss, Objective, Scale
 from distill.learn.recipes import Recipe
+from distill.learn.start import begun
 from teacher.errors import UsageError
 from teacher.provenance import digest
 from teacher.wording import counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import nn
 
     from cluster.training.stream import Stream
     from distill.data.cells import Kind
@@ -107,7 +109,7 @@ class Batch:
         scale = Scale.of(dataset.labels[rows], dataset.targets)
         scale = scale.in_labels_units() if recipe.raw_labels else scale
         settings = settings_for(recipe, self._inputs[inputs], self._model_inputs.encoder)
-        network = functools.partial(recipe.build, len(dataset.targets), **settings)
+        network = _network(recipe, len(dataset.targets), settings)
         objective = _objective(recipe, targets)
         heard = {**targets.hidden, **targets.mapped}
         widths = {teacher: column.shape[1] for teacher, (column, _) in heard.items()}
@@ -172,6 +174,13 @@ def content_digest(array: NDArray[Any]) -> str:
     return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
 
 
+def _network(recipe: Recipe, targets: int, settings: Mapping[str, Any]) -> Callable[[], nn.Module]:
+    """Return what builds the network of a recipe, which may begin with a pre-trained one."""
+    if recipe.start:
+        return functools.partial(begun, recipe.start.weights, recipe.build, targets, **settings)
+    return functools.partial(recipe.build, targets, **settings)
+
+
 def _objective(recipe: Recipe, targets: DistillationTargets) -> Objective:
     return Objective(
         soft={teacher: weight for teacher, (_, weight) in targets.soft.items()},
@@ -198,7 +207,8 @@ def _check_same(recipe: Recipe, targets: DistillationTargets) -> None:
 
 def _rare_facts(recipe: Recipe, objective: Objective) -> dict[str, Any]:
     """Return what decides few fits; others have the ids that they had before there was such a thing."""
-    raw = {"raw labels": True} if recipe.raw_labels else {}
+    raw: dict[str, Any] = {"raw labels": True} if recipe.raw_labels else {}
+    raw |= {"start": recipe.start.digest} if recipe.start else {}
     as_they_are = {"as they are": [dict(objective.same), dict(objective.mapped)]}
     return {**raw, **(as_they_are if objective.same or objective.mapped else {})}
 

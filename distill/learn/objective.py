@@ -185,6 +185,34 @@ class NetworkWithLoss(nn.Module):
         return torch.where(torch.tensor(self.scale.classes, device=of_classes.device), of_classes, of_values)
 
 
+class NetworkWithTargets(nn.Module):
+    """What `cluster.training.driver` pre-trains: a network that predicts many columns at once, in groups.
+
+    loss = Σ weight · mean squared error over what is known of a group. It is called with the target `labels`, (B, T).
+
+    Args:
+        network: makes the network, which maps a batch to predictions (B, T) and representations (B, width).
+        groups: name, number of columns and weight of each, in the order of the columns.
+    """
+
+    def __init__(self, network: Callable[[], nn.Module], groups: Sequence[tuple[str, int, float]]) -> None:
+        super().__init__()
+        self.network, self.groups = network(), groups
+
+    def forward(self, batch: Any, targets: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return each group's term of the loss: the weighted sum over what is known, and how many things it sums."""
+        widths = [width for _, width, _ in self.groups]
+        scores, _ = self.network(batch)
+        said, wanted = torch.split(scores, widths, dim=1), torch.split(targets["labels"], widths, dim=1)
+        parts = zip(self.groups, said, wanted, strict=True)
+        return {name: _masked(_squared, said, wanted, weight) for (name, _, weight), said, wanted in parts}
+
+    def predict(self, batch: Any) -> tuple[Tensor, Tensor]:
+        """Return predictions (B, T) and representations (B, width)."""
+        scores, hidden = self.network(batch)
+        return scores, hidden
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Whitening:
     """What turns a teacher's representation into at most `HIDDEN_WIDTH` uncorrelated columns of unit variance.

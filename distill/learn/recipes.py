@@ -20,6 +20,8 @@ from teacher.nn.registry import ARCHITECTURES, NetworkRef
 if TYPE_CHECKING:
     from optuna import Trial
 
+    from distill.models.pretraining import Start
+
 Input = Literal["atoms", "atoms-1hop", "fingerprint"]  # of a student
 INPUTS: tuple[Input, ...] = get_args(Input)
 
@@ -65,6 +67,7 @@ class Recipe:
         label_smoothing, balance: of the task's loss (`distill.learn.objective`).
         raw_labels: whether numbers are learnt as they are, rather than in units of their standard deviation.
         space: draws settings of the network and of the schedule for a trial.
+        start: a pre-trained network that it begins with, if any.
     """
 
     name: str
@@ -79,6 +82,7 @@ class Recipe:
     balance: bool = False
     raw_labels: bool = False
     space: Callable[[Trial], tuple[dict[str, Any], dict[str, Any]]] | None = None
+    start: Start | None = None
 
     @property
     def pretrained(self) -> PretrainedKind | None:
@@ -104,6 +108,10 @@ class Recipe:
         if self.role == "lm":
             return replace(self, settings={**self.settings, "pooling": "cls"}) if "pooling" in self.settings else self
         return replace(self, raw_labels=True, schedule=replace(self.schedule, gradient_norm=None))
+
+    def beginning_with(self, start: Start) -> Recipe:
+        """Return the recipe for a network that begins with a pre-trained one, and has its settings."""
+        return replace(self, settings=start.card.settings, start=start)
 
     def suggested(self, trial: Trial) -> Recipe:
         """Return the recipe with what a trial draws."""

@@ -14,6 +14,7 @@ from distill.library import duplicates
 from distill.library.manifest import Manifest, read_manifest, shard_name
 from distill.library.shard import read_columns
 from teacher.errors import UsageError
+from teacher.provenance import digest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,6 +36,18 @@ class Selection:
 
     def __len__(self) -> int:
         return sum(map(len, self.rows))
+
+    def divided(self, number: int, seed: int) -> tuple[Selection, Selection]:
+        """Return so many molecules at random, drawn over the whole library, and the others."""
+        chosen = np.zeros(len(self), dtype=bool)
+        chosen[np.random.default_rng(seed).choice(len(self), number, replace=False)] = True
+        ends = np.cumsum([len(rows) for rows in self.rows])
+        masks = np.split(chosen, ends[:-1])
+        parts = []
+        for name, wanted in (("drawn", True), ("others", False)):
+            rows = [of_shard[mask == wanted] for of_shard, mask in zip(self.rows, masks, strict=True)]
+            parts.append(Selection(rows, self.excluded, digest([self.digest, name, number, seed])))
+        return parts[0], parts[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +105,7 @@ class PreparedLibrary:
         return Selection(others, excluded, self._digest(others))
 
     def _digest(self, rows: Sequence[NDArray[np.int32]]) -> str:
-        digest = hashlib.sha256(self.manifest.digest.encode())
+        found = hashlib.sha256(self.manifest.digest.encode())
         for of_shard in rows:
-            digest.update(len(of_shard).to_bytes(4, "little") + of_shard.astype("<i4").tobytes())
-        return digest.hexdigest()
+            found.update(len(of_shard).to_bytes(4, "little") + of_shard.astype("<i4").tobytes())
+        return found.hexdigest()

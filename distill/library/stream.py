@@ -1,4 +1,4 @@
-"""The molecules of a prepared library on their way into a student's training, with what its teachers say of them."""
+"""The molecules of a prepared library on their way into training, with what there is to learn of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -30,6 +30,21 @@ if TYPE_CHECKING:
 WINDOW = 32_768  # molecules that are shuffled together: about 30 MB of features and scores
 
 
+class Lessons(Protocol):
+    """What there is to learn of a library's molecules."""
+
+    @property
+    def facts(self) -> Any:
+        """What decides it beside the library, fit for JSON."""
+
+    @property
+    def widths(self) -> Mapping[str, int]:
+        """Columns of every target, by its name."""
+
+    def columns(self, library: PreparedLibrary, number: int, rows: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
+        """Return the targets of rows of a shard, float32, (rows, columns), by name; NaN where nothing is known."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Statements:
     """What graph teachers say of a library's molecules, as the targets of a student.
@@ -46,6 +61,11 @@ class Statements:
     scores: Sequence[Path]
     representations: Mapping[str, tuple[int, Whitening | None]]
     widths: Mapping[str, int]
+
+    @property
+    def facts(self) -> list[str]:
+        """The names of the folders of scores, which are digests of the teachers."""
+        return [folder.name for folder in self.scores]
 
     def columns(self, library: PreparedLibrary, number: int, rows: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
         """Return the targets of rows of a shard, float32, (rows, columns), by name.
@@ -78,20 +98,19 @@ class LibraryStream:
     Attributes:
         library: where they lie.
         selection: which they are.
-        statements: what is learned of them.
+        lessons: what is learned of them.
         scaler: of a student on fingerprints; None streams graphs.
     """
 
     library: PreparedLibrary
     selection: Selection
-    statements: Statements
+    lessons: Lessons
     scaler: Scaler | None
 
     @property
     def digest(self) -> str:
         """A digest of all that decides what comes."""
-        names = [folder.name for folder in self.statements.scores]
-        return digest([self.selection.digest, names, WINDOW])
+        return digest([self.selection.digest, self.lessons.facts, WINDOW])
 
     def __len__(self) -> int:
         return len(self.selection)
@@ -111,10 +130,14 @@ class LibraryStream:
         if shards:
             yield Window(size, functools.partial(self._load, tuple(shards)))
 
+    def loaded(self) -> Loaded:
+        """Return all of the molecules at once, for few of them."""
+        return self._load([number for number, rows in enumerate(self.selection.rows) if len(rows)])
+
     def _load(self, shards: Sequence[int]) -> Loaded:
         rows = [self.selection.rows[number].astype(np.int64) for number in shards]
-        targets = [self.statements.columns(self.library, *of_shard) for of_shard in zip(shards, rows, strict=True)]
-        columns = {name: np.concatenate([each[name] for each in targets]) for name in self.statements.widths}
+        targets = [self.lessons.columns(self.library, *of_shard) for of_shard in zip(shards, rows, strict=True)]
+        columns = {name: np.concatenate([each[name] for each in targets]) for name in self.lessons.widths}
         files = [self.library.shard(number) for number in shards]
         if self.scaler is None:
             graphs = [graphs_of(file).take(some) for file, some in zip(files, rows, strict=True)]

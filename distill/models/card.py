@@ -33,6 +33,9 @@ class ModelCard:
         encoder: of a language teacher or one that reads SMILES, the text encoder that it reads by.
         pretrained: of one that reads a pre-trained network's vectors, what that is, what it was pre-trained on, and
             the overlap with the dataset, if one is known (`distill.features.pretrained`); empty of others.
+        start: of one that began with a pre-trained network, its sha256, what it had learned and of how many molecules,
+            why none of that is a label, and how many molecules of each part it had seen
+            (`distill.models.pretraining.Start`); empty of others.
         rules: of one that reads rules, their task, digest, number and sources; empty of others.
         teachers: of a student, the cards of its teachers.
         objective: of a student, the name of the objective that it was distilled by, and the weights of its terms.
@@ -61,6 +64,7 @@ class ModelCard:
     spec: str | None = None
     encoder: str | None = None
     pretrained: Mapping[str, Any] = field(default_factory=dict)
+    start: Mapping[str, Any] = field(default_factory=dict)
     rules: Mapping[str, Any] = field(default_factory=dict)
     teachers: Sequence[Mapping[str, Any]] = ()
     transfer: Mapping[str, Any] = field(default_factory=dict)

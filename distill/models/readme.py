@@ -32,6 +32,7 @@ def readme(card: ModelCard) -> str:
         *([f"{counted(card.members, 'network')} predict together, as their mean.", ""] if card.members > 1 else []),
         *([f"| | {' | '.join(parts)} |", f"|---{'|---' * len(parts)}|", *table, ""] if table else []),
         *(_pretrained(card)),
+        *(_started(card)),
         *(_experts(card)),
         *(_rules(card)),
         *(_library(card)),
@@ -63,6 +64,22 @@ def _pretrained(card: ModelCard) -> list[str]:
             "",
         ]
     return lines
+
+
+def _started(card: ModelCard) -> list[str]:
+    """Say what the model, or a teacher of it, had learned before it saw a label, and which molecules it had seen."""
+    told = [facts for facts in (card.start, *(teacher.get("start") for teacher in card.teachers)) if facts]
+    return [
+        line
+        for facts in told
+        for line in (
+            f"{'A teacher began' if card.teachers else 'Began'} with a network that was pre-trained on "
+            f"{counted(facts['molecules'], 'molecule')}, to predict {', '.join(facts['targets'])} ({facts['labels']}). "
+            f"Structures of the data among them: {facts['seen']['train']:,} of the training, "
+            f"{facts['seen']['valid']:,} of the validation and {facts['seen']['test']:,} of the test part.",
+            "",
+        )
+    ]
 
 
 def _taught(card: ModelCard) -> list[str]:

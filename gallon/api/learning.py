@@ -18,6 +18,7 @@ from distill.learn.teach import teach as train
 from distill.library.prepared import PreparedLibrary
 from distill.library.teaching import LibraryTeaching
 from distill.models.model_store import check_place
+from distill.models.pretraining import Start
 from gallon.api.data import TrainingSession, training_session
 from gallon.api.library import StrPath, listed, store_named
 from gallon.config import DataConfig, ObjectiveConfig, TeachingConfig, TrainConfig, TransferConfig
@@ -46,6 +47,7 @@ def teach(
     preset: str | None = None,
     folds: int | None = None,
     seeds: int = 1,
+    start: StrPath | None = None,
     tuning: StrPath | None = None,
     spec_id: str | None = None,
     store: StrPath | None = None,
@@ -62,6 +64,8 @@ def teach(
             first token, which predict what they have learnt from.
         folds: that training molecules are predicted out of; 0: none; by default 5.
         seeds: networks of each teacher, whose seeds count on from that of the configuration.
+        start: a folder of `pretrain`, with whose network, all but its head, the teacher begins; the teacher is the one
+            that was pre-trained.
         tuning: a `tuning.json` of `evaluate`, whose settings are used.
         spec_id: the spec of the annotations, or the beginning of its id.
         store: that has the annotations.
@@ -79,6 +83,9 @@ def teach(
         training = replace(training, pooling=training.pooling or "cls")
         folds = folds or 0
     names = list(dict.fromkeys(listed(teacher or ())))
+    beginning = Start.read(Path(start)) if start else None
+    if beginning:
+        names = _started(names, beginning)
 
     def check_folder(folder: Path) -> None:
         for name in names or defaults:
@@ -101,6 +108,9 @@ def teach(
     ) as session:
         default = defaults if session.model_inputs.annotations else defaults[:1]
         recipes = [session.recipe(name) for name in names or default]
+        if beginning:
+            beginning.refuse_seen_labels(session.model_inputs.dataset, session.splits[0])
+            recipes = [known.beginning_with(beginning) for known in recipes]
         held_out = FOLDS if folds is None else folds
         return train_teachers(session, recipes, seed=labels.seed, folds=held_out, seeds=seeds, progress=progress)
 
@@ -291,6 +301,17 @@ def _selected(
         batch_size=teaching.library_batch,
         labelled_share=teaching.labelled_share,
     )
+
+
+def _started(names: Sequence[str], start: Start) -> list[str]:
+    """Return the teacher that begins with a pre-trained network.
+
+    Raises:
+        UsageError: another one was asked for.
+    """
+    if others := [name for name in names if name != start.card.recipe]:
+        raise UsageError(f"The network of --start is a {start.card.recipe}, and no {others[0]} begins with it.")
+    return [start.card.recipe]
 
 
 def _weights(objective: ObjectiveConfig, kind: Kind, *, has_transfer_set: bool) -> distillation.Weights:

@@ -1,4 +1,4 @@
-"""Make libraries ready: select molecules to be described or measured, or prepare all to be learned of."""
+"""Make libraries ready: select what is to be described, prepare all to be learned of, embed texts, pre-train."""
 
 from __future__ import annotations
 
@@ -6,17 +6,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cluster.library.molecules import unique_molecules
+from cluster.library.source import resolve
+from cluster.store.open import choose_spec, open_store
+from cluster.training.driver import plan_resources
 from distill.data import subset
 from distill.features.library_graph import node_choice
 from distill.features.vectors import descriptor_set
+from distill.learn.recipes import recipe
+from distill.library.embedding import Embedded, embed_library, refuse_columns
+from distill.library.embeddings import TextSet
 from distill.library.prepare import Prepared, check_place, plan_of
 from distill.library.prepare import prepare as prepare_shards
+from distill.library.prepared import PreparedLibrary
+from distill.library.pretrain import Pretrained, Pretraining
+from distill.library.pretrain import pretrain as pretrain_network
+from distill.library.targets import GROUPS
+from distill.models import pretraining as pretrained_models
 from gallon.api.annotation import started_ray
 from gallon.api.learning import fits_of
-from gallon.api.library import Library, StrPath, check_rows_output, kept_of, sources_of
-from gallon.config import LibraryConfig, ShortKeepConfig
+from gallon.api.library import Library, StrPath, check_rows_output, kept_of, sources_of, store_named
+from gallon.config import LibraryConfig, PretrainConfig, ShortKeepConfig
 from gallon.progress import ProgressCallback, phase
 from teacher.errors import UsageError
+from teacher.nn.registry import ARCHITECTURES
 
 if TYPE_CHECKING:
     from distill.screen.uncertainty import Uncertainty
@@ -158,4 +171,88 @@ def prepare(
             session=session,
             overwrite=overwrite,
             show=running.update,
+        )
+
+
+def embed(
+    library: StrPath,
+    *,
+    encoder: str = "minilm",
+    spec_id: str | None = None,
+    store: StrPath | None = None,
+    ray: str | None = None,
+    progress: ProgressCallback | None = None,
+) -> Embedded:
+    """Embed the annotations of a prepared library's molecules, for `pretrain` and language teachers; resumable.
+
+    A later call embeds what has been annotated since, and nothing twice.
+
+    Args:
+        library: the folder of a prepared library, where the embeddings are kept, too.
+        encoder: text encoder: `minilm`, a Hugging Face id, or a folder.
+        spec_id: the spec of the annotations, or the beginning of its id.
+        store: that has the annotations.
+        ray: address of a Ray cluster; by default RAY_ADDRESS, or a local one.
+        progress: called as molecules are done.
+
+    Raises:
+        UsageError: there is no such library, store, spec or encoder, or the spec shows cells of a row.
+        StoreError: the store cannot be reached.
+        OutputError: the disk is full.
+    """
+    prepared = PreparedLibrary.open(Path(library))
+    with open_store(store_named(store), create=False) as opened:
+        spec = choose_spec(opened, spec_id)
+        refuse_columns(spec)
+        with started_ray(ray, progress) as session, phase(progress, "embedding", "molecules") as running:
+            return embed_library(prepared, opened, spec, encoder=encoder, session=session, show=running.update)
+
+
+def pretrain(
+    library: StrPath,
+    *,
+    teacher: str = "dmpnn",
+    out: StrPath,
+    pretraining: PretrainConfig,
+    spec_id: str | None = None,
+    progress: ProgressCallback | None = None,
+) -> Pretrained:
+    """Pre-train a graph network on a prepared library, for `teach` to begin with; the same call goes on.
+
+    It learns the descriptors that the library was prepared with and, of molecules that `embed` has dealt with, the
+    fields of their annotations and their embeddings.
+
+    Args:
+        library: the folder of a prepared library.
+        teacher: the network: `gcn`, `gin`, `gat` or `dmpnn`.
+        out: folder of the network, which workers reach by the same path.
+        pretraining: what is learned, and how.
+        spec_id: the spec of the annotations, or the beginning of its id, where `embed` was called for several.
+        progress: called as the fit goes on.
+
+    Raises:
+        UsageError: there is no such library or network, the folder holds something else, or there is nothing to learn.
+        TrainingError: the workers kept dying.
+    """
+    if teacher not in ARCHITECTURES:
+        raise UsageError(
+            f"There is no graph network '{teacher}' to pre-train: choose one of {', '.join(ARCHITECTURES)}."
+        )
+    prepared, folder = PreparedLibrary.open(Path(library)), Path(out)
+    pretrained_models.check_place(folder)
+    weights = pretraining.descriptor_weight, pretraining.field_weight, pretraining.embedding_weight
+    how = Pretraining(
+        recipe=recipe(teacher),
+        weights=dict(zip(GROUPS, weights, strict=True)),
+        texts=TextSet.find(prepared.folder, spec_id),
+        molecules=pretraining.library_molecules,
+        epochs=pretraining.epochs,
+        batch_size=pretraining.batch_size,
+        seed=pretraining.seed,
+    )
+    without = [each.key for each in unique_molecules(resolve(list(pretraining.without)))] if pretraining.without else []
+    with started_ray(pretraining.ray, progress) as session, phase(progress, "pre-training", "fits") as running:
+        resources = plan_resources(session, pretraining.workers)
+        return pretrain_network(
+            prepared, how, without=without, folder=folder, resources=resources, show=fits_of(running)
         )

@@ -33,6 +33,8 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     ),
     "Learn": (
         selection.prepare,
+        selection.embed,
+        selection.pretrain,
         learning.teach,
         learning.distill,
         learning.evaluate,

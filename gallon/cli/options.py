@@ -28,6 +28,7 @@ Data = Annotated[
     str,
     typer.Argument(help="A table with labels (.csv, .tsv, .tab, .txt, .parquet), or a name of MoleculeNet."),
 ]
+PreparedFolder = Annotated[Path, typer.Argument(help="Folder of a library that `gallon prepare` has filled.")]
 StoreOption = Annotated[
     str,
     typer.Option(
@@ -101,6 +102,14 @@ Tuning = Annotated[
     typer.Option(
         "--tuning",
         help="Use the settings that `gallon evaluate --trials` found, from its tuning.json.",
+        rich_help_panel="Training",
+    ),
+]
+Start = Annotated[
+    Path | None,
+    typer.Option(
+        "--start",
+        help="Folder of `gallon pretrain`: the teacher begins with its network, all but the head.",
         rich_help_panel="Training",
     ),
 ]

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from cluster.store.record import Ledger
     from distill.judge.summary import SummaryRow
     from distill.learn.teach import Trained
+    from distill.library.embedding import Embedded
     from distill.library.prepare import Prepared
+    from distill.library.pretrain import Pretrained
     from distill.screen.screening import Screened
     from gallon.api.annotation import AnnotationResult
     from gallon.api.evaluation import Comparison
@@ -88,6 +90,27 @@ def prepared_facts(prepared: Prepared) -> dict[str, Any]:
         "bytes": manifest.bytes,
         "seconds": round(prepared.seconds, 3),
         "path": str(prepared.path),
+    }
+
+
+def embedded_facts(embedded: Embedded) -> dict[str, Any]:
+    """Return what came of embedding, fit for JSON."""
+    return {**asdict(embedded), "path": str(embedded.path), "seconds": round(embedded.seconds, 3)}
+
+
+def pretrained_facts(pretrained: Pretrained) -> dict[str, Any]:
+    """Return what came of a pre-training, fit for JSON."""
+    card = pretrained.card
+    return {
+        "teacher": card.recipe,
+        "molecules": card.molecules,
+        "left_out": card.left_out,
+        "epochs": card.epochs,
+        "best_epoch": card.best_epoch,
+        **{f"explained_{name}": round(share, 4) for name, share in card.explained.items()},
+        "labels": card.labels,
+        "seconds": round(card.seconds, 3),
+        "path": str(pretrained.path),
     }
 
 

