@@ -20,6 +20,7 @@ from distill.features.vectors import DescriptorSet
 from distill.library import duplicates
 from distill.library.manifest import MANIFEST, PLAN, Manifest, Plan, read_plan, shard_name, write_manifest, write_plan
 from distill.library.shard import ShardFacts, digest_of_rows, read_facts, write_shard
+from distill.library.trial import write_shard_safely
 from teacher.errors import UsageError
 from teacher.files import check_folder
 from teacher.provenance import digest
@@ -134,14 +135,24 @@ def _shards(
     """Yield the number of each shard, what is known of it, and whether it is new, as they are done."""
     import ray
 
-    task = ray.remote(num_cpus=1, max_retries=3)(write_shard)
+    task = ray.remote(num_cpus=1, max_retries=0)(write_shard)
+    again = ray.remote(num_cpus=1, max_retries=3)(write_shard_safely)
     most = BLOCKS_AHEAD * max(1, int(session.cpus))
-    running: dict[ObjectRef, int] = {}
+    running: dict[ObjectRef, tuple[int, pa.Table | None]] = {}  # a block that may be tried again, more carefully
 
     def done(wanted: int) -> Iterator[tuple[int, ShardFacts, bool]]:
         while len(running) > wanted:
             (ready,), _ = ray.wait(list(running), num_returns=1)
-            yield running.pop(ready), _result(ready), True
+            number, block = running.pop(ready)
+            try:
+                facts = _result(ready)
+            except ray.exceptions.RayError as error:
+                if block is None:
+                    raise
+                logger.warning("the worker of shard %d died, which is tried again row by row: %s", number, error)
+                running[again.remote(block, descriptors, folder / shard_name(number))] = number, None
+                continue
+            yield number, facts, True
 
     for number, block in enumerate(blocks):
         file = folder / shard_name(number)
@@ -149,7 +160,7 @@ def _shards(
         if there is not None and there.digest == digest_of_rows(block):
             yield number, there, False
             continue
-        running[task.remote(block, descriptors, file)] = number
+        running[task.remote(block, descriptors, file)] = number, block
         yield from done(most)
     yield from done(0)
 

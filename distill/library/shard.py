@@ -12,6 +12,7 @@ from collections import Counter as Tally
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,22 +59,25 @@ def digest_of_rows(rows: pa.Table) -> str:
     return digest.hexdigest()[:DIGITS]
 
 
-def write_shard(rows: pa.Table, descriptors: DescriptorSet, file: Path) -> ShardFacts:
+def write_shard(
+    rows: pa.Table, descriptors: DescriptorSet, file: Path, killers: Mapping[int, str] = MappingProxyType({})
+) -> ShardFacts:
     """Describe the molecules of rows, and write them as a shard, whole or not at all.
 
     Args:
         rows: as `cluster.library.rows.read` yields them.
         descriptors: that stand beside the counts.
         file: to be written.
+        killers: rows that are not described, by their places, and why.
 
     Raises:
         OutputError: the disk is full, or the folder cannot be written.
     """
     import pyarrow as pa
 
-    described = _Described(descriptors)
-    for raw, notation in zip(rows["raw"].to_pylist(), rows["notation"].to_pylist(), strict=True):
-        described.add(raw, notation)
+    described = Describer(descriptors)
+    for place, (raw, notation) in enumerate(zip(rows["raw"].to_pylist(), rows["notation"].to_pylist(), strict=True)):
+        described.add(raw, notation, killers.get(place))
     facts = ShardFacts(
         digest=digest_of_rows(rows),
         rows=rows.num_rows,
@@ -134,7 +138,7 @@ def vectors_of(file: Path, scaler: Scaler) -> SparseVectors:
     )
 
 
-class _Described:
+class Describer:
     """The columns of a shard, row by row."""
 
     def __init__(self, descriptors: DescriptorSet) -> None:
@@ -147,12 +151,14 @@ class _Described:
         self._lengths: dict[str, list[int]] = {name: [] for name in self._flat}
         self._descriptors: list[NDArray[np.float32]] = []
 
-    def add(self, raw: bytes, notation: Notation) -> None:
-        """Describe a row. What nobody foresaw about its molecule costs that row alone."""
+    def add(self, raw: bytes, notation: Notation, refused: str | None = None) -> None:
+        """Describe a row, unless it is refused for a reason. What nobody foresaw about its molecule costs it alone."""
         molecule, error = None, None
         flat: tuple[list[int], ...] = ([],) * len(self._flat)
         descriptors = np.full(self._width, np.nan, dtype=np.float32)
         try:
+            if refused:
+                raise InvalidMoleculeError(refused)
             parsed = parse_safely(raw, notation)
             *counted, descriptors = self._count(parsed.mol)
             flat = (*describe_graph(parsed.mol), *counted)

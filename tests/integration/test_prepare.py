@@ -15,6 +15,7 @@ from distill.library.manifest import MANIFEST, Manifest, read_manifest, shard_na
 from distill.library.prepare import Prepared, prepare
 from teacher.errors import UsageError
 from teacher.tiny import library
+from tests.support import deadly_shard
 from tests.support.command import CommandHere
 
 ROWS = 90
@@ -127,6 +128,21 @@ def test_a_library_that_ends_too_early_or_holds_nothing_ends_in_one_sentence(
     good.unlink()
     with pytest.raises(LibraryError, match=r"good\.smi"):
         run(sources, tmp_path / "gone", ray_here)
+
+
+def test_a_row_that_rdkit_does_not_survive_costs_itself(
+    ray_here: RaySession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("cluster.library.rows.in_blocks.__defaults__", (3,))
+    monkeypatch.setattr("distill.library.prepare.write_shard", deadly_shard.write_or_die)
+    monkeypatch.setattr("distill.library.prepare.write_shard_safely", deadly_shard.write_safely)
+    (tmp_path / "a.smi").write_text("CC\nCCC\nCCCC\nCN\nCCO\nnonsense\nCCCCC\n")
+    manifest = run(resolve([str(tmp_path / "a.smi")]), tmp_path / "out", ray_here).manifest
+    assert (manifest.rows, manifest.molecules, manifest.invalid) == (7, 5, 2)
+    assert manifest.reasons == {"kills RDKit (SIGSEGV)": 1, "cannot be read by RDKit": 1}
+    assert caplog.text.count("died, which is tried again row by row") == 1
+    table = pyarrow.feather.read_table(tmp_path / "out" / shard_name(1))
+    assert (table["smiles"].to_pylist(), table["raw"].to_pylist()) == (["CN", None, None], [None, b"CCO", b"nonsense"])
 
 
 def test_the_command_prepares_a_library(ray_address: str, command_here: CommandHere, tmp_path: Path) -> None:
