@@ -4,6 +4,9 @@ After E-LLaGNN (arXiv 2407.14996), whose training asks an LLM about some of the 
 asks none. Nodes are the molecules of the training part, since a network over the library reads no others' texts. By
 "uncertainty" those are chosen about which networks disagree that were trained on parts of the training part (query by
 bagging: Abe and Mamitsuka, ICML 1998); GLANCE (arXiv 2510.10849) found a network's uncertainty the best way to choose.
+
+On a set that is annotated whole, `Budget` reads the annotations of the chosen molecules alone, so that a choice can be
+held against one at random, against all and against none.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import numpy as np
 
 from cluster.training.driver import FitProgress, TrainResources, fit_all
 from distill.data.annotations import Annotations
+from distill.data.dataset import Dataset
 from distill.data.splits import Split
 from distill.data.subset import Pool, choose
 from distill.features.library_graph import NodeChoice, node_choice
@@ -36,6 +40,37 @@ logger = logging.getLogger(__name__)
 UNCERTAINTY = "uncertainty"
 MEMBERS, PART = 3, 0.6  # networks, and the share of the training part that each learns from
 WITHOUT_TEXTS, WITH_TEXTS = "library-sage", "e-llagnn-sage"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """How many molecules an LLM may describe, and which.
+
+    Attributes:
+        share: of the molecules, above 0 and at most 1.
+        by: what makes one telling; labels decide nothing.
+        seed: of the draws.
+    """
+
+    share: float
+    by: NodeChoice = "coverage"
+    seed: int = 0
+
+    def spend(self, annotations: Annotations, dataset: Dataset) -> Annotations:
+        """Return the annotations of the chosen molecules; all others have none.
+
+        Raises:
+            UsageError: the budget is less than one molecule.
+        """
+        number = int(self.share * len(dataset))
+        if not number:
+            raise UsageError(f"--llm-budget {self.share:g} of {counted(len(dataset), 'molecule')} is none: give more.")
+        pool = Pool(list(dataset.smiles), fingerprints_of(dataset.mols()))
+        rows = choose(pool, number, self.seed, by=self.by).rows
+        kept = annotations.only(np.isin(np.arange(len(dataset)), rows).tolist())
+        read = len(dataset) - kept.missing
+        logger.info("an LLM may describe %d molecules, chosen by %s; %d of them are annotated", number, self.by, read)
+        return kept
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,10 +21,9 @@ from distill.data.splits import Split, split
 from distill.data.transfer import with_transfer_set
 from distill.evaluate.tuning import found_in
 from distill.features.library_graph import node_choice
-from distill.learn.budget import Budget
 from distill.learn.inputs import ModelInputs
 from distill.learn.labels import check
-from distill.learn.on_demand import UNCERTAINTY, OnDemand
+from distill.learn.on_demand import UNCERTAINTY, Budget, OnDemand
 from distill.learn.recipes import FINE_TUNED, POOLINGS, RECIPES, Recipe, recipe
 from distill.models.model_store import refuse_other_data
 from distill.rules.rule_set import RuleSet

@@ -756,7 +756,7 @@ MUTANTS = (
     ),
     Mutant(
         "a budget is exceeded",
-        "distill/learn/budget.py",
+        "distill/learn/on_demand.py",
         "int(self.share * len(dataset))",
         "int(self.share * len(dataset)) + 1",
         ("tests/unit/distill/learn/test_budget.py",),

@@ -10,7 +10,7 @@ import pytest
 from distill.data.annotations import Annotations
 from distill.data.dataset import Dataset, read
 from distill.features.library_graph import NODE_CHOICES, NodeChoice
-from distill.learn.budget import Budget
+from distill.learn.on_demand import Budget
 from teacher.errors import UsageError
 from teacher.tiny import library
 
