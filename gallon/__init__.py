@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from gallon.api.report import report
     from gallon.api.selection import Selection
     from gallon.api.service import Service
+    from gallon.pipeline import Learned
     from gallon.predictor import Predictor, load, pack
     from gallon.progress import Progress
     from gallon.rules.collecting import import_rules
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     embed: Callable[..., Embedded]
     evaluate: Callable[..., Comparison]
     export: Callable[..., ExportResult]
+    learn: Callable[..., Learned]
     plan_run: Callable[..., RunPlan]
     prepare: Callable[..., Prepared]
     pretrain: Callable[..., Pretrained]
@@ -75,6 +77,7 @@ __all__ = [
     "Embedded",
     "ExportResult",
     "GallonError",
+    "Learned",
     "LibraryError",
     "OutputError",
     "Predictor",
@@ -102,6 +105,7 @@ __all__ = [
     "evaluate",
     "export",
     "import_rules",
+    "learn",
     "load",
     "open_store",
     "pack",
@@ -140,6 +144,8 @@ _HOMES = {
     "prepare": f"{_API}.selection",
     "Pretrained": "distill.library.pretrain",
     "pretrain": f"{_API}.selection",
+    "Learned": "gallon.pipeline",
+    "learn": "gallon.pipeline",
     "Predictor": "gallon.predictor",
     "load": "gallon.predictor",
     "pack": "gallon.predictor",
@@ -180,6 +186,7 @@ _FLAT = {
     "distill",
     "evaluate",
     "export",
+    "learn",
     "screen",
     "serve",
     "plan_run",

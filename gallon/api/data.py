@@ -127,10 +127,10 @@ def training_session(
     rules = read_rules(training.rules) if training.rules else None
     client = service_client(training) if store else None
     spec_id = agreed_spec(client, spec_id) if client else spec_id
-    splits = _splits(dataset, labels, seeds)
+    splits = splits_of(dataset, labels, seeds)
     if training.on_demand:
         _check_on_demand(splits, other_specs)
-    recipes = _recipes(dataset, splits[0], tuning, training)
+    recipes = recipes_of(dataset, splits[0], tuning, training)
 
     read = _Reading(
         data=str(data),
@@ -253,8 +253,12 @@ def described(model_inputs: ModelInputs) -> str:
     return "; ".join(words) + "."
 
 
-def _splits(dataset: Dataset, config: DataConfig, seeds: int) -> list[Split]:
-    """Split the dataset under each seed, and warn of what cannot be scored."""
+def splits_of(dataset: Dataset, config: DataConfig, seeds: int) -> list[Split]:
+    """Split the dataset under each seed, and warn of what cannot be scored.
+
+    Raises:
+        UsageError: a part is empty, or has nothing to learn from.
+    """
     splits = [
         split(dataset, config.split, seed=seed, chirality=config.scaffold_chirality)  # type: ignore[arg-type]
         for seed in range(config.seed, config.seed + seeds)
@@ -263,8 +267,12 @@ def _splits(dataset: Dataset, config: DataConfig, seeds: int) -> list[Split]:
     return splits
 
 
-def _recipes(dataset: Dataset, split: Split, tuning: StrPath | None, training: TrainConfig) -> dict[str, Recipe]:
-    """Return the recipes that are not to be trained at their defaults."""
+def recipes_of(dataset: Dataset, split: Split, tuning: StrPath | None, training: TrainConfig) -> dict[str, Recipe]:
+    """Return the recipes that are not to be trained at their defaults.
+
+    Raises:
+        UsageError: the tuning is none, or a setting does not fit the data.
+    """
     recipes: dict[str, Recipe] = {}
     if tuning:
         recipes, warnings = found_in(Path(tuning), dataset, split)

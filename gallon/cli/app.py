@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         annotation.import_,
     ),
     "Learn": (
+        demo.learn,
         selection.prepare,
         selection.embed,
         selection.pretrain,

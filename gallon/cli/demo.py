@@ -1,4 +1,4 @@
-"""The command that runs the full pipeline."""
+"""The commands that run the full pipeline: on a table of the user's, and on molecules that come with RDKit."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gallon.cli.annotation import stop_if_interrupted
-from gallon.cli.options import AsJson, ConfigFile, StoreOption, flatten_options
+from gallon.cli.options import AsJson, ConfigFile, Data, SpecId, StoreOption, flatten_options
 from gallon.cli.output import (
     facts_of,
     print_annotation,
+    print_comparison,
     print_json,
     print_table,
     print_trained,
@@ -39,6 +40,60 @@ if TYPE_CHECKING:
     from gallon.progress import ProgressCallback
 
 TEACHERS, STUDENT, FOLDS = ("dmpnn", "lm"), "fingerprint", 3
+
+
+@flatten_options
+def learn(
+    *,
+    data: Data,
+    labels: DataConfig,
+    model: Annotated[
+        str, typer.Option(help="The LLM that describes the molecules: 'tiny', a Hugging Face id, or a folder.")
+    ] = "tiny",
+    texts: Annotated[
+        bool,
+        typer.Option("--texts/--no-texts", help="Let a language teacher read what an LLM writes of the molecules."),
+    ] = True,
+    training: TrainConfig,
+    spec_id: SpecId = None,
+    store: StoreOption = DEFAULT_STORE,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Learn a property in one command: annotate, teach, distill, and compare with a baseline.
+
+    Does what `gallon annotate`, `teach`, `distill` and `evaluate` do by default, into one folder. With --spec, texts
+    that are in the store are read and nothing is annotated. The same command again continues where it was stopped.
+
+    Example: `gallon learn solubility.csv --target logS`
+    """
+    from gallon import pipeline
+
+    with shown(stderr()) as progress:
+        learned = pipeline.learn(
+            data,
+            labels=labels,
+            training=training,
+            model=model,
+            texts=texts,
+            spec_id=spec_id,
+            store=store,
+            progress=progress,
+        )
+    models, comparison = [*learned.teachers, learned.student], learned.comparison
+    if as_json:
+        annotated = {"spec": learned.annotation.spec, **asdict(learned.annotation.ledger)} if learned.annotation else {}
+        rows = [asdict(row) for row in comparison.rows]
+        facts = {"models": [facts_of(model) for model in models], "rows": rows, "path": str(comparison.page)}
+        print_json({**annotated, **facts})
+        return
+    if learned.annotation:
+        print_annotation(learned.annotation)
+    print_trained(models)
+    typer.echo("")
+    print_comparison(comparison)
+    typer.echo(f"\nWritten to {plain(str(comparison.page))}")
+    typer.echo(f"Next: gallon screen library.smi --student {plain(str(learned.student.path))} --out scores.csv")
 
 
 @flatten_options

@@ -525,6 +525,7 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
             *learning,
             *common,
         ],
+        "learn": ["--model", "--texts", "--no-texts", "--spec", *data, *learning, *common],
         "distill": [
             "--teacher-folder",
             "--student",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,7 +41,8 @@ from distill.report.comparison import write
 from distill.rules.rule_set import RuleSet
 from distill.screen.saved_model import SavedModel
 from distill.screen.screening import screen
-from gallon import load
+from gallon import learn, load
+from gallon.pipeline import Learned
 from teacher.chemistry.facts import facts_of
 from teacher.errors import UsageError
 from teacher.tiny import library
@@ -633,6 +635,28 @@ def test_a_comparison_has_every_method_under_every_seed_and_is_resumed(
     rows = json.loads((tmp_path / "table.json").read_text())["rows"]
     assert sorted(row["method"] for row in rows) == sorted(methods)
     assert "student+shuffled" in page.read_text()
+
+
+def test_a_property_is_learned_in_one_call_and_again_for_nothing(
+    ray_here: RaySession, model_inputs: ModelInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gallon.api.annotation.ray_session", lambda _: nullcontext(ray_here))
+    dataset = model_inputs.dataset
+    rows = [f"{smiles},{label}" for smiles, (label,) in zip(dataset.smiles, dataset.labels, strict=True)]
+    (tmp_path / "nci.csv").write_text("\n".join(["smiles,logP", *rows]) + "\n")
+
+    def learned() -> Learned:
+        return learn(tmp_path / "nci.csv", target="logP", split="random", texts=False, out=tmp_path / "out")
+
+    found = learned()
+    assert found.annotation is None and [model.name for model in found.teachers] == ["dmpnn"]
+    methods = {"gradient_boosting", "dmpnn", "student", "student+gnn"}
+    assert {row.method for row in found.comparison.rows} == methods and found.comparison.page.is_file()
+    assert np.isfinite(load(found.student.path).values(["CCO"])).all()
+    assert read_card(found.student.path).teachers[0]["recipe"] == "dmpnn"
+    fits = {file: file.stat().st_mtime_ns for file in (tmp_path / "out" / "fits").rglob("*")}
+    assert learned().student.metrics == found.student.metrics
+    assert {file: file.stat().st_mtime_ns for file in (tmp_path / "out" / "fits").rglob("*")} == fits
 
 
 def test_what_the_test_part_measures_decides_nothing(

@@ -839,6 +839,13 @@ MUTANTS = (
         ("tests/unit/distill/models/test_doubt.py",),
     ),
     Mutant(
+        "data is checked after it is annotated",
+        "gallon/pipeline.py",
+        "    (split,) = splits_of(dataset, labels, seeds=1)\n    recipes_of(dataset, split, None, training)\n",
+        "",
+        ("tests/unit/gallon/test_refusals.py",),
+    ),
+    Mutant(
         "only the first network of an ensemble is asked",
         "distill/models/ensemble.py",
         'return f"member{number}." if number else ""',

@@ -42,7 +42,7 @@ def refused(folder: Path, labels: Sequence[str], options: Sequence[str], command
     return str(result.exception)
 
 
-@pytest.mark.parametrize("command", ["teach", "distill", "evaluate"])
+@pytest.mark.parametrize("command", ["teach", "distill", "evaluate", "learn"])
 @pytest.mark.parametrize(
     ("labels", "options", "sentence"),
     [

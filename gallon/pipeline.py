@@ -1,0 +1,181 @@
+"""From a table with labels to a student and a page about it: annotate, teach, distill and compare, in one call."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cluster.store.open import open_store
+from distill.data.moleculenet import SETS
+from distill.learn.teach import Trained
+from distill.models.model_store import check_place, refuse_other_data
+from distill.report.comparison import check_place as check_page
+from gallon.api.annotation import AnnotationResult, annotate, started_ray
+from gallon.api.data import read_dataset, recipes_of, results_folder, splits_of
+from gallon.api.evaluation import Comparison, evaluate
+from gallon.api.learning import FOLDS, GRAPH_TEACHER, LANGUAGE_TEACHER, distill, teach
+from gallon.api.library import StrPath, store_named
+from gallon.config import (
+    DataConfig,
+    EngineConfig,
+    KeepConfig,
+    LibraryConfig,
+    ObjectiveConfig,
+    SpecConfig,
+    TeachingConfig,
+    TrainConfig,
+    TransferConfig,
+)
+from gallon.progress import ProgressCallback
+from teacher.errors import UsageError
+from teacher.llm.models import TINY
+
+BASELINE = "gradient_boosting"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Learned:
+    """What came of learning a property.
+
+    Attributes:
+        annotation: the run that described the molecules; None where texts that were there were read, or none.
+        teachers: the models that the student learned from.
+        student: the model that scores libraries.
+        comparison: of the student with its teachers and a baseline, on the same split; its page.
+    """
+
+    annotation: AnnotationResult | None
+    teachers: tuple[Trained, ...]
+    student: Trained
+    comparison: Comparison
+
+
+def learn(
+    data: StrPath,
+    *,
+    labels: DataConfig,
+    training: TrainConfig,
+    model: str = TINY,
+    texts: bool = True,
+    spec_id: str | None = None,
+    store: StrPath | None = None,
+    progress: ProgressCallback | None = None,
+) -> Learned:
+    """Learn a property of molecules: `annotate`, `teach`, `distill` and `evaluate` with their defaults, in one call.
+
+    Teachers, student and the page of the comparison go into one folder. Each step keeps what it has done, so the same
+    call goes on where it was stopped. To be called in the main thread.
+
+    Args:
+        data: a table with labels; with texts that are there, or without any, also a name of MoleculeNet.
+        labels: the columns, and the split.
+        training: how networks are trained, and where results go.
+        model: that describes the molecules: "tiny", a Hugging Face id, or the folder of a checkpoint.
+        texts: whether a language teacher reads descriptions; without, a graph teacher alone teaches.
+        spec_id: the spec of annotations that are there, or the beginning of its id: then nothing is annotated.
+        store: for the annotations; a Redis URL, or the folder of an embedded Redis.
+        progress: called as work goes on.
+
+    Raises:
+        UsageError: data or settings are wrong.
+        LibraryError: the table cannot be read.
+        TrainingError: a fit failed.
+    """
+    annotating = texts and spec_id is None and training.service is None  # which describes what the teachers ask for
+    folder = _checked(data, labels, training, annotating=annotating)
+    with ExitStack() as kept_open:
+        annotation = None
+        if texts:
+            kept_open.enter_context(open_store(store_named(store)))
+        kept_open.enter_context(started_ray(training.ray, progress))
+        if annotating:
+            spec, engine = SpecConfig(model=model), EngineConfig(ray=training.ray)
+            annotation = _annotated(data, labels, spec=spec, engine=engine, store=store, progress=progress)
+            spec_id = annotation.spec
+        training = replace(training, out=folder)
+        names = [GRAPH_TEACHER, *([LANGUAGE_TEACHER] if texts else [])]
+        teachers = teach(
+            data,
+            labels=labels,
+            training=training,
+            teacher=names,
+            folds=FOLDS,
+            spec_id=spec_id,
+            store=store,
+            progress=progress,
+        )
+        student = distill(
+            data,
+            labels=labels,
+            training=training,
+            objective=ObjectiveConfig(),
+            transfer=TransferConfig(),
+            teaching=TeachingConfig(),
+            teacher_folder=[model.path for model in teachers],
+            progress=progress,
+        )
+        comparison = evaluate(
+            data,
+            labels=labels,
+            training=training,
+            transfer=TransferConfig(),
+            methods=[BASELINE, *names, "student", "student+both" if texts else "student+gnn"],
+            seeds=1,
+            folds=FOLDS,
+            spec_id=spec_id,
+            store=store,
+            progress=progress,
+        )
+    return Learned(annotation=annotation, teachers=tuple(teachers), student=student, comparison=comparison)
+
+
+def _checked(data: StrPath, labels: DataConfig, training: TrainConfig, *, annotating: bool) -> Path:
+    """Return the folder of the results; a mistake is found before molecules are annotated, which may take hours.
+
+    Raises:
+        UsageError: data or settings are wrong.
+    """
+    if annotating and str(data).lower() in SETS:
+        raise UsageError(
+            f"The MoleculeNet set '{data}' is no table to annotate: annotate its file with 'gallon annotate' and name "
+            "the spec, or learn without texts (--no-texts)."
+        )
+    dataset = read_dataset(data, labels)
+    (split,) = splits_of(dataset, labels, seeds=1)
+    recipes_of(dataset, split, None, training)
+    folder = results_folder(data, training)
+    check_page(folder, inputs=[str(data)])
+    for name in (GRAPH_TEACHER, LANGUAGE_TEACHER, "student"):
+        check_place(folder / name)
+    if not training.overwrite:
+        refuse_other_data(folder, dataset)
+    return folder
+
+
+def _annotated(
+    data: StrPath,
+    labels: DataConfig,
+    *,
+    spec: SpecConfig,
+    engine: EngineConfig,
+    store: StrPath | None,
+    progress: ProgressCallback | None,
+) -> AnnotationResult:
+    """Describe the molecules of a table.
+
+    Raises:
+        KeyboardInterrupt: it was interrupted; what was done is kept.
+    """
+    result = annotate(
+        data,
+        reading=LibraryConfig(smiles_column=labels.smiles_column, separator=labels.separator, encoding=labels.encoding),
+        spec=spec,
+        engine=engine,
+        keeping=KeepConfig(),
+        store=store,
+        progress=progress,
+    )
+    if result.interrupted:
+        raise KeyboardInterrupt
+    return result
