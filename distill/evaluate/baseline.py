@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from distill.data.cells import Kind
+from distill.features.pretrained import PretrainedKind
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,6 +57,7 @@ class Baseline:
         defaults: the settings that it has unless a search finds others.
         space: what a search may choose: the settings of an Optuna trial. Those it leaves out stay as in `defaults`.
         fitting: learns.
+        pretrained: whose vectors `represent` returns, if it is a network that others have trained.
     """
 
     title: str
@@ -63,6 +65,7 @@ class Baseline:
     defaults: Settings
     space: Callable[[Trial], dict[str, Any]]
     fitting: Fit
+    pretrained: PretrainedKind | None = None
 
     def fit(
         self, train: Examples, valid: Examples, *, kind: Kind, settings: Settings | None = None, seed: int = 0

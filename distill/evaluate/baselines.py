@@ -10,6 +10,8 @@ from __future__ import annotations
 from distill.evaluate import trees
 from distill.evaluate.baseline import Baseline
 from distill.evaluate.chemprop_cli import chemprop_fit, chemprop_inputs, chemprop_space
+from distill.evaluate.linear import fit_linear, linear_space
+from distill.features.pretrained import minimol_of
 from distill.features.vectors import ecfp, fingerprint_features
 from teacher.errors import UsageError
 
@@ -49,6 +51,14 @@ BASELINES = {
         defaults={"n_estimators": 2000, "learning_rate": 0.05, "num_leaves": 31, "early_stopping_rounds": 50},
         space=trees.lightgbm_space,
         fitting=trees.fit_lightgbm,
+    ),
+    "minimol-linear": Baseline(
+        title="MiniMol's vectors + ridge or logistic regression",
+        represent=minimol_of,
+        defaults={"penalty": None},
+        space=linear_space,
+        fitting=fit_linear,
+        pretrained="minimol",
     ),
     "chemprop": Baseline(
         title="chemprop",

@@ -57,7 +57,7 @@ ON_RULES = {
     "rules-all": "control: all of RDKit's descriptors",
 }
 EXTRA = frozenset(  # rows that have to be asked for
-    {"chemprop", "lm-fine-tuned", "e-llagnn", "gallon-gcn", PREDICTOR}
+    {"chemprop", "minimol-linear", "lm-fine-tuned", "e-llagnn", "gallon-gcn", PREDICTOR}
     | {*PRETRAINED, *OF_MMF, *ON_RULES, *OVER_LIBRARY}
     | set(RELEASED.values()) - {"gallon"}
     | {name for name, _, _ in OF_NETWORKS}
@@ -110,7 +110,9 @@ class Method:
 
     @property
     def pretrained(self) -> PretrainedKind | None:
-        """Whose vectors a teacher reads, if any."""
+        """Whose vectors a baseline or a teacher reads, if any."""
+        if self.kind == "baseline":
+            return baselines.baseline(self.name).pretrained
         return recipe(self.name).pretrained if self.kind == "teacher" else None
 
 

@@ -68,6 +68,8 @@ class CachedPredictions:
     def _inputs(self) -> NDArray[Any]:
         if self.baseline.represent is fingerprint_features:
             return self.model_inputs.fingerprints("all")
+        if self.baseline.pretrained:
+            return self.model_inputs.pretrained(self.baseline.pretrained)
         return self.baseline.represent(self.model_inputs.dataset.mols())
 
     def _id(self, split: Split, seed: int, settings: Mapping[str, Any] | None) -> str:

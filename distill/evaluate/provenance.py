@@ -15,7 +15,6 @@ from distill.data.splits import PARTS
 from distill.evaluate.methods import method
 from distill.judge.judged import SeededSplit
 from distill.learn.inputs import ModelInputs
-from distill.learn.recipes import recipe
 from teacher.provenance import installed
 
 if TYPE_CHECKING:
@@ -62,7 +61,9 @@ def provenance(
         "transfer": model_inputs.describe_transfer(),
         "splits": splits(model_inputs.dataset, cases),
         "rules": model_inputs.rules.facts() if model_inputs.rules else None,
-        "pretrained": {name: model_inputs.pretraining(recipe(name)) for name in methods if method(name).pretrained},
+        "pretrained": {
+            name: model_inputs.pretraining(method(name).pretrained) for name in methods if method(name).pretrained
+        },
         "versions": {"python": platform.python_version(), **installed(PACKAGES)},
         "machine": _machine(),
     }

@@ -2,70 +2,21 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import chain
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from distill.data.cells import Kind
 from distill.evaluate.baseline import Examples, Settings
-from distill.evaluate.interruptible import interruptible
+from distill.evaluate.per_target import OnePerTarget
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from optuna import Trial
 
 TREES_AT_ONCE = 20
 
 
-@dataclass(frozen=True, slots=True)
-class _OnePerTarget:
-    """Models of scikit-learn's manner, one for each target, each learned from the rows that have its label."""
-
-    models: tuple[Any, ...]
-    kind: Kind
-
-    @classmethod
-    def fit(
-        cls, learn: Callable[[Examples, Examples, Event], Any], train: Examples, valid: Examples, kind: Kind
-    ) -> _OnePerTarget:
-        from sklearn.dummy import DummyClassifier
-
-        models: list[Any] = []
-        for column in range(train.labels.shape[1]):
-            examples = _with_label(train, column)
-            classes = np.unique(examples.labels) if kind == "classification" else None
-            if classes is not None and len(classes) == 1:  # which libraries refuse, or answer in other shapes
-                models.append(DummyClassifier().fit(examples.inputs, examples.labels))
-            else:
-                held_out = _with_label(valid, column)
-                models.append(interruptible(functools.partial(learn, examples, held_out)))
-        return cls(tuple(models), kind)
-
-    def predict(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
-        said = [interruptible(functools.partial(self._predict_one, model, inputs)) for model in self.models]
-        return np.stack(said, axis=1).astype(np.float32)
-
-    def _predict_one(self, model: Any, inputs: NDArray[Any], _: Event) -> NDArray[Any]:
-        if self.kind == "regression":
-            numbers: NDArray[Any] = model.predict(inputs)
-            return numbers
-        # A model of one class has one column only, which may be that of class 0.
-        of_class_1: NDArray[Any] = model.predict_proba(inputs)[:, np.asarray(model.classes_) == 1].sum(axis=1)
-        return of_class_1
-
-
-def _with_label(examples: Examples, column: int) -> Examples:
-    """Return the examples that have a label of one target, labels as (N,)."""
-    known = ~np.isnan(examples.labels[:, column])
-    return Examples(examples.inputs[known], examples.labels[known, column])
-
-
-def fit_random_forest(train: Examples, valid: Examples, *, kind: Kind, settings: Settings, seed: int) -> _OnePerTarget:
+def fit_random_forest(train: Examples, valid: Examples, *, kind: Kind, settings: Settings, seed: int) -> OnePerTarget:
     """Grow forests, one a target."""
     from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
@@ -82,7 +33,7 @@ def fit_random_forest(train: Examples, valid: Examples, *, kind: Kind, settings:
             forest.set_params(n_estimators=grown).fit(examples.inputs, examples.labels)
         return forest
 
-    return _OnePerTarget.fit(learn, train, valid, kind)
+    return OnePerTarget.fit(learn, train, valid, kind)
 
 
 def random_forest_space(trial: Trial) -> dict[str, Any]:
@@ -93,7 +44,7 @@ def random_forest_space(trial: Trial) -> dict[str, Any]:
     }
 
 
-def fit_xgboost(train: Examples, valid: Examples, *, kind: Kind, settings: Settings, seed: int) -> _OnePerTarget:
+def fit_xgboost(train: Examples, valid: Examples, *, kind: Kind, settings: Settings, seed: int) -> OnePerTarget:
     """Boost trees by XGBoost, one model a target, until the held-out loss no longer falls."""
     from xgboost import XGBClassifier, XGBRegressor
 
@@ -108,7 +59,7 @@ def fit_xgboost(train: Examples, valid: Examples, *, kind: Kind, settings: Setti
             examples.inputs, examples.labels, eval_set=[(held_out.inputs, held_out.labels)], verbose=False
         )
 
-    return _OnePerTarget.fit(learn, train, valid, kind)
+    return OnePerTarget.fit(learn, train, valid, kind)
 
 
 def stop_boosting(stop: Event) -> Any:
@@ -138,7 +89,7 @@ def xgboost_space(trial: Trial) -> dict[str, Any]:
     }
 
 
-def fit_lightgbm(train: Examples, valid: Examples, *, kind: Kind, settings: Settings, seed: int) -> _OnePerTarget:
+def fit_lightgbm(train: Examples, valid: Examples, *, kind: Kind, settings: Settings, seed: int) -> OnePerTarget:
     """Boost trees by LightGBM (Ke et al., NeurIPS 2017), one model a target, as `fit_xgboost` does."""
     from lightgbm import LGBMClassifier, LGBMRegressor, early_stopping
     from lightgbm.callback import CallbackEnv, EarlyStopException
@@ -163,7 +114,7 @@ def fit_lightgbm(train: Examples, valid: Examples, *, kind: Kind, settings: Sett
             callbacks=[early_stopping(rounds, verbose=False), stop_early],
         )
 
-    return _OnePerTarget.fit(learn, train, valid, kind)
+    return OnePerTarget.fit(learn, train, valid, kind)
 
 
 def lightgbm_space(trial: Trial) -> dict[str, Any]:

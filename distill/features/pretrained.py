@@ -21,6 +21,7 @@ from teacher.errors import UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from rdkit.Chem import Mol
 
 PretrainedKind = Literal["minimol", "smiles"]
 MINIMOL_WIDTH = 512
@@ -132,6 +133,13 @@ def pretrained_vectors(
         return embed(smiles, text_encoder)
     check_installed(kind)
     return in_chunks(_minimol_chunk, smiles, min(workers, max(1, len(smiles) // FEW)))
+
+
+def minimol_of(mols: Sequence[Mol]) -> NDArray[np.float32]:
+    """Return MiniMol's vectors of molecules, as `pretrained_vectors` of their canonical SMILES."""
+    from rdkit.Chem import MolToSmiles
+
+    return pretrained_vectors("minimol", [MolToSmiles(mol) for mol in mols], "")
 
 
 def _minimol_chunk(smiles: Sequence[str]) -> NDArray[np.float32]:

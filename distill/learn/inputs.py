@@ -107,7 +107,7 @@ class ModelInputs:
     def vectors(self, recipe: Recipe) -> NDArray[np.float32]:
         """Return what a recipe of `VECTORS_OF` reads, not yet scaled: (molecules, features)."""
         parts = [] if recipe.reads == "rules" else [self.features(recipe.descriptors)]
-        parts += [self._pretrained(recipe.pretrained)] if recipe.pretrained else []
+        parts += [self.pretrained(recipe.pretrained)] if recipe.pretrained else []
         parts += [self._rule_values(recipe.rules)] if recipe.rules else []
         return np.concatenate(parts, axis=1)
 
@@ -122,7 +122,7 @@ class ModelInputs:
     def readable_by(self, recipe: Recipe) -> NDArray[np.bool_]:
         """Return which molecules a recipe can read: all, or where it reads what was written about them, those."""
         if recipe.pretrained:
-            return np.asarray(np.isfinite(self._pretrained(recipe.pretrained)).all(axis=1))
+            return np.asarray(np.isfinite(self.pretrained(recipe.pretrained)).all(axis=1))
         if recipe.role != "lm":
             return np.ones(len(self.dataset), dtype=bool)
         if self.annotations is None:
@@ -187,13 +187,11 @@ class ModelInputs:
             )
         return self.guesses
 
-    def pretraining(self, recipe: Recipe) -> dict[str, Any]:
-        """Say whose vectors a recipe reads, and what these have seen, fit for JSON; empty where it reads none."""
-        if recipe.pretrained is None:
-            return {}
-        return encoder_of(recipe.pretrained, self.encoder).facts(self.dataset.name)
+    def pretraining(self, kind: PretrainedKind | None) -> dict[str, Any]:
+        """Say what a pre-trained network is and has seen, fit for JSON; empty where there is none."""
+        return encoder_of(kind, self.encoder).facts(self.dataset.name) if kind else {}
 
-    def _pretrained(self, kind: PretrainedKind) -> NDArray[np.float32]:
+    def pretrained(self, kind: PretrainedKind) -> NDArray[np.float32]:
         """Return a pre-trained network's vectors, (molecules, width); NaN of molecules that it cannot read."""
         return self._cached(
             f"{self._embedded_by(kind)}-{self._featured}",

@@ -87,7 +87,7 @@ def save(
         members=1 + len(further),
         spec=spec,
         encoder=model_inputs.encoder if recipe.role == "lm" or recipe.pretrained == "smiles" else None,
-        pretrained=model_inputs.pretraining(recipe),
+        pretrained=model_inputs.pretraining(recipe.pretrained),
         start=recipe.start.facts(dataset, split) if recipe.start else {},
         rules=model_inputs.rule_set(recipe.rules).facts() if recipe.rules else {},
         teachers=[asdict(teacher) for teacher in teachers],

@@ -722,8 +722,8 @@ MUTANTS = (
     Mutant(
         "a molecule that no network reads is learned from",
         "distill/learn/inputs.py",
-        "np.isfinite(self._pretrained(recipe.pretrained)).all(axis=1)",
-        "np.isfinite(self._pretrained(recipe.pretrained)).any()[None].repeat(len(self.dataset))",
+        "np.isfinite(self.pretrained(recipe.pretrained)).all(axis=1)",
+        "np.isfinite(self.pretrained(recipe.pretrained)).any()[None].repeat(len(self.dataset))",
         ("tests/unit/distill/learn/test_inputs.py",),
     ),
     Mutant(

@@ -114,7 +114,7 @@ def test_every_search_stays_within_the_settings():
             {
                 **{"max_features": 0.1, "min_samples_leaf": 2, "learning_rate": 0.1},
                 **{"max_depth": 4, "subsample": 0.7, "colsample_bytree": 0.5, "min_child_weight": 2.0},
-                **{"num_leaves": 15, "min_child_samples": 5},
+                **{"num_leaves": 15, "min_child_samples": 5, "penalty": 1.0},
                 **{"message-hidden-dim": 300, "depth": 4, "ffn-num-layers": 2, "dropout": 0.1},
             }
         )

@@ -64,8 +64,8 @@ def test_molecules_that_a_pre_trained_network_cannot_read_are_left_out(
 
 
 def test_what_a_network_was_pre_trained_on_is_told_of_teachers_that_read_it(model_inputs: ModelInputs) -> None:
-    assert model_inputs.pretraining(READS_SMILES)["title"] == "minilm"
-    assert model_inputs.pretraining(recipe("dmpnn")) == {}
+    assert model_inputs.pretraining(READS_SMILES.pretrained)["title"] == "minilm"
+    assert model_inputs.pretraining(recipe("dmpnn").pretrained) == {}
 
 
 def test_rules_are_read_alone_or_behind_the_students_features(model_inputs: ModelInputs, parts: Split) -> None:
