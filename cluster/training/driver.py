@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MAX_FAILURES = 3  # times that what died is started again
+MAX_FAILURES = 5  # times that what died is started again
 LEAST_SHARED = 100_000  # molecules that a fit looks at in all, for which a group is worth its start
 LOOK_SECONDS = 1.0
 

@@ -1,22 +1,24 @@
 """Learning from a whole library: what each step costs a molecule, and how much memory every process takes.
 
-    python -m tests.benchmarks.learn_million [--molecules N] [--epochs 5] [--folds 0] [--json] [--out FOLDER]
+    python -m tests.benchmarks.learn_million [--molecules N ...] [--epochs 5] [--json] [--out FOLDER] [--folder FOLDER]
 
-Rows drawn evenly from the library data are prepared; a D-MPNN learns ESOL; it scores the library; a student on
-fingerprints is distilled on all of it for some epochs. Rates are molecules a second of CPU time of the processes that
-do the work, their start included, since others may run beside it; those of the clock stand beside them. For a student,
-molecules of the library in all epochs count. Memory is the resident set of each kind of process at its peak, shared
-pages included.
+Rows drawn evenly from the library data are prepared; a D-MPNN is pre-trained on them and then learns ESOL; it scores
+the library; a student on fingerprints is distilled on all of it for some epochs. Several numbers are measured one after
+the other, and memory is shown side by side. Steps that are done are kept in the folder, so that the same command goes
+on where it was stopped; a step that was stopped goes on, too, and is named, since its rate is of what was left.
+
+Rates are molecules a second of CPU time of the processes that do the work, their start included, since others may run
+beside it; those of the clock stand beside them. For a network, molecules of the library in all epochs count. Memory is
+the resident set of each kind of process at its peak, shared pages included.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -33,71 +35,147 @@ from tests.support.data import SHARED_DATA
 from tests.support.machine import machine
 
 RESULTS = Path(__file__).parent / "results"
+FOLDER = Path("~/.cache/gallon-benchmarks/learn_million")
 ROWS = 966_463  # of the library data
 SAMPLE_SECONDS = 1.0
 MIB = 2**20
 LEAST_SHOWN = 256 * MIB  # of what a process takes
-PREPARE, SCORE, STUDENT = "preparing", "scoring the library", "students"
-WORKERS = {PREPARE: ["write_shard"], SCORE: ["Scorer"], STUDENT: ["fits", "RayTrainWorker"]}  # as Ray names them
+PREPARE, PRETRAIN, SCORE, STUDENT = "preparing", "pre-training", "scoring the library", "students"
+TRAINERS = ["fits", "RayTrainWorker"]
+WORKERS = {PREPARE: ["write_shard"], PRETRAIN: TRAINERS, SCORE: ["Scorer"], STUDENT: TRAINERS}  # as Ray names them
 ESOL = {"data_root": SHARED_DATA / "moleculenet"}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--molecules", type=int, default=ROWS, help="rows of the library data")
-    parser.add_argument("--epochs", type=int, default=5, help="of the student, through the library")
-    parser.add_argument("--folds", type=int, default=0, help="of the teacher")
+    parser.add_argument("--molecules", type=int, nargs="+", default=[ROWS], help="rows of the library data")
+    parser.add_argument("--pretraining-epochs", type=int, default=2, help="of the D-MPNN, through the library")
+    parser.add_argument("--epochs", type=int, default=5, help="of the student, likewise")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--out", type=Path, help="folder for the result; default: none is written")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="where steps that are done are kept")
     arguments = parser.parse_args()
     if not SHARED_DATA.is_dir():
         raise SystemExit(f"The library data are not at {SHARED_DATA}.")
-    with tempfile.TemporaryDirectory() as name:
-        result = {**measured(Path(name), arguments.molecules, arguments.epochs, arguments.folds), "machine": machine()}
-    show(result)
-    if arguments.out:
-        file = arguments.out / f"learn_million-{arguments.molecules}.json"
-        file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    epochs = arguments.pretraining_epochs, arguments.epochs
+    measured = []
+    for rows in arguments.molecules:
+        folder = arguments.folder.expanduser() / f"{rows}-{epochs[0]}-{epochs[1]}"
+        measured.append(Steps(folder, rows, *epochs).done())
+        show(measured[-1])
+        if arguments.out:
+            result = {"sizes": measured, "machine": machine()}
+            (arguments.out / "learn_million.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    if len(measured) > 1:
+        show_memory(measured)
     if arguments.json:
-        print(json.dumps(result))
+        print(json.dumps({"sizes": measured, "machine": machine()}))
 
 
-def measured(folder: Path, rows: int, epochs: int, folds: int) -> dict[str, Any]:
-    """Do all steps, and return what they took."""
-    library, prepared = folder / "library.smi.zst", folder / "prepared"
-    write_library(library, rows)
-    watch = Watch()
-    with gallon.session(), run_periodically(SAMPLE_SECONDS, watch.sample, "memory"):
-        manifest = gallon.prepare(library, out=prepared, progress=watch).manifest
-        gallon.teach("esol", teacher="dmpnn", folds=folds, out=folder / "models", progress=watch, **ESOL)
+@dataclass
+class Steps:
+    """The steps on so many rows, and a folder in which each is kept when it is done.
+
+    Attributes:
+        folder: of everything.
+        rows: of the library data.
+        pretraining_epochs: of the D-MPNN.
+        epochs: of the student.
+    """
+
+    folder: Path
+    rows: int
+    pretraining_epochs: int
+    epochs: int
+
+    def done(self) -> dict[str, Any]:
+        """Do what is not done yet, and return what all steps took."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        steps = {"prepare": self._prepare, "pretrain": self._pretrain, "teach": self._teach, "distill": self._distill}
+        found = {name: self._kept(name) for name in steps}
+        if not all(found.values()):
+            with gallon.session():
+                for name, step in steps.items():
+                    found[name] = found[name] or self._measured(name, step)
+        facts: dict[str, Any] = {"rows": self.rows, "epochs": [self.pretraining_epochs, self.epochs]}
+        kept = {name: took for name, took in found.items() if took}
+        facts["resumed"] = [name for name, took in kept.items() if took.pop("resumed")]
+        for took in kept.values():
+            for name, value in took.items():
+                facts[name] = {**facts.get(name, {}), **value} if isinstance(value, dict) else value
+        return facts
+
+    def _kept(self, name: str) -> dict[str, Any] | None:
+        file = self.folder / f"{name}.json"
+        found: dict[str, Any] | None = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+        return found
+
+    def _measured(self, name: str, step: Callable[[Watch], dict[str, Any]]) -> dict[str, Any]:
+        """Do a step, and keep what it took."""
+        begun, watch = self.folder / f"{name}.begun", Watch()
+        resumed = begun.exists()
+        begun.touch()
+        with run_periodically(SAMPLE_SECONDS, watch.sample, "memory"):
+            facts = step(watch)
+        peaks = {kind: round(peak / MIB) for kind, peak in sorted(watch.peaks.items()) if peak > LEAST_SHOWN}
+        facts = {**facts, "peak_mib": {name: peaks}, "resumed": resumed}
+        (self.folder / f"{name}.json").write_text(json.dumps(facts), encoding="utf-8")
+        return facts
+
+    def _prepare(self, watch: Watch) -> dict[str, Any]:
+        library = self.folder / "library.smi.zst"
+        write_library(library, self.rows)
+        manifest = gallon.prepare(library, out=self.folder / "prepared", progress=watch).manifest
+        size = round(manifest.bytes / manifest.molecules)
+        return {
+            "molecules": manifest.molecules,
+            "bytes_per_molecule": {"library": size},
+            **watch.rates({PREPARE: self.rows}),
+        }
+
+    def _pretrain(self, watch: Watch) -> dict[str, Any]:
+        card = gallon.pretrain(
+            self.folder / "prepared",
+            teacher="dmpnn",
+            out=self.folder / "pretrained",
+            epochs=self.pretraining_epochs,
+            progress=watch,
+        ).card
+        explained = {name: round(share, 4) for name, share in card.explained.items()}
+        seen = card.molecules * card.epochs
+        rate = {"pre-training, without its start": round(seen / card.seconds)}
+        return {"explained": explained, "of_the_clock": rate, **watch.rates({PRETRAIN: seen})}
+
+    def _teach(self, watch: Watch) -> dict[str, Any]:
+        models, start = self.folder / "models", self.folder / "pretrained"
+        (teacher,) = gallon.teach("esol", folds=0, start=start, out=models, progress=watch, **ESOL)
+        return {"rmse": {"teacher": _rmse(teacher.metrics)}}
+
+    def _distill(self, watch: Watch) -> dict[str, Any]:
+        prepared = self.folder / "prepared"
         student = gallon.distill(
             "esol",
             library=prepared,
-            library_epochs=epochs,
+            library_epochs=self.epochs,
             student_input="fingerprint",
-            out=folder / "models",
+            out=self.folder / "models",
             progress=watch,
             **ESOL,
         )
-    learned = json.loads((student.path / "card.json").read_text(encoding="utf-8"))["transfer"]["molecules"]
-    scores = sum(file.stat().st_size for file in (prepared / "scores").rglob("*.safetensors"))
-    molecules = {PREPARE: rows, SCORE: learned, STUDENT: learned * epochs}
-    return {
-        "rows": rows,
-        "molecules": manifest.molecules,
-        "learned_from": learned,
-        "epochs": epochs,
-        "molecules_per_cpu_second": {step: round(molecules[step] / watch.cpu[step]) for step in molecules},
-        "molecules_per_second": {step: round(molecules[step] / watch.seconds[step]) for step in molecules},
-        "student_seconds": student.seconds,
-        "bytes_per_molecule": {
-            "library": round(manifest.bytes / manifest.molecules),
-            "scores": round(scores / learned),
-        },
-        "student_molecules_per_second": round(molecules[STUDENT] / student.seconds),
-        "peak_mib": {name: round(peak / MIB) for name, peak in sorted(watch.peaks.items()) if peak > LEAST_SHOWN},
-        "rmse": {part: round(values["rmse"], 3) for part, values in student.metrics.items()},
-    }
+        learned = json.loads((student.path / "card.json").read_text(encoding="utf-8"))["transfer"]["molecules"]
+        scores = sum(file.stat().st_size for file in (prepared / "scores").rglob("*.safetensors"))
+        rate = {"students, without its start": round(learned * self.epochs / student.seconds)}
+        return {
+            "learned_from": learned,
+            "bytes_per_molecule": {"scores": round(scores / learned)},
+            "rmse": {"student": _rmse(student.metrics)},
+            "of_the_clock": rate,
+            **watch.rates({SCORE: learned, STUDENT: learned * self.epochs}),
+        }
+
+
+def _rmse(metrics: Any) -> dict[str, float]:
+    return {part: round(values["rmse"], 3) for part, values in metrics.items()}
 
 
 @dataclass
@@ -118,6 +196,15 @@ class Watch:
         if progress.ended:
             self.sample()
             self.seconds[progress.phase] = time.monotonic() - self._begun
+
+    def rates(self, molecules: dict[str, int]) -> dict[str, Any]:
+        """Return molecules a second of CPU, and by the clock, for phases that took so many."""
+        return {
+            "molecules_per_cpu_second": {
+                phase: round(number / self.cpu[phase]) for phase, number in molecules.items() if self.cpu[phase]
+            },
+            "molecules_per_second": {phase: round(number / self.seconds[phase]) for phase, number in molecules.items()},
+        }
 
     def sample(self) -> None:
         """Look at every process."""
@@ -160,15 +247,27 @@ def _evenly(rows: int) -> Iterator[bytes]:
 
 def show(result: dict[str, Any]) -> None:
     """Print what was measured as a table."""
-    print(f"{result['rows']:,} rows, {result['molecules']:,} molecules, {result['epochs']} epochs")
-    for step, rate in result["molecules_per_cpu_second"].items():
-        print(f"{step:24} {rate:8,}/s of CPU {result['molecules_per_second'][step]:8,}/s by the clock")
-    print(f"{'student, without its start':24} {result['student_molecules_per_second']:28,}/s by the clock")
+    resumed = f"; went on with {', '.join(result['resumed'])}" if result["resumed"] else ""
+    print(f"{result['rows']:,} rows, {result['molecules']:,} molecules, epochs {result['epochs']}{resumed}")
+    for step, rate in result["molecules_per_second"].items():
+        of_cpu = result["molecules_per_cpu_second"].get(step)
+        print(f"{step:34} {f'{of_cpu:,}' if of_cpu else '-':>8}/s of CPU {rate:8,}/s by the clock")
+    for step, rate in result["of_the_clock"].items():
+        print(f"{step:34} {rate:26,}/s by the clock")
     for name, size in result["bytes_per_molecule"].items():
-        print(f"{name:24} {size:8,} bytes a molecule")
-    for name, peak in result["peak_mib"].items():
-        print(f"{name:40} {peak:8,} MiB at its peak")
-    print("RMSE: " + ", ".join(f"{part} {value}" for part, value in result["rmse"].items()))
+        print(f"{name:34} {size:8,} bytes a molecule")
+    for step, peaks in result["peak_mib"].items():
+        print(f"{step:34} " + ", ".join(f"{kind} {peak:,} MiB" for kind, peak in peaks.items()))
+    print(f"explained: {result['explained']}; RMSE: {result['rmse']}")
+
+
+def show_memory(results: Sequence[dict[str, Any]]) -> None:
+    """Print the peak of every kind of process in each step, at each number of rows."""
+    print("\npeak, MiB" + " " * 35 + "".join(f"{result['rows']:>12,}" for result in results))
+    kinds = {(step, kind) for result in results for step, peaks in result["peak_mib"].items() for kind in peaks}
+    for step, kind in sorted(kinds):
+        cells = [result["peak_mib"].get(step, {}).get(kind) for result in results]
+        print(f"{step:10} {kind:32} " + "".join(f"{cell:>12,}" if cell else f"{'-':>12}" for cell in cells))
 
 
 if __name__ == "__main__":

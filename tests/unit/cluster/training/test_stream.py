@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -175,3 +177,15 @@ def test_a_fit_that_dies_in_the_middle_of_an_epoch_ends_with_the_same_weights(
     assert all(np.allclose(weights[name], again[name], atol=1e-6) for name in weights)
     for first, second in zip(one.history, other.history, strict=True):
         assert first == pytest.approx(second, rel=1e-5)
+
+
+def test_a_worker_that_is_killed_at_random_five_times_ends_with_the_weights_of_an_undisturbed_one(
+    tmp_path: Path,
+) -> None:
+    """Bit by bit, since all lives are of one machine, one thread and the same batches."""
+    subprocess.run([sys.executable, "-m", "tests.support.mortal", str(tmp_path), "7"], check=True)
+    one, other = (read_outcome(tmp_path / life, "fit") for life in ("undisturbed", "killed"))
+    weights, again = load_file(one.weights), load_file(other.weights)
+    assert weights.keys() == again.keys() and all(np.array_equal(weights[name], again[name]) for name in weights)
+    assert one.history == other.history and one.best_epoch == other.best_epoch
+    assert not (tmp_path / "killed" / "fit.pt").exists()
