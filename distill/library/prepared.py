@@ -74,6 +74,10 @@ class PreparedLibrary:
         """Return the file of a shard."""
         return self.folder / shard_name(number)
 
+    def number(self, shard: Path) -> int:
+        """Return the number of the shard in a file."""
+        return [shard_name(number) for number in range(len(self))].index(shard.name)
+
     def select(self, known: Collection[bytes], most: int | None, seed: int) -> Selection:
         """Select the molecules that are not known: all of them, or so many at random over the whole library.
 

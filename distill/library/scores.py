@@ -1,4 +1,6 @@
-"""What graph teachers say of a library's molecules: each is asked once, and what it says is kept beside the library.
+"""What teachers say of a library's molecules: each is asked once, and what it says is kept beside the library.
+
+Graph teachers speak of every molecule, a language teacher on embeddings of those that `gallon embed` has dealt with.
 
 A teacher's folder of scores is named by a digest of its weights and settings. It has a file for each shard: the rows
 that were scored, predictions, and representations in half precision. A later run asks about further rows only.
@@ -19,15 +21,16 @@ import numpy as np
 from distill.features.pretrained import pretrained_vectors
 from distill.features.vectors import Scaler
 from distill.learn.recipes import VECTORS_OF, Recipe, recipe
+from distill.library.embeddings import TextSet, read_texts
 from distill.library.manifest import MANIFEST
 from distill.library.prepared import PreparedLibrary, Selection
 from distill.library.shard import graphs_of, read_columns, read_facts, vectors_of
-from distill.models.model_store import RULES, SCALER, WEIGHTS, usable_card
+from distill.models.model_store import PREFIX, RULES, SCALER, WEIGHTS, usable_card
 from distill.rules.rule_set import read as read_rules
 from distill.rules.values import rule_values
 from teacher import strict_json
 from teacher.chemistry.molecule import mol_of
-from teacher.errors import UsageError
+from teacher.errors import GallonError, UsageError
 from teacher.files import replacing, write_text
 from teacher.nn.inputs import Inputs, Matrix
 from teacher.provenance import digest
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SCORES = "scores"  # the folder in that of the library
+FIRST_LAYER = "body.0.weight"  # of a language teacher on embeddings, whose length is theirs
 MOST_HALF = float(np.finfo(np.float16).max)
 
 
@@ -59,9 +63,12 @@ class ShardScores:
     representation: NDArray[np.float16]
 
     def of(self, rows: NDArray[np.int64]) -> ShardScores:
-        """Return what is said of some of the rows, in their order."""
-        places = np.searchsorted(self.rows, rows)
-        return ShardScores(rows, self.prediction[places], self.representation[places])
+        """Return what is said of rows, in their order; NaN of those that were not scored."""
+        places = np.minimum(np.searchsorted(self.rows, rows), len(self.rows) - 1)
+        unsaid = self.rows[places] != rows
+        prediction, representation = self.prediction[places], self.representation[places]
+        prediction[unsaid], representation[unsaid] = np.nan, np.nan
+        return ShardScores(rows, prediction, representation)
 
 
 def score_library(
@@ -71,7 +78,9 @@ def score_library(
     session: RaySession,
     show: Callable[[int], None] | None = None,
 ) -> Path:
-    """Let a graph teacher score the selected molecules, as far as it has not yet; return the folder of its scores.
+    """Let a teacher score the selected molecules, as far as it has not yet; return the folder of its scores.
+
+    A language teacher scores those of them that have an embedding by its encoder, of an annotation under its spec.
 
     Args:
         library: whose molecules are scored.
@@ -81,20 +90,27 @@ def score_library(
         show: called with the number of molecules that are done.
 
     Raises:
-        UsageError: the teacher reads annotations, or features of another version.
+        UsageError: the teacher reads annotations that the library does not have, or features of another version.
     """
     import ray
     from ray.util import ActorPool
 
     card = usable_card(teacher)
-    if recipe(card.recipe).role == "lm":
-        raise UsageError(f"The teacher in {teacher} reads annotations, and a prepared library has none.")
+    texts = texts_of(library, card)
+    if recipe(card.recipe).role == "lm" and not texts:
+        raise UsageError(
+            f"The teacher in {teacher} reads annotations in a way that the library in {library.folder} does not have "
+            f"them (spec {card.spec}, encoder {card.encoder}): run 'gallon embed', or leave it out."
+        )
     folder = _folder(library, teacher, card)
-    numbers = [number for number in range(len(library)) if len(selection.rows[number])]
     done = len(selection)
+    if texts:
+        selection = annotated(library, selection, texts)
+    numbers = [number for number in range(len(library)) if len(selection.rows[number])]
     work = [(number, missing) for number in numbers if len(missing := missing_rows(library, folder, number, selection))]
-    done -= sum(len(rows) for _, rows in work)
-    logger.info("%s scores %d molecules of the library in %s", card.recipe, len(selection) - done, library.folder)
+    left = sum(len(rows) for _, rows in work)
+    done -= left
+    logger.info("%s scores %d molecules of the library in %s", card.recipe, left, library.folder)
     if work:
         gpus = 1 if session.gpus else 0
         workers = min(len(work), max(1, session.room(1, gpus)))
@@ -105,6 +121,30 @@ def score_library(
             if show:
                 show(done)
     return folder
+
+
+def texts_of(library: PreparedLibrary, card: ModelCard) -> TextSet | None:
+    """Return the embeddings in a library that a language teacher reads; None where there are none, or of others."""
+    if recipe(card.recipe).reads != "embeddings" or not card.spec or not card.encoder:
+        return None
+    texts = TextSet.at(library.folder, card.spec, card.encoder)
+    return texts if texts.folder.is_dir() else None
+
+
+def annotated(library: PreparedLibrary, selection: Selection, texts: TextSet) -> Selection:
+    """Return those of the selected molecules that have an embedding."""
+    rows = []
+    for number, selected in enumerate(selection.rows):
+        facts = read_facts(library.shard(number)) if len(selected) else None
+        said = read_texts(texts, number, facts.digest, vectors=False) if facts else None
+        rows.append(selected[np.isin(selected, said.rows)] if said else selected[:0])
+    return replace(selection, rows=rows)
+
+
+def scored(library: PreparedLibrary, selection: Selection, folder: Path) -> int:
+    """Return of how many selected molecules a teacher says something."""
+    missing = (len(missing_rows(library, folder, number, selection)) for number in range(len(library)))
+    return len(selection) - sum(missing)
 
 
 def read_scores(folder: Path, number: int, shard_digest: str) -> ShardScores | None:
@@ -138,6 +178,7 @@ class Scorer:
         card = usable_card(teacher)
         self._recipe = replace(recipe(card.recipe), settings=card.settings, descriptors=card.descriptors)
         self._library, self._folder = PreparedLibrary.open(library), folder
+        self._texts = texts_of(self._library, card)
         self._scaler, settings = _scaled(teacher, self._recipe)
         self._encoder = card.encoder or ""
         self._rules = read_rules(teacher / RULES).rules if card.rules else ()
@@ -174,6 +215,8 @@ class Scorer:
     def _inputs(self, file: Path, rows: NDArray[np.int64]) -> tuple[Inputs, NDArray[np.bool_]]:
         """Return what the teacher reads of rows, and which of them it can read."""
         readable: NDArray[np.bool_] = np.ones(len(rows), dtype=bool)
+        if self._texts:
+            return Matrix(self._embeddings(file, rows)), readable
         if self._scaler is None:
             return graphs_of(file).take(rows), readable
         parts = [] if self._recipe.reads == "rules" else [vectors_of(file, self._scaler).dense(rows)]
@@ -185,11 +228,28 @@ class Scorer:
             parts.append(rule_values([mol_of(each) for each in smiles], self._rules))
         return Matrix(self._scaler.transform(np.concatenate(parts, axis=1))), readable
 
+    def _embeddings(self, file: Path, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the embeddings of annotated rows, and beside them how far samples agree, if the teacher reads that."""
+        assert self._texts is not None
+        facts, number = read_facts(file), self._library.number(file)
+        said = facts and read_texts(self._texts, number, facts.digest)
+        if not said:
+            raise GallonError(f"The embeddings of {file} are gone: run 'gallon embed' again.")
+        places = np.searchsorted(said.rows, rows)
+        vectors = said.vectors[places].astype(np.float32)
+        if self._network.module.state_dict()[FIRST_LAYER].shape[0] == vectors.shape[1]:
+            return vectors
+        return np.column_stack([vectors, np.nan_to_num(said.agreement[places])])
+
 
 def _scaled(teacher: Path, known: Recipe) -> tuple[Scaler | None, dict[str, object]]:
     """Return the scale of what a teacher reads, if that is vectors, and the settings of its network."""
+    from safetensors import safe_open
     from safetensors.numpy import load_file
 
+    if known.reads == "embeddings":
+        with safe_open(teacher / WEIGHTS, framework="numpy") as opened:
+            return None, {**known.settings, "features": opened.get_slice(PREFIX + FIRST_LAYER).get_shape()[0]}
     if known.reads not in VECTORS_OF:
         return None, dict(known.settings)
     scaler = Scaler.from_arrays(load_file(teacher / SCALER))

@@ -14,6 +14,7 @@ from cluster.training.stream import Loaded, Window
 from distill.features.sparse import SparseVectors
 from distill.features.vectors import Scaler
 from distill.learn.objective import Whitening
+from distill.learn.recipes import Role
 from distill.library.prepared import PreparedLibrary, Selection
 from distill.library.scores import ShardScores, read_scores
 from distill.library.shard import graphs_of, read_facts, vectors_of
@@ -47,11 +48,12 @@ class Lessons(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Statements:
-    """What graph teachers say of a library's molecules, as the targets of a student.
+    """What teachers say of a library's molecules, as the targets of a student.
 
     Attributes:
         kind: of the labels.
         scores: the teachers' folders of scores.
+        roles: of each of them, graph or language teacher.
         representations: that are learned, by the names of their targets: the number of the teacher among those, and
             how they are whitened, None where they are learned as they are.
         widths: columns of every target of the student, by its name; those that nobody speaks of are NaN.
@@ -59,6 +61,7 @@ class Statements:
 
     kind: Kind
     scores: Sequence[Path]
+    roles: Sequence[Role]
     representations: Mapping[str, tuple[int, Whitening | None]]
     widths: Mapping[str, int]
 
@@ -73,20 +76,30 @@ class Statements:
         Raises:
             GallonError: the shard or a teacher's scores of it are missing or damaged.
         """
-        said = [self._read(folder, library, number, rows) for folder in self.scores]
+        asked = zip(self.scores, self.roles, strict=True)
+        said = [self._read(folder, role, library, number, rows) for folder, role in asked]
         found = {name: np.full((len(rows), width), np.nan, dtype=np.float32) for name, width in self.widths.items()}
-        if said and "soft.gnn" in found:
-            found["soft.gnn"] = consensus([each.prediction for each in said], self.kind)
+        for role in set(self.roles):
+            if (name := f"soft.{role}") in found:
+                speaking = [each.prediction for each, of in zip(said, self.roles, strict=True) if each and of == role]
+                found[name] = consensus(speaking, self.kind) if speaking else found[name]
         for name, (teacher, whitening) in self.representations.items():
-            seen = said[teacher].representation
+            if (speaker := said[teacher]) is None:
+                continue
+            seen = speaker.representation
             found[name] = whitening.transform(seen) if whitening else seen.astype(np.float32)
         return found
 
     @staticmethod
-    def _read(folder: Path, library: PreparedLibrary, number: int, rows: NDArray[np.int64]) -> ShardScores:
+    def _read(
+        folder: Path, role: Role, library: PreparedLibrary, number: int, rows: NDArray[np.int64]
+    ) -> ShardScores | None:
+        """Return what a teacher says of rows; None where a language teacher says nothing of the shard."""
         facts = read_facts(library.shard(number))
         scores = facts and read_scores(folder, number, facts.digest)
         if not scores:
+            if role == "lm":
+                return None
             raise GallonError(f"The scores of shard {number} in {folder} are gone: run the same command again.")
         return scores.of(rows)
 

@@ -16,11 +16,12 @@ from distill.learn.distillation import LibrarySource, Weights, targets_from
 from distill.learn.fits import columns_of
 from distill.learn.inputs import ModelInputs
 from distill.learn.objective import Whitening
-from distill.learn.recipes import Recipe, recipe
+from distill.learn.recipes import Recipe, Role, recipe
 from distill.learn.teacher_outputs import TeacherOutputs
 from distill.library.prepared import PreparedLibrary, Selection
-from distill.library.scores import score_library
+from distill.library.scores import score_library, scored, texts_of
 from distill.library.stream import LibraryStream, Statements
+from distill.models.card import ModelCard
 from teacher.errors import UsageError
 
 LEAST_EPOCHS = 5
@@ -79,13 +80,17 @@ class LibraryTeaching:
         schedule = replace(known.schedule, epochs=self.epochs or least, batch_size=self.batch_size)
         return replace(known, schedule=schedule)
 
+    def can_ask(self, card: ModelCard) -> bool:
+        """Tell whether a teacher reads what the library has: molecules alone, or embeddings of annotations."""
+        return recipe(card.recipe).role == "gnn" or texts_of(self.library, card) is not None
+
     def score(
         self, teachers: Sequence[Path], session: RaySession, show: Callable[[int, int], None] | None = None
     ) -> list[Path]:
-        """Let the graph teachers score the molecules, each once; return the folders of their scores.
+        """Let teachers score the molecules, each once; return the folders of their scores.
 
         Args:
-            teachers: the folders of teachers that read molecules alone.
+            teachers: the folders of those that can be asked (`can_ask`).
             session: the Ray cluster to run on.
             show: called with the number of scores that are there, and that there are to be.
         """
@@ -102,7 +107,7 @@ class LibraryTeaching:
     def source(
         self,
         outputs: Sequence[TeacherOutputs],
-        scores: Sequence[Path],
+        scores: Sequence[Path | None],
         weights: Weights,
         split: Split,
         model_inputs: ModelInputs,
@@ -111,7 +116,7 @@ class LibraryTeaching:
 
         Args:
             outputs: what all teachers say of the dataset.
-            scores: of the graph teachers among them, in their order, the folders of their scores.
+            scores: of each of them the folder of its scores; None of those that cannot be asked.
             weights: how much the student listens to whom.
             split: of the dataset.
             model_inputs: the dataset.
@@ -119,26 +124,36 @@ class LibraryTeaching:
         dataset = model_inputs.dataset
         targets = targets_from(outputs, weights, split, dataset.kind)
         widths = {name: column.shape[1] for name, column in columns_of(targets).items()}
-        graph = [each for each in outputs if recipe(each.teacher).role == "gnn"]
+        asked = [(each, folder) for each, folder in zip(outputs, scores, strict=True) if folder]
+        roles = [recipe(each.teacher).role for each, _ in asked]
         representations: dict[str, tuple[int, Whitening | None]] = {}
-        for number, each in enumerate(graph):
-            if f"hidden.gnn{number}" in widths:
-                representations[f"hidden.gnn{number}"] = number, Whitening.fit(each.representation, split.train)
-            if f"same.gnn{number}" in widths:
-                representations[f"same.gnn{number}"] = number, None
-        said = Statements(dataset.kind, scores, representations, {"labels": dataset.labels.shape[1], **widths})
+        for place, (each, _) in enumerate(asked):
+            fitting = [other for other in outputs if recipe(other.teacher).role == roles[place]]
+            name = f"{roles[place]}{next(n for n, other in enumerate(fitting) if other is each)}"
+            if f"hidden.{name}" in widths:
+                representations[f"hidden.{name}"] = place, Whitening.fit(each.representation, split.train)
+            for kind in ("same", "mapped"):
+                if f"{kind}.{name}" in widths:
+                    representations[f"{kind}.{name}"] = place, None
+        folders = [folder for _, folder in asked]
+        said = Statements(dataset.kind, folders, roles, representations, {"labels": dataset.labels.shape[1], **widths})
 
         def stream(known: Recipe) -> Stream:
             scaler = model_inputs.scaler(known, split) if known.reads == "fingerprint" else None
             return LibraryStream(self.library, self.selection, said, scaler)
 
-        return LibrarySource(stream=stream, labelled_share=self.labelled_share, facts=self._facts())
+        return LibrarySource(stream=stream, labelled_share=self.labelled_share, facts=self._facts(folders, roles))
 
-    def _facts(self) -> dict[str, Any]:
+    def _facts(self, scores: Sequence[Path], roles: Sequence[Role]) -> dict[str, Any]:
         """Say what was learned of, fit for a card."""
+        spoken = [
+            scored(self.library, self.selection, folder)
+            for folder, role in zip(scores, roles, strict=True)
+            if role == "lm"
+        ]
         return {
             "molecules": len(self.selection),
-            "annotated": 0,
+            "annotated": max(spoken, default=0),
             "sha256": self.selection.digest,
             "library": self.library.manifest.digest,
             "labelled_left_out": self.selection.excluded,

@@ -247,11 +247,13 @@ def distill_from(
     if library:
         library.check(students)
         students = [library.scheduled(known, len(split.train)) for known in students]
-        graph = [folder for folder, (_, card) in zip(folders, found, strict=True) if recipe(card.recipe).role == "gnn"]
-        if not graph:
+        asked = [library.can_ask(card) for _, card in found]
+        if not any(asked):
             raise UsageError("Nobody can say anything of the library: name a graph teacher by --teacher-folder.")
         with phase(progress, "scoring the library", "molecules") as running:
-            scores = library.score(graph, session.ray, running.update)
+            speakers = [folder for folder, can in zip(folders, asked, strict=True) if can]
+            told = iter(library.score(speakers, session.ray, running.update))
+        scores = [next(told) if can else None for can in asked]
         source = library.source([outputs for outputs, _ in found], scores, weights, split, session.model_inputs)
     with phase(progress, "students", "fits") as running:
         return distillation.distill_student(

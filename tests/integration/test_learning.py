@@ -7,6 +7,7 @@ import json
 import shutil
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +33,12 @@ from distill.judge.summary import summarize
 from distill.learn import recipes, teacher_outputs
 from distill.learn.distillation import Weights, distill_student, targets_from
 from distill.learn.inputs import ModelInputs
+from distill.learn.network import Network
 from distill.learn.recipes import INPUTS, recipe
 from distill.learn.teach import Trained, teach
+from distill.library.embeddings import ShardTexts, TextSet, write_texts
+from distill.library.scores import read_scores
+from distill.library.shard import read_facts
 from distill.library.teaching import LibraryTeaching
 from distill.models import model_store, packing
 from distill.models.model_store import read_card
@@ -45,6 +50,8 @@ from gallon import learn, load
 from gallon.pipeline import Learned
 from teacher.chemistry.facts import facts_of
 from teacher.errors import UsageError
+from teacher.nn.inputs import Matrix
+from teacher.nn.text_encoder import MINILM, embed, format_text
 from teacher.tiny import library
 from tests.support.prepared import library_of
 
@@ -543,7 +550,7 @@ def test_a_graph_network_that_was_taught_predicts_new_molecules_as_any_student_d
 def test_a_student_learns_what_graph_teachers_say_of_a_prepared_library(
     taught: list[Trained], ray_here: RaySession, model_inputs: ModelInputs, parts: Split, folder: Path, tmp_path: Path
 ) -> None:
-    """One of its 41 molecules is a labelled one. The second time the teacher is asked nothing."""
+    """One of its 41 molecules is a labelled one, and two are annotated. The second time nobody is asked anything."""
     known = set(model_inputs.dataset.smiles)
     mols = [mol for smiles in library.read(None)[200:400] if (mol := Chem.MolFromSmiles(smiles))]
     smiles = list(dict.fromkeys(smiles for mol in mols if (smiles := Chem.MolToSmiles(mol)) not in known))[:OTHERS]
@@ -558,12 +565,30 @@ def test_a_student_learns_what_graph_teachers_say_of_a_prepared_library(
         batch_size=16,
         labelled_share=0.5,
     )
+    assert [each.teacher for each in outputs] == ["gin", "lm"] and not teaching.can_ask(found[1][1])
+    texts = [format_text(each, "lipophilicity: high") for each in (rows[0], rows[3])]
+    vectors = embed(texts, MINILM)
+    where = TextSet.at(prepared.folder, "spec", MINILM)
+    where.begin({"examples": []})
+    facts = read_facts(prepared.shard(0))
+    assert facts is not None and teaching.can_ask(found[1][1])
+    none = np.full(2, np.nan, dtype=np.float32)
+    write_texts(ShardTexts(np.array([0, 3]), texts, none, vectors.astype(np.float16)), where, 0, facts.digest)
     shown: list[tuple[int, int]] = []
-    scores = teaching.score([folder / "gin"], ray_here, lambda done, of: shown.append((done, of)))
-    assert shown[-1] == (OTHERS, OTHERS)
+    asked = [folder / "gin", folder / "lm"]
+    scores = teaching.score(asked, ray_here, lambda done, of: shown.append((done, of)))
+    assert shown[-1] == (2 * OTHERS, 2 * OTHERS)
     shown.clear()
-    assert teaching.score([folder / "gin"], ray_here, lambda done, of: shown.append((done, of))) == scores
+    assert teaching.score(asked, ray_here, lambda done, of: shown.append((done, of))) == scores
     assert not shown
+    spoken = read_scores(scores[1], 0, facts.digest)
+    lm = recipe("lm")
+    network = Network.load(folder / "lm" / "weights.safetensors", partial(lm.build, 1, **lm.settings, features=384))
+    assert spoken is not None and spoken.rows.tolist() == [0, 3]
+    assert np.allclose(spoken.prediction, network.predict(Matrix(vectors), np.arange(2))[0], atol=1e-2)
+    assert spoken.of(np.array([0, 1, 3])).prediction[:, 0] == pytest.approx(
+        [spoken.prediction[0, 0], np.nan, spoken.prediction[1, 0]], nan_ok=True
+    )
     student = distill_student(
         model_inputs,
         parts,
@@ -578,8 +603,10 @@ def test_a_student_learns_what_graph_teachers_say_of_a_prepared_library(
     )
     card = read_card(student.path)
     assert (card.transfer["molecules"], card.transfer["labelled_left_out"]) == (OTHERS, 1)
+    assert card.transfer["annotated"] == 2
     assert card.transfer["library"] == prepared.manifest.digest
     assert len(card.history) == 2 and all(epoch["soft.gnn"] > 0 for epoch in card.history)
+    assert all(epoch["soft.lm"] > 0 for epoch in card.history)
     assert "40 molecules without labels, none of them in the data (1 of the data was found there and left out)" in (
         student.path / model_store.README
     ).read_text(encoding="utf-8")

@@ -103,6 +103,8 @@ def test_two_workers_learn_what_one_learns(ray_here: RaySession, fit_set: FitSet
     ]
     streamed = [without_dropout(RECIPES[name], 0, fit_set) for name in ("gin", "student-fingerprint")]
     fits += [beside_a_stream(fit, fit_set) for fit in streamed]
+    alone_on_it = {"id": "stream alone", "train": np.zeros(0, dtype=np.int64), "labelled_share": 0.0}
+    fits.append(replace(fits[-2], **alone_on_it))
     many = replace(fit_set, fits=fits)
     alone, together = (
         fit_all(many, tmp_path / str(workers), TrainResources(workers=workers, together=True)) for workers in (1, 2)

@@ -100,7 +100,7 @@ def test_a_stream_brings_every_molecule_with_what_all_teachers_say_of_it(
     representation = np.random.default_rng(0).normal(size=(30, 128)).astype(np.float32)
     whitening = Whitening.fit(representation, np.arange(30))
     widths = {"labels": 1, "soft.gnn": 1, "soft.lm": 1, "hidden.gnn1": whitening.directions.shape[0]}
-    said = Statements("regression", folders, {"hidden.gnn1": (1, whitening)}, widths)
+    said = Statements("regression", folders, ["gnn", "gnn"], {"hidden.gnn1": (1, whitening)}, widths)
     smiles = [ALKANES[15 * number + row] for number, rows in enumerate(selection.rows) for row in rows.tolist()]
     mols = {len(each): parse(each.encode()).mol for each in smiles}
     scaler = Scaler.fit(student_features(list(mols.values()), "lean"))
