@@ -1023,6 +1023,16 @@ MUTANTS = (
         (f"{STREAM}::test_a_teacher_says_of_a_shard_what_it_says_of_its_molecules_and_is_asked_once",),
     ),
     Mutant(
+        "a fit that goes on draws other numbers",
+        "cluster/training/loop.py",
+        '        torch.set_rng_state(state["random"])',
+        "        pass",
+        (
+            "tests/unit/cluster/training/test_stream.py"
+            "::test_a_worker_that_is_killed_at_random_five_times_ends_with_the_weights_of_an_undisturbed_one",
+        ),
+    ),
+    Mutant(
         "an epoch begins anew",
         "cluster/training/loop.py",
         "self._examples.of_epoch(self._epoch, self._step)",
