@@ -208,3 +208,25 @@ class LibraryGNN(nn.Module):
         else:
             new = self.itself[number]((own + total) / (1 + weight))
         return own + drop(torch.relu(self.norms[number](new)), self.dropout, self.training)
+
+
+def gradient_norms(network: LibraryGNN, batch: LibraryBatch) -> list[float]:
+    """Return how much each layer would move: the norm of the gradient of the predictions' sum by its weights.
+
+    E-LLaGNN (arXiv 2407.14996) claims that enhanced neighbours let gradients reach the first layers of deep networks.
+
+    Args:
+        network: with N layers.
+        batch: of B molecules; the gradient is divided by B.
+
+    Returns:
+        N norms, that of the layer next to the inputs first.
+    """
+    predicted, _ = network(batch)
+    norms = []
+    for number in range(len(network.itself)):
+        layers = [network.itself[number], *([network.others[number]] if len(network.others) else [])]
+        weights = [parameter for layer in layers for name, parameter in layer.named_parameters() if name == "weight"]
+        gradients = torch.autograd.grad(predicted.sum() / len(batch.own), weights, retain_graph=True)
+        norms.append(float(torch.cat([each.flatten() for each in gradients]).norm()))
+    return norms

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from teacher.nn.library import AGGREGATIONS, KEPT, LibraryGNN, LibraryInputs
+from teacher.nn.library import AGGREGATIONS, KEPT, LibraryBatch, LibraryGNN, LibraryInputs, gradient_norms
 
 FEATURES, TEXT, MOLECULES, LIBRARY, K = 6, 4, 12, 9, 3
 
@@ -112,3 +112,23 @@ def test_a_layer_is_what_its_formula_says(inputs: LibraryInputs) -> None:
         assert torch.allclose(sage._heard(0, own, others, weights), expected, atol=1e-6)
         expected = own + torch.relu(gcn.norms[0](gcn.itself[0]((own + 4 * mean) / 5)))
         assert torch.allclose(gcn._heard(0, own, others, weights), expected, atol=1e-6)
+
+
+def test_the_gradient_of_each_layer_is_what_a_small_step_of_its_weights_changes(inputs: LibraryInputs) -> None:
+    network = build(aggregation="gcn").double()
+    batch = inputs.batch(np.arange(MOLECULES))
+    exact = LibraryBatch(
+        *(each.double() for each in (batch.own, batch.nodes, batch.texts, batch.told)),
+        batch.places,
+        tuple(each.double() for each in batch.weights),
+    )
+    norms = gradient_norms(network, exact)
+    assert len(norms) == 2
+    for number, norm in enumerate(norms):
+        weight = network.itself[number].weight
+        gradient = torch.autograd.grad(network(exact)[0].mean(), weight)[0]
+        with torch.no_grad():
+            before = network(exact)[0].mean()
+            weight += 1e-6 * gradient / gradient.norm()
+            assert float((network(exact)[0].mean() - before) / 1e-6) == pytest.approx(norm, rel=1e-3)
+            weight -= 1e-6 * gradient / gradient.norm()

@@ -1,0 +1,194 @@
+"""What each part of the papers' methods is worth: all rows with the bundled model, and real texts where there are some.
+
+    python -m tests.benchmarks.papers --data-root MOLECULENET --kept FOLDER [--sets esol,bbbp] [--seeds 3]
+        [--parts ablations,gallon,dillm,mmf,e-llagnn,depth] [--molecules N] [--texts clintox_gpt35.jsonl] [--json]
+
+Scaffold split. `tiny` annotates each set under five specs: everything, no drawing, no graph, SMILES only, and
+GALLON's own prompt. Then: GALLON's ablations; GALLON as released; DiLLM-GNN; MMF with every part switched off in turn;
+E-LLaGNN at 5, 10, 20 and 50 % of the training part, chosen by uncertainty, by coverage and at random, beside all texts
+and none; the gradients' norms of its layers by depth. With --texts, real texts of GPT-3.5 on ClinTox (one target). The
+same command goes on in FOLDER where it was stopped: records, fits and finished comparisons stay. --molecules takes the
+first N of each set.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import gallon
+from cluster.records.importer import import_annotations
+from cluster.runtime.session import ray_session
+from cluster.store.open import choose_spec, open_store
+from cluster.training.driver import fit_all, plan_resources
+from distill.data.annotations import fetch
+from distill.data.dataset import Dataset
+from distill.data.moleculenet import load
+from distill.data.splits import split
+from distill.learn.fits import Batch
+from distill.learn.inputs import ModelInputs
+from distill.learn.network import Network, settings_for
+from distill.learn.recipes import MMF_WITHOUT, recipe
+from teacher.nn.library import gradient_norms
+from tests.support.machine import machine
+
+SHOWN: dict[str, dict[str, Any]] = {
+    "everything": {},
+    "no drawing": {"image": False},
+    "no graph": {"graph": False},
+    "SMILES only": {"image": False, "graph": False},
+    "prompt gallon": {"prompt": "gallon"},
+}
+BUDGETS = (0.05, 0.1, 0.2, 0.5)
+CHOICES = ("uncertainty", "coverage", "random")
+DEPTHS = (1, 2, 3)
+GALLON_ROWS = ["gallon-gcn", "student", "student+gnn", "student+lm", "student+both"]
+GNNS = ["gin", "dmpnn", "gin+lm", "dmpnn+lm", "gnn+lm"]
+MMF_ROWS = [name for name in MMF_WITHOUT if name != "mmf-few-shot"]
+TEXTS_ROWS = ["lm", "student", "student+lm", "student+both", "student+shuffled"]
+PARTS = ["ablations", "gallon", "dillm", "mmf", "e-llagnn", "depth"]
+CLINTOX, TOXIC = "clintox", "CT_TOX"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-root", type=Path, required=True)
+    parser.add_argument("--kept", type=Path, required=True)
+    parser.add_argument("--sets", default="esol,bbbp")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--parts", default=",".join(PARTS))
+    parser.add_argument("--molecules", type=int)
+    parser.add_argument("--texts", type=Path, help="real texts on ClinTox, as JSON lines that gallon import reads")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    parts, begun, rows = arguments.parts.split(","), time.perf_counter(), []
+    for name in arguments.sets.split(","):
+        dataset = load(name, data_root=arguments.data_root)
+        scene = Scene(dataset, [target.name for target in dataset.targets], arguments)
+        specs = scene.annotated()
+        for part in parts:
+            rows += scene.part(part, specs)
+    if arguments.texts:
+        scene = Scene(load(CLINTOX, data_root=arguments.data_root, targets=[TOXIC]), [TOXIC], arguments)
+        rows += scene.evaluated("gpt35", TEXTS_ROWS, spec_id=scene.imported(arguments.texts))
+    if arguments.json:
+        spent = time.perf_counter() - begun
+        print(json.dumps({"seeds": arguments.seeds, "seconds": round(spent), "rows": rows, "machine": machine()}))
+
+
+class Scene:
+    """One set, and the folder in which its records, fits and tables stay."""
+
+    def __init__(self, dataset: Dataset, targets: Sequence[str], arguments: argparse.Namespace) -> None:
+        self._folder = arguments.kept / dataset.name
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._store = str(arguments.kept / "store")
+        self._table = self._folder / f"{dataset.name}.csv"
+        self._name, self._targets, self._seeds = dataset.name, tuple(targets), arguments.seeds
+        _write(dataset, arguments.molecules or len(dataset), self._table)
+
+    def annotated(self) -> dict[str, str]:
+        """Have `tiny` describe the set in each way, and return the ids of the specs."""
+        specs = {}
+        for name, shown in SHOWN.items():
+            task = {"task": self._name} if shown.get("prompt") == "gallon" else {}
+            specs[name] = gallon.annotate(self._table, store=self._store, **shown, **task).spec
+        return specs
+
+    def imported(self, texts: Path) -> str:
+        """Import texts, and return the id of their spec."""
+        with open_store(self._store) as opened:
+            (spec,) = import_annotations(opened, texts)
+        return spec
+
+    def part(self, name: str, specs: dict[str, str]) -> list[dict[str, Any]]:
+        """Return the rows of a part of the papers."""
+        whole = specs["everything"]
+        others = [f"{told}={spec}" for told, spec in specs.items() if spec != whole]
+        released = {"objective": "gallon", "spec_id": whole}
+        parts: dict[str, Callable[[], list[dict[str, Any]]]] = {
+            "ablations": lambda: self.evaluated(
+                "ablations", ["lm", "student", "student+lm", "student+both"], spec_id=whole, other_specs=others
+            ),
+            "gallon": lambda: self.evaluated("gallon", GALLON_ROWS, **released),
+            "dillm": lambda: self.evaluated("dillm", GNNS, spec_id=whole),
+            "mmf": lambda: self.evaluated("mmf", MMF_ROWS, spec_id=whole),
+            "e-llagnn": lambda: self._budgets(whole),
+            "depth": lambda: self._depths(whole),
+        }
+        return parts[name]()
+
+    def evaluated(self, part: str, methods: list[str], **how: Any) -> list[dict[str, Any]]:
+        """Compare methods, or read the table where that was done."""
+        out = self._folder / part
+        if not (out / "table.json").exists():
+            gallon.evaluate(
+                self._table,
+                target=self._targets,
+                methods=methods,
+                seeds=self._seeds,
+                out=out,
+                store=self._store,
+                **how,
+            )
+        table = json.loads((out / "table.json").read_text())
+        keys = ("method", "metric", "mean", "std", "valid", "fits", "spent")
+        return [_told({"set": self._name, "part": part, **{key: row[key] for key in keys}}) for row in table["rows"]]
+
+    def _budgets(self, spec: str) -> list[dict[str, Any]]:
+        rows = self.evaluated("e-llagnn all", ["e-llagnn-sage", "e-llagnn-gcn", "library-sage"], spec_id=spec)
+        for budget in BUDGETS:
+            for by in CHOICES:
+                spent = {"llm_budget": budget, "budget_by": by, "spec_id": spec}
+                rows += self.evaluated(f"e-llagnn {budget:.0%} by {by}", ["e-llagnn-sage"], **spent)
+        return rows
+
+    def _depths(self, spec_id: str) -> list[dict[str, Any]]:
+        """Train E-LLaGNN and its control at several depths, and tell the norms of their layers' gradients."""
+        dataset = load(str(self._table), targets=self._targets)
+        with open_store(self._store) as opened:
+            annotations = fetch(opened, choose_spec(opened, spec_id), dataset.keys)
+        model_inputs, parts = ModelInputs(dataset, annotations, self._folder / "inputs"), split(dataset, "scaffold")
+        rows = []
+        with ray_session(None) as session:
+            for name in ("e-llagnn-sage", "library-sage"):
+                for depth in DEPTHS:
+                    known = recipe(name)
+                    deep = replace(known, settings={**known.settings, "layers": depth})
+                    batch = Batch(model_inputs)
+                    batch.add(deep, parts, 0)
+                    (outcome,) = fit_all(batch.fit_set, self._folder / "fits", plan_resources(session, None))
+                    _, inputs = model_inputs.inputs(deep, parts)
+                    settings = settings_for(deep, inputs, model_inputs.encoder)
+                    build = functools.partial(deep.build, len(dataset.targets), **settings)
+                    network: Any = Network.load(outcome.weights, build).module.cpu()
+                    norms = gradient_norms(network, inputs.batch(parts.train[:64]))
+                    facts = {"set": self._name, "part": "depth", "method": name, "layers": depth}
+                    norms = [round(norm, 4) for norm in norms]
+                    rows.append(_told({**facts, "valid": float(outcome.score), "gradients": norms}))
+        return rows
+
+
+def _told(row: dict[str, Any]) -> dict[str, Any]:
+    print("  ".join(f"{k} {v:.3f}" if isinstance(v, float) else f"{v}" for k, v in row.items()), flush=True)
+    return row
+
+
+def _write(dataset: Dataset, most: int, path: Path) -> None:
+    names = [target.name for target in dataset.targets]
+    lines = [",".join(["smiles", *names])]
+    for smiles, labels in zip(dataset.smiles[:most], dataset.labels[:most], strict=True):
+        lines.append(",".join([smiles, *("" if np.isnan(label) else f"{label:g}" for label in labels)]))
+    path.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
