@@ -40,6 +40,8 @@ SETS = {
     "sider": _Columns(),
     "muv": _Columns(),
     "pcba": _Columns(),
+    "qm8": _Columns(),
+    "qm9": _Columns(("mu", "alpha", "homo", "lumo", "gap", "r2", "zpve", "cv", "u0", "u298", "h298", "g298")),
 }
 ID_COLUMN = "mol_id"
 
@@ -138,6 +140,8 @@ def _download(name: str, folder: Path) -> Path:
 
     from torch_geometric.datasets import MoleculeNet
 
+    if name not in MoleculeNet.names:
+        raise UsageError(f"The MoleculeNet set '{name}' is not downloaded: put a copy at {folder / name}.csv.")
     file: str = MoleculeNet.names[name][1]
     path = folder / name / "raw" / file
     path.parent.mkdir(parents=True, exist_ok=True)

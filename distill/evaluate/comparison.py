@@ -7,25 +7,22 @@ the validation part; the test part decides nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cluster.training.driver import FitProgress, TrainResources, fit_all
-from distill.evaluate import baselines, predictions
+from cluster.training.driver import FitProgress, fit_all
+from distill.evaluate import baselines, predictions, pseudo_labels
 from distill.evaluate.budget import GRAPH_NETWORKS, GRAPH_TEACHERS, INPUTS_TRIED, Budget, behind
 from distill.evaluate.methods import AS_RELEASED, BEST_NETWORK, GALLON_GNN, LISTENED, Method, method
+from distill.evaluate.settings import DEFAULT_LM, Settings
 from distill.judge.judged import Judged, SeededSplit
 from distill.judge.run import Run, scored
 from distill.learn.distillation import (
     GALLON,
     GLNN,
-    WITH_TRANSFER_SET,
-    Weights,
     best,
     learned_from,
     targets_from,
@@ -45,40 +42,10 @@ if TYPE_CHECKING:
     from cluster.training.fit import Outcome
 
 GALLON_TEACHER = "gallon-gcn"
-DEFAULT_GRAPH_TEACHER, DEFAULT_LM = "dmpnn", "lm"
+DEFAULT_GRAPH_TEACHER = "dmpnn"
 
 # By the teachers' name (`methods.Method.teachers`) and the seed of the split.
 OutputsByTeacher = dict[tuple[str, int], TeacherOutputs]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """How methods are compared.
-
-    Attributes:
-        methods: names of rows.
-        folds: that training molecules are predicted out of.
-        weights, weights_with_transfer_set: how much students listen to their teachers.
-        lm: name of the recipe of the language teacher that is distilled.
-        recipes: what replaces the recipes of these names, after tuning.
-        tuned: settings that differ from the defaults of these baselines, after tuning.
-        folder: where fits lie; the same call goes on where it was stopped.
-        resources: the workers, and what each may use.
-    """
-
-    methods: Sequence[str]
-    folder: Path
-    resources: TrainResources
-    folds: int = 5
-    weights: Weights = field(default_factory=Weights)
-    weights_with_transfer_set: Weights = WITH_TRANSFER_SET
-    lm: str = DEFAULT_LM
-    recipes: Mapping[str, Recipe] = field(default_factory=lambda: MappingProxyType({}))
-    tuned: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: MappingProxyType({}))
-
-    def recipe(self, name: str) -> Recipe:
-        """Return a recipe, tuned if it was."""
-        return self.recipes.get(name) or recipe(name)
 
 
 def compare(
@@ -110,8 +77,11 @@ def compare(
     of_teachers = stages.teachers([known for known in methods if known.kind == "teacher"])
     of_mean = [run for known in methods if known.kind == "mean" for run in stages.mean_of_teachers(known)]
     of_students = stages.students([known for known in methods if known.kind == "student"])
+    of_pseudo_labels = [
+        run for known in methods if known.kind == "pseudo-labels" for run in stages.pseudo_labels(known)
+    ]
     rows = {known.name: number for number, known in enumerate(methods)}
-    runs = [*of_predictor, *of_baselines, *of_teachers, *of_mean, *of_students]
+    runs = [*of_predictor, *of_baselines, *of_teachers, *of_mean, *of_students, *of_pseudo_labels]
     return sorted(runs, key=lambda run: rows[run.method])
 
 
@@ -178,6 +148,20 @@ class _Stages:
         """Take what the LLM itself predicts."""
         values = self._model_inputs.guessed.values[:, None]
         return [self._run(known, case, values, None, Budget(0, 0.0)) for case in self._cases]
+
+    def pseudo_labels(self, known: Method) -> list[Run]:
+        """Let the student learn what the LLM predicts of the transfer set, at the weight that validates best."""
+        resources, show = self._settings.resources, self._show
+        students = self._best_students
+        learnt = pseudo_labels.learn(
+            self._model_inputs, self._cases, students, self._fits, resources=resources, show=show
+        )
+        runs = []
+        for case, (weight, outcome, tried) in zip(self._cases, learnt, strict=True):
+            budget = Budget.of([*tried, *self._outcomes[INPUTS_TRIED, case.seed]])
+            run = self._run(known, case, self._said(outcome.prediction), outcome.seconds, budget)
+            runs.append(replace(run, chosen=f"weight {weight:g}"))
+        return runs
 
     def _plan(self, name: str, case: SeededSplit, folds: int, model_inputs: ModelInputs | None = None) -> CrossFitPlan:
         return CrossFitPlan.of(

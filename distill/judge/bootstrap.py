@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill.data.cells import Kind
-from distill.learn.metrics import can_be_scored
+from distill.learn.metrics import can_be_scored, unit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,7 +59,8 @@ def scores(
         known = ~np.isnan(labels)
         if can_be_scored(kind, labels[known]):
             weigh = _roc_auc if kind == "classification" else _rmse
-            found.append(weigh(labels[known].astype(np.float64), said[known].astype(np.float64), weights[:, known]))
+            of_target = weigh(labels[known].astype(np.float64), said[known].astype(np.float64), weights[:, known])
+            found.append(of_target / unit(kind, labels[known], truth.shape[1]))
     if not found:
         return np.full(len(weights), np.nan)
     of_targets = np.stack(found)

@@ -152,6 +152,8 @@ def _threshold(judged: Judged) -> float:
     """Return how large a gain has to be to matter."""
     if judged.kind == "classification":
         return ROC_AUC_THRESHOLD
+    if judged.labels.shape[1] > 1:  # errors are in units of the deviation
+        return RMSE_THRESHOLD
     rows = np.unique(np.concatenate([split.test for split in judged.splits]))
     return RMSE_THRESHOLD * float(np.mean(np.nanstd(judged.labels[rows], axis=0, dtype=np.float64)))
 

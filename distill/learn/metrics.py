@@ -35,19 +35,31 @@ def score(kind: Kind, truth: NDArray[Any], prediction: NDArray[Any]) -> dict[str
         prediction: (N, T) finite numbers; for classes the probability of 1, or its logit, which rank alike.
 
     Returns:
-        For classes `roc_auc` and `average_precision`; for numbers `rmse` and `mae`, in the unit of the labels, and
-        `r2`. Also `targets`, how many were scored, and `left_out`, how many could not be: those
-        with one class only, or with fewer than two labels. The metrics are NaN where no target could be scored.
+        For classes `roc_auc` and `average_precision`; for numbers `rmse` and `mae`, in the unit of the labels or, of
+        several targets, each in that of the labels' standard deviation (`unit`), and `r2`. Also `targets`, how many
+        were scored, and `left_out`, how many could not be: those with one class only, or with fewer than two labels.
+        The metrics are NaN where no target could be scored.
     """
     scores = []
+    targets = truth.shape[1]
     for labels, guesses in zip(truth.T, prediction.T, strict=True):
         known = ~np.isnan(labels)
         if can_be_scored(kind, labels[known]):
-            scores.append(_score_one(kind, labels[known], guesses[known]))
+            scores.append(_score_one(kind, labels[known], guesses[known], unit(kind, labels[known], targets)))
     names = _score_names(kind)
     means = np.mean(scores, axis=0).tolist() if scores else [float("nan")] * len(names)
     counts = {"targets": float(len(scores)), "left_out": float(truth.shape[1] - len(scores))}
     return dict(zip(names, means, strict=True)) | counts
+
+
+def unit(kind: Kind, labels: NDArray[Any], targets: int) -> float:
+    """Return what errors of a target are divided by, so that those of several can be averaged.
+
+    Energies in hartree and polarisabilities in cubic bohr (QM9) have no common unit: of several numbers it is the
+    standard deviation of the known labels that are judged by; else 1.
+    """
+    spread = float(np.std(labels.astype(np.float64))) if kind == "regression" and targets > 1 else 1.0
+    return spread or 1.0
 
 
 def can_be_scored(kind: Kind, labels: NDArray[Any]) -> bool:
@@ -59,14 +71,14 @@ def _score_names(kind: Kind) -> tuple[str, ...]:
     return ("roc_auc", "average_precision") if kind == "classification" else ("rmse", "mae", "r2")
 
 
-def _score_one(kind: Kind, labels: NDArray[Any], guesses: NDArray[Any]) -> tuple[float, ...]:
+def _score_one(kind: Kind, labels: NDArray[Any], guesses: NDArray[Any], of: float) -> tuple[float, ...]:
     from sklearn import metrics
 
     if kind == "classification":
         return metrics.roc_auc_score(labels, guesses), metrics.average_precision_score(labels, guesses)
     labels, guesses = labels.astype(np.float64), guesses.astype(np.float64)  # squares of float32 overflow early
     return (
-        metrics.root_mean_squared_error(labels, guesses),
-        metrics.mean_absolute_error(labels, guesses),
+        metrics.root_mean_squared_error(labels, guesses) / of,
+        metrics.mean_absolute_error(labels, guesses) / of,
         metrics.r2_score(labels, guesses),
     )

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from distill.learn.metrics import main_metric, score
 from distill.learn.recipes import Recipe
 from distill.models.ensemble import of_member
 from distill.models.model_store import PREFIX
@@ -21,6 +22,8 @@ from teacher.nn.library import LibraryInputs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from distill.data.cells import Kind
 
 AT_A_TIME = 512
 
@@ -77,6 +80,41 @@ def expert_shares(network: Network, inputs: Inputs, rows: NDArray[np.int64]) -> 
         return {}
     mean = torch.stack(shares).sum(0) / len(rows)
     return {name: round(share, 4) for name, share in zip(mixture.names, mean.tolist(), strict=True)}
+
+
+def column_importance(
+    network: Network, vectors: NDArray[np.float32], labels: NDArray[np.float32], kind: Kind, repeats: int = 5
+) -> NDArray[np.float64]:
+    """Return how much worse a network is where a column is that of other molecules (permutation importance).
+
+    It is that of Breiman, Machine Learning 45 (2001) 5, of the main metric: of columns that say the same, each may look
+    as if it said nothing.
+
+    Args:
+        network: reads vectors.
+        vectors: float32, (N, columns), as it reads them.
+        labels: (N, targets); NaN where missing.
+        kind: of the targets.
+        repeats: permutations of each column, over which the mean is taken; the same ones at each call.
+
+    Returns:
+        (columns,), in the unit of the main metric; NaN where that cannot be measured.
+    """
+    metric, sign = main_metric(kind), -1 if kind == "classification" else 1
+    rows = np.arange(len(vectors))
+
+    def error(read: NDArray[np.float32]) -> float:
+        return sign * score(kind, labels, network.predict(Matrix(read), rows)[0])[metric]
+
+    chance, whole = np.random.default_rng(0), error(vectors)
+    orders = [chance.permutation(len(vectors)) for _ in range(repeats)]
+    found = np.zeros(vectors.shape[1])
+    for column in range(vectors.shape[1]):
+        for order in orders:
+            moved = vectors.copy()
+            moved[:, column] = vectors[order, column]
+            found[column] += (error(moved) - whole) / repeats
+    return found
 
 
 def settings_for(recipe: Recipe, inputs: Inputs, encoder: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from distill.evaluate.methods import summary_of
 from distill.judge import prediction_file
 from distill.judge.cliff_errors import errors_on_cliffs
+from distill.judge.per_target import scores_by_target
 from distill.report.comparison_page import page
 from distill.report.html import COMPARISON_PAGE
 from distill.report.published import published
@@ -59,6 +60,7 @@ def write(
         "intervals_over": summary.sample,
         "threshold": summary.threshold,
         "rows": [_row(row) for row in summary.rows],
+        "targets": [asdict(row) for row in scores_by_target(judged, runs)],
         "cliffs": [asdict(row) for row in errors_on_cliffs(judged, runs)],
         "published": [asdict(row) for row in published(made_of["dataset"]["name"])],
         "fewer_labels": [{"labels": each.labels, "rows": [_row(row) for row in each.summary.rows]} for each in fewer],

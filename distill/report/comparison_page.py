@@ -12,6 +12,7 @@ from distill.data.moleculenet import DEVELOPED_ON, HELD_OUT
 from distill.evaluate.methods import summary_of
 from distill.judge.cliff_errors import errors_on_cliffs
 from distill.judge.judged import Judged, JudgedSplit
+from distill.judge.per_target import scores_by_target
 from distill.judge.run import Run
 from distill.judge.summary import Summary
 from distill.learn.metrics import main_metric, score
@@ -76,6 +77,8 @@ def page(
             published=published(made_of["dataset"]["name"]),
             fewer=fewer,
             by_labels=Markup(plots.by_labels(judged, summary, fewer)) if fewer else None,
+            targets=judged.targets,
+            by_target=scores_by_target(judged, runs),
             cliffs=errors_on_cliffs(judged, runs),
             cliff_labels=_cliff_labels(judged),
             view=view,

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from distill.evaluate import comparison, tuning
 from distill.evaluate.methods import AS_RELEASED, REFERENCE, Method, as_released, defaults, method, of_texts
-from distill.evaluate.provenance import provenance
+from distill.evaluate.provenance import provenance, rules_that_count
+from distill.evaluate.settings import DEFAULT_LM, Settings
 from distill.features.pretrained import check_installed
 from distill.judge import prediction_file
 from distill.judge.curve import FewerLabels, with_fewer_labels
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from distill.judge.run import Run
 
 SEEDS = 5
+OF_PREDICTIONS = ("predictor", "pseudo-labels")  # which a spec of their own holds
 SEEDS_OF_CV = 25  # of scaffold-cv: five times five folds
 
 
@@ -83,7 +85,7 @@ def evaluate(
     label_counts: Sequence[int] = (),
     recompute: bool = False,
     objective: str | None = None,
-    lm: str = comparison.DEFAULT_LM,
+    lm: str = DEFAULT_LM,
     spec_id: str | None = None,
     other_specs: str | Sequence[str] = (),
     store: StrPath | None = None,
@@ -150,13 +152,13 @@ def evaluate(
             if trials:
                 settings = tuning.tuned(model_inputs, cases[0], settings, trials, fits_of(running))
             runs = _compared(session, judged, cases, settings, running)
+            made_of = _made_of(session, cases, settings, training, trials)
             fewer = []
             for count, with_few in few_cases.items():
                 of_few = Judged.of(model_inputs.dataset, with_few, like=judged)
                 few_runs = _compared(session, of_few, with_few, settings, running)
                 fewer.append(_with_fewer(count, of_few, few_runs))
-    made_of = provenance(model_inputs, cases, trials, balance=training.balance, methods=settings.methods)
-    made_of |= {"objective": objective or "whitened", "lm": lm, **training.spent, "other_specs": _described(session)}
+    made_of |= {"objective": objective or "whitened", "lm": lm}
     return _reported(session.folder, judged, runs, made_of, fewer)
 
 
@@ -164,12 +166,14 @@ def _compared(
     session: TrainingSession,
     judged: Judged,
     cases: Sequence[SeededSplit],
-    settings: comparison.Settings,
+    settings: Settings,
     running: Phase,
 ) -> list[Run]:
     """Do every method, and those that read texts once more with those of each other spec."""
     runs = comparison.compare(session.model_inputs, judged, cases, settings, fits_of(running))
-    reading = {name for name in settings.methods if method(name).needs_texts and method(name).kind != "predictor"}
+    reading = {
+        name for name in settings.methods if method(name).needs_texts and method(name).kind not in OF_PREDICTIONS
+    }
     # Graph teachers, out of which one is chosen, are done already.
     again = [name for name in settings.methods if name in reading or method(name).kind == "teacher"]
     for texts, model_inputs in session.others.items():
@@ -178,9 +182,19 @@ def _compared(
     return runs
 
 
-def _described(session: TrainingSession) -> dict[str, str]:
+def _made_of(
+    session: TrainingSession,
+    cases: Sequence[SeededSplit],
+    settings: Settings,
+    training: TrainConfig,
+    trials: int,
+) -> dict[str, Any]:
+    """Return what a comparison was made of, and which rules count."""
+    made_of = provenance(session.model_inputs, cases, trials, balance=training.balance, methods=settings.methods)
     read = {texts: model_inputs.annotations for texts, model_inputs in session.others.items()}
-    return {texts: annotations.spec for texts, annotations in read.items() if annotations}
+    made_of["other_specs"] = {texts: annotations.spec for texts, annotations in read.items() if annotations}
+    counting = rules_that_count(session.model_inputs, cases, settings)
+    return {**made_of, **training.spent, **({"rules_that_count": counting} if counting else {})}
 
 
 def _chosen(names: Sequence[str], *, released: bool) -> list[Method]:
@@ -198,11 +212,9 @@ def default_seeds(split: str) -> int:
     return SEEDS_OF_CV if split == "scaffold-cv" else SEEDS
 
 
-def _settings(
-    session: TrainingSession, methods: Sequence[str], folds: int, lm: str, *, released: bool
-) -> comparison.Settings:
+def _settings(session: TrainingSession, methods: Sequence[str], folds: int, lm: str, *, released: bool) -> Settings:
     model_inputs = session.model_inputs
-    return comparison.Settings(
+    return Settings(
         methods=methods
         or defaults(
             with_texts=model_inputs.annotations is not None,

@@ -26,8 +26,10 @@ from distill.data.dataset import read
 from distill.data.guesses import Guesses
 from distill.data.splits import Split, split
 from distill.data.transfer import with_transfer_set
-from distill.evaluate.comparison import Settings, compare
-from distill.evaluate.provenance import provenance
+from distill.evaluate import pseudo_labels
+from distill.evaluate.comparison import compare
+from distill.evaluate.provenance import provenance, rules_that_count
+from distill.evaluate.settings import Settings
 from distill.judge.judged import Judged, SeededSplit
 from distill.judge.summary import summarize
 from distill.learn import recipes, teacher_outputs
@@ -129,6 +131,13 @@ def guessed(model_inputs: ModelInputs) -> Guesses:
     values = model_inputs.dataset.labels[:, 0] + np.float32(0.5)
     values[:UNREAD] = np.nan
     return Guesses(values, np.ones_like(values), "guesses", "sha")
+
+
+def of_others(wider: ModelInputs) -> Guesses:
+    """An LLM that says 2 of each molecule without a label, but for the last."""
+    values = np.full(len(wider.dataset), 2.0, dtype=np.float32)
+    values[-1] = np.nan
+    return Guesses(values, np.ones_like(values), "guesses", "sha of others")
 
 
 def test_teachers_speak_of_every_molecule_and_out_of_fold_of_those_they_learn_from(
@@ -468,6 +477,11 @@ def test_a_teacher_and_a_student_on_rules_take_them_along(
     for model in (trained, student):
         assert read_card(model.path).rules == {**rules.facts(), "sources": [{}]}
         assert "Reads 2 rules about lipophilicity" in (model.path / model_store.README).read_text()
+    settings = Settings(methods=["rules"], folder=tmp_path, resources=resources)
+    counting = rules_that_count(on_rules, [SeededSplit(seed=0, split=parts)], settings)  # of the fit that is there
+    assert {each["rule"] for each in counting} == {rule.name for rule in rules.rules}
+    assert counting[0]["worse_by"] >= counting[1]["worse_by"]
+    assert rules_that_count(on_rules, [], replace(settings, methods=["gin"])) == []
     said = pq.read_table(trained.path / model_store.OUTPUTS).to_pandas()["prediction logP"]
     asked = SavedModel(trained.path).predict(textless.dataset.mols())[:, 0]
     assert np.allclose(asked, said, atol=1e-3)
@@ -626,9 +640,12 @@ def test_a_library_without_the_students_descriptors_is_refused(tmp_path: Path) -
 def test_a_comparison_has_every_method_under_every_seed_and_is_resumed(
     ray_here: RaySession, with_library: ModelInputs, tmp_path: Path
 ) -> None:
-    model_inputs = replace(with_library, guesses=guessed(with_library))
+    assert with_library.transfer is not None
+    transfer = replace(with_library.transfer, guesses=of_others(with_library.transfer))
+    model_inputs = replace(with_library, guesses=guessed(with_library), transfer=transfer)
     methods = ["random_forest", "gin", "lm", "teachers", "student", "student+both", "student+both+transfer"]
     methods += ["student+shuffled", "glnn", "gallon", "gnn+lm", "dmpnn+lm+transfer", "llm-few-shot"]
+    methods += ["student+pseudo-labels"]
     settings = Settings(methods=methods, folder=tmp_path, resources=TrainResources(workers=1), folds=2)
     cases = [SeededSplit(seed=seed, split=split(model_inputs.dataset, "random", seed=seed)) for seed in range(2)]
     judged = Judged.of(model_inputs.dataset, cases)
@@ -639,10 +656,14 @@ def test_a_comparison_has_every_method_under_every_seed_and_is_resumed(
     assert {run.chosen for run in runs if run.method == "gnn+lm"} == {"gin"}  # the only graph teacher of the table
     assert {run.chosen for run in runs if run.method == "dmpnn+lm+transfer"} == {"dmpnn"}
     # With choices, folds and teachers; `gnn+lm` is a network chosen out of one teacher.
-    assert [run.fits for run in runs[::2]] == [1, 1, 1, 2, 3, 10, 10, 10, 4, 3, 5, 4, 0]
+    assert [run.fits for run in runs[::2]] == [1, 1, 1, 2, 3, 10, 10, 10, 4, 3, 5, 4, 0, 7]
     for case in cases:  # distilled or not, it is the same student
-        chosen = {run.chosen for run in runs if run.seed == case.seed and run.method.startswith("student")}
+        of_students = [name for name in methods if name.startswith("student") and "pseudo-labels" not in name]
+        chosen = {run.chosen for run in runs if run.seed == case.seed and run.method in of_students}
         assert len(chosen) == 1 and chosen <= set(INPUTS)
+    assert {run.chosen for run in runs if run.method == "student+pseudo-labels"} <= {
+        f"weight {weight:g}" for weight in pseudo_labels.WEIGHTS
+    }
     said = {(run.method, run.seed): run.prediction for run in runs}
     assert np.allclose(said["teachers", 0][UNREAD:], (said["gin", 0] + said["lm", 0])[UNREAD:] / 2, atol=1e-5)
     assert np.allclose(said["teachers", 0][:UNREAD], said["gin", 0][:UNREAD])  # the language teacher is silent there
@@ -650,7 +671,9 @@ def test_a_comparison_has_every_method_under_every_seed_and_is_resumed(
     again = compare(model_inputs, judged, cases, settings, show=pytest.fail)
     assert [run.test for run in again] == [run.test for run in runs]
     without = replace(model_inputs, transfer=None)
-    with pytest.raises(UsageError, match=r"student\+both\+transfer, dmpnn\+lm\+transfer learns of molecules"):
+    with pytest.raises(
+        UsageError, match=r"student\+both\+transfer, dmpnn\+lm\+transfer, student\+pseudo-labels learns"
+    ):
         compare(without, judged, cases, settings)
     page = write(
         tmp_path,

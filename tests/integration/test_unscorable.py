@@ -12,8 +12,9 @@ from cluster.runtime.session import RaySession
 from cluster.training.driver import TrainResources
 from distill.data.dataset import read
 from distill.data.splits import split
-from distill.evaluate.comparison import Settings, compare
+from distill.evaluate.comparison import compare
 from distill.evaluate.provenance import provenance
+from distill.evaluate.settings import Settings
 from distill.judge.judged import Judged, SeededSplit
 from distill.judge.summary import summarize
 from distill.learn.inputs import ModelInputs

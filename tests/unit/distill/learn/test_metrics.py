@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from distill.judge.bootstrap import scores
 from distill.learn.metrics import better, main_metric, score
 
 NAN = float("nan")
@@ -33,6 +34,16 @@ def test_numbers_are_measured_in_their_unit():
     assert found["rmse"] == pytest.approx(math.sqrt(3))
     assert found["mae"] == pytest.approx(1)
     assert found["r2"] == pytest.approx(1 - 9 / 2)
+
+
+def test_errors_of_targets_with_units_apart_are_averaged_in_units_of_the_labels_deviation():
+    truth = np.array([[1.0, 1000.0], [3.0, 3000.0]])
+    apart = score("regression", truth, truth + np.array([0.5, 100.0]))
+    assert apart["rmse"] == apart["mae"] == pytest.approx((0.5 / 1 + 100 / 1000) / 2)
+    in_other_units = score("regression", truth * [1, 1e-6], truth * [1, 1e-6] + np.array([0.5, 1e-4]))
+    assert in_other_units["rmse"] == pytest.approx(apart["rmse"])
+    everyone = scores("regression", truth.astype(np.float32), truth + np.array([0.5, 100.0]), np.ones((1, 2)))
+    assert everyone[0] == pytest.approx(apart["rmse"])
 
 
 def test_targets_that_cannot_be_scored_are_counted():

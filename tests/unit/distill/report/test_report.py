@@ -223,6 +223,21 @@ def test_where_pre_training_may_have_seen_the_set_the_page_says_so(tmp_path: Pat
     assert "minimol" not in report(tmp_path, numbers, methods=METHODS)
 
 
+def test_the_page_shows_which_rules_count(tmp_path: Path, numbers: Dataset):
+    told = [{"rule": f"rule {place}", "why": SCRIPT, "worse_by": 0.5 - 0.01 * place} for place in range(30)]
+    cases = [SeededSplit(seed=0, split=split(numbers, "random"))]
+    judged = Judged.of(numbers, cases)
+    made_of = provenance(ModelInputs(numbers, None, tmp_path), cases, trials=0)
+    runs = runs_of(judged)
+    for counting, known in ((told, True), ([], False)):
+        facts = {**made_of, **({"rules_that_count": counting} if counting else {})}
+        path = write(tmp_path, judged, runs, summarize(judged, runs, REFERENCE), made_of=facts)
+        assert ("Rules that count" in path.read_text()) == known
+        if known:
+            assert "rule 19</th><td>0.310" in path.read_text() and "rule 20</th>" not in path.read_text()
+            assert SCRIPT not in path.read_text()
+
+
 def test_scores_with_fewer_labels_are_drawn_and_kept_until_a_comparison_without(tmp_path: Path, numbers: Dataset):
     cases = cases_of(numbers, 2, "random")
     judged = Judged.of(numbers, cases)
