@@ -64,6 +64,27 @@ def fetch(store: Store, spec: Spec, keys: Sequence[bytes]) -> Annotations:
     return _of([record.text if record else None for record in records], agreement, spec.id)
 
 
+def catalog(several: Sequence[Annotations], each: int | None, seed: int) -> Annotations:
+    """Put texts by several prompts together, as E-LLaGNN (arXiv 2407.14996) draws prompts out of a catalog.
+
+    Args:
+        several: of the same molecules, each under a spec of its own.
+        each: texts of a molecule, drawn out of those that it has; None: all of them.
+        seed: of the draws, which depend on nothing else.
+
+    Returns:
+        The texts of each molecule behind one another, in the order of the specs. How far samples agree is not told.
+    """
+    chance = Random(seed)
+    joined: list[str | None] = []
+    for place in range(len(several[0].texts)):
+        order = chance.sample(range(len(several)), len(several))
+        known = [number for number in order if several[number].texts[place] is not None]
+        drawn = sorted(known[: each or len(known)])
+        joined.append("\n\n".join(several[number].texts[place] or "" for number in drawn) if drawn else None)
+    return _of(joined, None, "+".join(annotations.spec for annotations in several))
+
+
 def _of(texts: Sequence[str | None], agreement: Sequence[float] | None, spec: str) -> Annotations:
     said = "\0".join(text or "" for text in texts)
     if agreement is not None:

@@ -14,16 +14,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cluster.training.driver import FitProgress, fit_all
-from distill.evaluate import baselines, predictions, pseudo_labels
+from distill.evaluate import baselines, predictions
 from distill.evaluate.budget import GRAPH_NETWORKS, GRAPH_TEACHERS, INPUTS_TRIED, Budget, behind
-from distill.evaluate.methods import AS_RELEASED, BEST_NETWORK, GALLON_GNN, LISTENED, Method, method
-from distill.evaluate.settings import DEFAULT_LM, Settings
+from distill.evaluate.methods import (
+    AS_RELEASED,
+    BEST_NETWORK,
+    DEFAULT_LM,
+    GALLON_GNN,
+    LISTENED,
+    Method,
+    Settings,
+    method,
+)
 from distill.judge.judged import Judged, SeededSplit
 from distill.judge.run import Run, scored
 from distill.learn.distillation import (
     GALLON,
     GLNN,
     best,
+    learn_pseudo_labels,
     learned_from,
     targets_from,
 )
@@ -153,9 +162,8 @@ class _Stages:
         """Let the student learn what the LLM predicts of the transfer set, at the weight that validates best."""
         resources, show = self._settings.resources, self._show
         students = self._best_students
-        learnt = pseudo_labels.learn(
-            self._model_inputs, self._cases, students, self._fits, resources=resources, show=show
-        )
+        cases = [(one, case.split, case.seed) for one, case in zip(students, self._cases, strict=True)]
+        learnt = learn_pseudo_labels(self._model_inputs, cases, self._fits, resources=resources, show=show)
         runs = []
         for case, (weight, outcome, tried) in zip(self._cases, learnt, strict=True):
             budget = Budget.of([*tried, *self._outcomes[INPUTS_TRIED, case.seed]])

@@ -13,7 +13,7 @@ import numpy as np
 from cluster.training.driver import FitProgress, TrainResources, fit_all
 from distill.data.cells import Kind
 from distill.data.splits import Split
-from distill.learn.fits import Batch, DistillationTargets
+from distill.learn.fits import NOTHING, Batch, DistillationTargets
 from distill.learn.inputs import ModelInputs
 from distill.learn.objective import whiten
 from distill.learn.recipes import Recipe, recipe
@@ -21,7 +21,8 @@ from distill.learn.saving import save
 from distill.learn.teach import Trained, judged
 from distill.learn.teacher_outputs import TeacherOutputs
 from distill.models import model_store
-from distill.models.ensemble import consensus
+from distill.models.ensemble import consensus, logits
+from teacher.errors import UsageError
 from teacher.wording import counted
 
 if TYPE_CHECKING:
@@ -84,6 +85,9 @@ GALLON: Mapping[Kind, Weights] = MappingProxyType(
 
 # GLNN (arXiv 2110.08727, eq. 1) weighs labels by λ and the teacher's predictions by 1 - λ; here both alike.
 GLNN = Weights(soft_gnn=1.0, soft_lm=0.0, hidden_gnn=0.0, hidden_lm=0.0)
+
+
+PSEUDO_WEIGHTS = (0.0, 0.1, 0.3, 1.0)  # of a predicted label, where a measured one counts 1
 
 
 def targets_from(
@@ -205,3 +209,68 @@ def learned_from(model_inputs: ModelInputs, split: Split) -> NDArray[np.int64]:
 def best(candidates: Sequence[Recipe], outcomes: Sequence[Outcome]) -> tuple[Recipe, Outcome]:
     """Return the recipe whose outcome validates best."""
     return max(zip(candidates, outcomes, strict=True), key=lambda pair: pair[1].score)
+
+
+def learn_pseudo_labels(
+    model_inputs: ModelInputs,
+    cases: Sequence[tuple[Recipe, Split, int]],
+    folder: Path,
+    *,
+    resources: TrainResources,
+    show: Callable[[FitProgress], None] | None = None,
+) -> list[tuple[float, Outcome, list[Outcome]]]:
+    """Train students on labels and on an LLM's predictions of the transfer set, at each weight.
+
+    It is the role of an annotator in a survey of LLMs for graphs (arXiv 2404.14928): predictions ease the need for
+    labels. How far they are to be trusted is not the LLM's to say: the weight is the one that validates best, 0 among
+    them, so that predictions that mislead are left out.
+
+    Args:
+        model_inputs: the dataset, with its transfer set, of which the LLM was asked (`--predictions`).
+        cases: of each the student, the split and the seed.
+        folder: where fits lie.
+        resources: the workers.
+        show: called with the progress.
+
+    Returns:
+        Of each case the weight that validates best, its fit, and all fits.
+
+    Raises:
+        UsageError: there is no transfer set, or the LLM predicts nothing of it.
+        TrainingError: the workers kept dying.
+    """
+    wider = model_inputs.transfer
+    if wider is None:
+        raise UsageError("Pseudo-labels are of molecules without labels: name a library of them by --transfer.")
+    predicted = pseudo_labels(wider, len(model_inputs.dataset))
+    known = np.flatnonzero(np.isfinite(predicted[:, 0]))
+    if not len(known):
+        raise UsageError(
+            "The LLM predicts nothing of the transfer set: run 'gallon annotate' on it with the few-shot prompt."
+        )
+    batch = Batch(wider)
+    for student, split, seed in cases:
+        for weight in PSEUDO_WEIGHTS:
+            targets = DistillationTargets(soft={"llm": (predicted, weight)}) if weight else NOTHING
+            rows = np.concatenate([split.train, known]) if weight else split.train
+            batch.add(student, split, seed, train=rows, targets=targets)
+    outcomes = fit_all(batch.fit_set, folder, resources, show)
+    found = []
+    for first in range(0, len(outcomes), len(PSEUDO_WEIGHTS)):
+        tried = outcomes[first : first + len(PSEUDO_WEIGHTS)]
+        chosen = int(np.argmax([outcome.score for outcome in tried]))
+        found.append((PSEUDO_WEIGHTS[chosen], tried[chosen], list(tried)))
+    return found
+
+
+def pseudo_labels(wider: ModelInputs, labelled: int) -> NDArray[np.float32]:
+    """Return what the LLM predicts of a transfer set: (molecules, 1), logits of classes, or values; else NaN.
+
+    Args:
+        wider: the dataset with its transfer set behind it.
+        labelled: molecules of the dataset, of which nothing predicted is learnt: not even of the training part.
+    """
+    values = wider.guessed.values.astype(np.float64)
+    values[:labelled] = np.nan
+    known = logits(values) if wider.dataset.kind == "classification" else values
+    return known.astype(np.float32)[:, None]

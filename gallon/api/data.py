@@ -15,6 +15,7 @@ from cluster.library.source import Source, data_name, resolve
 from cluster.runtime.session import RaySession
 from cluster.service.client import ServiceClient
 from cluster.training.driver import TrainResources, plan_resources
+from distill.data.annotations import Annotations, catalog
 from distill.data.dataset import Dataset
 from distill.data.moleculenet import DATA_ROOT, SETS, load
 from distill.data.splits import Split, split
@@ -129,7 +130,7 @@ def training_session(
     spec_id = agreed_spec(client, spec_id) if client else spec_id
     splits = splits_of(dataset, labels, seeds)
     if training.on_demand:
-        _check_on_demand(splits, other_specs)
+        _check_on_demand(splits, [*other_specs, *(training.also_spec or ())])
     recipes = recipes_of(dataset, splits[0], tuning, training)
 
     read = _Reading(
@@ -187,13 +188,20 @@ class _Reading:
     ) -> ModelInputs:
         annotations = guesses = None
         if self.store:
-            annotations = annotations_of(self.store, spec, dataset, splits, self._tables)
+            annotations = self._texts(self.store, spec, dataset, splits)
             if self.budget and annotations:
                 annotations = self.budget.spend(annotations, dataset)
         if self.store and self.training.predictions:
             guesses = guesses_of(self.store, self.training.predictions, dataset, splits)
         processes, encoder = os.cpu_count() or 1, self.training.encoder
         return ModelInputs(dataset, annotations, self.folder, encoder, processes, wider, guesses, self.rules)
+
+    def _texts(self, store: str, spec: str | None, dataset: Dataset, splits: Sequence[Split]) -> Annotations | None:
+        """Return the texts of a spec, or of a catalog of them."""
+        specs = [spec, *(self.training.also_spec or ())]
+        found = [annotations_of(store, each, dataset, splits, self._tables) for each in specs]
+        known = [annotations for annotations in found if annotations]
+        return catalog(known, self.training.texts_each, self.labels.seed) if len(known) > 1 else found[0]
 
     def _tables(self) -> list[Source]:
         return [*table_of(self.data, self.labels), *self._others]
@@ -305,7 +313,7 @@ def _budget(training: TrainConfig, seed: int, *, has_transfer_set: bool) -> Budg
     return Budget(share=training.llm_budget, by=by, seed=seed)
 
 
-def _check_on_demand(splits: Sequence[Split], other_specs: Mapping[str, str]) -> None:
+def _check_on_demand(splits: Sequence[Split], others: Sequence[str]) -> None:
     """Refuse to choose by labels of one training part what networks on another read.
 
     Raises:
@@ -316,8 +324,10 @@ def _check_on_demand(splits: Sequence[Split], other_specs: Mapping[str, str]) ->
             "--service and --budget-by uncertainty choose molecules of one training part: use a split that is the same "
             "for all seeds, as --split scaffold."
         )
-    if other_specs:
-        raise UsageError("--service and --budget-by uncertainty are about one spec: leave out --other-spec.")
+    if others:
+        raise UsageError(
+            "--service and --budget-by uncertainty are about one spec: leave out --other-spec and --also-spec."
+        )
 
 
 def _pooling(name: str) -> str:

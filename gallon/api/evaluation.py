@@ -9,9 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distill.evaluate import comparison, tuning
-from distill.evaluate.methods import AS_RELEASED, REFERENCE, Method, as_released, defaults, method, of_texts
+from distill.evaluate.methods import (
+    AS_RELEASED,
+    DEFAULT_LM,
+    REFERENCE,
+    Method,
+    Settings,
+    as_released,
+    defaults,
+    method,
+    of_texts,
+)
 from distill.evaluate.provenance import provenance, rules_that_count
-from distill.evaluate.settings import DEFAULT_LM, Settings
 from distill.features.pretrained import check_installed
 from distill.judge import prediction_file
 from distill.judge.curve import FewerLabels, with_fewer_labels

@@ -76,6 +76,14 @@ class TrainConfig(Config):
     llm_rounds: Annotated[
         int, Setting(min=1, help="Rounds that the budget is asked in, by uncertainty with a training before each.")
     ] = 1
+    also_spec: Annotated[
+        tuple[str, ...] | None,
+        Setting(help="Another spec whose texts are read, too: a catalog of prompts; may be given several times."),
+    ] = None
+    texts_each: Annotated[
+        int | None,
+        Setting(min=1, help="Texts of a molecule, drawn out of its specs' (--seed); default: all, one behind another."),
+    ] = None
     balance: Annotated[
         bool,
         Setting(flag="--balance", help="Give both classes the same weight in the loss of networks."),

@@ -419,6 +419,8 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
         "--budget-by",
         "--service",
         "--llm-rounds",
+        "--also-spec",
+        "--texts-each",
         "--balance",
         "--rules",
         "--ray",

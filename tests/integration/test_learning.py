@@ -26,14 +26,13 @@ from distill.data.dataset import read
 from distill.data.guesses import Guesses
 from distill.data.splits import Split, split
 from distill.data.transfer import with_transfer_set
-from distill.evaluate import pseudo_labels
 from distill.evaluate.comparison import compare
+from distill.evaluate.methods import Settings
 from distill.evaluate.provenance import provenance, rules_that_count
-from distill.evaluate.settings import Settings
 from distill.judge.judged import Judged, SeededSplit
 from distill.judge.summary import summarize
 from distill.learn import recipes, teacher_outputs
-from distill.learn.distillation import Weights, distill_student, targets_from
+from distill.learn.distillation import PSEUDO_WEIGHTS, Weights, distill_student, targets_from
 from distill.learn.inputs import ModelInputs
 from distill.learn.network import Network
 from distill.learn.recipes import INPUTS, recipe
@@ -662,7 +661,7 @@ def test_a_comparison_has_every_method_under_every_seed_and_is_resumed(
         chosen = {run.chosen for run in runs if run.seed == case.seed and run.method in of_students}
         assert len(chosen) == 1 and chosen <= set(INPUTS)
     assert {run.chosen for run in runs if run.method == "student+pseudo-labels"} <= {
-        f"weight {weight:g}" for weight in pseudo_labels.WEIGHTS
+        f"weight {weight:g}" for weight in PSEUDO_WEIGHTS
     }
     said = {(run.method, run.seed): run.prediction for run in runs}
     assert np.allclose(said["teachers", 0][UNREAD:], (said["gin", 0] + said["lm", 0])[UNREAD:] / 2, atol=1e-5)

@@ -13,8 +13,8 @@ from cluster.training.driver import TrainResources
 from distill.data.dataset import read
 from distill.data.splits import split
 from distill.evaluate.comparison import compare
+from distill.evaluate.methods import Settings
 from distill.evaluate.provenance import provenance
-from distill.evaluate.settings import Settings
 from distill.judge.judged import Judged, SeededSplit
 from distill.judge.summary import summarize
 from distill.learn.inputs import ModelInputs

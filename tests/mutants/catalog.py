@@ -741,6 +741,13 @@ MUTANTS = (
         ("tests/unit/teacher/nn/test_library.py",),
     ),
     Mutant(
+        "predictions of labelled molecules are learnt",
+        "distill/learn/distillation.py",
+        "values[:labelled] = np.nan",
+        "values[:0] = np.nan",
+        ("tests/unit/distill/learn/test_pseudo_labels.py",),
+    ),
+    Mutant(
         "a training asks for what the store has",
         "distill/learn/on_demand.py",
         "for row in new.tolist() if stored.texts[row] is None]",

@@ -13,9 +13,8 @@ from cluster.training.driver import TrainResources
 from distill.data.dataset import read
 from distill.data.guesses import Guesses
 from distill.data.splits import split
-from distill.evaluate import pseudo_labels
-from distill.evaluate.pseudo_labels import WEIGHTS
-from distill.judge.judged import SeededSplit
+from distill.learn import distillation
+from distill.learn.distillation import PSEUDO_WEIGHTS, learn_pseudo_labels
 from distill.learn.inputs import ModelInputs
 from distill.learn.recipes import recipe
 from teacher.errors import UsageError
@@ -46,7 +45,7 @@ def labelled(wider: ModelInputs, tmp_path: Path) -> ModelInputs:
 
 
 def test_predictions_are_logits_of_molecules_without_labels_alone(wider: ModelInputs) -> None:
-    found = pseudo_labels.pseudo_labels(wider, LABELLED)
+    found = distillation.pseudo_labels(wider, LABELLED)
     assert np.isnan(found[:LABELLED]).all() and np.isnan(found[-3:]).all()
     assert found[LABELLED:-3, 0] == pytest.approx(np.log(3))  # 0.75 against 0.25
 
@@ -61,11 +60,11 @@ def test_the_weight_that_validates_best_is_taken_and_without_it_nothing_predicte
         fitted.extend(fit_set.fits)
         return [SimpleNamespace(score=score, seconds=1.0) for score in (0.1, 0.9, 0.5, 0.2)]
 
-    monkeypatch.setattr(pseudo_labels, "fit_all", fit_all)
+    monkeypatch.setattr(distillation, "fit_all", fit_all)
     resources = TrainResources(workers=1)
-    case, student = SeededSplit(seed=0, split=parts), recipe("student-fingerprint")
-    ((weight, outcome, tried),) = pseudo_labels.learn(labelled, [case], [student], tmp_path, resources=resources)
-    assert weight == WEIGHTS[1] and outcome.score == 0.9 and len(tried) == len(WEIGHTS)
+    case = recipe("student-fingerprint"), parts, 0
+    ((weight, outcome, tried),) = learn_pseudo_labels(labelled, [case], tmp_path, resources=resources)
+    assert weight == PSEUDO_WEIGHTS[1] and outcome.score == 0.9 and len(tried) == len(PSEUDO_WEIGHTS)
     without, *others = fitted
     assert set(without.train) == set(parts.train) and set(without.targets) == {"labels"}
     predicted = set(range(LABELLED, 37))
@@ -74,4 +73,4 @@ def test_the_weight_that_validates_best_is_taken_and_without_it_nothing_predicte
     assert labelled.transfer is not None
     object.__setattr__(labelled.transfer, "guesses", silent)
     with pytest.raises(UsageError, match="predicts nothing of the transfer set"):
-        pseudo_labels.learn(labelled, [case], [student], tmp_path, resources=resources)
+        learn_pseudo_labels(labelled, [case], tmp_path, resources=resources)
