@@ -203,7 +203,9 @@ class Watch:
             "molecules_per_cpu_second": {
                 phase: round(number / self.cpu[phase]) for phase, number in molecules.items() if self.cpu[phase]
             },
-            "molecules_per_second": {phase: round(number / self.seconds[phase]) for phase, number in molecules.items()},
+            "molecules_per_second": {  # of what had been done before a step was stopped, nothing is known
+                phase: round(number / self.seconds[phase]) for phase, number in molecules.items() if self.cpu[phase]
+            },
         }
 
     def sample(self) -> None:
