@@ -32,13 +32,13 @@ def estimate(features: NDArray[np.float32]) -> NDArray[np.float32]:
     """Estimate logP (no unit) and molar refractivity (cm³/mol).
 
     Args:
-        features: (N, F), of `features.counts_and_properties`.
+        features: (N, F), of `features.counts_and_properties`; what stands behind them is not read.
 
     Returns:
         (N, 2), in the order of `NAMES`; NaN where a property is unknown.
     """
     weights, bias = _regression()
-    estimated: NDArray[np.float32] = features @ weights + bias
+    estimated: NDArray[np.float32] = features[:, : len(weights)] @ weights + bias
     return estimated
 
 
@@ -47,7 +47,8 @@ def estimate_from(environments: Environments, properties: NDArray[np.float32]) -
 
     Args:
         environments: of N molecules.
-        properties: of theirs, (N, P), as they stand behind the counts in `features.counts_and_properties`.
+        properties: of theirs, (N, P), as they stand behind the counts in `features.counts_and_properties`; what stands
+            behind them is not read.
 
     Returns:
         (N, 2), in the order of `NAMES`.
@@ -55,7 +56,10 @@ def estimate_from(environments: Environments, properties: NDArray[np.float32]) -
     weights, bias = _regression()
     rows, columns = environments.within(RADIUS, FINGERPRINT_BITS)
     counted = [np.bincount(rows, weights[columns, each], environments.molecules) for each in range(len(NAMES))]
-    estimated: NDArray[np.float32] = np.stack(counted, axis=1) + properties @ weights[FINGERPRINT_BITS:] + bias
+    of_properties = weights[FINGERPRINT_BITS:]
+    estimated: NDArray[np.float32] = (
+        np.stack(counted, axis=1) + properties[:, : len(of_properties)] @ of_properties + bias
+    )
     return estimated.astype(np.float32)
 
 

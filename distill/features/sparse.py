@@ -16,6 +16,7 @@ import torch
 from distill.features import crippen
 from distill.features.environments import FINGERPRINT_BITS, RADIUS, morgan
 from distill.features.vectors import (
+    CRIPPEN_ESTIMATED,
     SURROUNDING_RADII,
     SURROUNDINGS,
     DescriptorSet,
@@ -45,7 +46,7 @@ class Counter:
         self._environments.AllocateAtomToBits()
         sizes = [FINGERPRINT_BITS, *[SURROUNDINGS] * len(SURROUNDING_RADII)]
         self._fingerprints = list(zip((RADIUS, *SURROUNDING_RADII), sizes, starts(sizes).tolist(), strict=False))
-        self._estimated = descriptors == "estimated"
+        self._estimated = descriptors in CRIPPEN_ESTIMATED
         self._describe: Callable[[Mol], Sequence[float]] = describer(descriptors)
 
     def __call__(self, mol: Mol) -> tuple[list[int], list[int], NDArray[np.float32]]:

@@ -94,7 +94,7 @@ def _one(case: Case, data_root: Path) -> dict[str, Any]:
     """Train one network under one split, and judge every way to choose its weights."""
     name, network, number = case
     torch.set_num_threads(1)
-    dataset = _learnt_from(name, data_root)
+    dataset = learnt_from(name, data_root)
     parts = split(dataset, "scaffold-cv", seed=number)
     with tempfile.TemporaryDirectory() as folder:
         batch = Batch(ModelInputs(dataset, None, Path(folder) / "inputs"))
@@ -108,7 +108,7 @@ def _one(case: Case, data_root: Path) -> dict[str, Any]:
 
 
 @cache
-def _learnt_from(name: str, data_root: Path) -> Dataset:
+def learnt_from(name: str, data_root: Path) -> Dataset:
     """Return a set without the test part of its scaffold split."""
     whole = load(name, data_root=data_root, targets=["CT_TOX"] if name == "clintox" else [])
     parts = split(whole, "scaffold")

@@ -209,12 +209,12 @@ def test_a_model_with_descriptors_of_another_version_is_refused(taught: list[Tra
 def test_a_model_is_not_asked_about_features_of_another_version(
     taught: list[Trained], model_inputs: ModelInputs, parts: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("distill.models.model_store.features_id", lambda: "2-rdkit-2030.3.1")
+    monkeypatch.setattr("distill.models.model_store.features_id", lambda: "3-rdkit-2030.3.1")
     for use in (
         lambda: SavedModel(taught[0].path),
         lambda: teacher_outputs.read_all([taught[0].path], model_inputs, parts),
     ):
-        with pytest.raises(UsageError, match=r"of version 1-rdkit-[\d.]+, and here they are of version 2-rdkit-2030"):
+        with pytest.raises(UsageError, match=r"of version 2-rdkit-[\d.]+, and here they are of version 3-rdkit-2030"):
             use()
 
 

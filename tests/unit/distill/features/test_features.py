@@ -59,14 +59,14 @@ def test_descriptors_are_those_of_rdkit(mols: list[Mol]):
     assert aspirin["MolLogP"] == pytest.approx(expected["MolLogP"], rel=1e-6)
     assert aspirin["Ipc"] == pytest.approx(np.log1p(expected["Ipc"]), rel=1e-6)
     lean = dict(zip(feature_names("lean"), fingerprint_features(mols, "lean")[4], strict=True))
-    assert lean["CrippenClogP"] == pytest.approx(expected["MolLogP"], rel=1e-6)
     assert lean["tpsa"] == pytest.approx(expected["TPSA"], rel=1e-6)
     assert lean["PEOE_VSA1"] == pytest.approx(expected["PEOE_VSA1"], rel=1e-6)
 
 
-def test_what_is_estimated_is_close_to_what_it_stands_for():
+@pytest.mark.parametrize("descriptors", ["lean", "estimated"])
+def test_what_is_estimated_is_close_to_what_it_stands_for(descriptors: DescriptorSet):
     many = [mol for smiles in library.read(None)[:300] if (mol := MolFromSmiles(smiles))]
-    columns = dict(zip(feature_names("estimated"), fingerprint_features(many, "estimated").T, strict=True))
+    columns = dict(zip(feature_names(descriptors), fingerprint_features(many, descriptors).T, strict=True))
     for name, place, share in (("EstimatedClogP", 0, 0.85), ("EstimatedMR", 1, 0.99)):
         truth = np.array([CalcCrippenDescriptors(mol)[place] for mol in many])
         known = np.isfinite(columns[name])
