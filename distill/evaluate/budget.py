@@ -1,15 +1,22 @@
-"""What a row of a comparison costs: every fit that it needs, those that lost a choice included."""
+"""How methods are compared, and what a row costs: every fit that it needs, those that lost a choice included."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
+from cluster.training.driver import TrainResources
 from distill.evaluate.methods import BEST_NETWORK, LISTENED, OF_GALLON, Method
+from distill.learn.distillation import WITH_TRANSFER_SET, Weights
+from distill.learn.recipes import Recipe, recipe
 
 if TYPE_CHECKING:
     from cluster.training.fit import Outcome
+
+DEFAULT_LM = "lm"
 
 # Fits among which one was chosen, by name beside those of teachers.
 GRAPH_TEACHERS, GRAPH_NETWORKS, INPUTS_TRIED = "graph teachers", "graph networks", "inputs"
@@ -44,3 +51,33 @@ def behind(student: Method) -> list[str]:
     names += [] if student.network or student.student else [INPUTS_TRIED]
     names += [GRAPH_NETWORKS] if student.network == BEST_NETWORK else []
     return names
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How methods are compared.
+
+    Attributes:
+        methods: names of rows.
+        folds: that training molecules are predicted out of.
+        weights, weights_with_transfer_set: how much students listen to their teachers.
+        lm: name of the recipe of the language teacher that is distilled.
+        recipes: what replaces the recipes of these names, after tuning.
+        tuned: settings that differ from the defaults of these baselines, after tuning.
+        folder: where fits lie; the same call goes on where it was stopped.
+        resources: the workers, and what each may use.
+    """
+
+    methods: Sequence[str]
+    folder: Path
+    resources: TrainResources
+    folds: int = 5
+    weights: Weights = field(default_factory=Weights)
+    weights_with_transfer_set: Weights = WITH_TRANSFER_SET
+    lm: str = DEFAULT_LM
+    recipes: Mapping[str, Recipe] = field(default_factory=lambda: MappingProxyType({}))
+    tuned: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: MappingProxyType({}))
+
+    def recipe(self, name: str) -> Recipe:
+        """Return a recipe, tuned if it was."""
+        return self.recipes.get(name) or recipe(name)

@@ -15,17 +15,8 @@ import numpy as np
 
 from cluster.training.driver import FitProgress, fit_all
 from distill.evaluate import baselines, predictions
-from distill.evaluate.budget import GRAPH_NETWORKS, GRAPH_TEACHERS, INPUTS_TRIED, Budget, behind
-from distill.evaluate.methods import (
-    AS_RELEASED,
-    BEST_NETWORK,
-    DEFAULT_LM,
-    GALLON_GNN,
-    LISTENED,
-    Method,
-    Settings,
-    method,
-)
+from distill.evaluate.budget import DEFAULT_LM, GRAPH_NETWORKS, GRAPH_TEACHERS, INPUTS_TRIED, Budget, Settings, behind
+from distill.evaluate.methods import AS_RELEASED, BEST_NETWORK, GALLON_GNN, LISTENED, Method, method
 from distill.judge.judged import Judged, SeededSplit
 from distill.judge.run import Run, scored
 from distill.learn.distillation import (

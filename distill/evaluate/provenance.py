@@ -14,7 +14,8 @@ import numpy as np
 
 from cluster.training.driver import fit_all
 from distill.data.splits import PARTS
-from distill.evaluate.methods import Settings, method
+from distill.evaluate.budget import Settings
+from distill.evaluate.methods import method
 from distill.judge.judged import SeededSplit
 from distill.learn.fits import Batch
 from distill.learn.inputs import ModelInputs

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from cluster.training.driver import FitProgress, fit_all
 from distill.evaluate.baselines import baseline
+from distill.evaluate.budget import Settings
 from distill.evaluate.comparison import DEFAULT_GRAPH_TEACHER
-from distill.evaluate.methods import BEST_NETWORK, Settings, method
+from distill.evaluate.methods import BEST_NETWORK, method
 from distill.evaluate.predictions import CachedPredictions
 from distill.evaluate.search import AT_A_TIME, BestTrial, Candidate, Search, search
 from distill.features.features_id import features_id

@@ -9,17 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distill.evaluate import comparison, tuning
-from distill.evaluate.methods import (
-    AS_RELEASED,
-    DEFAULT_LM,
-    REFERENCE,
-    Method,
-    Settings,
-    as_released,
-    defaults,
-    method,
-    of_texts,
-)
+from distill.evaluate.budget import DEFAULT_LM, Settings
+from distill.evaluate.methods import AS_RELEASED, REFERENCE, Method, as_released, defaults, method, of_texts
 from distill.evaluate.provenance import provenance, rules_that_count
 from distill.features.pretrained import check_installed
 from distill.judge import prediction_file

@@ -26,8 +26,8 @@ from distill.data.dataset import read
 from distill.data.guesses import Guesses
 from distill.data.splits import Split, split
 from distill.data.transfer import with_transfer_set
+from distill.evaluate.budget import Settings
 from distill.evaluate.comparison import compare
-from distill.evaluate.methods import Settings
 from distill.evaluate.provenance import provenance, rules_that_count
 from distill.judge.judged import Judged, SeededSplit
 from distill.judge.summary import summarize

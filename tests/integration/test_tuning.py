@@ -15,7 +15,7 @@ from cluster.runtime.session import RaySession
 from cluster.training.driver import FitProgress, TrainResources
 from distill.data.dataset import read
 from distill.data.splits import split
-from distill.evaluate.methods import Settings
+from distill.evaluate.budget import Settings
 from distill.evaluate.tuning import FILE, found_in, tuned
 from distill.judge.judged import SeededSplit
 from distill.learn.inputs import ModelInputs

@@ -12,8 +12,8 @@ from cluster.runtime.session import RaySession
 from cluster.training.driver import TrainResources
 from distill.data.dataset import read
 from distill.data.splits import split
+from distill.evaluate.budget import Settings
 from distill.evaluate.comparison import compare
-from distill.evaluate.methods import Settings
 from distill.evaluate.provenance import provenance
 from distill.judge.judged import Judged, SeededSplit
 from distill.judge.summary import summarize
