@@ -41,11 +41,11 @@ from teacher.nn.library import gradient_norms
 from tests.support.machine import machine
 
 SHOWN: dict[str, dict[str, Any]] = {
-    "everything": {},
-    "no drawing": {"image": False},
+    "everything": {"graph": True},
+    "no drawing": {"graph": True, "image": False},
     "no graph": {"graph": False},
-    "SMILES only": {"image": False, "graph": False},
-    "prompt gallon": {"prompt": "gallon"},
+    "SMILES only": {"graph": False, "image": False},
+    "prompt gallon": {"graph": True, "prompt": "gallon"},
 }
 BUDGETS = (0.05, 0.1, 0.2, 0.5)
 CHOICES = ("uncertainty", "coverage", "random")
