@@ -19,10 +19,10 @@ MOLECULES = 100
 COMPARED = ("--methods", "lightgbm,random_forest", "--split", "scaffold-cv", "--seeds", "5", "--labels", "40")
 
 
-@pytest.fixture(scope="module")
-def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
     """Molecules with the lengths of their names."""
-    path = tmp_path_factory.mktemp("data") / "lengths.csv"
+    path = tmp_path / "lengths.csv"
     smiles = [line.split()[0] for line in (Path(RDConfig.RDDataDir) / "NCI" / "first_5K.smi").read_text().splitlines()]
     path.write_text("\n".join(["smiles,length", *(f"{each},{len(each)}" for each in smiles[:MOLECULES])]) + "\n")
     return path

@@ -309,7 +309,7 @@ def test_a_training_outlives_the_death_of_the_service_and_nothing_is_asked_twice
         known = recipe(name)
         monkeypatch.setitem(RECIPES, name, replace(known, schedule=replace(known.schedule, epochs=2)))
     spec, pause = described[0], requests.with_name("pause")
-    molecules = chains(20, "Cl") + chains(20, "I")
+    molecules = chains(20, "Cl") + chains(20, "[SiH3]")
     (tmp_path / "chains.csv").write_text(
         "\n".join(["smiles,length", *(f"{one},{len(one)}" for one in molecules)]) + "\n"
     )
