@@ -766,7 +766,7 @@ MUTANTS = (
         "distill/learn/on_demand.py",
         "int(self.share * len(dataset))",
         "int(self.share * len(dataset)) + 1",
-        ("tests/unit/distill/learn/test_budget.py",),
+        ("tests/unit/distill/learn/test_on_demand.py",),
     ),
     Mutant(
         "an LLM sees labels of the test part",

@@ -15,9 +15,10 @@ from cluster.training.driver import TrainResources
 from distill.data.annotations import Annotations
 from distill.data.dataset import Dataset, read
 from distill.data.splits import Split, split
+from distill.features.library_graph import NODE_CHOICES, NodeChoice
 from distill.learn import on_demand
 from distill.learn.inputs import ModelInputs
-from distill.learn.on_demand import UNCERTAINTY, OnDemand, Service, disagreement
+from distill.learn.on_demand import UNCERTAINTY, Budget, OnDemand, Service, disagreement
 from teacher.errors import UsageError
 from teacher.tiny import library
 
@@ -61,9 +62,9 @@ class Written:
         return Service(describe=self.describe, fetch=self.fetch)
 
 
-def told(model_inputs: ModelInputs) -> set[int]:
-    assert model_inputs.annotations is not None
-    return {row for row, text in enumerate(model_inputs.annotations.texts) if text is not None}
+def told(annotations: Annotations | None) -> set[int]:
+    assert annotations is not None
+    return {row for row, text in enumerate(annotations.texts) if text is not None}
 
 
 @pytest.fixture
@@ -83,11 +84,11 @@ def test_no_more_is_asked_than_the_budget_and_nothing_that_the_store_has(
 ) -> None:
     fresh = Written(dataset)
     number = int(0.25 * len(parts.train))
-    known = told(enrich(fresh, rounds=3))
+    known = told(enrich(fresh, rounds=3).annotations)
     assert len(known) == len(fresh.asked) == len(set(fresh.asked)) == number
     assert known <= set(parts.train.tolist())  # a network reads no others' texts
     again = Written(dataset, texts=dict(list(fresh.texts.items())[:5]))
-    assert told(enrich(again, rounds=1)) == known
+    assert told(enrich(again, rounds=1).annotations) == known
     assert len(again.asked) == number - 5 and set(again.texts) == set(fresh.texts)
 
 
@@ -95,7 +96,7 @@ def test_texts_that_the_store_has_of_others_are_not_read(
     enrich: Callable[..., ModelInputs], dataset: Dataset, parts: Split
 ) -> None:
     whole = Written(dataset, texts=dict.fromkeys(dataset.smiles, "text"))
-    assert len(told(enrich(whole, by="random"))) == int(0.25 * len(parts.train)) and not whole.asked
+    assert len(told(enrich(whole, by="random").annotations)) == int(0.25 * len(parts.train)) and not whole.asked
     with pytest.raises(UsageError, match="is none: give more"):
         enrich(whole, share=0.001)
 
@@ -106,7 +107,7 @@ def test_a_service_that_dies_between_two_molecules_is_asked_for_the_rest_alone(
     dying = Written(dataset, dies_after=4)
     with pytest.raises(ConnectionError):
         enrich(dying, rounds=2)
-    known = told(enrich(dying, rounds=2))  # the same command again
+    known = told(enrich(dying, rounds=2).annotations)  # the same command again
     assert len(dying.asked) == len(set(dying.asked)) == len(known) == int(0.25 * len(parts.train))
 
 
@@ -131,17 +132,39 @@ def test_by_uncertainty_the_network_is_trained_on_what_was_written_before_it_cho
     enrich: Callable[..., ModelInputs], dataset: Dataset, parts: Split, committee: list[set[int]]
 ) -> None:
     written = Written(dataset)
-    known = told(enrich(written, by=UNCERTAINTY, rounds=2))
+    known = told(enrich(written, by=UNCERTAINTY, rounds=2).annotations)
     number = int(0.25 * len(parts.train))
     most = sorted(parts.train.tolist(), reverse=True)[:number]
     assert known == set(most)
     assert committee == [set(), set(most[: number // 2])]
     labels = dataset.labels.copy()
     labels[parts.test] = 0
-    assert told(enrich(Written(dataset), labels=labels, by=UNCERTAINTY, rounds=2)) == known
+    assert told(enrich(Written(dataset), labels=labels, by=UNCERTAINTY, rounds=2).annotations) == known
 
 
 def test_disagreement_is_in_units_of_the_labels() -> None:
     predictions = [np.array([[0.0, 0.0], [1.0, 0.0]], dtype=np.float32), np.array([[0.0, 2.0], [3.0, 0.0]], np.float32)]
     labels = np.array([[0.0, 0.0], [2.0, 8.0]], dtype=np.float32)  # deviations 1 and 4
     assert disagreement(predictions, labels).tolist() == [(0 + 1 / 4) / 2, (1 + 0) / 2]
+
+
+@pytest.fixture(scope="module")
+def annotations(dataset: Dataset) -> Annotations:
+    return Annotations(tuple(f"text {row}" for row in range(len(dataset))), "spec", "sha", (0.5,) * len(dataset))
+
+
+@pytest.mark.parametrize("by", NODE_CHOICES)
+def test_no_more_is_read_than_the_budget_allows(by: NodeChoice, dataset: Dataset, annotations: Annotations) -> None:
+    kept = Budget(share=0.2, by=by).spend(annotations, dataset)
+    assert len(told(kept)) == int(0.2 * len(dataset))
+    assert all(kept.texts[row] == annotations.texts[row] for row in told(kept))
+    assert kept.agreement is not None and {row for row, each in enumerate(kept.agreement) if each} == told(kept)
+    assert kept.sha256 != annotations.sha256
+    other = replace(dataset, labels=np.random.default_rng(0).normal(size=dataset.labels.shape).astype(np.float32))
+    assert told(Budget(share=0.2, by=by).spend(annotations, other)) == told(kept)
+
+
+def test_a_budget_of_all_reads_all_and_one_of_nothing_is_refused(dataset: Dataset, annotations: Annotations) -> None:
+    assert told(Budget(share=1.0, by="random").spend(annotations, dataset)) == set(range(len(dataset)))
+    with pytest.raises(UsageError, match="is none"):
+        Budget(share=0.01).spend(annotations, dataset)
