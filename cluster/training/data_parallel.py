@@ -14,12 +14,12 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig, UserCallback
 from ray.train.torch import TorchTrainer, get_device
 from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
 
-from cluster.runtime.errors import first_line, root_of
+from cluster.runtime.errors import first_line, first_of_ours, may_pass, root_of
 from cluster.runtime.logs import log_in_worker, ray_log_folder
 from cluster.training.fit import Fit
 from cluster.training.group import ProcessGroup
 from cluster.training.reporter import Reporter
-from cluster.training.results import TrainingError, gave_up
+from cluster.training.results import TrainingError, broke, gave_up
 from cluster.training.worker import WorkerConfig, begin_work, do_fits
 from teacher.errors import GallonError
 
@@ -36,7 +36,8 @@ def train_together(fits: Sequence[Fit], config: WorkerConfig, per_worker: Mappin
         failures: times that the group of workers is started again.
 
     Raises:
-        TrainingError: the workers kept dying.
+        TrainingError: the workers kept dying, or their own code raised an error.
+        GallonError: a worker did.
     """
     trainer = StoppableTrainer(
         run_worker,
@@ -48,18 +49,19 @@ def train_together(fits: Sequence[Fit], config: WorkerConfig, per_worker: Mappin
             name=f"training-{fits[0].id[:12]}",
             storage_path=str(config.folder / "ray"),
             failure_config=FailureConfig(max_failures=failures),
-            callbacks=[ControllerLog(config.log_level)],
+            callbacks=[ControllerCallback(config.log_level)],
         ),
     )
     try:
         trainer.fit()
     except WorkerGroupError as error:
         logger.warning("the training workers gave up: %s", error)
-        first = next(iter(error.worker_failures.values()), error)
-        if isinstance(cause := root_of(first), GallonError):
-            raise cause from error
+        cause = root_of(next(iter(error.worker_failures.values()), error))
         raise gave_up(failures + 1, cause, config.folder) from error
     except ControllerError as error:
+        logger.warning("Ray Train gave up: %s", error)
+        if isinstance(cause := error.controller_failure, GallonError):
+            raise cause from error
         raise TrainingError(f"Ray Train could not start or hold its workers: {root_of(error)}.") from error
 
 
@@ -96,8 +98,10 @@ def run_worker(config: Mapping[str, WorkerConfig]) -> None:
     do_fits(ray.get(order.fits), ray.get(order.parts[rank]), group, order.folder, Reporter(ray.train.report))
 
 
-class ControllerLog(UserCallback):  # type: ignore[misc]  # Ray has no types
-    """Logs what the workers report, and their deaths, into a file of Ray Train's controller, among Ray's logs.
+class ControllerCallback(UserCallback):  # type: ignore[misc]  # Ray has no types
+    """Ends what would fail again, and logs what the workers report, and their deaths.
+
+    The log is a file of Ray Train's controller, among Ray's logs.
 
     Args:
         level: of the log.
@@ -112,11 +116,22 @@ class ControllerLog(UserCallback):  # type: ignore[misc]  # Ray has no types
         logger.info("reported: %s", metrics[0])
 
     def after_exception(self, run_context: Any, worker_exceptions: Mapping[int, Exception]) -> None:
-        """Log why workers ended."""
+        """Log why workers ended, and end the training where they would end so again.
+
+        Ray Train starts all workers again after any error in one of them; what a callback raises ends it.
+
+        Raises:
+            GallonError: the first worker's, or that of its own code. Beside a worker that died, others may fail of it.
+        """
         self._begin()
         for rank, error in worker_exceptions.items():
             cause = root_of(error)
             logger.warning("training worker %d died (%s): %s", rank + 1, type(cause).__name__, first_line(cause))
+        for error in worker_exceptions.values():
+            if isinstance(ours := first_of_ours(error), GallonError):
+                raise ours
+        if not any(may_pass(error) for error in worker_exceptions.values()):
+            raise broke(root_of(next(iter(worker_exceptions.values()))))
 
     def _begin(self) -> None:
         log_in_worker(ray_log_folder(), "train-controller", self._level)

@@ -12,9 +12,9 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from cluster.runtime.errors import first_line, first_of_ours, root_of
+from cluster.runtime.errors import first_line, first_of_ours, may_pass, root_of
 from cluster.training.fit import Fit
-from cluster.training.results import gave_up
+from cluster.training.results import broke, gave_up
 from cluster.training.worker import WorkerConfig, begin_work, do_fits
 from teacher.errors import GallonError
 
@@ -42,7 +42,8 @@ def train_apart(
         failures: times that what a worker left undone is tried again, of all workers together.
 
     Raises:
-        TrainingError: workers kept dying.
+        TrainingError: workers kept dying, or their own code raised an error.
+        GallonError: a worker did.
     """
     import ray
     from ray.exceptions import RayError
@@ -65,8 +66,10 @@ def train_apart(
             except RayError as error:
                 if isinstance(cause := first_of_ours(error), GallonError):
                     raise cause from error
-                failed += 1
                 cause = root_of(error)
+                if not may_pass(error):
+                    raise broke(cause) from error
+                failed += 1
                 logger.warning("the worker of %s died (%s): %s", share.name, type(cause).__name__, first_line(cause))
                 if failed > failures:
                     raise gave_up(failed, cause, config.folder) from error

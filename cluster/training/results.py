@@ -23,6 +23,15 @@ def gave_up(times: int, cause: BaseException, folder: Path) -> TrainingError:
     )
 
 
+def broke(cause: BaseException) -> TrainingError:
+    """Return what there is to say when a fit's own code raised an error, which it would raise again."""
+    name = type(cause).__name__
+    told = f"{name}: {line}" if (line := first_line(cause)) else name
+    return TrainingError(
+        f"Training ended at an error in its own code ({told}): the worker's log, among Ray's, says where."
+    )
+
+
 def is_done(folder: Path, fit: str) -> bool:
     """Tell whether a fit has its result."""
     return (folder / fit / "outcome.json").is_file()

@@ -66,3 +66,6 @@ def do_fits(fits: Iterable[Fit], part: DataShard, group: ProcessGroup, folder: P
             except DivergenceError as error:  # raised by all of a group alike; Ray would only try the same again
                 logger.warning("fit %s came to nothing: %s", fit.id, error)
                 failure_of(folder, fit.id).write_text(str(error), encoding="utf-8")
+            except Exception:
+                logger.exception("fit %s (%s) ended at an error", fit.id, fit.name)
+                raise

@@ -248,27 +248,44 @@ def test_a_group_reports_epochs_to_ray_train(
     assert all({"loss", "score"} <= each.keys() for each in reported)
 
 
-class Refusing(torch.nn.Linear):
-    """Writes down each time that it is trained, and refuses."""
+class Raising(torch.nn.Linear):
+    """Writes down each time that it is built, and raises an error when it is trained, by one of its workers."""
 
-    def __init__(self, tries: Path) -> None:
+    def __init__(self, tries: Path, error: Exception) -> None:
         super().__init__(2, 1)
-        self._tries = tries
+        self._error = error
+        (tries / str(os.getpid())).touch()
 
     def forward(self, vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        (self._tries / str(len(list(self._tries.iterdir())))).touch()
-        raise UsageError("This is refused.")
+        if os.environ.get("RANK", "0") == "0":
+            raise self._error
+        return super().forward(vectors), vectors
 
 
-def test_an_error_of_ours_ends_the_training_at_the_first_try(ray_here: RaySession, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("resources", "error", "expected"),
+    [
+        (TrainResources(), UsageError("This is refused."), (UsageError, r"^This is refused\.$")),
+        (TrainResources(), KeyError("width"), (TrainingError, r"error in its own code \(KeyError: 'width'\)")),
+        (GROUP, KeyError("width"), (TrainingError, r"error in its own code \(KeyError: 'width'\)")),
+    ],
+    ids=["ours", "independent", "together"],
+)
+def test_an_error_of_the_code_ends_the_training_at_the_first_try(
+    resources: TrainResources,
+    error: Exception,
+    expected: tuple[type[Exception], str],
+    ray_here: RaySession,
+    tmp_path: Path,
+) -> None:
     several = fragile(tmp_path, deaths=0)
     tries = tmp_path / "tombs"
     scale = Scale.of(several.columns["labels"], [Target("sum", "regression")])
-    build = functools.partial(NetworkWithLoss, functools.partial(Refusing, tries), scale, Objective(), {})
+    build = functools.partial(NetworkWithLoss, functools.partial(Raising, tries, error), scale, Objective(), {})
     refused = replace(several, fits=[replace(several.fits[0], build=build)])
-    with pytest.raises(UsageError, match=r"^This is refused\.$"):
-        fit_all(refused, tmp_path / "fits", TrainResources())
-    assert len(list(tries.iterdir())) == 1
+    with pytest.raises(expected[0], match=expected[1]) as told:
+        fit_all(refused, tmp_path / "fits", resources)
+    assert len(list(tries.iterdir())) == resources.workers and "\n" not in str(told.value)
 
 
 def test_workers_that_keep_dying_end_in_one_sentence(
