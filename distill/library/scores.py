@@ -3,13 +3,15 @@
 Graph teachers speak of every molecule, a language teacher on embeddings of those that `gallon embed` has dealt with.
 
 A teacher's folder of scores is named by a digest of its weights and settings. It has a file for each shard: the rows
-that were scored, predictions, and representations in half precision. A later run asks about further rows only.
+that were scored, predictions, and representations in half precision. A later run asks about further rows only. Beside
+them a list tells the shards that have such a file, so that one that was lost is not taken for nothing said.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SCORES = "scores"  # the folder in that of the library
+SCORED = "scored.json"  # in a teacher's folder: the digests of the shards of which it says something
 FIRST_LAYER = "body.0.weight"  # of a language teacher on embeddings, whose length is theirs
 MOST_HALF = float(np.finfo(np.float16).max)
 
@@ -120,7 +123,22 @@ def score_library(
             done += scored
             if show:
                 show(done)
+    list_scored(library, folder, numbers)
     return folder
+
+
+def list_scored(library: PreparedLibrary, folder: Path, numbers: Sequence[int]) -> None:
+    """Add shards to the list of those of which a teacher says something."""
+    digests = {facts.digest for number in numbers if (facts := read_facts(library.shard(number)))}
+    write_text(folder / SCORED, json.dumps(sorted(digests | (scored_shards(folder) or set()))) + "\n")
+
+
+def scored_shards(folder: Path) -> set[str] | None:
+    """Return the digests of the shards of which a teacher says something; None where that is not to be read."""
+    try:
+        return set(strict_json.read(list[str], (folder / SCORED).read_bytes()))
+    except (OSError, ValueError):
+        return None
 
 
 def texts_of(library: PreparedLibrary, card: ModelCard) -> TextSet | None:

@@ -16,7 +16,7 @@ from distill.features.vectors import Scaler
 from distill.learn.objective import Whitening
 from distill.learn.recipes import Role
 from distill.library.prepared import PreparedLibrary, Selection
-from distill.library.scores import ShardScores, read_scores
+from distill.library.scores import ShardScores, read_scores, scored_shards
 from distill.library.shard import graphs_of, read_facts, vectors_of
 from distill.models.ensemble import consensus
 from teacher.errors import GallonError
@@ -94,14 +94,18 @@ class Statements:
     def _read(
         folder: Path, role: Role, library: PreparedLibrary, number: int, rows: NDArray[np.int64]
     ) -> ShardScores | None:
-        """Return what a teacher says of rows; None where a language teacher says nothing of the shard."""
+        """Return what a teacher says of rows; None where a language teacher never said anything of the shard."""
         facts = read_facts(library.shard(number))
-        scores = facts and read_scores(folder, number, facts.digest)
-        if not scores:
-            if role == "lm":
-                return None
-            raise GallonError(f"The scores of shard {number} in {folder} are gone: run the same command again.")
-        return scores.of(rows)
+        if facts is None:
+            raise GallonError(f"{library.shard(number)} is missing or damaged: run the same 'gallon prepare' again.")
+        if scores := read_scores(folder, number, facts.digest):
+            return scores.of(rows)
+        if role == "lm" and (listed := scored_shards(folder)) is not None and facts.digest not in listed:
+            return None
+        embed = "run 'gallon embed' and then" if role == "lm" else "run"
+        raise GallonError(
+            f"The scores of shard {number} in {folder} are gone or damaged: {embed} the same command again."
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -38,7 +38,7 @@ from distill.learn.network import Network
 from distill.learn.recipes import INPUTS, recipe
 from distill.learn.teach import Trained, teach
 from distill.library.embeddings import ShardTexts, TextSet, write_texts
-from distill.library.scores import read_scores
+from distill.library.scores import read_scores, scored_shards
 from distill.library.shard import read_facts
 from distill.library.teaching import LibraryTeaching
 from distill.models import model_store, packing
@@ -594,6 +594,7 @@ def test_a_student_learns_what_graph_teachers_say_of_a_prepared_library(
     shown.clear()
     assert teaching.score(asked, ray_here, lambda done, of: shown.append((done, of))) == scores
     assert not shown
+    assert scored_shards(scores[1]) == {facts.digest} and len(scored_shards(scores[0]) or ()) == len(prepared)
     spoken = read_scores(scores[1], 0, facts.digest)
     lm = recipe("lm")
     network = Network.load(folder / "lm" / "weights.safetensors", partial(lm.build, 1, **lm.settings, features=384))

@@ -126,6 +126,30 @@ def test_a_stream_brings_every_molecule_with_what_all_teachers_say_of_it(
         [window.load() for window in streams[0].windows([0, 1])]
 
 
+def test_of_what_a_language_teacher_never_spoke_nothing_is_learned_and_lost_scores_are_an_error(
+    library: PreparedLibrary, teacher: Path, tmp_path: Path
+) -> None:
+    rows = np.arange(3)
+    said = Statements("regression", [tmp_path], ["lm"], {}, {"labels": 1, "soft.lm": 1})
+    for number in (1, 2):
+        Scorer(teacher, library.folder, tmp_path).score(number, rows)
+    scores_module.list_scored(library, tmp_path, [1])
+    scores_module.list_scored(library, tmp_path, [2])
+    assert np.isnan(said.columns(library, 0, rows)["soft.lm"]).all()
+    assert np.isfinite(said.columns(library, 1, rows)["soft.lm"]).all()
+    (tmp_path / "000001.safetensors").unlink()
+    damaged = tmp_path / "000002.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    for number in (1, 2):
+        with pytest.raises(
+            GallonError, match=rf"The scores of shard {number} .* are gone or damaged: run 'gallon embed'"
+        ):
+            said.columns(library, number, rows)
+    (tmp_path / "scored.json").write_text("[")
+    with pytest.raises(GallonError, match=r"The scores of shard 0 .* are gone or damaged"):
+        said.columns(library, 0, rows)
+
+
 @pytest.mark.parametrize(
     ("labelled", "epochs", "expected"),
     [(5, None, 5), (100, None, 50), (100, 3, 3)],  # 10 steps an epoch with 12 labelled molecules each: 60 * 100 / 120
