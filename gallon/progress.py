@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+LEAST_RATE = 0.05  # per second that is shown; less is 0.0
 PERIOD_SECONDS = 0.5  # between changes of a bar in a notebook
 
 
@@ -134,13 +135,13 @@ def worded(progress: Progress) -> str:
     if progress.unit:
         of_all = f" of {progress.total:,}" if progress.total is not None else ""
         words.append(f"{progress.done:,}{of_all} {progress.unit}")
-        if progress.done:
+        if progress.done and progress.rate >= LEAST_RATE:
             words.append(f"{progress.rate:,.1f}/s")
     if progress.detail:
         words.append(progress.detail)
     if progress.ended:
         words.append(f"done in {duration(progress.seconds)}")
-    elif progress.done:
+    elif progress.done or progress.seconds_left is not None:
         words.append(f"{duration(progress.seconds_left)} left")
     return f"{progress.phase}: {', '.join(words)}" if words else progress.phase
 

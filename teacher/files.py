@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import secrets
 import shutil
@@ -87,7 +88,7 @@ def replacing(out: Path) -> Iterator[Path]:
         OutputError: the disk is full, or the folder cannot be written.
     """
     place = _real(out)
-    aside = _aside(place.parent, place.suffix)
+    aside = _aside(place.parent, place.suffix, of=place)
     with _explained(out):
         try:
             yield aside
@@ -111,7 +112,7 @@ def replacing_folder(folder: Path, ours: Collection[str] = ()) -> Iterator[Path]
     place = _real(folder)
     with _explained(folder):
         place.parent.mkdir(parents=True, exist_ok=True)
-        aside, old = _aside(place.parent), _aside(place.parent)
+        aside, old = _aside(place.parent, of=place), _aside(place.parent)
         try:
             aside.mkdir()
             yield aside
@@ -122,6 +123,16 @@ def replacing_folder(folder: Path, ours: Collection[str] = ()) -> Iterator[Path]
             _sync(place.parent)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
+
+
+def drop_leftovers(out: Path) -> None:
+    """Remove what processes that were killed have left of an output beside it, which nobody may be writing now."""
+    place = _real(out)
+    for left in place.parent.glob(f".gallon-{_mark(place)}-*"):
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
 
 
 def write_text(out: Path, text: str) -> None:
@@ -162,8 +173,14 @@ def _real(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def _aside(folder: Path, suffix: str = "") -> Path:
-    return folder / f".gallon-{secrets.token_hex(6)}{suffix}"
+def _aside(folder: Path, suffix: str = "", of: Path | None = None) -> Path:
+    """Return a new place beside an output, by whose name one can tell whose it is."""
+    whose = f"{_mark(of)}-" if of else ""
+    return folder / f".gallon-{whose}{secrets.token_hex(6)}{suffix}"
+
+
+def _mark(place: Path) -> str:
+    return hashlib.sha256(os.fsencode(place.name)).hexdigest()[:12]
 
 
 def _same(place: Path, other: str | Path) -> bool:

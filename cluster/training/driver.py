@@ -8,6 +8,7 @@ a folder that all of them reach.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 from cluster.runtime.logs import worker_level
 from cluster.runtime.periodic import run_periodically
 from cluster.training.fit import Fit, FitSet, Outcome
-from cluster.training.results import TrainingError, failure_of, is_done, read_outcome
+from cluster.training.results import TrainingError, failure_of, is_done, read_outcome, share_done
 from cluster.training.shards import most_workers
 from teacher.errors import UsageError
 from teacher.wording import counted
@@ -53,10 +54,24 @@ class TrainResources:
 
 @dataclass(frozen=True, slots=True)
 class FitProgress:
-    """How many fits are done, out of how many."""
+    """How far fits are.
+
+    Attributes:
+        done, all: how many fits are done, out of how many.
+        looked_at, to_look_at: molecules that training has looked at, out of how many, each once an epoch of each fit.
+        rate: how many a second, since this call began; 0 where that is not known.
+    """
 
     done: int
     all: int
+    looked_at: int = 0
+    to_look_at: int = 0
+    rate: float = 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Until all fits are done, at this rate; None where it is not known."""
+        return (self.to_look_at - self.looked_at) / self.rate if self.rate else None
 
 
 def plan_resources(session: RaySession, workers: int | None) -> TrainResources:
@@ -99,8 +114,10 @@ def fit_all(
     if left:
         for fit in left:
             failure_of(folder, fit.id).unlink(missing_ok=True)
-        with _watched(folder, [fit.id for fit in fit_set.fits], show):
+        with _watched(folder, fit_set.fits, show):
             _train(left, fit_set, folder, resources)
+    elif show is not None:
+        show(Watch(folder, fit_set.fits).look())
     for fit in left:
         if (failure := failure_of(folder, fit.id)).is_file():
             raise TrainingError(failure.read_text(encoding="utf-8"))
@@ -148,13 +165,40 @@ def _molecules_seen(fit: Fit) -> int:
 
 
 @contextmanager
-def _watched(folder: Path, fits: Sequence[str], show: Callable[[FitProgress], None] | None) -> Iterator[None]:
+def _watched(folder: Path, fits: Sequence[Fit], show: Callable[[FitProgress], None] | None) -> Iterator[None]:
     if show is None:
         yield
         return
-
-    def show_now() -> None:
-        show(FitProgress(sum(is_done(folder, fit) for fit in fits), len(fits)))
-
-    with run_periodically(LOOK_SECONDS, show_now, "training-progress"):
+    watch = Watch(folder, fits)
+    with run_periodically(LOOK_SECONDS, lambda: show(watch.look()), "training-progress"):
         yield
+    show(watch.look())
+
+
+class Watch:
+    """Looks how far fits are, by what they leave in the folder of results.
+
+    Args:
+        folder: of the results.
+        fits: whose.
+    """
+
+    def __init__(self, folder: Path, fits: Sequence[Fit]) -> None:
+        self._folder, self._fits = folder, fits
+        self._to_look_at = sum(map(_molecules_seen, fits))
+        self._begun, self._at_first = time.monotonic(), self._looked_at()
+
+    def look(self) -> FitProgress:
+        """Return how far they are now."""
+        done, looked_at, now = (
+            sum(is_done(self._folder, fit.id) for fit in self._fits),
+            self._looked_at(),
+            time.monotonic(),
+        )
+        if looked_at < self._at_first:  # a fit went on from a checkpoint that is older than its last note
+            self._begun, self._at_first = now, looked_at
+        rate = (looked_at - self._at_first) / (now - self._begun) if now > self._begun else 0.0
+        return FitProgress(done, len(self._fits), looked_at, self._to_look_at, rate)
+
+    def _looked_at(self) -> int:
+        return round(sum(share_done(self._folder, fit.id) * _molecules_seen(fit) for fit in self._fits))

@@ -22,14 +22,15 @@ from cluster.training.fit import Fit, Schedule
 from cluster.training.group import DataShard, ProcessGroup
 from cluster.training.metrics import TrainingMetrics
 from cluster.training.reporter import Reporter
-from cluster.training.results import TrainingError
+from cluster.training.results import TrainingError, drop_share, note_share
 from cluster.training.shards import steps
 from teacher import strict_json
-from teacher.files import replacing, replacing_folder
+from teacher.files import drop_leftovers, replacing, replacing_folder
 
 logger = logging.getLogger(__name__)
 
 CHECKPOINT_SECONDS = 30.0
+SHARE_SECONDS = 2.0  # between notes of how much is done
 STEPS_BETWEEN_LOOKS = 100  # at the clock, which a group of workers agrees on
 PREDICT_ROWS = 512
 RUN_DIGITS = 12  # of a fit's id, on the dashboard
@@ -106,6 +107,7 @@ class Training:
         self._sums: dict[str, Tensor] = {}  # of that epoch, for each term of the loss: its sum, and of how many things
         self._seconds = 0.0
         self._begun = self._saved = time.monotonic()
+        self._noted = -math.inf
         self._best = Best()
         self._history: list[dict[str, float]] = []
         self._reporter = reporter or Reporter()
@@ -142,6 +144,7 @@ class Training:
                 more = torch.stack([total.detach(), count]).float().cpu()
                 self._sums[name] = self._sums[name] + more if name in self._sums else more
             self._step += 1
+            self._note_share_if_due()
             if self._step % STEPS_BETWEEN_LOOKS == 0 and self._step < self._steps:
                 self._save_if_due()
         whole = self._whole_sums()
@@ -215,9 +218,23 @@ class Training:
 
     # What is written down
 
+    @property
+    def _checkpoint(self) -> Path:
+        return self._folder / f"{self._fit.id}.pt"
+
+    def _note_share_if_due(self) -> None:
+        """Say how much of the fit is done, where the last note is old."""
+        if not self._group.number and time.monotonic() - self._noted > SHARE_SECONDS:
+            done = self._epoch * self._steps + self._step
+            note_share(self._folder, self._fit.id, done / (self._steps * self._fit.schedule.epochs))
+            self._noted = time.monotonic()
+
     def _restore(self) -> None:
-        """Go on from the last checkpoint, if there is one."""
-        file = self._folder / f"{self._fit.id}.pt"
+        """Go on from the last checkpoint, if there is one; what a killed worker left half written goes."""
+        file = self._checkpoint
+        if not self._group.number:
+            drop_leftovers(file)
+            drop_leftovers(self._folder / self._fit.id)
         if not self._group.agreed(file.is_file()):
             return
         state = torch.load(file, map_location="cpu", weights_only=True)
@@ -253,7 +270,7 @@ class Training:
             "history": self._history,
             "random": torch.get_rng_state(),
         }
-        with replacing(self._folder / f"{self._fit.id}.pt") as aside, aside.open("wb") as file:
+        with replacing(self._checkpoint) as aside, aside.open("wb") as file:
             torch.save(state, file)
         logger.info("checkpoint of fit %s after epoch %d, best score %.4g", self._fit.id, self._epoch, self._best.score)
 
@@ -279,6 +296,7 @@ class Training:
             save_file(self._best.weights, aside / "weights.safetensors")
             save_arrays(outputs, aside / "outputs.safetensors")
             (aside / "outcome.json").write_text(strict_json.dumps(facts), encoding="utf-8")
-        (self._folder / f"{self._fit.id}.pt").unlink(missing_ok=True)
+        self._checkpoint.unlink(missing_ok=True)
+        drop_share(self._folder, self._fit.id)
         best = (self._best.score, self._best.epoch, self._epoch)
         logger.info("fit %s is done: score %.4g in epoch %d of %d", self._fit.id, *best)

@@ -1,4 +1,4 @@
-"""What a fit leaves in the folder of results: its outcome, or why it came to nothing."""
+"""What a fit leaves in the folder of results: how far it is, then its outcome, or why it came to nothing."""
 
 from __future__ import annotations
 
@@ -40,6 +40,26 @@ def is_done(folder: Path, fit: str) -> bool:
 def failure_of(folder: Path, fit: str) -> Path:
     """Return the file that says why a fit came to nothing, if it did."""
     return folder / f"{fit}.failed"
+
+
+def note_share(folder: Path, fit: str, share: float) -> None:
+    """Write down how much of a fit is done, for whoever shows the progress."""
+    (folder / f"{fit}.share").write_text(f"{share:.6f}", encoding="utf-8")
+
+
+def share_done(folder: Path, fit: str) -> float:
+    """Return how much of a fit is done, from 0 to 1; 0 where it has not said so yet."""
+    if is_done(folder, fit):
+        return 1.0
+    try:
+        return float((folder / f"{fit}.share").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):  # not there, or being written
+        return 0.0
+
+
+def drop_share(folder: Path, fit: str) -> None:
+    """Drop what a fit said while it was going on."""
+    (folder / f"{fit}.share").unlink(missing_ok=True)
 
 
 def read_outcome(folder: Path, fit: str) -> Outcome:

@@ -283,8 +283,18 @@ def check_named(rules: Path | None) -> None:
 
 
 def fits_of(running: Phase) -> Callable[[FitProgress], None]:
-    """Return what tells a phase of the fits that are done."""
-    return lambda fits: running.update(fits.done, fits.all)
+    """Return what tells a phase how many fits are done, and how far the training of all of them is."""
+
+    def update(fits: FitProgress) -> None:
+        trained = f"{fits.looked_at / fits.to_look_at:.0%} trained" if fits.to_look_at else ""
+        running.update(fits.done, fits.all, trained, seconds_left=fits.seconds_left)
+
+    return update
+
+
+def molecules_of(running: Phase) -> Callable[[FitProgress], None]:
+    """Return what tells a phase of the molecules that training has looked at, each once an epoch."""
+    return lambda fits: running.update(fits.looked_at, fits.to_look_at, rate=fits.rate, seconds_left=fits.seconds_left)
 
 
 def _selected(

@@ -24,7 +24,7 @@ from distill.library.pretrain import pretrain as pretrain_network
 from distill.library.targets import GROUPS
 from distill.models import pretraining as pretrained_models
 from gallon.api.annotation import started_ray
-from gallon.api.learning import fits_of
+from gallon.api.learning import fits_of, molecules_of
 from gallon.api.library import Library, StrPath, check_rows_output, kept_of, sources_of, store_named
 from gallon.config import LibraryConfig, PretrainConfig, ShortKeepConfig
 from gallon.progress import ProgressCallback, phase
@@ -251,8 +251,8 @@ def pretrain(
         seed=pretraining.seed,
     )
     without = [each.key for each in unique_molecules(resolve(list(pretraining.without)))] if pretraining.without else []
-    with started_ray(pretraining.ray, progress) as session, phase(progress, "pre-training", "fits") as running:
+    with started_ray(pretraining.ray, progress) as session, phase(progress, "pre-training", "molecules") as running:
         resources = plan_resources(session, pretraining.workers)
         return pretrain_network(
-            prepared, how, without=without, folder=folder, resources=resources, show=fits_of(running)
+            prepared, how, without=without, folder=folder, resources=resources, show=molecules_of(running)
         )

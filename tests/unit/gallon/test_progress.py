@@ -6,6 +6,7 @@ import io
 import logging
 import sys
 import threading
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -84,5 +85,8 @@ def test_a_notebook_shows_a_bar_that_escapes_what_it_says() -> None:
 
 def test_progress_is_worded_with_rate_and_time_left() -> None:
     assert worded(HALFWAY) == "teachers: 1 of 2 fits, 0.5/s, 0 min 02 s left"
+    slow = Progress(phase="teachers", unit="fits", total=2, detail="10% trained", rate=0.01, seconds_left=60.0)
+    assert worded(slow) == "teachers: 0 of 2 fits, 10% trained, 1 min 00 s left"
+    assert worded(replace(slow, done=1)) == "teachers: 1 of 2 fits, 10% trained, 1 min 00 s left"
     assert worded(Progress(phase="starting Ray", unit="")) == "starting Ray"
     assert [duration(seconds) for seconds in (None, 61, 7_260)] == ["unknown time", "1 min 01 s", "2 h 01 min"]

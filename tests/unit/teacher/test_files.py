@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from teacher.errors import UsageError
-from teacher.files import OutputError, check_folder, check_output, replacing, replacing_folder, write_text
+from teacher.files import (
+    OutputError,
+    check_folder,
+    check_output,
+    drop_leftovers,
+    replacing,
+    replacing_folder,
+    write_text,
+)
 
 UNWRITABLE = Path("/proc")  # not even root can create a file there
 
@@ -34,6 +43,20 @@ def test_a_body_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) 
         aside.write_text(str(1 / 0))
     assert out.read_text() == "old"
     assert names(tmp_path) == ["out.csv"]
+
+
+def test_only_what_was_left_of_this_output_is_dropped(tmp_path: Path) -> None:
+    out, other = tmp_path / "a.pt", tmp_path / "b.pt"
+    with ExitStack() as killed:
+        for place in (out, other):
+            killed.enter_context(replacing(place)).touch()
+        (killed.enter_context(replacing_folder(out)) / "weights").touch()
+        assert len(names(tmp_path)) == 3
+        drop_leftovers(out)
+        (left,) = names(tmp_path)
+        drop_leftovers(other)
+        assert not names(tmp_path) and left.endswith(".pt")
+        killed.pop_all()
 
 
 def test_a_disk_that_fills_is_one_sentence_and_leaves_the_old_file(small_disk: Path) -> None:

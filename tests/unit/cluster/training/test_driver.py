@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cluster.training.driver import LEAST_SHARED, TrainResources, arranged
-from cluster.training.fit import Fit, Schedule
+from cluster.training.driver import LEAST_SHARED, FitProgress, TrainResources, Watch, arranged, fit_all
+from cluster.training.fit import Fit, FitSet, Schedule
 from cluster.training.independent import _shares
+from cluster.training.results import note_share
 
 EPOCHS = 10
 
@@ -45,3 +47,37 @@ def test_every_fit_is_dealt_to_one_task(on_gpu: bool) -> None:
     shares = _shares([SHORT] * 5, 2, on_gpu=on_gpu)
     assert len(shares) == (2 if on_gpu else 5)
     assert sorted(place for share in shares for place in share.places) == [0, 1, 2, 3, 4]
+
+
+def finish(folder: Path, fit: str) -> None:
+    (folder / fit).mkdir()
+    (folder / fit / "outcome.json").touch()
+
+
+def test_progress_is_that_of_all_molecules_of_all_epochs(tmp_path: Path) -> None:
+    fits = [replace(fit_of(10), id="one"), replace(fit_of(30), id="other")]
+    note_share(tmp_path, "other", 0.25)
+    watch = Watch(tmp_path, fits)
+    assert watch.look() == FitProgress(0, 2, looked_at=75, to_look_at=400, rate=0.0)
+    finish(tmp_path, "one")
+    note_share(tmp_path, "other", 0.5)
+    now = watch.look()
+    assert (now.done, now.looked_at) == (1, 250)
+    assert now.rate > 0 and now.seconds_left == pytest.approx(150 / now.rate)
+
+
+def test_progress_of_what_goes_on_from_an_older_checkpoint_counts_from_there(tmp_path: Path) -> None:
+    note_share(tmp_path, "fit", 0.5)
+    watch = Watch(tmp_path, [fit_of(10)])
+    note_share(tmp_path, "fit", 0.4)
+    assert watch.look().rate == 0.0
+    note_share(tmp_path, "fit", 0.6)
+    assert watch.look().looked_at == 60 and watch.look().rate > 0
+
+
+def test_fits_that_were_done_before_are_told_as_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    finish(tmp_path, "fit")
+    monkeypatch.setattr("cluster.training.driver.read_outcome", lambda folder, fit: fit)
+    told: list[FitProgress] = []
+    fit_all(FitSet(fits=[fit_of(10)], inputs={}, columns={}), tmp_path, THREE, told.append)
+    assert [(now.done, now.all, now.looked_at) for now in told] == [(1, 1, 100)]

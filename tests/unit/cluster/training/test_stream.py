@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import subprocess
 import sys
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,12 @@ from cluster.training.examples import examples_of
 from cluster.training.fit import Fit, Schedule
 from cluster.training.group import ProcessGroup, shard_of
 from cluster.training.loop import Training
-from cluster.training.results import read_outcome
+from cluster.training.results import read_outcome, share_done
 from cluster.training.shards import most_workers, steps
 from cluster.training.stream import pieces, steps_of
 from distill.data.dataset import Target
 from distill.learn.objective import NetworkWithLoss, Objective, Scale
+from teacher.files import replacing
 from teacher.nn.inputs import Matrix
 from teacher.nn.mlp import MLP
 from tests.support.streams import MemoryStream
@@ -167,11 +169,16 @@ def test_a_fit_that_dies_in_the_middle_of_an_epoch_ends_with_the_same_weights(
         descend(self, terms, step)
 
     monkeypatch.setattr(Training, "_descend", dying)
-    for _ in range(3):
+    killed_while_saving = ExitStack()
+    killed_while_saving.enter_context(replacing(folder / "fit.pt")).touch()
+    for done in (5, 8, 15):
         with pytest.raises(KilledError):
             Training(fit, part, ALONE, folder).run()
+        assert share_done(folder, "fit") <= done / 30  # the note is old at most
+    assert share_done(folder, "fit") > 0
     Training(fit, part, ALONE, folder).run()
     assert calls[:9] == [0, 1, 2, 3, 4, 5, 4, 5, 6]  # on from the last checkpoint, not from the epoch's first step
+    assert [path.name for path in folder.iterdir()] == ["fit"]
     one, other = read_outcome(undisturbed, "fit"), read_outcome(folder, "fit")
     weights, again = load_file(one.weights), load_file(other.weights)
     assert all(np.allclose(weights[name], again[name], atol=1e-6) for name in weights)
