@@ -51,6 +51,7 @@ class KeptColumns:
         holds_smiles: whether each row's SMILES is among what is kept.
         whole_records: whether records of SD files are kept as they are, as the one column `RECORD`.
         fields: that stay in whole records; None for all.
+        within: names of the fields that stay in whole records, which ours must not repeat.
     """
 
     names: tuple[str, ...]
@@ -60,13 +61,14 @@ class KeptColumns:
     holds_smiles: bool = False
     whole_records: bool = False
     fields: tuple[str, ...] | None = None
+    within: tuple[str, ...] = ()
 
     def schema(self, ours: pa.Schema) -> pa.Schema:
         """Return the schema of the kept columns with ours behind them; one of ours that would hide one has a mark."""
         import pyarrow as pa
 
         theirs = [pa.field(name, kind) for name, kind in zip(self.names, self.types, strict=True)]
-        return pa.schema([*theirs, *map(pa.Field.with_name, ours, apart(ours.names, self.names))])
+        return pa.schema([*theirs, *map(pa.Field.with_name, ours, apart(ours.names, {*self.names, *self.within}))])
 
     def beside(self, rows: pa.Table, ours: pa.Table) -> pa.Table:
         """Return the kept columns of rows, as `cluster.library.whole_rows` reads them, with ours behind them."""
@@ -169,7 +171,16 @@ def _whole_records(
             ".parquet or .jsonl"
         )
     stay = None if everything else tuple(names)
-    return KeptColumns((RECORD,), (pa.string(),), files, ((0,),) * len(files), whole_records=True, fields=stay)
+    titles = {file.names[0] for file in files}
+    return KeptColumns(
+        (RECORD,),
+        (pa.string(),),
+        files,
+        ((0,),) * len(files),
+        whole_records=True,
+        fields=stay,
+        within=tuple(name for name in names if name not in titles),
+    )
 
 
 def _type(files: Sequence[FileColumns], name: str) -> Any:

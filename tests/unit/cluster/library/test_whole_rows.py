@@ -132,6 +132,20 @@ def test_records_are_kept_of_sd_files_only(tmp_path: Path) -> None:
         read([path, written(tmp_path / "a.smi", "C\n")], records=True)
 
 
+def test_our_fields_never_have_the_name_of_one_that_stays_in_a_record(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.sdf", "t\n\n\nM  END\n>  <logS>  (1) \n-2.7\n\n> <b>\n2\n\n$$$$\n")
+    ours = pa.schema([("title", pa.string()), ("logS", pa.float64()), ("logS_", pa.float64())])
+    for keep, names in (("all", ["title", "logS_", "logS__"]), ("b", ours.names), ("none", ours.names)):
+        kept, _ = read([path], keep, records=True)
+        assert kept.schema(ours).names[1:] == names
+    out = tmp_path / "out.sdf"
+    kept, rows = read([path], records=True)
+    theirs = pa.table({"kept 0": [rows[0][0]]})
+    kept.write([(theirs, pa.table({"title": ["x"], "logS": [1.0], "logS_": [2.0]}, schema=ours))], ours, out)
+    headers = [line for line in out.read_text().splitlines() if line.startswith(">")]
+    assert headers == [">  <logS>  (1) ", "> <b>", ">  <title>", ">  <logS_>", ">  <logS__>"]
+
+
 def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
     lines = chain(["smiles,id,note"], (f"C,{row},{'x' * 50}" for row in range(20 * ROWS_PER_BLOCK)))
     (source,) = sources = resolve([written(tmp_path / "a.csv", "\n".join(lines))])
