@@ -105,7 +105,8 @@ class Predictor:
         """Predict molecules.
 
         Args:
-            molecules: SMILES, RDKit molecules, a Series of either, or a DataFrame with a column of SMILES.
+            molecules: SMILES, RDKit molecules, a Series of either, or a DataFrame with a column of SMILES. A molecule
+                with explicit hydrogens, in Kekulé form or not sanitised is predicted as its SMILES is.
             smiles_column: of a DataFrame; by default the only one with a usual name.
             invalid: what becomes of a SMILES that is no molecule: "nan" leaves its predictions empty and puts the
                 reason into the column `error`; "raise" refuses all.
@@ -175,11 +176,11 @@ def _parsed(values: Sequence[Any], invalid: Invalid) -> tuple[list[Mol | None], 
 
 
 def _mol(value: Any) -> Mol:
-    """Return a molecule as it was given, or as its SMILES says."""
-    from rdkit.Chem import Mol
+    """Return a molecule as its SMILES says: features of one with explicit hydrogens, say, are those of another."""
+    from rdkit.Chem import Mol, MolToSmiles
 
     if isinstance(value, Mol):
-        return value
+        value = MolToSmiles(value)
     if not isinstance(value, str):
         raise InvalidMoleculeError(f"is not a SMILES but {type(value).__name__}")
     return read_mol(value.encode())

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from distill.screen.saved_model import SavedModel
 
 OURS = ("source", "row", "smiles", "error")  # columns beside the predictions
-OF_MOLECULES = ("similarity", "nearest_training", "in_domain")
+OBJECTS = ("nearest_training", "in_domain")  # which hold no numbers
+OF_MOLECULES = ("similarity", *OBJECTS)
 
 
 def prediction_names(card: ModelCard, *, doubt: bool, taken: Sequence[str] = ()) -> list[str]:
@@ -51,7 +52,7 @@ def prediction_columns(model: SavedModel, mols: Sequence[Mol | None], *, doubt: 
     found = [row for row, mol in enumerate(mols) if mol is not None]
     known = [mol for mol in mols if mol is not None]
     if not known:
-        return [np.full(len(mols), None, dtype=object) for _ in prediction_names(model.card, doubt=doubt)]
+        return _nothing(model.card, len(mols), doubt=doubt)
     said = _with_doubt(model, known) if doubt else list(model.predict(known).T)
     return [_spread(column, found, len(mols)) for column in said]
 
@@ -65,6 +66,15 @@ def _with_doubt(model: SavedModel, mols: list[Mol]) -> list[NDArray[Any]]:
         columns += [said.spread[:, number]] if model.card.members > 1 else []
     nearest = np.array([model.training[place] for place in said.nearest], dtype=object)
     return [*columns, said.similarity, nearest, said.in_domain.astype(object)]
+
+
+def _nothing(card: ModelCard, length: int, *, doubt: bool) -> list[NDArray[Any]]:
+    """Return columns without a prediction, of the types that they have with some."""
+    numbers = len(prediction_names(card, doubt=doubt)) - len(OBJECTS) * doubt
+    return [
+        *(np.full(length, np.nan, dtype=np.float32) for _ in range(numbers)),
+        *(np.full(length, None, dtype=object) for _ in range(len(OBJECTS) * doubt)),
+    ]
 
 
 def _spread(column: NDArray[Any], rows: Sequence[int], length: int) -> NDArray[Any]:

@@ -120,6 +120,28 @@ def test_a_student_predicts_whatever_holds_molecules(student: Path) -> None:
     assert len(model.predict([])) == 0
 
 
+@pytest.mark.parametrize("smiles", ["OCCOc1ccccc1", "F/C=C/Cl", "N[C@@H](C)C(=O)O"])
+def test_a_molecule_is_predicted_as_its_smiles_is_however_rdkit_holds_it(student: Path, smiles: str) -> None:
+    mol = Chem.MolFromSmiles(smiles)
+    kekulized = Chem.Mol(mol)
+    Chem.Kekulize(kekulized, clearAromaticFlags=True)
+    held = [mol, Chem.AddHs(mol), kekulized, Chem.MolFromSmiles(smiles, sanitize=False)]
+    model = gallon.load(student)
+    expected = model.predict(smiles)[TARGET][0]
+    assert model.predict(held)[TARGET].to_numpy() == pytest.approx(np.full(len(held), expected), rel=1e-5)
+    assert model.values(held)[:, 0] == pytest.approx(np.full(len(held), expected), rel=1e-5)
+    assert "is empty" in model.predict(Chem.Mol())["error"][0]
+
+
+@pytest.mark.parametrize("doubt", [False, True])
+def test_numbers_have_the_same_type_with_and_without_a_molecule(student: Path, doubt: bool) -> None:
+    model = gallon.load(student)
+    tables = [model.predict(given, doubt=doubt) for given in (["CCO"], ["not"], [])]
+    numbers = [table.select_dtypes("number").dtypes.to_dict() for table in tables]
+    assert TARGET in numbers[0] and numbers == [numbers[0]] * 3
+    assert [list(table.columns) for table in tables] == [list(tables[0].columns)] * 3
+
+
 def test_what_is_no_molecule_is_left_open_with_the_reason_or_refused(student: Path) -> None:
     model = gallon.load(student)
     predicted = model.predict(["CCO", "not", None, "C" * 5_000])
