@@ -21,7 +21,9 @@ class Behaviour:
     """What the next requests meet, first come first served, and what was asked.
 
     Attributes:
-        faults: of each request, until they are used up: a status, or "cut", "nonsense", "empty", "hang".
+        faults: of each request, until they are used up: a status, a body, or "cut", "nonsense", "empty", "hang".
+        models: the status with which it lists its models.
+        words: of its errors, with their status.
         retry_after: what a busy server says.
         asked: the bodies of all requests.
         message: what is answered in place of the truth.
@@ -29,7 +31,9 @@ class Behaviour:
         held: lets go of requests that hang.
     """
 
-    faults: list[int | str] = field(default_factory=list)
+    faults: list[Any] = field(default_factory=list)
+    models: int = 200
+    words: str = "fault {}"
     retry_after: str | None = "0"
     asked: list[dict[str, Any]] = field(default_factory=list)
     message: dict[str, Any] | None = None
@@ -37,7 +41,7 @@ class Behaviour:
     held: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def next_fault(self) -> int | str | None:
+    def next_fault(self) -> Any:
         """Take the next fault."""
         with self.lock:
             return self.faults.pop(0) if self.faults else None
@@ -54,7 +58,7 @@ def serving(behaviour: Behaviour) -> Iterator[str]:
             """Say nothing."""
 
         def do_GET(self) -> None:
-            self._answer(200, {"data": [{"id": MODEL}]}) if self._known() else self._answer(401, {})
+            self._answer(behaviour.models, {"data": [{"id": MODEL}]}) if self._known() else self._answer(401, {})
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -62,7 +66,7 @@ def serving(behaviour: Behaviour) -> Iterator[str]:
                 behaviour.asked.append(body)
             match fault := behaviour.next_fault():
                 case int():
-                    self._answer(fault, {"error": {"message": f"fault {fault}"}})
+                    self._answer(fault, {"error": {"message": behaviour.words.format(fault)}})
                 case "cut":
                     self.send_response(200)
                     self.send_header("Content-Length", "1000")
@@ -73,6 +77,8 @@ def serving(behaviour: Behaviour) -> Iterator[str]:
                     self._send(200, b"<html>")
                 case "empty":
                     self._answer(200, {"choices": [{"message": {"content": None}, "finish_reason": "stop"}]})
+                case {"body": facts}:
+                    self._answer(200, facts)
                 case "hang":
                     behaviour.held.wait()
                 case _ if behaviour.newest and "max_tokens" in body:
@@ -83,7 +89,7 @@ def serving(behaviour: Behaviour) -> Iterator[str]:
         def _known(self) -> bool:
             return self.headers.get("Authorization") == f"Bearer {KEY}"
 
-        def _answer(self, status: int, facts: dict[str, Any]) -> None:
+        def _answer(self, status: int, facts: Any) -> None:
             self._send(status, json.dumps(facts).encode())
 
         def _send(self, status: int, content: bytes) -> None:

@@ -122,6 +122,10 @@ class EndpointEngine:
             )
         if answer.status_code in BUSY:
             raise EngineStartError(f"The server at {self._settings.url} is busy (HTTP {answer.status_code}).")
+        if answer.is_server_error:  # while it starts, or behind a proxy
+            raise EngineStartError(
+                f"The server at {self._settings.url} fails (HTTP {answer.status_code}: {self._words(answer)})."
+            )
         try:
             names = [str(known["id"]) for known in answer.json()["data"]]
         except (ValueError, KeyError, TypeError):
@@ -164,7 +168,7 @@ class EndpointEngine:
                 elif answer.status_code in DENIED:
                     raise EngineDeadError(f"the server does not let us in any more (HTTP {answer.status_code})")
                 elif answer.is_client_error:
-                    message = _message(answer)
+                    message = self._words(answer)
                     if LIMIT in body and NEWER_LIMIT in message:
                         self._limit = NEWER_LIMIT
                         body[NEWER_LIMIT] = body.pop(LIMIT)
@@ -172,7 +176,7 @@ class EndpointEngine:
                     raise PromptRejectedError(f"the server refuses it (HTTP {answer.status_code}): {message}")
                 else:
                     try:
-                        return completion_of(answer.json())
+                        return self._completion(answer)
                     except (ValueError, KeyError, TypeError, IndexError) as error:
                         reason = f"HTTP {answer.status_code}, {_reason(error)}"
                     broken += 1
@@ -184,6 +188,17 @@ class EndpointEngine:
     def _cool_down(self, seconds: float) -> None:
         """Let all requests wait: a server that refuses one for the moment refuses its neighbours, too."""
         self._cool_until = max(self._cool_until, time.monotonic() + seconds)
+
+    def _completion(self, answer: httpx.Response) -> Completion:
+        """Read an answer; raises what `completion_of` does, and where the server failed its own words."""
+        if answer.is_server_error:
+            raise ValueError(self._words(answer))
+        return completion_of(answer.json())
+
+    def _words(self, answer: httpx.Response) -> str:
+        """Return the server's own words about an error, in one line; some servers repeat the key in them."""
+        words = _message(answer)
+        return words.replace(self._settings.key, "***") if self._settings.key else words
 
     async def _cool(self, deadline: float) -> None:
         while (left := min(self._cool_until, deadline) - time.monotonic()) > 0:
@@ -229,7 +244,7 @@ def completion_of(facts: Any) -> Completion:
     Raises:
         ValueError, KeyError, TypeError, IndexError: it is none.
     """
-    usage = facts.get("usage") or {}
+    usage = _object(_object(facts).get("usage") or {})
     first = _choice(facts["choices"][0], usage)
     return replace(
         first,
@@ -241,10 +256,10 @@ def completion_of(facts: Any) -> Completion:
 
 def _choice(choice: dict[str, Any], usage: dict[str, Any]) -> Completion:
     """Read one answer, without the tokens that are counted for all of them."""
-    reason = choice["finish_reason"]
+    reason = _object(choice)["finish_reason"]
     if not isinstance(reason, str | None):
         raise TypeError("a finish reason that is no text")
-    thought, text = _told_apart(choice["message"], usage)
+    thought, text = _told_apart(_object(choice["message"]), usage)
     return Completion(text, reason, 0, 0, thought)
 
 
@@ -265,8 +280,19 @@ def _told_apart(message: dict[str, Any], usage: dict[str, Any]) -> tuple[Thought
         raise TypeError(f"the model refuses: {refusal}" if refusal else "an answer without text")
     if thought is None:
         return None, text
-    tokens = (usage.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0
+    tokens = _object(usage.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0
     return Thought(thought, _tokens(tokens), ended=bool(text.strip())), text
+
+
+def _object(value: Any) -> dict[str, Any]:
+    """Return what has to be a JSON object.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if not isinstance(value, dict):
+        raise TypeError(f"{type(value).__name__} in the place of a JSON object")
+    return value
 
 
 def _tokens(number: Any) -> int:

@@ -172,16 +172,29 @@ def test_what_one_request_is_told_holds_for_its_neighbours(
     assert len(slept) == 2
 
 
-@pytest.mark.parametrize("fault", ["nonsense", "cut", 500, "empty"])
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ("nonsense", "HTTP 200, Expecting value"),
+        ("cut", ""),
+        (500, "HTTP 500, fault 500"),
+        ("empty", "an answer without text"),
+        ({"body": None}, "NoneType in the place of a JSON object"),
+        ({"body": ["x"]}, "list in the place of a JSON object"),
+        ({"body": {"choices": ["x"]}}, "str in the place of a JSON object"),
+        ({"body": {"choices": [{"message": "x", "finish_reason": "stop"}]}}, "str in the place of a JSON object"),
+        ({"body": {"choices": [{"message": {}}], "usage": [1]}}, "list in the place of a JSON object"),
+    ],
+)
 def test_a_server_whose_answers_stay_broken_costs_one_attempt(
-    engine: EndpointEngine, behaviour: Behaviour, fault: int | str
+    engine: EndpointEngine, behaviour: Behaviour, fault: object, told: str
 ) -> None:
     behaviour.faults = [fault] * endpoint.BROKEN_TRIES
     if fault == "cut":  # is a connection that was lost, which is waited for until the deadline
         behaviour.faults *= 2
         assert engine.submit(request()).result(timeout=20).text
         return
-    with pytest.raises(EndpointError, match="answers are broken"):
+    with pytest.raises(EndpointError, match=rf"answers are broken \(.*{told}"):
         engine.submit(request()).result(timeout=20)
 
 
@@ -231,6 +244,18 @@ def test_a_wrong_address_key_or_model_is_told_in_one_sentence(url: str) -> None:
         EndpointEngine(EndpointSettings(url="http://127.0.0.1:9/v1", model=MODEL))
 
 
-def test_the_key_is_not_shown() -> None:
+def test_a_server_that_fails_while_it_starts_may_be_asked_again(url: str, behaviour: Behaviour) -> None:
+    behaviour.models = 500
+    with pytest.raises(EngineStartError, match=r"fails \(HTTP 500") as failed:
+        EndpointEngine(EndpointSettings(url=url, model=MODEL, key=KEY))
+    assert not isinstance(failed.value, EngineRefusedError)
+
+
+def test_the_key_is_not_shown_though_the_server_repeats_it(engine: EndpointEngine, behaviour: Behaviour) -> None:
+    behaviour.words = f"fault {{}} of Bearer {KEY}"
+    for fault in (400, 500):
+        behaviour.faults = [fault] * endpoint.BROKEN_TRIES
+        with pytest.raises((EndpointError, PromptRejectedError), match=rf"fault {fault} of Bearer \*\*\*"):
+            engine.submit(request()).result(timeout=20)
     assert KEY not in repr(EndpointSettings(url="http://h/v1", model=MODEL, key=KEY))
     assert json.dumps(KEY) not in str(EndpointSettings(url="http://h/v1", model=MODEL, key=KEY))
