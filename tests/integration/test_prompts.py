@@ -32,6 +32,7 @@ def test_the_prompt_is_shown_to_the_token(tiny_engine: VllmEngine) -> None:
     request, _ = build_request("CCO", b"key", resolved.spec, resolved.prompt)
     assert shown.tokens == tiny_engine.submit(request).result(timeout=120).prompt_tokens
     assert "SMILES: CCO" in shown.text and "<image> x 16" in shown.text and shown.text.count("<image>") == 1
+    assert "SMILES: CC(=O)Oc1ccccc1C(=O)O" in gallon.show_prompt("CC(=O)Oc1ccccc1C(=O)O").text
     blind = gallon.show_prompt("OCC", image=False, graph=True)
     assert "<image>" not in blind.text and blind.tokens < shown.tokens + 50
     with pytest.raises(UsageError, match=r"'nothing' .*: give another SMILES"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from teacher.llm.engine import Request
     from teacher.llm.spec import Model
 
+PLACE = re.compile(r"<[^<>]+>|\[[A-Z_]{3,}\]")  # a token that stands for a part of a picture, as `<image>` or `[IMG]`
 REPEATS = 4  # of one token, from which on they are counted instead of written out
 
 
@@ -24,8 +26,8 @@ class Preview:
     """A rendered prompt.
 
     Attributes:
-        text: its tokens as text, the model's own marks included; a token that is repeated many times, as a picture's
-            is, is written once with its number.
+        text: its tokens as text, the model's own marks included; that of a picture's parts is written once with its
+            number.
         tokens: how many there are.
         context: tokens that the model takes, prompt and answer together.
     """
@@ -65,12 +67,15 @@ def previews(requests: Sequence[Request], model: Model, path: str, settings: Eng
 
 
 def _written(ids: list[int], decode: Callable[[list[int]], str]) -> str:
-    """Write tokens as text; runs of one token are counted, and whatever is between them is decoded in one piece."""
+    """Write tokens as text; a picture's places are counted, and whatever is between them is decoded in one piece.
+
+    Other tokens stand as often as they are there, however often that is: five in a row of `c` are a ring.
+    """
     pieces: list[str] = []
     plain: list[int] = []
     for token, run in groupby(ids):
         number = len(list(run))
-        if number < REPEATS:
+        if number < REPEATS or not PLACE.fullmatch(decode([token]).strip()):
             plain += [token] * number
             continue
         pieces += [decode(plain), f"{decode([token])} x {number}"]
