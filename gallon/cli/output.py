@@ -15,6 +15,8 @@ from teacher.wording import counted, plain
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rich.console import Console
+
     from cluster.store.record import Ledger
     from distill.judge.summary import SummaryRow
     from distill.learn.teach import Trained
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from gallon.api.annotation import AnnotationResult
     from gallon.api.evaluation import Comparison
 
+WIDTH_OF_FILES = 10_000  # which no table reaches; its columns are as wide as their cells
 MARKS = {"better": "▲", "worse": "▼", None: " "}
 
 
@@ -46,7 +49,6 @@ def _with_letters(ledger: Ledger) -> dict[str, Any]:
 
 def print_table(title: str, facts: dict[str, Any]) -> None:
     """Print facts as two columns under a title; what is None is left out."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -54,9 +56,17 @@ def print_table(title: str, facts: dict[str, Any]) -> None:
     for name, value in facts.items():
         if value is not None:
             grid.add_row(f"  {name.replace('_', ' ')}", Text(_worded(value)))
-    console = Console(highlight=False)
+    console = console_of_tables()
     console.print(Text(title, style="bold"))
     console.print(grid)
+
+
+def console_of_tables() -> Console:
+    """Return a console as wide as the terminal, or in a file or pipe as what is printed, so that no path is cut."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=WIDTH_OF_FILES)
 
 
 def _worded(value: Any) -> str:
@@ -116,23 +126,22 @@ def pretrained_facts(pretrained: Pretrained) -> dict[str, Any]:
 
 def print_trained(trained: Sequence[Trained]) -> None:
     """Print how good models are in each part of the split, and where they lie."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     metrics = [name for name in trained[0].metrics["test"] if name not in ("targets", "left_out")]
-    table = Table("model", "part", *metrics, "folder", box=None)
+    table = Table("model", "part", *metrics, box=None)
+    table.add_column("folder", overflow="fold")
     for model in trained:
         for part, values in model.metrics.items():
             first = part == "train"
             shown = [_measured(values[name]) for name in metrics]
             table.add_row(model.name if first else "", part, *shown, Text(plain(str(model.path)) if first else ""))
-    Console(highlight=False).print(table)
+    console_of_tables().print(table)
 
 
 def print_comparison(comparison: Comparison) -> None:
     """Print a comparison, the best row bold; ▲ and ▼ are significantly better and worse than the reference."""
-    from rich.console import Console
     from rich.table import Table
 
     rows, facts, reference = comparison.rows, comparison.facts, comparison.summary.reference
@@ -146,7 +155,7 @@ def print_comparison(comparison: Comparison) -> None:
         test = f"{MARKS[row.differs]} {row.mean:.3f} ± {row.std:.3f}" if row.seeds else _measured(row.mean)
         cells = [row.method, test, str(row.seeds), _measured(row.valid), chosen, _gain(row)]
         table.add_row(*cells, style="" if place else "bold")
-    Console(highlight=False).print(table)
+    console_of_tables().print(table)
     typer.echo(plain(comparison.verdict))
     dataset, annotations = facts["dataset"], facts["annotations"]
     typer.echo(
