@@ -116,7 +116,7 @@ def fit_all(
             failure_of(folder, fit.id).unlink(missing_ok=True)
         with _watched(folder, fit_set.fits, show):
             _train(left, fit_set, folder, resources)
-    elif show is not None:
+    elif show is not None and fit_set.fits:
         show(Watch(folder, fit_set.fits).look())
     for fit in left:
         if (failure := failure_of(folder, fit.id)).is_file():

@@ -153,7 +153,8 @@ class _PlainReporter:
             if not self._running or time.monotonic() - self._said < period:
                 return
             progress = list(self._running.values())[-1]
-            self._say(worded(progress) if progress.done else f"{progress.phase}: {progress.detail or 'still going on'}")
+            known = progress.done or progress.total
+            self._say(worded(progress) if known else f"{progress.phase}: {progress.detail or 'still going on'}")
 
     def _say(self, words: str) -> None:
         self._said = time.monotonic()

@@ -58,6 +58,23 @@ def test_in_a_pipe_a_phase_that_says_nothing_is_not_silent() -> None:
         assert said.wait(timeout=30)
 
 
+def test_in_a_pipe_what_is_not_done_yet_is_told_out_of_how_many() -> None:
+    said = threading.Event()
+
+    class Pipe(io.StringIO):
+        def write(self, text: str) -> int:
+            if "teachers: 0 of 6 fits, 12% trained, 1 min 00 s left" in text:
+                said.set()
+            return super().write(text)
+
+    with (
+        plain_lines(Console(file=Pipe(), soft_wrap=True), period=0.01) as show,
+        phase(show, "teachers", "fits") as running,
+    ):
+        running.update(0, 6, "12% trained", seconds_left=60.0)
+        assert said.wait(timeout=30)
+
+
 def test_what_libraries_write_to_standard_error_does_not_get_onto_the_display() -> None:
     terminal = io.StringIO()
     with bars(Console(file=terminal, force_terminal=True)) as show:

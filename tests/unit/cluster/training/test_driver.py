@@ -80,4 +80,5 @@ def test_fits_that_were_done_before_are_told_as_done(tmp_path: Path, monkeypatch
     monkeypatch.setattr("cluster.training.driver.read_outcome", lambda folder, fit: fit)
     told: list[FitProgress] = []
     fit_all(FitSet(fits=[fit_of(10)], inputs={}, columns={}), tmp_path, THREE, told.append)
+    fit_all(FitSet(fits=[], inputs={}, columns={}), tmp_path, THREE, told.append)  # of which there is nothing to tell
     assert [(now.done, now.all, now.looked_at) for now in told] == [(1, 1, 100)]
