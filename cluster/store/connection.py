@@ -155,6 +155,8 @@ def _why_gone(place: Address, error: BaseException) -> str:
         )
     if isinstance(cause, SSLError):
         return f"TLS cannot be spoken with it ({cause.reason}); without TLS, let the URL begin with redis://"
+    if isinstance(cause, TimeoutError) and "handshake" in str(cause):  # a Redis without TLS waits for more of it
+        return "it does not answer in TLS; if it speaks none, let the URL begin with redis://"
     hung_up = cause is None or isinstance(cause, ConnectionResetError)
     if hung_up and not place.is_tls and not place.path:
         return "it hung up; if it speaks TLS only, let the URL begin with rediss://, or else run the same command again"

@@ -18,6 +18,7 @@ from cluster.annotation.annotate import annotate
 from cluster.annotation.pool import Pool
 from cluster.library.source import resolve
 from cluster.runtime.session import RaySession
+from cluster.store import connection
 from cluster.store.connection import StoreGoneError, StoreUnsettledError
 from cluster.store.store import Store
 from teacher.errors import UsageError
@@ -200,6 +201,19 @@ def test_tls_and_a_password_open_the_store(tls_port: int, certificate: tuple[Pat
     store = Store(f"rediss://:secret@127.0.0.1:{tls_port}?ssl_ca_certs={certificate[0]}")
     assert store.register("spec", "run", ROWS) == [True] * len(ROWS)
     store.close()
+
+
+def test_a_redis_without_tls_that_is_taken_for_one_with_it_is_told_as_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, port = start_redis(tmp_path / "redis")
+    monkeypatch.setattr(connection, "CONNECT_SECONDS", 0.5)
+    try:
+        with pytest.raises(StoreGoneError, match="if it speaks none, let the URL begin with redis://"):
+            connection.connect_once(f"rediss://127.0.0.1:{port}")
+    finally:
+        server.kill()
+        server.wait()
 
 
 def test_a_certificate_that_nobody_vouches_for_is_refused(tls_port: int) -> None:
