@@ -8,6 +8,7 @@ a folder that all of them reach.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 MAX_FAILURES = 5  # times that what died is started again
 LEAST_SHARED = 100_000  # molecules that a fit looks at in all, for which a group is worth its start
+FITS_ON_A_GPU = 4  # side by side, each with a core: one of a thousand molecules computes on it for a part of the time
 LOOK_SECONDS = 1.0
 
 
@@ -38,7 +40,7 @@ class TrainResources:
     """The workers that train.
 
     Attributes:
-        workers: how many.
+        workers: how many; where they have GPUs, each of them takes up to `FITS_ON_A_GPU` fits of its own at a time.
         cpus: threads of each.
         gpus: of each.
         together: whether all share every fit, each with its part of the molecules, or each takes fits of its own. None
@@ -50,6 +52,28 @@ class TrainResources:
     cpus: int = 1
     gpus: int = 0
     together: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Arrangement:
+    """Who does some fits.
+
+    Attributes:
+        together: whether workers share every fit, or each takes fits of its own.
+        workers: how many.
+        cpus: threads of each.
+        gpus: of each: a part of one where several workers share it, each with fits of its own.
+    """
+
+    together: bool
+    workers: int
+    cpus: int = 1
+    gpus: float = 0.0
+
+    @property
+    def per_worker(self) -> dict[str, float]:
+        """Ray's resources of a worker."""
+        return {"CPU": float(self.cpus), **({"GPU": self.gpus} if self.gpus else {})}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +126,7 @@ def fit_all(
         fit_set: the fits.
         folder: where results and checkpoints lie; is made where it is missing.
         resources: the workers.
-        show: called about once a second with the progress.
+        show: called about once a second with the progress, and when all are done.
 
     Raises:
         TrainingError: the workers kept dying (what was done is kept, and the same call goes on), or a network diverged.
@@ -110,7 +134,7 @@ def fit_all(
     folder = folder.expanduser().resolve()
     folder.mkdir(parents=True, exist_ok=True)
     left = list({fit.id: fit for fit in fit_set.fits if not is_done(folder, fit.id)}.values())
-    logger.info("%s of %d are to be done in %s", counted(len(left), "fit"), len(fit_set.fits), folder)
+    logger.info("%d of %s to do in %s", len(left), counted(len(fit_set.fits), "fit"), folder)
     if left:
         for fit in left:
             failure_of(folder, fit.id).unlink(missing_ok=True)
@@ -130,33 +154,39 @@ def _train(fits: Sequence[Fit], fit_set: FitSet, folder: Path, resources: TrainR
     from cluster.training.group import ProcessGroup, shard_of
     from cluster.training.worker import WorkerConfig
 
-    workers, together = arranged(fits, resources)
-    logger.info("%s, who %s", counted(workers, "training worker"), "share each fit" if together else "take fits each")
-    groups = [ProcessGroup(number, workers if together else 1, "cpu") for number in range(workers if together else 1)]
+    plan = arranged(fits, resources)
+    way = "sharing each fit" if plan.together else "taking fits one by one"
+    logger.info("%s, %s", counted(plan.workers, "training worker"), way)
+    parts = plan.workers if plan.together else 1
+    groups = [ProcessGroup(number, parts, "cpu") for number in range(parts)]
     config = WorkerConfig(
         fits=ray.put(list(fits)),
         parts=[ray.put(shard_of(fits, fit_set.inputs, fit_set.columns, group)) for group in groups],
         folder=folder,
-        threads=resources.cpus,
+        threads=plan.cpus,
         log_level=worker_level(),
     )
-    per_worker = {"CPU": float(resources.cpus), **({"GPU": float(resources.gpus)} if resources.gpus else {})}
-    if together:
+    if plan.together:
         from cluster.training.data_parallel import train_together
 
-        train_together(fits, config, per_worker, MAX_FAILURES)
+        train_together(fits, config, plan.per_worker, MAX_FAILURES)
     else:
         from cluster.training.independent import train_apart
 
-        train_apart(fits, config, workers, per_worker, MAX_FAILURES)
+        train_apart(fits, config, plan.workers, plan.per_worker, MAX_FAILURES)
 
 
-def arranged(fits: Sequence[Fit], resources: TrainResources) -> tuple[int, bool]:
-    """Return how many workers to start, and whether they share every fit."""
+def arranged(fits: Sequence[Fit], resources: TrainResources) -> Arrangement:
+    """Decide who does some fits."""
     sharing = min(resources.workers, *map(most_workers, fits))
     pays = len(fits) < sharing and max(map(_molecules_seen, fits)) >= LEAST_SHARED
-    together = pays if resources.together is None else resources.together
-    return (sharing if together else min(resources.workers, len(fits))), together
+    if pays if resources.together is None else resources.together:
+        return Arrangement(True, sharing, resources.cpus, float(resources.gpus))
+    if len(fits) <= resources.workers or not resources.gpus:
+        return Arrangement(False, min(resources.workers, len(fits)), resources.cpus, float(resources.gpus))
+    on_each = min(FITS_ON_A_GPU, resources.cpus, math.ceil(len(fits) / resources.workers))
+    workers = min(resources.workers * on_each, len(fits))
+    return Arrangement(False, workers, resources.cpus // on_each, resources.gpus / on_each)
 
 
 def _molecules_seen(fit: Fit) -> int:

@@ -19,7 +19,7 @@ from rdkit.Chem.Crippen import MolLogP
 
 from cluster.runtime.session import RaySession
 from cluster.training.data_parallel import run_worker
-from cluster.training.driver import TrainResources, fit_all
+from cluster.training.driver import FitProgress, TrainResources, fit_all
 from cluster.training.fit import Fit, FitSet, Schedule
 from cluster.training.group import ProcessGroup, shard_of
 from cluster.training.results import TrainingError
@@ -130,8 +130,9 @@ def test_more_workers_than_molecules_for_them_learn_all_the_same(
 
 def test_what_is_done_is_not_done_again(ray_here: RaySession, fit_set: FitSet, tmp_path: Path) -> None:
     first = fit_all(fit_set, tmp_path, TrainResources())
-    shown = []
+    shown: list[FitProgress] = []
     again = fit_all(fit_set, tmp_path, TrainResources(), shown.append)
+    assert [(known.done, known.all) for known in shown] == [(1, 1)]
     assert again[0].seconds == first[0].seconds and np.array_equal(again[0].prediction, first[0].prediction)
     assert not (tmp_path / "logp.pt").exists()
 

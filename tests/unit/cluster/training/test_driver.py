@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cluster.training.driver import LEAST_SHARED, FitProgress, TrainResources, Watch, arranged, fit_all
+from cluster.training.driver import LEAST_SHARED, Arrangement, FitProgress, TrainResources, Watch, arranged, fit_all
 from cluster.training.fit import Fit, FitSet, Schedule
 from cluster.training.independent import _shares
 from cluster.training.results import note_share
@@ -35,11 +35,21 @@ THREE = TrainResources(workers=3)
 
 
 def test_workers_share_a_fit_that_is_worth_the_start_of_a_group() -> None:
-    assert arranged([LONG, SHORT], THREE) == (3, True)
-    assert arranged([SHORT, SHORT], THREE) == (2, False)
-    assert arranged([LONG, LONG, LONG], THREE) == (3, False)
-    assert arranged([SHORT], replace(THREE, together=True)) == (3, True)
-    assert arranged([LONG], replace(THREE, together=False)) == (1, False)
+    assert arranged([LONG, SHORT], THREE) == Arrangement(True, 3)
+    assert arranged([SHORT, SHORT], THREE) == Arrangement(False, 2)
+    assert arranged([LONG, LONG, LONG], THREE) == Arrangement(False, 3)
+    assert arranged([SHORT], replace(THREE, together=True)) == Arrangement(True, 3)
+    assert arranged([LONG], replace(THREE, together=False)) == Arrangement(False, 1)
+
+
+def test_fits_stand_side_by_side_on_a_gpu_each_with_a_core() -> None:
+    gpus = TrainResources(workers=2, cpus=8, gpus=1)
+    assert arranged([LONG] * 20, gpus) == Arrangement(False, 8, 2, 0.25)
+    assert arranged([LONG] * 5, gpus) == Arrangement(False, 5, 2, 1 / 3)
+    assert arranged([LONG] * 2, gpus) == Arrangement(False, 2, 8, 1.0)
+    assert arranged([LONG] * 20, replace(gpus, cpus=2)) == Arrangement(False, 4, 1, 0.5)
+    assert arranged([LONG], gpus) == Arrangement(True, 2, 8, 1.0)
+    assert arranged([LONG] * 20, replace(gpus, gpus=0)) == Arrangement(False, 2, 8)
 
 
 @pytest.mark.parametrize("on_gpu", [False, True])

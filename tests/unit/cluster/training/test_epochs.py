@@ -83,7 +83,8 @@ def test_steps_are_close_to_the_batch_size() -> None:
 def test_no_more_workers_share_a_fit_than_its_steps_allow(
     molecules: int, fits: int, resources: TrainResources, expected: tuple[int, bool]
 ) -> None:
-    assert arranged([fit_of(molecules, 64)] * fits, resources) == expected
+    plan = arranged([fit_of(molecules, 64)] * fits, resources)
+    assert (plan.workers, plan.together) == expected
 
 
 def test_a_molecule_keeps_its_shard_in_every_epoch() -> None:

@@ -16,7 +16,7 @@ import torch
 from safetensors.numpy import load_file
 
 from cluster.training import loop
-from cluster.training.driver import LEAST_SHARED, TrainResources, arranged
+from cluster.training.driver import LEAST_SHARED, Arrangement, TrainResources, arranged
 from cluster.training.examples import examples_of
 from cluster.training.fit import Fit, Schedule
 from cluster.training.group import ProcessGroup, shard_of
@@ -137,8 +137,8 @@ def test_a_step_has_the_same_molecules_however_many_workers_share_it(workers: in
 
 def test_a_long_stream_is_worth_a_group_of_workers() -> None:
     two = TrainResources(workers=2)
-    assert arranged([fit_of(stream_of(LEAST_SHARED, 100_000))], two) == (2, True)
-    assert arranged([fit_of(stream_of(60, 11))], two) == (1, False)
+    assert arranged([fit_of(stream_of(LEAST_SHARED, 100_000))], two) == Arrangement(True, 2)
+    assert arranged([fit_of(stream_of(60, 11))], two) == Arrangement(False, 1)
 
 
 class KilledError(Exception):
