@@ -964,7 +964,7 @@ MUTANTS = (
     Mutant(
         "a column of ours hides one of the user's",
         "cluster/library/kept.py",
-        "apart(ours.names, self.names)",
+        "apart(ours.names, {*self.names, *self.within})",
         "ours.names",
         (f"{IDENTITY}::test_a_choice_has_every_row_of_a_library_with_its_rank",),
     ),
