@@ -104,11 +104,11 @@ class NoMoleculeError(LibraryError):
 
     @classmethod
     def of(cls, sources: Sequence[Source], rows: int, then: str) -> NoMoleculeError:
-        """Say it of some files, with what to do then."""
+        """Say it of some files, with what to do about rows that hold none."""
         more = f" and {counted(len(sources) - 1, 'more file')}" if len(sources) > 1 else ""
         files = f"{sources[0].shown}{more}"
         if rows == 0:
-            return cls(f"There is no row in {files}: {then}.")
+            return cls(f"There is no row in {files}: name another file.")
         return cls(f"None of the {counted(rows, 'row')} of {files} holds a molecule: {then}.")
 
 

@@ -296,7 +296,11 @@ def test_too_many_rows_without_a_molecule_stop_the_run(run, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("rows", "told"), [("", "There is no row in .*empty.smi"), ("aspirin\n\n", "None of the 2 rows of .*empty.smi")]
+    ("rows", "told"),
+    [
+        ("", r"There is no row in .*empty.smi: name another file\."),
+        ("aspirin\n\n", "None of the 2 rows of .*empty.smi"),
+    ],
 )
 def test_a_library_without_a_molecule_is_a_failure(run, tmp_path: Path, store: Store, rows: str, told: str) -> None:
     path = tmp_path / "empty.smi"
