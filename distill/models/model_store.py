@@ -65,8 +65,12 @@ def read_card(folder: Path) -> ModelCard:
         if facts.pop("format") != FORMAT or facts["descriptors"] not in DESCRIPTOR_SETS:
             raise UsageError(f"{folder} was written by another version of gallon: train it again.")
         return ModelCard(**{**facts, "targets": tuple(Target(**target) for target in facts["targets"])})
-    except FileNotFoundError:
-        raise UsageError(f"There is no model in {folder}: it should hold card.json and weights.safetensors.") from None
+    except (FileNotFoundError, NotADirectoryError):
+        below = sorted(str(card.parent) for card in folder.glob(f"*/{CARD}"))
+        there = f" There are models in {', '.join(below)}." if below else ""
+        raise UsageError(
+            f"There is no model in {folder}: it should hold card.json and weights.safetensors.{there}"
+        ) from None
     except (ValueError, TypeError, KeyError, AttributeError):
         raise UsageError(f"The model in {folder} is damaged: its card.json is not a card. Train it again.") from None
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from distill.models.model_store import CARD, check_place
+from distill.models.model_store import CARD, check_place, read_card
 from distill.report.comparison import check_place as check_comparison
 from teacher.errors import UsageError
 
@@ -19,6 +19,19 @@ def test_a_folder_that_holds_no_model_is_refused(tmp_path: Path) -> None:
         check_place(tmp_path / "gcn")
     (tmp_path / "gcn" / CARD).write_text("{}")
     check_place(tmp_path / "gcn")
+
+
+def test_who_names_the_folder_above_models_is_told_them(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no model in .*: it should hold card.json and weights.safetensors\.$"):
+        read_card(tmp_path)
+    for name in ("student", "dmpnn", "fits"):
+        (tmp_path / name).mkdir()
+    for name in ("student", "dmpnn"):
+        (tmp_path / name / CARD).write_text("{}")
+    with pytest.raises(UsageError, match=rf"There are models in {tmp_path}/dmpnn, {tmp_path}/student\.$"):
+        read_card(tmp_path)
+    with pytest.raises(UsageError, match=r"no model in .*/card\.json: "):
+        read_card(tmp_path / "student" / CARD)
 
 
 def test_a_model_needs_a_folder(tmp_path: Path) -> None:
