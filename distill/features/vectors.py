@@ -28,9 +28,7 @@ the exact ones) without and with them, scaffold split, means of two to four seed
 from __future__ import annotations
 
 import functools
-import multiprocessing
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
@@ -39,6 +37,7 @@ import numpy as np
 from distill.features import crippen
 from distill.features.environments import FINGERPRINT_BITS, Environments
 from teacher.errors import UsageError
+from teacher.processes import process_pool
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -221,7 +220,7 @@ def in_chunks(
     if workers == 1 or len(mols) <= CHUNK:
         return compute(mols)
     chunks = [mols[start : start + CHUNK] for start in range(0, len(mols), CHUNK)]
-    with ProcessPoolExecutor(min(workers, len(chunks)), multiprocessing.get_context("spawn")) as pool:
+    with process_pool(min(workers, len(chunks))) as pool:
         return np.concatenate(list(pool.map(compute, chunks)))
 
 

@@ -7,12 +7,10 @@ or searches: 100,000 records are a page of some tens of megabytes that opens at 
 from __future__ import annotations
 
 import base64
-import multiprocessing
 import os
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import islice
@@ -25,6 +23,7 @@ from teacher import strict_json
 from teacher.chemistry.facts import Facts, facts_of, matches_of_groups, mentioned_groups
 from teacher.chemistry.molecule import read_mol
 from teacher.llm.validation import claimed_groups, parsed_object, right_ring_counts
+from teacher.processes import process_pool
 
 PER_PIECE = 500
 LEVEL = 6  # of compression: level 9 takes twice as long for two hundredths
@@ -98,7 +97,7 @@ def _spread(pack: Callable[[list[Keyed]], Gallery], parts: Iterator[list[Keyed]]
         yield from map(pack, ahead)
         return
     cores = os.cpu_count() or 1
-    with ProcessPoolExecutor(cores, multiprocessing.get_context("spawn")) as pool:
+    with process_pool(cores) as pool:
         waiting = [pool.submit(pack, part) for part in (*ahead, *islice(parts, 2 * cores))]
         while waiting:
             yield waiting.pop(0).result()

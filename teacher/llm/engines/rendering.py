@@ -11,7 +11,6 @@ import io
 import multiprocessing
 import os
 import pickle
-import signal
 import threading
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -24,10 +23,9 @@ from teacher.llm.engines.vllm_arguments import EngineSettings, vllm_config
 from teacher.llm.prompt import Picture, Turn
 from teacher.llm.spec import Model
 from teacher.llm.thinking import Thinking
+from teacher.processes import kill, leave_interrupts
 
 if TYPE_CHECKING:
-    from multiprocessing.process import BaseProcess
-
     import torch
     from vllm.renderers.params import ChatParams
 
@@ -124,17 +122,13 @@ class RendererPool:
 
     def close(self) -> None:
         """End the processes, whatever they do."""
-        # Of its own accord a pool waits for what it works on; `kill_workers` comes with Python 3.14.
-        processes: list[BaseProcess] = list((self._pool._processes or {}).values())
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        for process in processes:
-            process.kill()
+        kill(self._pool)
 
 
 def _begin(model: Model, path: str, settings: EngineSettings, on_cpu: bool) -> None:
     """Load what renders; the process ends with the one that started it."""
     global _render_here  # noqa: PLW0603 (a process of a pool keeps what its initializer made)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one that started it decides
+    leave_interrupts()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ["OMP_NUM_THREADS"] = "1"  # there are as many processes as cores for them
     from vllm.renderers import renderer_from_config

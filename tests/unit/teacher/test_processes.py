@@ -1,0 +1,35 @@
+"""Pools of processes that do not outlive what they are wanted for."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import psutil
+import pytest
+
+from teacher.processes import process_pool
+
+LONG_SECONDS = 600.0
+
+
+@pytest.mark.timeout(120)
+def test_an_interrupt_ends_processes_in_the_middle_of_their_work() -> None:
+    with pytest.raises(KeyboardInterrupt), process_pool(2) as pool:
+        workers = [psutil.Process(pid) for pid in {pool.submit(os.getpid).result() for _ in range(4)}]
+        for _ in range(8):
+            pool.submit(time.sleep, LONG_SECONDS)
+        raise KeyboardInterrupt
+    gone, alive = psutil.wait_procs(workers, timeout=60)
+    assert gone and not alive
+
+
+@pytest.mark.timeout(120)
+def test_an_interrupt_of_the_terminal_is_left_to_the_process_that_started_them() -> None:
+    as_found = signal.signal(signal.SIGINT, signal.default_int_handler)  # one that is ignored is inherited
+    with process_pool(1) as pool:
+        worker = pool.submit(os.getpid).result()
+        signal.signal(signal.SIGINT, as_found)
+        os.kill(worker, signal.SIGINT)
+        assert pool.submit(abs, -3).result() == 3
