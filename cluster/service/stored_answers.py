@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 CONNECTIONS = 32  # at most; who finds none free waits for one
+TRIES_AGAIN = 3  # over a connection that Redis has closed, say because it was started again; reading twice does no harm
 
 
 class StoredAnswers:
@@ -71,9 +72,17 @@ class StoredAnswers:
 def _client(url: str) -> Redis:
     from redis.asyncio import Redis
     from redis.asyncio.cluster import RedisCluster
+    from redis.asyncio.retry import Retry
+    from redis.backoff import ExponentialWithJitterBackoff
+    from redis.exceptions import ConnectionError as LostConnection
 
     address = parse(url)
-    options: dict[str, Any] = {"socket_connect_timeout": CONNECT_SECONDS, "socket_timeout": ANSWER_SECONDS}
+    retry = Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.05), TRIES_AGAIN, supported_errors=(LostConnection,))
+    options: dict[str, Any] = {
+        "socket_connect_timeout": CONNECT_SECONDS,
+        "socket_timeout": ANSWER_SECONDS,
+        "retry": retry,
+    }
     if address.is_cluster:
         return cast("Redis", RedisCluster.from_url(address.client_url, **options))
     return Redis.from_url(address.client_url, **options)

@@ -34,6 +34,7 @@ FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # seconds, where the server does not say h
 MOST_TOKENS = 10**9  # of one answer: more is no count, and the store adds up exactly only so far
 LIMIT, NEWER_LIMIT = "max_tokens", "max_completion_tokens"  # OpenAI's newest models refuse the first, others the second
 BROKEN_TRIES = 3  # of an answer that is no answer: cut off on the way, no JSON, an error of the server's own
+ERRORS_IN_A_ROW = 4 * BROKEN_TRIES  # of the server's own: with more it fails, whatever it is asked
 
 
 class EndpointError(RuntimeError):
@@ -72,6 +73,7 @@ class EndpointEngine:
         self._loop = EventLoop("endpoint")
         self._cool_until = 0.0
         self._limit = LIMIT
+        self._errors = 0  # of the server's own, since it last answered
         try:
             self._loop.run(self._connect())
         except EngineStartError:
@@ -120,7 +122,7 @@ class EndpointEngine:
                 f"The server at {self._settings.url} does not let us in (HTTP {answer.status_code}): put its key into "
                 f"{KEY_VARIABLES[0]}."
             )
-        if answer.status_code in BUSY:
+        if answer.status_code in BUSY or self._fails_everyone(answer):
             raise EngineStartError(f"The server at {self._settings.url} is busy (HTTP {answer.status_code}).")
         if answer.is_server_error:  # while it starts, or behind a proxy
             raise EngineStartError(
@@ -161,7 +163,7 @@ class EndpointEngine:
                 self._cool_down(backoff)
                 backoff = _longer(backoff)
             else:
-                if answer.status_code in BUSY:
+                if answer.status_code in BUSY or self._fails_everyone(answer):
                     reason = f"HTTP {answer.status_code}"
                     self._cool_down(_retry_after(answer) or backoff)
                     backoff = _longer(backoff)
@@ -182,8 +184,15 @@ class EndpointEngine:
                     broken += 1
                     if broken >= BROKEN_TRIES:
                         raise EndpointError(f"the server's answers are broken ({reason})") from None
+                    await asyncio.sleep(backoff)
+                    backoff = _longer(backoff)
             if time.monotonic() >= deadline:
                 raise EndpointError(f"the server gave no answer until the deadline ({reason})")
+
+    def _fails_everyone(self, answer: httpx.Response) -> bool:
+        """Tell whether an error of the server's own is one of many in a row: no request is to blame then."""
+        self._errors = self._errors + 1 if answer.is_server_error else 0
+        return self._errors > ERRORS_IN_A_ROW
 
     def _cool_down(self, seconds: float) -> None:
         """Let all requests wait: a server that refuses one for the moment refuses its neighbours, too."""

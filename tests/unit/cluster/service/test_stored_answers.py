@@ -48,3 +48,19 @@ def test_a_stored_record_is_read_by_one_command(store: Store) -> None:
     before = store._redis.info("commandstats").get("cmdstat_hget", {"calls": 0})["calls"]
     assert read(store, KEYS[:1])
     assert store._redis.info("commandstats")["cmdstat_hget"]["calls"] == before + 1
+
+
+def test_connections_that_redis_has_closed_are_opened_again(store: Store) -> None:
+    keep(store)
+
+    async def go() -> None:
+        answers = StoredAnswers(store.url, "spec")
+        try:
+            for _ in range(3):
+                found = await asyncio.gather(*(answers.read(KEYS[:1]) for _ in range(8)))
+                assert all(each.keys() == {KEYS[0]} for each in found)
+                store._redis.client_kill_filter(_type="normal", skipme=True)
+        finally:
+            await answers.close()
+
+    asyncio.run(go())

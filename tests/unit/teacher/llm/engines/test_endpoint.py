@@ -198,6 +198,15 @@ def test_a_server_whose_answers_stay_broken_costs_one_attempt(
         engine.submit(request()).result(timeout=20)
 
 
+def test_a_server_that_fails_everyone_costs_nobody_an_attempt(
+    engine: EndpointEngine, behaviour: Behaviour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoint, "ERRORS_IN_A_ROW", endpoint.BROKEN_TRIES - 1)
+    behaviour.faults = [500] * 120
+    answers = [engine.submit(request("C" * length)) for length in range(1, 31)]
+    assert [answer.result(timeout=20).text for answer in answers] == [true_answer("C" * n) for n in range(1, 31)]
+
+
 def test_a_request_that_the_server_refuses_is_refused_at_once(engine: EndpointEngine, behaviour: Behaviour) -> None:
     behaviour.faults = [400]
     with pytest.raises(PromptRejectedError, match=r"refuses it \(HTTP 400\): fault 400"):
