@@ -19,7 +19,7 @@ import numpy as np
 
 from cluster.runtime.errors import first_of_ours
 from distill.library import duplicates
-from distill.library.embeddings import ShardTexts, TextSet, read_texts, write_texts
+from distill.library.embeddings import DamagedTextsError, ShardTexts, TextSet, read_texts, write_texts
 from distill.library.manifest import PACKAGES
 from distill.library.prepared import PreparedLibrary
 from distill.library.shard import read_columns, read_facts
@@ -177,7 +177,7 @@ class Embedder:
 
     def embed(self, number: int, found: Found) -> int:
         """Embed the texts of a shard that are new or have changed, and keep all; return how many those were."""
-        before = read_texts(self._texts, number, found.shard)
+        before = _left(self._texts, number, found.shard)
         place = {row: n for n, row in enumerate(before.rows.tolist())} if before else {}
         kept = {
             n: place[row]
@@ -192,6 +192,15 @@ class Embedder:
             vectors[list(kept)] = before.vectors[list(kept.values())]
         write_texts(ShardTexts(found.rows, found.texts, found.agreement, vectors), self._texts, number, found.shard)
         return len(missing)
+
+
+def _left(texts: TextSet, number: int, shard_digest: str, *, vectors: bool = True) -> ShardTexts | None:
+    """Return what there is of a shard from before; what is damaged is made anew."""
+    try:
+        return read_texts(texts, number, shard_digest, vectors=vectors)
+    except DamagedTextsError as error:
+        logger.warning("%s", error)
+        return None
 
 
 def _next(pool: Any) -> int:
@@ -226,7 +235,7 @@ def _to_do(library: PreparedLibrary, store: Store, spec: Spec, texts: TextSet) -
         written = [record.text for _, record in said]
         rows = np.array([row for row, _ in said], dtype=np.int64)
         agreement = np.array([np.nan if r.agreement is None else r.agreement for _, r in said], dtype=np.float32)
-        there = read_texts(texts, number, facts.digest, vectors=False)
+        there = _left(texts, number, facts.digest, vectors=False)
         same = np.array_equal(there.rows, rows) and list(there.texts) == written if there else not said
         yield (
             number,

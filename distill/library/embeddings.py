@@ -12,7 +12,7 @@ import numpy as np
 
 from distill.library.shard import FACTS
 from teacher import strict_json
-from teacher.errors import UsageError
+from teacher.errors import GallonError, UsageError
 from teacher.files import replacing, write_text
 from teacher.provenance import digest
 
@@ -116,6 +116,10 @@ def write_texts(texts: ShardTexts, where: TextSet, number: int, shard_digest: st
             writer.write_batch(batch)
 
 
+class DamagedTextsError(GallonError):
+    """What was written of a shard cannot be read; to embed again writes it anew."""
+
+
 def read_texts(where: TextSet, number: int, shard_digest: str, *, vectors: bool = True) -> ShardTexts | None:
     """Return what is known of a shard; None where that is nothing, or of other rows.
 
@@ -124,11 +128,15 @@ def read_texts(where: TextSet, number: int, shard_digest: str, *, vectors: bool 
         number: of the shard.
         shard_digest: of the shard's rows.
         vectors: whether embeddings are read, too; else there are none.
+
+    Raises:
+        DamagedTextsError: what is written of it cannot be read.
     """
     import pyarrow as pa
 
+    file = where.file(number)
     try:
-        with pa.memory_map(str(where.file(number))) as opened:
+        with pa.memory_map(str(file)) as opened:
             fields = None if vectors else [0, 1, 2]
             reader = pa.ipc.open_file(opened, options=pa.ipc.IpcReadOptions(included_fields=fields))
             if json.loads((reader.schema.metadata or {})[FACTS])["shard"] != shard_digest:
@@ -140,8 +148,10 @@ def read_texts(where: TextSet, number: int, shard_digest: str, *, vectors: bool 
             if vectors:
                 half = np.array(batch["embedding"].flatten().to_numpy()).reshape(len(rows), -1)
             return ShardTexts(rows, texts, agreement, half)
-    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):
+    except FileNotFoundError:
         return None
+    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
+        raise DamagedTextsError(f"{file} is damaged: run the same 'gallon embed' again.") from error
 
 
 def _facts(file: Path) -> dict[str, Any]:
