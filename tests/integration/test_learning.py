@@ -20,7 +20,7 @@ from cluster.library.source import NoMoleculeError, resolve
 from cluster.runtime.session import RaySession
 from cluster.store.open import choose_spec
 from cluster.store.store import Store
-from cluster.training.driver import TrainResources
+from cluster.training.driver import FitProgress, TrainResources
 from distill.data.annotations import Annotations, fetch
 from distill.data.dataset import read
 from distill.data.guesses import Guesses
@@ -668,7 +668,9 @@ def test_a_comparison_has_every_method_under_every_seed_and_is_resumed(
     assert np.allclose(said["teachers", 0][UNREAD:], (said["gin", 0] + said["lm", 0])[UNREAD:] / 2, atol=1e-5)
     assert np.allclose(said["teachers", 0][:UNREAD], said["gin", 0][:UNREAD])  # the language teacher is silent there
     assert np.allclose(said["llm-few-shot", 1][UNREAD:, 0], model_inputs.dataset.labels[UNREAD:, 0] + 0.5, atol=1e-5)
-    again = compare(model_inputs, judged, cases, settings, show=pytest.fail)
+    shown: list[FitProgress] = []
+    again = compare(model_inputs, judged, cases, settings, show=shown.append)
+    assert shown and all(known.done == known.all and not known.rate for known in shown)
     assert [run.test for run in again] == [run.test for run in runs]
     without = replace(model_inputs, transfer=None)
     with pytest.raises(
