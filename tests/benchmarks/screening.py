@@ -5,7 +5,8 @@
 Each goes from the SMILES file to its end, in processes of its own, alternating in one run; medians. Parsing has one
 process a core and writes nothing. Students are asked by `gallon screen`, without Ray; what starting takes is measured
 on a few rows and told apart. The processors' time is told beside the clock's: on a machine that others use, too, it is
-the steadier of the two. Chemprop, where the command is on the PATH, is a network at its defaults.
+the steadier of the two. Chemprop, where the command is on the PATH, is a network at its defaults; its workers are
+processes that parse for it (`--num-workers`).
 """
 
 from __future__ import annotations
@@ -141,7 +142,7 @@ def _racers(folder: Path, library: Path) -> tuple[dict[str, Race], dict[str, Any
     racers["n-grams"] = _scoring_by_ngrams(NGramStudent.load(first / NGRAMS, card["model"]))
     racers[f"--prefilter {PREFILTER}"] = prefiltering
     if shutil.which(COMMAND):
-        racers["chemprop"] = _chemprop(dataset)
+        racers |= _chemprop(dataset)
     else:
         print("There is no command chemprop on the PATH: it is left out.", file=sys.stderr)
     return racers, {key: card[key] for key in ("molecules", "held_out", "r2", "recall")}
@@ -156,9 +157,9 @@ def _metadata(file: Path) -> dict[str, str]:
 
 
 def write_library(file: Path, rows: int) -> Path:
-    """Write so many valid SMILES: of PubChem where the shared data is there, or else RDKit's, over and over."""
-    pubchem = SHARED_DATA / "library" / "pubchem.smi.zst"
-    path = str(pubchem) if pubchem.exists() else f"{RDConfig.RDDataDir}/NCI/first_5K.smi"
+    """Write so many valid SMILES: of ChEMBL where the shared data is there, or else RDKit's, over and over."""
+    chembl = SHARED_DATA / "library" / "chembl.smi.zst"
+    path = str(chembl) if chembl.exists() else f"{RDConfig.RDDataDir}/NCI/first_5K.smi"
 
     def forever() -> Iterator[str]:
         while True:
@@ -222,12 +223,17 @@ def _parse(chunk: str) -> int:
     return sum(Chem.MolFromSmiles(smiles) is not None for smiles in chunk.splitlines())
 
 
-def _chemprop(dataset: Dataset) -> Race:
-    """Return what asks a network that has learnt for a moment."""
+def _chemprop(dataset: Dataset) -> dict[str, Race]:
+    """Return what asks a network that has learnt for a moment, without and with processes that parse for it."""
     parts, inputs = split(dataset, "random", seed=0), chemprop_inputs(dataset.mols())
     train, valid = (Examples(inputs[rows], dataset.labels[rows]) for rows in (parts.train, parts.valid))
     learnt = chemprop_fit(train, valid, kind=dataset.kind, settings={"epochs": CHEMPROP_EPOCHS}, seed=0)
-    return lambda library: learnt.predict(np.array(library.read_text().splitlines(), dtype=object), CHEMPROP_SETTINGS)
+
+    def asking(workers: int) -> Race:
+        settings = {**CHEMPROP_SETTINGS, "num-workers": workers}
+        return lambda library: learnt.predict(np.array(library.read_text().splitlines(), dtype=object), settings)
+
+    return {f"chemprop, {workers} workers": asking(workers) for workers in (0, CORES)}
 
 
 if __name__ == "__main__":
