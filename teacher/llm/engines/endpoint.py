@@ -122,7 +122,7 @@ class EndpointEngine:
                 f"The server at {self._settings.url} does not let us in (HTTP {answer.status_code}): put its key into "
                 f"{KEY_VARIABLES[0]}."
             )
-        if answer.status_code in BUSY or self._fails_everyone(answer):
+        if answer.status_code in BUSY:
             raise EngineStartError(f"The server at {self._settings.url} is busy (HTTP {answer.status_code}).")
         if answer.is_server_error:  # while it starts, or behind a proxy
             raise EngineStartError(
