@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import gc
 import signal
 import sys
 from collections.abc import Callable
@@ -94,7 +92,6 @@ def interrupt(signal_number: int, frame: object) -> None:
 def main() -> None:
     """Run the command line; a user's mistake ends in one sentence, never in a traceback."""
     signal.signal(signal.SIGTERM, interrupt)
-    atexit.register(gc.freeze)  # else Python looks for garbage among all of torch and Ray: seconds
     try:
         app()
     except GallonError as error:
