@@ -10,6 +10,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from gallon.config import ServingConfig, SpecConfig
+from teacher.chemistry.depiction import check_drawing
 from teacher.errors import UsageError
 from teacher.llm.adapter import AdapterFiles, identify_adapter
 from teacher.llm.engines.endpoint import KEY_VARIABLES, UNPROVEN, EndpointSettings
@@ -58,7 +59,7 @@ def resolve_spec(config: SpecConfig, *, claimed: bool = False) -> ResolvedSpec:
         claimed: whether somebody else has the model, so that nobody proves which it is; a server always does.
 
     Raises:
-        UsageError: the settings contradict one another, or name what does not exist.
+        UsageError: the settings contradict one another, or name what does not exist; pictures cannot be drawn here.
     """
     if config.keep not in get_args(Keep):  # though it decides nothing where there is one answer
         raise UsageError(
@@ -76,6 +77,8 @@ def resolve_spec(config: SpecConfig, *, claimed: bool = False) -> ResolvedSpec:
     allowed = config.allow_column or ()
     if unknown := next((column for column in allowed if column not in prompt.row_columns), None):
         raise UsageError(f"The prompt '{prompt.name}' shows no column '{unknown}' for --allow-column: leave it out.")
+    if config.image:
+        check_drawing()
     image_size = config.image_size or (TINY_IMAGE_SIZE if config.model == TINY else IMAGE_SIZE)
     found = _claimed(config) if claimed or config.endpoint else identify(config.model, config.revision)
     arguments = parse_engine_arguments(config.engine_arg or ())

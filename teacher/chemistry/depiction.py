@@ -5,6 +5,9 @@ from __future__ import annotations
 from io import BytesIO
 from typing import TYPE_CHECKING
 
+from teacher.chemistry.molecule import mol_of
+from teacher.errors import UsageError
+
 if TYPE_CHECKING:
     from PIL.Image import Image
     from rdkit.Chem import Mol
@@ -29,6 +32,21 @@ def draw_and_locate(mol: Mol, size: int) -> tuple[Image, list[tuple[float, float
     drawer = _drawn(mol, size)
     points = map(drawer.GetDrawCoords, range(mol.GetNumAtoms()))
     return _image(drawer), [(point.x, point.y) for point in points]
+
+
+def check_drawing() -> None:
+    """Find out whether RDKit can draw on this machine, before every molecule of a library turns out not to be drawn.
+
+    Raises:
+        UsageError: a library of the system is missing.
+    """
+    try:
+        draw(mol_of("C"), 32)
+    except ImportError as error:
+        raise UsageError(
+            f"RDKit cannot draw on this machine ({error}): install the system's libraries for that (on Debian "
+            "libxrender1, libxext6 and libexpat1), or give --no-image."
+        ) from None
 
 
 def _drawn(mol: Mol, size: int) -> MolDraw2DCairo:
