@@ -45,34 +45,33 @@ def test_in_a_pipe_a_phase_has_a_line_at_its_beginning_and_one_at_its_end() -> N
     assert last.startswith("screening: 20 rows, ") and last.endswith(", done in 0 min 00 s")
 
 
+class Pipe(io.StringIO):
+    """Notices when some words are written into it."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__()
+        self._words, self.said = words, threading.Event()
+
+    def write(self, text: str) -> int:
+        if self._words in text:
+            self.said.set()
+        return super().write(text)
+
+
 def test_in_a_pipe_a_phase_that_says_nothing_is_not_silent() -> None:
-    said = threading.Event()
-
-    class Pipe(io.StringIO):
-        def write(self, text: str) -> int:
-            if "still going on" in text:
-                said.set()
-            return super().write(text)
-
-    with plain_lines(Console(file=Pipe(), soft_wrap=True), period=0.01) as show, phase(show, "starting Ray", ""):
-        assert said.wait(timeout=30)
+    pipe = Pipe("still going on")
+    with plain_lines(Console(file=pipe, soft_wrap=True), period=0.01) as show, phase(show, "starting Ray", ""):
+        assert pipe.said.wait(timeout=30)
 
 
 def test_in_a_pipe_what_is_not_done_yet_is_told_out_of_how_many() -> None:
-    said = threading.Event()
-
-    class Pipe(io.StringIO):
-        def write(self, text: str) -> int:
-            if "teachers: 0 of 6 fits, 12% trained, 1 min 00 s left" in text:
-                said.set()
-            return super().write(text)
-
+    pipe = Pipe("teachers: 0 of 6 fits, 12% trained, 1 min 00 s left")
     with (
-        plain_lines(Console(file=Pipe(), soft_wrap=True), period=0.01) as show,
+        plain_lines(Console(file=pipe, soft_wrap=True), period=0.01) as show,
         phase(show, "teachers", "fits") as running,
     ):
         running.update(0, 6, "12% trained", seconds_left=60.0)
-        assert said.wait(timeout=30)
+        assert pipe.said.wait(timeout=30)
 
 
 def test_what_libraries_write_to_standard_error_does_not_get_onto_the_display() -> None:
