@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from http import HTTPStatus
 from importlib.metadata import version
 from typing import Annotated, Any, TypeVar
 
-from fastapi import FastAPI, Response, Security
+from fastapi import FastAPI, Request, Response, Security
 from fastapi.exceptions import RequestValidationError
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cluster.metrics import SERVICE_REQUESTS
 from cluster.service.access import is_allowed
-from cluster.service.errors import ServiceError, UnavailableError
+from cluster.service.errors import AbsentError, ServiceError, UnavailableError
 from cluster.service.front import RUN, Answer, Front
+from cluster.service.refusals import HOW, sentence_of
 from cluster.store.connection import StoreError
 from teacher import strict_json
 
-OPEN = ("/healthz", "/docs", "/openapi.json")  # what nobody needs a token for, and nothing is told of molecules
+logger = logging.getLogger(__name__)
+
+OPEN = (
+    "/healthz",
+    "/readyz",
+    "/docs",
+    "/openapi.json",
+)  # for all, and nothing is told of molecules
 PATHS = ("/describe", "/predict", *OPEN)
+ABSENT = {
+    "/describe": "This service describes nothing: start it without --no-describe, and with the --model to ask.",
+    "/predict": "This service has no student: start it with the folder of one ('gallon serve --student FOLDER', out of "
+    "'gallon distill').",
+}
 EXAMPLES = ["CC(=O)Oc1ccccc1C(=O)O", ["CCO", "c1ccccc1O"]]
 LONGEST_TEXT = 10_000  # characters: far more than a SMILES may have, whose own limit says more
 
@@ -58,6 +73,7 @@ class Failure(BaseModel):
 
 FAILURES: dict[int | str, dict[str, Any]] = {
     401: {"model": Failure, "description": "The token is missing or wrong."},
+    404: {"model": Failure, "description": "The service does not offer this: it was started without."},
     422: {"model": Failure, "description": "The request is wrong, e.g. a SMILES is no molecule."},
     429: {
         "model": Failure,
@@ -84,32 +100,39 @@ def build_app(front: Front) -> FastAPI:
     )
     shared: dict[str, Any] = {"responses": FAILURES, "dependencies": [Security(HTTPBearer(auto_error=False))]}
 
-    if front.describes:
+    @app.post("/describe", response_model=Answer | list[Answer], include_in_schema=front.describes, **shared)
+    async def describe(question: Question) -> Response:
+        """Return what an LLM writes about molecules: stored answers at once, others when they are made."""
+        if not front.describes:
+            raise AbsentError(ABSENT["/describe"])
+        answers = await front.describe(question.texts)
+        return _json(_as_asked(question, [asdict(answer) for answer in answers]))
 
-        @app.post("/describe", response_model=Answer | list[Answer], **shared)
-        async def describe(question: Question) -> Response:
-            """Return what an LLM writes about molecules: stored answers at once, others when they are made."""
-            answers = await front.describe(question.texts)
-            return _json(_as_asked(question, [asdict(answer) for answer in answers]))
+    several = PredictedMolecule | list[PredictedMolecule]
 
-    if front.predicts:
-
-        @app.post("/predict", response_model=PredictedMolecule | list[PredictedMolecule], **shared)
-        async def predict(question: Question) -> Response:
-            """Return what the saved model predicts for molecules."""
-            predicted = zip(question.texts, await front.predict(question.texts), strict=True)
-            return _json(
-                _as_asked(question, [{"smiles": smiles, "predictions": values} for smiles, values in predicted])
-            )
+    @app.post("/predict", response_model=several, include_in_schema=front.predicts, **shared)
+    async def predict(question: Question) -> Response:
+        """Return what the saved model predicts for molecules."""
+        if not front.predicts:
+            raise AbsentError(ABSENT["/predict"])
+        predicted = zip(question.texts, await front.predict(question.texts), strict=True)
+        return _json(_as_asked(question, [{"smiles": smiles, "predictions": values} for smiles, values in predicted]))
 
     @app.get("/healthz", response_model=dict[str, str | None])
     async def healthz() -> Response:
-        """Tell that the service takes requests."""
+        """Tell that the service is alive: its process listens, whatever its store does."""
         return _json({"status": "ok", "spec": front.settings.spec_id})
+
+    @app.get("/readyz", response_model=dict[str, str | None], responses={503: FAILURES[503]})
+    async def readyz() -> Response:
+        """Tell whether requests can be answered now: the store answers, where the service has one."""
+        await front.check_ready()
+        return _json({"status": "ready", "spec": front.settings.spec_id})
 
     app.exception_handler(ServiceError)(_failed)
     app.exception_handler(StoreError)(_store_failed)
     app.exception_handler(RequestValidationError)(_invalid)
+    app.exception_handler(HTTPException)(_refused)
     app.add_middleware(Gate, digest=front.settings.token_digest)
     return app
 
@@ -154,19 +177,35 @@ async def _failed(_: Any, error: Exception) -> Response:
     return answer
 
 
-async def _store_failed(request: Any, error: Exception) -> Response:
-    return await _failed(request, UnavailableError(str(error)))
+async def _store_failed(request: Request, error: Exception) -> Response:
+    """Tell a client no address, and nothing that only who runs the service can do."""
+    logger.warning("%s cannot be answered: %s", request.url.path, error)
+    return await _failed(request, UnavailableError("The service's store fails: ask again later; its log says why."))
 
 
-async def _invalid(_: Any, error: Exception) -> Response:
+async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError), "what it is registered for"
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"] if part != "body")
-    return _failure(422, f"The request is wrong{f' at {where}' if where else ''}: {first['msg']}.")
+    return _failure(422, sentence_of(error.errors(), request.headers.get("content-type", "")))
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    """Tell what the framework refuses: a path that there is not, a method that a path does not take, broken text."""
+    assert isinstance(error, HTTPException), "what it is registered for"
+    path = request.url.path
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        sentence = f"There is no '{path:.100}' here, but {', '.join(PATHS[:-2])}; /docs explains them."
+    elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        taken = (error.headers or {}).get("Allow", "")
+        sentence = f"{path} takes {taken}, not {request.method}{f': {HOW}' if taken == 'POST' else ''}."
+    else:
+        sentence = f"The body is no JSON in UTF-8: {HOW}."
+    answer = _failure(error.status_code, sentence)
+    answer.headers.update(error.headers or {})
+    return answer
 
 
 def _failure(status: int, sentence: str) -> Response:
-    return _json({"detail": sentence or HTTPStatus(status).phrase}, status)
+    return _json({"detail": sentence}, status)
 
 
 def _json(facts: Any, status: int = 200) -> Response:

@@ -21,6 +21,12 @@ class RequestError(ServiceError):
     status = 422
 
 
+class AbsentError(ServiceError):
+    """The service was started without what is asked for."""
+
+    status = 404
+
+
 class BusyError(ServiceError):
     """As many molecules as may are on their way already."""
 

@@ -141,12 +141,21 @@ class Front:
         SERVICE_MOLECULES.add(len(predicted), run=RUN, kind="predicted")
         return predicted
 
+    async def check_ready(self) -> None:
+        """Return where requests can be answered now.
+
+        Raises:
+            StoreError: the store gives no sign of life.
+        """
+        if self.settings.store_url:
+            await self._answers.check()
+
     async def _parsed(self, texts: Sequence[str]) -> list[Parsed]:
         """Parse SMILES in a process of its own, which one that kills RDKit ends."""
         if not 0 < len(texts) <= self.settings.queue:
             raise RequestError(
-                f"A request holds 1 molecule up to {self.settings.queue:,}, and this one {len(texts):,}: send more in "
-                "several, or annotate a library by 'gallon annotate'."
+                f"'smiles' holds {counted(len(texts), 'molecule')}, and a request 1 to {self.settings.queue:,} "
+                "(--queue): send more in several requests, or annotate a library by 'gallon annotate'."
             )
         unknown = [text for text in dict.fromkeys(texts) if text not in self._known]
         if unknown:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from cluster.store.address import parse
-from cluster.store.connection import ANSWER_SECONDS, CONNECT_SECONDS, store_errors
+from cluster.store.connection import ANSWER_SECONDS, CONNECT_SECONDS, StoreGoneError, store_errors
 from cluster.store.keys import bucket_of, of_spec
 from cluster.store.record import DeadLetter, Record
 from cluster.store.stored import damaged
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 CONNECTIONS = 32  # at most; who finds none free waits for one
+CHECK_SECONDS = 3.0  # for a sign of life: what asks for it, a probe, does not wait long
 TRIES_AGAIN = 3  # over a connection that Redis has closed, say because it was started again; reading twice does no harm
 
 
@@ -46,6 +47,19 @@ class StoredAnswers:
                 with damaged(f"what became of a molecule, {key.hex()},"):
                     found[key] = unpack(text)
         return found
+
+    async def check(self) -> None:
+        """Ask Redis for a sign of life, which takes none of the connections that requests wait for.
+
+        Raises:
+            StoreError: it gives none, or not in time.
+        """
+        with store_errors(self._url):
+            try:
+                async with asyncio.timeout(CHECK_SECONDS):
+                    await self._redis.ping()
+            except TimeoutError:
+                raise StoreGoneError(f"{parse(self._url)} gives no sign of life.") from None
 
     async def _packed(self, state: str, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         """Return what lies in the hashes of a state; one key goes without a pipeline, which takes twice the time."""

@@ -160,27 +160,6 @@ def test_a_molecule_that_cannot_be_annotated_is_told_as_a_dead_letter(client: ht
         assert answer["dead_letter"]["stage"] == "schema"
 
 
-@pytest.mark.parametrize(
-    ("body", "sentence"),
-    [
-        ({"smiles": "CC("}, "No molecule: 'CC(' cannot be read by RDKit."),
-        ({"smiles": ["C", "CX", "F(F)F"]}, "'CX' cannot be read by RDKit; 'F(F)F' is rejected by RDKit"),
-        ({"smiles": "\ud800"}, "The request is wrong at smiles"),
-        ({"smiles": []}, "A request holds 1 molecule up to 64, and this one 0"),
-        ({"smiles": ["C"] * 65}, "and this one 65"),
-        ({"smile": "C"}, "The request is wrong at smiles: Field required."),
-        ({"smiles": 3}, "The request is wrong at smiles"),
-    ],
-)
-@pytest.mark.parametrize("path", ["/describe", "/predict"])
-def test_a_mistake_in_a_request_is_told_in_one_sentence(
-    client: httpx.Client, path: str, body: dict, sentence: str
-) -> None:
-    answer = client.post(path, content=json.dumps(body), headers={"Content-Type": "application/json"})
-    assert answer.status_code == 422
-    assert sentence in answer.json()["detail"]
-
-
 @pytest.mark.parametrize("header", [None, "Bearer another token of mine", TOKEN, f"Basic {TOKEN}"])
 @pytest.mark.parametrize("path", ["/describe", "/predict"])
 def test_nobody_is_let_in_without_the_token(url: str, path: str, header: str | None) -> None:
@@ -193,9 +172,10 @@ def test_nobody_is_let_in_without_the_token(url: str, path: str, header: str | N
 
 def test_health_and_the_explained_paths_need_no_token(url: str, described: tuple[Spec, Prompt]) -> None:
     assert httpx.get(f"{url}/healthz", timeout=SECONDS).json() == {"status": "ok", "spec": described[0].id}
+    assert httpx.get(f"{url}/readyz", timeout=SECONDS).json() == {"status": "ready", "spec": described[0].id}
     assert "/openapi.json" in httpx.get(f"{url}/docs", timeout=SECONDS).text
     explained = httpx.get(f"{url}/openapi.json", timeout=SECONDS).json()
-    assert explained["paths"].keys() == {"/describe", "/predict", "/healthz"}
+    assert explained["paths"].keys() == {"/describe", "/predict", "/healthz", "/readyz"}
     assert "dead_letter" in explained["components"]["schemas"]["Answer"]["properties"]
 
 

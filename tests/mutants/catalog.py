@@ -875,6 +875,13 @@ MUTANTS = (
     ),
     # The service
     Mutant(
+        "a service is ready whatever its store does",
+        "cluster/service/front.py",
+        "        if self.settings.store_url:\n            await self._answers.check()",
+        "        if False:\n            await self._answers.check()",
+        ("tests/unit/cluster/service/test_app.py::test_a_service_without_its_store_is_alive_and_not_ready",),
+    ),
+    Mutant(
         "who asks meanwhile makes a call of their own",
         "cluster/service/single_flight.py",
         "task = self._calls.get(key)",
