@@ -122,7 +122,7 @@ def keep_columns(
     Raises:
         LibraryError: there is no such column, or more than one that could be meant, or a file has no records.
     """
-    files = tuple(_columns(source, limit) for source in sources)
+    files = tuple(columns_of(source, limit) for source in sources)
     every = list(dict.fromkeys(name for file in files for name in file.names))
     names = _chosen(every, sources, keep, id_column)
     if records:
@@ -193,7 +193,16 @@ def _type(files: Sequence[FileColumns], name: str) -> Any:
 # The columns of a file
 
 
-def _columns(source: Source, limit: int | None) -> FileColumns:
+def columns_of(source: Source, limit: int | None = None) -> FileColumns:
+    """Return the columns of a file; of an SD file, its title and the fields that any of its records has.
+
+    Args:
+        source: the file.
+        limit: how many rows of it are read.
+
+    Raises:
+        LibraryError: it cannot be read, or its header cannot.
+    """
     import pyarrow as pa
 
     if source.format == "parquet":

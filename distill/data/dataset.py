@@ -39,7 +39,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Invalid:
-    """A row without a molecule: its number (1, 2, 3, ... below the header), what stands there, and what is wrong."""
+    """A row without a molecule: its number (1, 2, 3, ...), what stands there (a SMILES or title), and what is wrong."""
 
     row: int
     raw: str
@@ -109,7 +109,7 @@ def read(
     separator: str | None = None,
     encoding: str | None = None,
 ) -> Dataset:
-    """Read labelled molecules from a table: text, also as .gz and .zst, or Parquet.
+    """Read labelled molecules from a table (text, also as .gz and .zst, or Parquet) or from an SD file.
 
     Rows of one molecule become one: the mean of their labels where they are numbers, their class where they agree on
     it, and no label where they do not. A molecule without any label stays, since a teacher's prediction can label it.
@@ -117,8 +117,9 @@ def read(
     Args:
         path: a local file.
         smiles_column: the column with the SMILES; by default the only one with a usual name.
-        targets: the columns with the labels. Their kind is found from their values: 0 and 1, -1 and 1, true and false,
-            or yes and no are classes; anything else is numbers. Empty cells, NA and NaN are missing labels.
+        targets: the columns, or fields of the SD file, with the labels. Their kind is found from their values: 0 and 1,
+            -1 and 1, true and false, or yes and no are classes; anything else is numbers. Empty cells, NA and NaN are
+            missing labels.
         split_column: a column that says which part of a published split a molecule belongs to.
         time_column: a column that says when a row was measured (`distill.data.times.read_times`).
         separator: of a table as text, where it would be found wrongly (`cluster.library.source.resolve`).
@@ -169,18 +170,22 @@ class _Rows:
             try:
                 if row in table.unreadable:
                     raise InvalidMoleculeError(table.unreadable[row])
-                found = parse_safely(raw)
+                found = parse_safely(raw, table.notation)
             except InvalidMoleculeError as error:
-                self.invalid.append(Invalid(row, raw.decode(errors="replace"), str(error)))
+                shown = raw.split(b"\n", 1)[0] if table.notation == "molblock" else raw
+                self.invalid.append(Invalid(row, shown.decode(errors="replace"), str(error)))
                 molecule.append(-1)
                 continue
             self.smiles[found.key] = found.smiles
             molecule.append(places.setdefault(found.key, len(places)))
         if not self.smiles:
             first = f" (row {self.invalid[0].row} {self.invalid[0].reason})" if self.invalid else ""
+            none = f"{table.path}: none of its {counted(len(molecule), 'row')} holds a molecule"
+            if table.smiles_column is None:
+                raise NoMoleculeError(f"{none}{first}; check the mol blocks.")
             raise NoMoleculeError(
-                f"{table.path}: none of its {counted(len(molecule), 'row')} holds a molecule in the column "
-                f"'{table.smiles_column}'{first}; name the one with the SMILES (the columns are: {table.columns})."
+                f"{none} in the column '{table.smiles_column}'{first}; name the one with the SMILES (the columns are: "
+                f"{table.columns})."
             )
         self.molecule = np.array(molecule, dtype=np.int64)
 

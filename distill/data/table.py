@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,9 +12,11 @@ import numpy as np
 
 from cluster.library.columns import matching, told
 from cluster.library.errors import LibraryError
+from cluster.library.kept import columns_of
 from cluster.library.parquet import opened
-from cluster.library.rows import column_names, read_records
-from cluster.library.source import Source, resolve
+from cluster.library.rows import RAW_LIMIT, column_names, each_line, in_blocks, read_records
+from cluster.library.sdf import fields, mol_block, sdf_records, title
+from cluster.library.source import Format, Source, resolve
 from cluster.library.streams import UnreadableError, text
 from distill.data.cells import Kind, kind_of, read_labels
 from teacher.errors import UsageError
@@ -23,15 +26,19 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
+    from teacher.chemistry.bounds import Notation
+
 ROWS_AT_A_TIME = 4_096
+MOL_BLOCK = "mol block\n"  # among the fields of an SD file, of which none is called so
 
 
 class Table:
-    """Some columns of a table, as text.
+    """Some columns of a table, or fields of an SD file, as text.
 
     Attributes:
         path: the file.
-        smiles_column: the column with the SMILES.
+        notation: what its molecules are written in.
+        smiles_column: the column with the SMILES; none of an SD file.
         targets, split_column, time_column: the columns that were asked for, as the file calls them.
         columns: the names of all columns of the file, for messages.
         unreadable: what is wrong with rows (1, 2, 3, ...) of which it is not sure which cell belongs where.
@@ -51,9 +58,10 @@ class Table:
         Raises:
             UsageError: the file cannot be read, or it lacks a column, or has it twice, or the SMILES are to be labels.
         """
-        names = column_names(source)
+        names = columns_of(source).names if source.format == "sdf" else column_names(source)
         self.path = source.shown
-        self.smiles_column = str(source.smiles_column)
+        self.notation: Notation = "molblock" if source.format == "sdf" else "smiles"
+        self.smiles_column = source.smiles_column
         self.columns = told(names)
         self.targets = tuple(dict.fromkeys(self._find(names, target) for target in targets))
         self.split_column = self._find(names, split_column) if split_column else None
@@ -65,13 +73,18 @@ class Table:
             )
         self._decimal_commas = source.format == "csv" and source.dialect.separator == ";"
         others = [self.split_column, self.time_column]
-        wanted = dict.fromkeys(filter(None, [self.smiles_column, *self.targets, *others]))
-        read = _read_parquet if source.format == "parquet" else self._read_text
-        self._cells = read(source, list(wanted))
+        self._molecules = self.smiles_column or MOL_BLOCK
+        wanted = dict.fromkeys(filter(None, [self._molecules, *self.targets, *others]))
+        read: dict[Format, Callable[[Source, list[str]], pa.Table]] = {
+            "csv": self._read_text,
+            "parquet": _read_parquet,
+            "sdf": partial(_read_sdf, names[0]),
+        }
+        self._cells = read[source.format](source, list(wanted))
 
     def molecules(self) -> list[bytes]:
-        """Return the SMILES of each row, as it stands in the file."""
-        cells: list[bytes] = self._cells[self.smiles_column].to_pylist()
+        """Return the SMILES or mol block of each row, as it stands in the file."""
+        cells: list[bytes] = self._cells[self._molecules].to_pylist()
         return cells
 
     def groups(self) -> list[str] | None:
@@ -157,11 +170,26 @@ def only_file(
     found = resolve([str(path)], smiles_column, separator, encoding)
     if len(found) > 1:
         raise LibraryError(f"{path} matches {counted(len(found), 'file')}; labelled molecules are read from one.")
-    if found[0].smiles_column is None:
+    if found[0].format == "smiles":
         raise LibraryError(
-            f"{path} has no columns to take labels from; write SMILES and labels as CSV, TSV or Parquet."
+            f"{path} has no columns to take labels from; write SMILES and labels as CSV, TSV or Parquet, or an SD file."
         )
     return found[0]
+
+
+def _read_sdf(title_name: str, source: Source, wanted: Sequence[str]) -> pa.Table:
+    """Return mol blocks and fields of an SD file as `Table._read_text` returns columns, empty where there is none."""
+    import pyarrow as pa
+
+    schema = pa.schema([(wanted[0], pa.binary()), *((name, pa.string()) for name in wanted[1:])])
+    parts: list[pa.RecordBatch] = []
+    for records in in_blocks(source, sdf_records(each_line(source)), None):
+        found = [{title_name: title(record)} | fields(record) for record in records]
+        blocks = [mol_block(record, RAW_LIMIT) for record in records]
+        columns = [blocks, *([cells.get(name, "") for cells in found] for name in wanted[1:])]
+        arrays = [pa.array(cells, kind) for cells, kind in zip(columns, schema.types, strict=True)]
+        parts.append(pa.record_batch(arrays, schema=schema))
+    return pa.Table.from_batches(parts, schema)
 
 
 def _read_parquet(source: Source, wanted: Sequence[str]) -> pa.Table:

@@ -26,7 +26,9 @@ Library = Annotated[
 ]
 Data = Annotated[
     str,
-    typer.Argument(help="A table with labels (.csv, .tsv, .tab, .txt, .parquet), or a name of MoleculeNet."),
+    typer.Argument(
+        help="A table or SD file with labels (.csv, .tsv, .tab, .txt, .parquet, .sdf), or a name of MoleculeNet."
+    ),
 ]
 PreparedFolder = Annotated[Path, typer.Argument(help="Folder of a library that `gallon prepare` has filled.")]
 StoreOption = Annotated[

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
+from rdkit import Chem
 
 from distill.data.dataset import Dataset, Invalid, read
 from distill.data.moleculenet import load, moleculenet
@@ -137,9 +138,36 @@ def test_every_format_reads_alike(tmp_path: Path):
         "part": ["train", "train", "test", "val"],
     }
     pq.write_table(pa.table(columns), tmp_path / "a.parquet")
-    read_all = [read(tmp_path / name, targets=["y"], split_column="part") for name in [*files, "a.parquet"]]
+    with Chem.SDWriter(str(tmp_path / "a.sdf")) as writer:
+        for smiles, label, part in zip(["CCO", "OCC", "C", "CC"], [1.5, 2.5, None, 4], columns["part"], strict=True):
+            mol = Chem.MolFromSmiles(smiles)
+            fields = {"part": part} if label is None else {"y": str(label), "part": part}
+            for name, value in fields.items():
+                mol.SetProp(name, value)
+            writer.write(mol)
+    (tmp_path / "a.sdf.gz").write_bytes(gzip.compress((tmp_path / "a.sdf").read_bytes()))
+    every = [*files, "a.parquet", "a.sdf", "a.sdf.gz"]
+    read_all = [read(tmp_path / name, targets=["y"], split_column="part") for name in every]
     assert {dataset.sha256 for dataset in read_all} == {read_all[0].sha256}
     assert {dataset.groups for dataset in read_all} == {("train", "test", "val")}
+
+
+def test_fields_and_titles_of_an_sd_file_are_its_columns(tmp_path: Path):
+    path = tmp_path / "set.sdf"
+    block = Chem.MolToMolBlock(Chem.MolFromSmiles("CO"))
+    broken = "no molecule\n\n\nnonsense\nM  END\n"
+    path.write_text(f"2019{block}> <y>\n1.5\n\n$$$$\n{broken}> <y>\n2\n\n> <z>\n3\n\n$$$$\n")
+    with pytest.raises(UsageError, match="no column 'w'; there are: title, y, z"):
+        read(path, targets=["w"])
+    with pytest.raises(UsageError, match=r"only the value 1\.5"):
+        read(path, targets=["y"])
+    path.write_text(path.read_text() + f"2020{block.replace('C  ', 'S  ')}> <y>\n2.5\n\n$$$$\n")
+    dataset = read(path, targets=["y"], time_column="title")
+    assert (dataset.smiles, column(dataset), dataset.times) == (("CO", "OS"), [1.5, 2.5], (2019, 2020))
+    assert [(invalid.row, invalid.raw) for invalid in dataset.invalid] == [(2, "no molecule")]
+    path.write_text(f"{broken}> <y>\n2\n\n$$$$\n")
+    with pytest.raises(UsageError, match=r"none of its 1 row holds a molecule \(row 1 .*\); check the mol blocks"):
+        read(path, targets=["y"])
 
 
 def test_the_hash_follows_molecules_labels_and_order(write: Write):
