@@ -20,6 +20,9 @@ from distill.data.moleculenet import SETS
 from distill.data.splits import Split
 from distill.learn.inputs import ModelInputs
 from distill.learn.on_demand import Service
+from distill.ranking.prompt import candidates_of, column_names
+from distill.ranking.prompt import record_keys as ranked_keys
+from distill.ranking.ranking import Ranking
 from gallon.config import DEFAULT_STORE, DataConfig, TrainConfig
 from gallon.progress import ProgressCallback, phase
 from teacher.errors import UsageError
@@ -127,6 +130,35 @@ def guesses_of(store: str, spec_id: str, dataset: Dataset, splits: Sequence[Spli
         spec = choose_spec(opened, spec_id)
         refuse_test_examples(opened.prompt(spec), dataset, splits)
         return Guesses.of(fetch(opened, spec, dataset.keys))
+
+
+def rankings_of(store: str, spec_id: str, dataset: Dataset, splits: Sequence[Split]) -> dict[str, Ranking]:
+    """Fetch the orders in which an LLM puts the candidates for neighbours, by the sha256 of each split.
+
+    Raises:
+        UsageError: the spec is of another kind, or nothing was answered about the candidates of a split.
+    """
+    found = {}
+    with open_store(store, create=False) as opened:
+        spec = choose_spec(opened, spec_id)
+        if not spec.columns or spec.columns != column_names(len(spec.columns)):
+            raise UsageError(f"Spec {spec.id} does not order neighbours: name one of a prompt by 'gallon prompt rank'.")
+        for each in {split.sha256: split for split in splits}.values():
+            candidates = candidates_of(dataset, each, len(spec.columns))
+            ranking = Ranking.of(fetch(opened, spec, ranked_keys(dataset, candidates)), candidates)
+            missing = len(dataset) - int(ranking.answered.sum())
+            if missing == len(dataset):
+                raise UsageError(
+                    f"Under spec {spec.id} nothing is answered about the candidates of this split: run 'gallon prompt "
+                    "rank' with the same --split and --seed, and annotate the table that it writes."
+                )
+            if missing:
+                logger.warning(
+                    "%s without an LLM's order of neighbours, who have the most similar ones",
+                    counted(missing, "molecule"),
+                )
+            found[each.sha256] = ranking
+    return found
 
 
 def table_of(data: str, labels: DataConfig) -> list[Source]:

@@ -150,6 +150,21 @@ METHODS: dict[str, Method] = {
         *(Method(name=name, summary=summary, kind="teacher") for name, summary in ON_RULES.items()),
         Method(name="e-llagnn-sage", summary="GraphSAGE over the library, with texts, after E-LLaGNN", kind="teacher"),
         Method(name="e-llagnn-gcn", summary="GCN over the library, with texts, after E-LLaGNN", kind="teacher"),
+        Method(
+            name="e-llagnn-sage-ranked",
+            summary="GraphSAGE over the library, with texts, neighbours by an LLM's order",
+            kind="teacher",
+        ),
+        Method(
+            name="e-llagnn-gcn-ranked",
+            summary="GCN over the library, with texts, neighbours by an LLM's order",
+            kind="teacher",
+        ),
+        Method(
+            name="e-llagnn-sage-shuffled",
+            summary="control: as e-llagnn-sage-ranked, the order by chance",
+            kind="teacher",
+        ),
         Method(name="library-sage", summary="GraphSAGE over the library, without texts", kind="teacher"),
         Method(name="teachers", summary="mean of the graph and the language teacher, not distilled", kind="mean"),
         Method(name="student", summary="student without distillation", kind="student"),

@@ -55,7 +55,8 @@ def provenance(
     Returns:
         `written` (UTC), `trials`, `balance`, `dataset` (name, hash, targets, and what was left out of it),
         `annotations` (None without any), `transfer` (how many molecules without labels; empty without any), `splits`
-        (as `splits`), `rules` (None without any), `pretrained` (of each method that reads a pre-trained network's
+        (as `splits`), `rules` (None without any), `rankings` (of each split, who has put the candidates for neighbours
+        in an order; empty where nobody was asked), `pretrained` (of each method that reads a pre-trained network's
         vectors, what that has seen), `versions` and `machine`.
     """
     return {
@@ -67,6 +68,7 @@ def provenance(
         "transfer": model_inputs.describe_transfer(),
         "splits": splits(model_inputs.dataset, cases),
         "rules": model_inputs.rules.facts() if model_inputs.rules else None,
+        "rankings": [ranking.facts for ranking in model_inputs.rankings.values()],
         "pretrained": {
             name: model_inputs.pretraining(method(name).pretrained) for name in methods if method(name).pretrained
         },

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from distill.data.dataset import Dataset
 from distill.data.guesses import Guesses
 from distill.features.environments import FINGERPRINT_BITS
 from distill.features.features_id import features_id
+from distill.features.library_graph import NEIGHBOURS as IN_GRAPH
 from distill.features.library_graph import LibraryGraph
 from distill.features.neighbours import fingerprints_of, neighbour_features, packed_of
 from distill.features.pretrained import PretrainedKind, encoder_of, pretrained_vectors
@@ -27,6 +28,7 @@ from distill.features.vectors import (
     student_features,
 )
 from distill.learn.recipes import VECTORS_OF
+from distill.ranking.ranking import Ranking
 from distill.rules.rule_set import RuleSet
 from distill.rules.values import rule_values
 from teacher.errors import UsageError
@@ -56,6 +58,7 @@ class ModelInputs:
         guesses: what the LLM itself predicts, if it was asked.
         processes: that compute fingerprints and descriptors.
         rules: of the task, for teachers and students that read them.
+        rankings: of splits, by their sha256, in which order an LLM puts candidates for neighbours, if it was asked.
         transfer: the same with the transfer set behind the dataset's own molecules, if there is one.
     """
 
@@ -67,6 +70,7 @@ class ModelInputs:
     transfer: ModelInputs | None = None
     guesses: Guesses | None = None
     rules: RuleSet | None = None
+    rankings: Mapping[str, Ranking] = field(default_factory=dict)
 
     def transferred(self) -> NDArray[np.int64]:
         """Return the rows of the transfer set; none without one."""
@@ -249,13 +253,17 @@ class ModelInputs:
 
     def _library_name(self, recipe: Recipe, split: Split) -> str:
         read_by = self._read_by if recipe.role == "lm" else ""
-        return f"library.{recipe.descriptors}.{recipe.settings['layers']}.{split.sha256[:16]}.{read_by}"
+        name = f"library.{recipe.descriptors}.{recipe.settings['layers']}.{split.sha256[:16]}.{read_by}"
+        if recipe.neighbours == "tanimoto":
+            return name
+        return f"{name}.{recipe.neighbours}.{self.ranking(split).sha256[:16]}"
 
     def library(self, recipe: Recipe, split: Split) -> LibraryInputs:
         """Return the molecules over the graph of the training part, whose annotations are read if the recipe has them.
 
         Raises:
-            UsageError: the training part has no annotated molecule.
+            UsageError: the training part has no annotated molecule, or no LLM has put its molecules in the order that
+                the recipe takes.
         """
         reading = recipe.role == "lm"
         told = np.zeros(len(self.dataset), dtype=bool)
@@ -264,7 +272,7 @@ class ModelInputs:
             told[self._donors(split)] = True
             texts = np.where(told[:, None], self.embeddings.values, 0).astype(np.float32)
         features = self.features(recipe.descriptors)
-        graph = LibraryGraph.of(packed_of(self.dataset.mols()), split.train)
+        graph = self._library_graph(recipe, split)
         return LibraryInputs(
             features=self.scaler(recipe, split).transform(features),
             texts=texts,
@@ -275,6 +283,24 @@ class ModelInputs:
             depth=recipe.settings["layers"],
             rows=np.arange(len(self.dataset)),
         )
+
+    def ranking(self, split: Split) -> Ranking:
+        """Return the order in which an LLM puts the candidates for neighbours, which are of a split's training part.
+
+        Raises:
+            UsageError: it was not asked about them.
+        """
+        if split.sha256 not in self.rankings:
+            raise UsageError(
+                "An LLM's order of neighbours is needed: write its prompt and table with 'gallon prompt rank', run "
+                "'gallon annotate' on the table with the prompt, and name the spec with --ranking."
+            )
+        return self.rankings[split.sha256]
+
+    def _library_graph(self, recipe: Recipe, split: Split) -> LibraryGraph:
+        if recipe.neighbours == "tanimoto":
+            return LibraryGraph.of(packed_of(self.dataset.mols()), split.train)
+        return self.ranking(split).nearest(IN_GRAPH, recipe.neighbours)
 
     def _donors(self, split: Split) -> NDArray[np.int64]:
         """Return the annotated molecules of the training part.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from cluster.training.fit import Schedule
 from distill.features.pretrained import PretrainedKind
 from distill.features.vectors import DescriptorSet
+from distill.ranking.ranking import NeighbourOrder
 from teacher.errors import UsageError
 from teacher.nn.registry import ARCHITECTURES, NetworkRef
 
@@ -61,6 +62,8 @@ class Recipe:
             and BBBP, is worth about what all 217 are, which cost fifty.
         rules: the columns of rules that it reads, alone or behind a fingerprint: those that were named, or a control,
             which is their values of other molecules, as many of RDKit's descriptors at random, or all descriptors.
+        neighbours: of one that reads a library graph, the order that they are taken in: by similarity, an LLM's, or the
+            control, one by chance.
         build: makes the network; takes the number of targets and the settings.
         settings: of the network.
         schedule: of the training.
@@ -75,6 +78,7 @@ class Recipe:
     reads: Reads
     descriptors: DescriptorSet = "lean"
     rules: Columns | None = None
+    neighbours: NeighbourOrder = "tanimoto"
     build: NetworkRef
     settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     schedule: Schedule
@@ -218,7 +222,15 @@ _FUSIONS = [
 OVER_LIBRARY: dict[str, dict[str, Any]] = {
     "e-llagnn-sage": {"aggregation": "sage"},
     "e-llagnn-gcn": {"aggregation": "gcn"},
+    "e-llagnn-sage-ranked": {"aggregation": "sage"},
+    "e-llagnn-gcn-ranked": {"aggregation": "gcn"},
+    "e-llagnn-sage-shuffled": {"aggregation": "sage"},
     "library-sage": {"aggregation": "sage", "texts": False},  # the control, without an LLM
+}
+RANKED: dict[str, NeighbourOrder] = {
+    "e-llagnn-sage-ranked": "llm",
+    "e-llagnn-gcn-ranked": "llm",
+    "e-llagnn-sage-shuffled": "shuffled",  # the control
 }
 RECIPES: dict[str, Recipe] = {
     known.name: known
@@ -283,6 +295,7 @@ RECIPES: dict[str, Recipe] = {
                 name=name,
                 role="lm" if settings.get("texts", True) else "gnn",
                 reads="library graph",
+                neighbours=RANKED.get(name, "tanimoto"),
                 build=NetworkRef("teacher.nn.library:LibraryGNN"),
                 settings={"width": 128, "layers": 2, "dropout": 0.2, **settings},
                 schedule=VECTORS,

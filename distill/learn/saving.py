@@ -90,6 +90,7 @@ def save(
         pretrained=model_inputs.pretraining(recipe.pretrained),
         start=recipe.start.facts(dataset, split) if recipe.start else {},
         rules=model_inputs.rule_set(recipe.rules).facts() if recipe.rules else {},
+        ranking=_ranking(recipe, model_inputs, split),
         teachers=[asdict(teacher) for teacher in teachers],
         objective=dict(objective),
         experts=_experts(recipe, model_inputs, split, outcome),
@@ -135,6 +136,13 @@ def _write_what_it_reads(folder: Path, recipe: Recipe, model_inputs: ModelInputs
         (folder / LIBRARY).write_bytes(serialized(model_inputs.library(recipe, split).arrays(split.train)))
     if recipe.rules:
         (folder / RULES).write_text(model_inputs.rule_set(recipe.rules).written(), encoding="utf-8")
+
+
+def _ranking(recipe: Recipe, model_inputs: ModelInputs, split: Split) -> dict[str, Any]:
+    """Say who has put the neighbours in an order; nothing where they stand by similarity."""
+    if recipe.neighbours == "tanimoto":
+        return {}
+    return {"by": recipe.neighbours, **model_inputs.ranking(split).facts}
 
 
 def _experts(recipe: Recipe, model_inputs: ModelInputs, split: Split, outcome: Outcome) -> dict[str, float]:

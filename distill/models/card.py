@@ -37,6 +37,8 @@ class ModelCard:
             why none of that is a label, and how many molecules of each part it had seen
             (`distill.models.pretraining.Start`); empty of others.
         rules: of one that reads rules, their task, digest, number and sources; empty of others.
+        ranking: of one whose neighbours an LLM has put in an order, its spec, how many candidates it was offered, and
+            about how many molecules it has answered; empty of others. New molecules have the most similar ones.
         teachers: of a student, the cards of its teachers.
         objective: of a student, the name of the objective that it was distilled by, and the weights of its terms.
         experts: of a mixture of experts, the mean share of each over the validation part.
@@ -66,6 +68,7 @@ class ModelCard:
     pretrained: Mapping[str, Any] = field(default_factory=dict)
     start: Mapping[str, Any] = field(default_factory=dict)
     rules: Mapping[str, Any] = field(default_factory=dict)
+    ranking: Mapping[str, Any] = field(default_factory=dict)
     teachers: Sequence[Mapping[str, Any]] = ()
     transfer: Mapping[str, Any] = field(default_factory=dict)
     objective: Mapping[str, Any] = field(default_factory=dict)

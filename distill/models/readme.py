@@ -35,6 +35,7 @@ def readme(card: ModelCard) -> str:
         *(_started(card)),
         *(_experts(card)),
         *(_rules(card)),
+        *(_ranking(card)),
         *(_library(card)),
         *(_domain(card)),
         *(
@@ -106,6 +107,21 @@ def _rules(card: ModelCard) -> list[str]:
         for facts in told
     ]
     return [line for each in dict.fromkeys(lines) for line in (each, "")]
+
+
+def _ranking(card: ModelCard) -> list[str]:
+    """Say who chose the neighbours that the model was measured with, and who chooses those of new molecules."""
+    if not card.ranking:
+        return []
+    told = card.ranking
+    order = "an LLM's order" if told["by"] == "llm" else "an order by chance"
+    return [
+        f"Its neighbours were taken out of {counted(told['candidates'], 'candidate')} in {order} (spec "
+        f"`{_plain(told['spec'])}`, {told['answered']:,} of {counted(told['molecules'], 'molecule')} answered; the "
+        "others by similarity), also where it was measured. New molecules are predicted without an LLM, from the most "
+        "similar ones.",
+        "",
+    ]
 
 
 def _library(card: ModelCard) -> list[str]:

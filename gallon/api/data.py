@@ -33,7 +33,7 @@ from gallon.api.annotation import started_ray
 from gallon.api.library import StrPath
 from gallon.config import DataConfig, TrainConfig, TransferConfig
 from gallon.progress import ProgressCallback, phase
-from gallon.texts import agreed_spec, annotations_of, described_by, guesses_of, service_client, table_of
+from gallon.texts import agreed_spec, annotations_of, described_by, guesses_of, rankings_of, service_client, table_of
 from teacher.errors import UsageError
 from teacher.wording import counted
 
@@ -193,8 +193,11 @@ class _Reading:
                 annotations = self.budget.spend(annotations, dataset)
         if self.store and self.training.predictions:
             guesses = guesses_of(self.store, self.training.predictions, dataset, splits)
+        rankings = {}
+        if self.store and self.training.ranking:
+            rankings = rankings_of(self.store, self.training.ranking, dataset, self.splits)
         processes, encoder = os.cpu_count() or 1, self.training.encoder
-        return ModelInputs(dataset, annotations, self.folder, encoder, processes, wider, guesses, self.rules)
+        return ModelInputs(dataset, annotations, self.folder, encoder, processes, wider, guesses, self.rules, rankings)
 
     def _texts(self, store: str, spec: str | None, dataset: Dataset, splits: Sequence[Split]) -> Annotations | None:
         """Return the texts of a spec, or of a catalog of them."""

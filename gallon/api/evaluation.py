@@ -17,7 +17,7 @@ from distill.judge import prediction_file
 from distill.judge.curve import FewerLabels, with_fewer_labels
 from distill.judge.judged import Judged, SeededSplit
 from distill.judge.summary import Summary, SummaryRow, summarize
-from distill.learn.recipes import of_role, recipe
+from distill.learn.recipes import RANKED, of_role, recipe
 from distill.report.comparison import check_place
 from distill.report.comparison import write as write_report
 from distill.report.verdict import verdict
@@ -121,8 +121,8 @@ def evaluate(
     """
     if recompute:
         return _recomputed(results_folder(data, training))
-    if label_counts and trials:
-        raise UsageError("--labels and --trials: the search would see the labels that are to be hidden; leave out one.")
+    if label_counts:
+        _check_fewer_labels(trials, listed(methods or ()))
     check_objective(objective)
     if recipe(lm).role != "lm":
         raise UsageError(f"'{lm}' is no language teacher: choose out of {', '.join(of_role('lm'))}.")
@@ -195,6 +195,20 @@ def _made_of(
     made_of["other_specs"] = {texts: annotations.spec for texts, annotations in read.items() if annotations}
     counting = rules_that_count(session.model_inputs, cases, settings)
     return {**made_of, **training.spent, **({"rules_that_count": counting} if counting else {})}
+
+
+def _check_fewer_labels(trials: int, methods: Sequence[str]) -> None:
+    """Refuse to hide labels from methods for which they have already been used.
+
+    Raises:
+        UsageError: settings are searched, or an LLM has ordered the neighbours of a method.
+    """
+    if trials:
+        raise UsageError("--labels and --trials: the search would see the labels that are to be hidden; leave out one.")
+    if ordered := next((name for name in methods if name in RANKED), None):
+        raise UsageError(
+            f"--labels and {ordered}: an LLM has ordered neighbours out of the whole training part; leave out one."
+        )
 
 
 def _chosen(names: Sequence[str], *, released: bool) -> list[Method]:

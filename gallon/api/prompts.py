@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
+from io import StringIO
 from pathlib import Path
 
 from cluster.runtime.chatter import chatter_to
 from cluster.runtime.private import private_folder
 from distill.data import few_shot
 from distill.data.splits import split
+from distill.ranking import prompt as ranking
 from gallon.api.data import read_dataset
 from gallon.api.library import StrPath
 from gallon.api.spec import ResolvedSpec, engine_settings, resolve_spec
@@ -81,6 +84,55 @@ def few_shot_prompt(
     write_text(place, strict_json.dumps(prompt, indent=1, ensure_ascii=False) + "\n")  # JSON is YAML
     load(str(place))  # what cannot be asked is found here
     return place
+
+
+def ranking_prompt(
+    data: StrPath,
+    *,
+    labels: DataConfig,
+    out: StrPath,
+    candidates: int = ranking.CANDIDATES,
+    question: str | None = None,
+    overwrite: bool = False,
+) -> tuple[Path, Path]:
+    """Write a prompt by which an LLM puts candidates for a molecule's neighbours in an order, and the table it shows.
+
+    Args:
+        data: a table with labels, or a name of MoleculeNet.
+        labels: the columns, and the split, whose training part the candidates are of.
+        out: a .yaml file; the table is written beside it, of the same name, as .csv.
+        candidates: how many are offered for each molecule.
+        question: what the property is, in words, or the name of a task.
+        overwrite: whether files that are there may be replaced.
+
+    Returns:
+        The prompt and the table, which has a row for each molecule: `smiles` and `candidate_1`, `candidate_2`, ...
+
+    Raises:
+        UsageError: data or settings are wrong, or a file must not be written.
+    """
+    place = Path(out)
+    table = place.with_suffix(".csv")
+    check_output(place, suffixes=[".yaml", ".yml"], inputs=[str(data)], overwrite=overwrite)
+    check_output(table, suffixes=[".csv"], inputs=[str(data)], overwrite=overwrite)
+    dataset = read_dataset(data, labels)
+    parts = split(dataset, labels.split, seed=labels.seed, chirality=labels.scaffold_chirality)  # type: ignore[arg-type]
+    targets = [target.name for target in dataset.targets]
+    prompt = ranking.ranking_prompt(
+        targets, candidates=candidates, question=task_text(question) if question else question
+    )
+    rows = ranking.candidate_rows(dataset, ranking.candidates_of(dataset, parts, candidates))
+    write_text(place, strict_json.dumps(prompt, indent=1, ensure_ascii=False) + "\n")  # JSON is YAML
+    load(str(place))  # what cannot be asked is found here
+    written = StringIO()
+    csv.writer(written, lineterminator="\n").writerows(
+        [
+            ["smiles", *ranking.column_names(candidates)],
+            *([smiles, *row] for smiles, row in zip(dataset.smiles, rows, strict=True)),
+        ]
+    )
+    write_text(table, written.getvalue())
+    return place, table
 
 
 def rendered(requests: Sequence[Request], resolved: ResolvedSpec, engine: EngineConfig) -> list[Preview]:

@@ -55,6 +55,7 @@ prompt = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 prompt.command("show")(logged(prompts.show))
 prompt.command("list")(logged(prompts.names))
 prompt.command("few-shot")(logged(prompts.few_shot))
+prompt.command("rank")(logged(prompts.rank))
 app.add_typer(prompt, name="prompt", help="See what the model is asked.", rich_help_panel="Annotate")
 
 batches = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")

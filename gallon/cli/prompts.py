@@ -79,6 +79,35 @@ def few_shot(
     typer.echo(f"Written to {plain(str(written))}")
 
 
+@flatten_options
+def rank(
+    *,
+    data: Data,
+    labels: DataConfig,
+    out: Annotated[
+        Path, typer.Option(help="OUT.yaml; the table to annotate is written as OUT.csv.", rich_help_panel=OUTPUT_PANEL)
+    ],
+    candidates: Annotated[int, typer.Option(min=9, max=64, help="Similar molecules that are offered for each.")] = 16,
+    task: Annotated[
+        str | None, typer.Option(help="What the property is, in words, or the name of a task, e.g. esol.")
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a prompt by which an LLM says which similar molecules tell the most about a molecule's property.
+
+    Candidates are the most similar molecules of the training part, and no label is shown. Annotate the table with the
+    prompt, and name the spec by --ranking of `gallon teach` and `gallon evaluate`, for e-llagnn-sage-ranked.
+
+    Example: `gallon prompt rank solubility.csv --target logS --out rank.yaml`
+    """
+    from gallon.api.prompts import ranking_prompt
+
+    prompt, table = ranking_prompt(
+        data, labels=labels, out=out, candidates=candidates, question=task, overwrite=overwrite
+    )
+    typer.echo(f"Written to {plain(str(prompt))} and {plain(str(table))}")
+
+
 def names(as_json: AsJson = False) -> None:
     """List the prompts that ship with gallon, and the questions that --task has names for.
 

@@ -53,6 +53,10 @@ class TrainConfig(Config):
         str | None,
         Setting(help="Spec of what the LLM itself predicts, by a prompt of `gallon prompt few-shot`."),
     ] = None
+    ranking: Annotated[
+        str | None,
+        Setting(help="Spec of the LLM's order of candidates for neighbours, by a prompt of `gallon prompt rank`."),
+    ] = None
     llm_budget: Annotated[
         float | None,
         Setting(

@@ -43,6 +43,8 @@ from distill.library.shard import read_facts
 from distill.library.teaching import LibraryTeaching
 from distill.models import model_store, packing
 from distill.models.model_store import read_card
+from distill.ranking.prompt import candidates_of
+from distill.ranking.ranking import Ranking
 from distill.report.comparison import write
 from distill.rules.rule_set import RuleSet
 from distill.screen.saved_model import SavedModel
@@ -388,6 +390,32 @@ def test_a_network_over_a_library_predicts_new_molecules_of_which_nothing_is_wri
     model = SavedModel(trained.path)  # which has no store to read texts from
     assert np.allclose(model.predict(model_inputs.dataset.mols()), outputs.prediction, atol=1e-3)
     assert model.doubts and np.isfinite(load(trained.path).values(["CCO", "c1ccccc1"])).all()
+
+
+def test_a_network_whose_neighbours_an_llm_chose_predicts_new_molecules_without_it(
+    ray_here: RaySession, model_inputs: ModelInputs, parts: Split, tmp_path: Path
+) -> None:
+    candidates = candidates_of(model_inputs.dataset, parts, 16)
+    texts = tuple('{"order": [16, 12, 8]}' if place % 2 else None for place in range(MOLECULES))
+    ranking = Ranking.of(Annotations(texts, "ranked", "sha"), candidates)
+    asked = replace(model_inputs, rankings={parts.sha256: ranking})
+    (trained,) = teach(
+        asked,
+        parts,
+        [recipe("e-llagnn-sage-ranked")],
+        seed=0,
+        folds=0,
+        folder=tmp_path,
+        resources=TrainResources(workers=1),
+    )
+    ((outputs, card),) = teacher_outputs.read_all([trained.path], model_inputs, parts)
+    assert (card.ranking["by"], card.ranking["spec"], card.ranking["answered"]) == ("llm", "ranked", MOLECULES // 2)
+    told = (trained.path / "README.md").read_text()
+    assert "out of 16 candidates in an LLM's order" in told and "predicted without an LLM" in told
+    said = SavedModel(trained.path).predict(model_inputs.dataset.mols())
+    asked_about = np.arange(MOLECULES) % 2 == 1
+    assert np.isfinite(said).all()
+    assert np.abs(said - outputs.prediction)[asked_about].max() > np.abs(said - outputs.prediction)[~asked_about].max()
 
 
 def test_a_teacher_that_borrows_texts_also_speaks_of_molecules_without(

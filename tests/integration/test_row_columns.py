@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -17,8 +18,11 @@ from cluster.records.export import tables
 from cluster.records.integrity import audit
 from cluster.store.store import Store
 from distill.data.dataset import read
+from distill.data.splits import split
 from distill.report.run import write
-from gallon.texts import annotations_of, record_keys
+from gallon.api.prompts import ranking_prompt
+from gallon.config import DataConfig
+from gallon.texts import annotations_of, rankings_of, record_keys
 from teacher.chemistry.molecule import key_of
 from teacher.errors import UsageError
 from teacher.llm.engines.vllm_engine import VllmEngine
@@ -114,6 +118,30 @@ def test_teachers_read_the_record_of_a_molecules_first_row_and_never_one_that_sa
     labels.write_text("smiles,solvent\nCCO,1\nCCN,2\n")
     with pytest.raises(UsageError, match="column 'solvent' in sight, which is the target"):
         annotations_of(store.url, spec.id, read(labels, targets=["solvent"]), (), lambda: resolve([str(labels)]))
+
+
+def test_an_llms_order_of_neighbours_is_stored_by_the_candidates_that_it_saw(
+    run, store: Store, spec: Spec, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = tmp_path / "chains.csv"
+    table.write_text("\n".join(["smiles,y", *(f"{'C' * length}O,{length}" for length in range(1, 31))]) + "\n")
+    labels = DataConfig(target=("y",), split="random", smiles_column="smiles")
+    prompt_file, candidates = ranking_prompt(table, labels=labels, out=tmp_path / "rank.yaml")
+    prompt = load(str(prompt_file))
+    ordering = spec.model_copy(update={"prompt": PromptRef.of(prompt), "columns": prompt.row_columns})
+    dataset = read(table, targets=["y"])
+    script = Script(texts=('{"order": [9, 8, 7]}',), nonsense=frozenset({"CO", "CCO"}))
+    assert run(candidates, spec=ordering, prompt=prompt, script=script).ledger.accepted == 28
+    parts = split(dataset, "random", seed=0)
+    (ranking,) = rankings_of(store.url, ordering.id, dataset, [parts, parts]).values()
+    assert np.flatnonzero(~ranking.answered).tolist() == [0, 1]
+    assert ranking.order[2, :4].tolist() == [8, 7, 6, 0]
+    assert "2 molecules without an LLM's order of neighbours" in caplog.text
+    with pytest.raises(UsageError, match="nothing is answered about the candidates of this split"):
+        rankings_of(store.url, ordering.id, dataset, [split(dataset, "random", seed=3)])
+    run(table, spec=spec)
+    with pytest.raises(UsageError, match="does not order neighbours: name one of a prompt by 'gallon prompt rank'"):
+        rankings_of(store.url, spec.id, dataset, [parts])
 
 
 def test_a_record_whose_cells_are_others_than_its_key_says_is_a_defect(

@@ -776,6 +776,30 @@ MUTANTS = (
         ("tests/unit/distill/data/test_few_shot.py",),
     ),
     Mutant(
+        "molecules of the test part are candidates",
+        "distill/ranking/prompt.py",
+        "LibraryGraph.of(packed_of(dataset.mols()), split.train, number)",
+        "LibraryGraph.of(packed_of(dataset.mols()), range(len(dataset)), number)",
+        ("tests/unit/distill/ranking/test_ranking.py",),
+    ),
+    Mutant(
+        "an order of what was not offered is taken",
+        "distill/ranking/ranking.py",
+        "all(1 <= number <= offered for number in numbers)",
+        "all(1 <= number for number in numbers)",
+        ("tests/unit/distill/ranking/test_ranking.py",),
+    ),
+    Mutant(
+        "a card keeps silent about who chose the neighbours",
+        "distill/learn/saving.py",
+        'if recipe.neighbours == "tanimoto":',
+        "if True:",
+        (
+            "tests/integration/test_learning.py::"
+            "test_a_network_whose_neighbours_an_llm_chose_predicts_new_molecules_without_it",
+        ),
+    ),
+    Mutant(
         "predictions with labels in sight are taken",
         "distill/data/few_shot.py",
         "if any(dataset.keys[row] in shown for row in held_out):",

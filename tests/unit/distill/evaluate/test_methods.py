@@ -18,6 +18,7 @@ def test_rows_that_need_what_is_not_there_are_left_out() -> None:
         *(*PRETRAINED, *ON_RULES),
         *("mmf", "mmf-no-tokens", "mmf-no-attention", "mmf-no-messages", "mmf-no-mixture", "mmf-few-shot"),
         *("e-llagnn-sage", "e-llagnn-gcn", "library-sage"),
+        *("e-llagnn-sage-ranked", "e-llagnn-gcn-ranked", "e-llagnn-sage-shuffled"),
         *("gallon-gcn", "gallon-student", "gallon+gnn", "gallon+lm"),
         *(f"{network}+lm{end}" for network in ("gnn", "gcn", "gin", "gat", "dmpnn") for end in ("", "+transfer")),
     }

@@ -1,0 +1,153 @@
+"""An LLM's order of candidates for neighbours: what it is shown, what its answers say, and who reads them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gallon
+from cluster.library.cells import with_columns
+from cluster.library.molecules import unique_entries
+from cluster.library.source import resolve
+from distill.data.annotations import Annotations
+from distill.data.dataset import Dataset, read
+from distill.data.splits import Split, split
+from distill.features.library_graph import NEIGHBOURS, LibraryGraph
+from distill.learn.inputs import ModelInputs
+from distill.learn.recipes import recipe
+from distill.ranking.prompt import candidates_of, column_names, ranking_prompt, record_keys
+from distill.ranking.ranking import Ranking
+from gallon.api.prompts import ranking_prompt as write_prompt
+from gallon.config import DataConfig
+from teacher.errors import UsageError
+from teacher.llm.prompt import load
+from teacher.llm.schema import for_grammar
+from teacher.llm.validation import RejectedError, well_formed
+from teacher.nn.library import LibraryInputs
+
+OFFERED = 10
+LABELS = DataConfig(target=("length",), split="random", smiles_column="smiles")
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "chains.csv"
+    rows = [f"{'C' * length}{end},{length + 9000}" for end in ("O", "N") for length in range(1, 21)]
+    path.write_text("\n".join(["smiles,length", *rows]) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def dataset(table: Path) -> Dataset:
+    return read(table, targets=["length"])
+
+
+@pytest.fixture(scope="module")
+def parts(dataset: Dataset) -> Split:
+    return split(dataset, "random", seed=0)
+
+
+@pytest.fixture(scope="module")
+def offered(dataset: Dataset, parts: Split) -> LibraryGraph:
+    return candidates_of(dataset, parts, OFFERED)
+
+
+def ranked(dataset: Dataset, offered: LibraryGraph, text: str | None) -> Ranking:
+    return Ranking.of(Annotations((text,) * len(dataset), "spec", "sha"), offered)
+
+
+def test_candidates_are_training_molecules_never_the_molecule_itself_and_no_label_is_shown(
+    table: Path, dataset: Dataset, parts: Split, tmp_path: Path
+) -> None:
+    prompt_file, candidates_file = write_prompt(table, labels=LABELS, out=tmp_path / "rank.yaml", candidates=OFFERED)
+    assert load(str(prompt_file)).row_columns == column_names(OFFERED)
+    rows = list(csv.DictReader(candidates_file.open()))
+    assert list(rows[0]) == ["smiles", *column_names(OFFERED)]
+    assert [row["smiles"] for row in rows] == list(dataset.smiles)
+    training = {dataset.smiles[row] for row in parts.train}
+    for row in rows:
+        shown = {row[name] for name in column_names(OFFERED)} - {""}
+        assert len(shown) == OFFERED and shown <= training - {row["smiles"]}
+    assert "90" not in candidates_file.read_text() + prompt_file.read_text()  # as all labels begin
+    with pytest.raises(UsageError, match="exists already"):
+        write_prompt(table, labels=LABELS, out=tmp_path / "rank.yaml")
+
+
+def test_an_answer_belongs_to_the_candidates_that_were_offered(
+    table: Path, dataset: Dataset, parts: Split, offered: LibraryGraph, tmp_path: Path
+) -> None:
+    _, candidates_file = write_prompt(table, labels=LABELS, out=tmp_path / "rank.yaml", candidates=OFFERED)
+    annotated = with_columns(resolve([str(candidates_file)]), column_names(OFFERED))
+    asked = {entry.molecule.key: entry.key for entry in unique_entries(annotated)}
+    assert [asked[key] for key in dataset.keys] == record_keys(dataset, offered)
+    other = record_keys(dataset, candidates_of(dataset, split(dataset, "random", seed=1), OFFERED))
+    assert len(set(other) & set(asked.values())) < len(dataset) / 10
+
+
+def test_the_prompt_takes_an_order_and_nothing_else() -> None:
+    prompt = ranking_prompt(["logS"], candidates=OFFERED, question="How soluble is it?")
+    assert "How soluble is it?" in prompt["instructions"] and "logS" in ranking_prompt(["logS"])["instructions"]
+    well_formed('{"order": [3, 1, 10]}', "stop", prompt["schema"])
+    for answer in ("[3, 3]", "[0]", "[11]", "[]", '["3"]', "[1, 2, 3, 4, 5, 6, 7, 8, 9]"):
+        with pytest.raises(RejectedError):
+            well_formed(f'{{"order": {answer}}}', "stop", prompt["schema"])
+    assert "uniqueItems" not in json.dumps(for_grammar(prompt["schema"]))  # which no grammar of vLLM's takes
+    with pytest.raises(UsageError, match="an order of 8 candidates decides nothing"):
+        ranking_prompt(["logS"], candidates=NEIGHBOURS)
+
+
+@pytest.mark.parametrize("order", ["3", "[1, 1]", "[0]", "[11]", "[true]", "[1.0]", "[]", "null", None])
+def test_what_is_no_order_of_what_was_offered_leaves_the_most_similar_first(
+    order: str | None, dataset: Dataset, offered: LibraryGraph
+) -> None:
+    ranking = ranked(dataset, offered, order and f'{{"order": {order}}}')
+    assert not ranking.answered.any() and ranking.facts["answered"] == 0
+    for by in ("llm", "shuffled", "tanimoto"):
+        assert np.array_equal(ranking.nearest(4, by).neighbours, offered.neighbours[:, :4])
+
+
+def test_neighbours_come_in_the_llms_order_and_the_control_draws_out_of_the_same(
+    dataset: Dataset, offered: LibraryGraph
+) -> None:
+    ranking = ranked(dataset, offered, '{"order": [10, 2]}')
+    assert ranking.answered.all() and ranking.facts["candidates"] == OFFERED
+    near = ranking.nearest(4, "llm")
+    assert np.array_equal(near.neighbours, offered.neighbours[:, [9, 1, 0, 2]])
+    assert np.array_equal(near.similarity, offered.similarity[:, [9, 1, 0, 2]])
+    by_chance = ranking.nearest(OFFERED, "shuffled").neighbours
+    assert np.array_equal(np.sort(by_chance), np.sort(offered.neighbours))
+    assert not np.array_equal(by_chance[:, :4], offered.neighbours[:, :4])
+    few = replace(offered, neighbours=np.where(np.arange(OFFERED) < 3, offered.neighbours, -1))
+    assert (ranked(dataset, few, '{"order": [2]}').nearest(3, "shuffled").neighbours >= 0).all()
+    assert not ranked(dataset, few, '{"order": [4]}').answered.any()  # there is no fourth
+
+
+def test_a_network_over_the_library_takes_the_neighbours_that_the_llm_names(
+    dataset: Dataset, parts: Split, offered: LibraryGraph, tmp_path: Path
+) -> None:
+    texts = tuple(f"text {number}" for number in range(len(dataset)))
+    model_inputs = ModelInputs(dataset, Annotations(texts, "spec", "sha"), tmp_path)
+    with pytest.raises(UsageError, match=r"'gallon prompt rank'.*--ranking"):
+        model_inputs.inputs(recipe("e-llagnn-sage-ranked"), parts)
+    last_first = ranked(dataset, offered, json.dumps({"order": list(range(OFFERED, OFFERED - NEIGHBOURS, -1))}))
+    asked = replace(model_inputs, rankings={parts.sha256: last_first})
+    read_by = {
+        name: asked.inputs(recipe(name), parts)
+        for name in ("e-llagnn-sage", "e-llagnn-sage-ranked", "e-llagnn-gcn-ranked", "e-llagnn-sage-shuffled")
+    }
+    near = {name: inputs.neighbours for name, (_, inputs) in read_by.items() if isinstance(inputs, LibraryInputs)}
+    assert np.array_equal(near["e-llagnn-sage"], offered.neighbours[:, :NEIGHBOURS])
+    assert np.array_equal(near["e-llagnn-sage-ranked"], offered.neighbours[:, ::-1][:, :NEIGHBOURS])
+    assert np.array_equal(near["e-llagnn-gcn-ranked"], near["e-llagnn-sage-ranked"])
+    assert len({each.tobytes() for each in near.values()}) == 3 and len({name for name, _ in read_by.values()}) == 3
+    assert all(np.isin(each, [*parts.train.tolist(), -1]).all() for each in near.values())
+
+
+def test_neighbours_that_were_ordered_for_all_labels_are_not_compared_with_fewer() -> None:
+    with pytest.raises(UsageError, match="--labels and e-llagnn-sage-ranked: an LLM has ordered neighbours"):
+        gallon.evaluate("esol", methods="e-llagnn-sage-ranked", label_counts=[50])
