@@ -90,6 +90,8 @@ class Fit:
         seed: of the start, the order of the molecules, and dropout.
         stream: further molecules to learn from, which are not held in memory; an epoch goes once through them.
         labelled_share: of a step's molecules, those out of `train`, where there is a stream; 0 learns of it alone.
+        shareable: whether workers gain by computing parts of a step each. Those of a perceptron do not: its gradients
+            take longer to exchange than to compute.
     """
 
     id: str
@@ -104,6 +106,7 @@ class Fit:
     seed: int = 0
     stream: Stream | None = None
     labelled_share: float = 0.25
+    shareable: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

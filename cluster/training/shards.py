@@ -46,6 +46,8 @@ def sizes(batch_size: int, labelled_share: float) -> tuple[int, int]:
 
 def most_workers(fit: Fit) -> int:
     """Return how many workers can share a fit such that each has two molecules or more in every step, or 1."""
+    if not fit.shareable:
+        return 1
     if fit.stream:
         return max(1, (fit.schedule.batch_size or STREAM_BATCH) // 4)
     molecules, size = len(fit.train), fit.schedule.batch_size or SHARDS

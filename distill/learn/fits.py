@@ -144,6 +144,7 @@ class Batch:
                 seed=seed,
                 stream=stream,
                 labelled_share=labelled_share,
+                shareable=recipe.is_shareable,
             )
         )
 

@@ -1081,6 +1081,16 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "workers share a student's fit",
+        "cluster/training/shards.py",
+        "if not fit.shareable:",
+        "if False:",
+        (
+            "tests/unit/cluster/training/test_driver.py"
+            "::test_a_fit_whose_gradients_cost_more_than_they_bring_stays_with_one_worker",
+        ),
+    ),
+    Mutant(
         "labelled molecules are left to chance",
         "cluster/training/examples.py",
         "rounds, within = np.divmod(places, len(self._fit.train))",

@@ -42,6 +42,12 @@ def test_workers_share_a_fit_that_is_worth_the_start_of_a_group() -> None:
     assert arranged([LONG], replace(THREE, together=False)) == Arrangement(False, 1)
 
 
+def test_a_fit_whose_gradients_cost_more_than_they_bring_stays_with_one_worker() -> None:
+    alone = replace(LONG, shareable=False)
+    assert arranged([alone], THREE) == Arrangement(False, 1)
+    assert arranged([alone, LONG], THREE) == Arrangement(False, 2)
+
+
 def test_fits_stand_side_by_side_on_a_gpu_each_with_a_core() -> None:
     gpus = TrainResources(workers=2, cpus=8, gpus=1)
     assert arranged([LONG] * 20, gpus) == Arrangement(False, 8, 2, 0.25)

@@ -20,6 +20,12 @@ def test_an_unknown_recipe_is_told_with_those_there_are() -> None:
         recipe("schnet")
 
 
+def test_networks_on_vectors_are_trained_by_one_worker_and_those_on_graphs_are_shared() -> None:
+    shared = {name for name, known in RECIPES.items() if known.is_shareable}
+    assert {"dmpnn", "gin", "gcn", "mmf", "lm-fine-tuned"} <= shared
+    assert not {"student-fingerprint", "lm", "minimol", "rules", "e-llagnn"} & shared
+
+
 def test_recipes_go_by_their_own_names() -> None:
     assert all(name == known.name == recipe(name).name for name, known in RECIPES.items())
 
