@@ -6,10 +6,10 @@ number of workers. torch's own `SyncBatchNorm` does not run on CPUs.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, distributed, nn
+
+from cluster.training.group import group_sum
 
 
 def with_shared_statistics(module: nn.Module) -> nn.Module:
@@ -64,23 +64,4 @@ def _of_everyone(mine: Tensor) -> Tensor:
     """Return the numbers of every worker of the group, (workers, numbers)."""
     places = torch.arange(distributed.get_world_size(), device=mine.device)
     place = (places == distributed.get_rank()).to(mine.dtype)
-    everyone: Tensor = _GroupSum.apply(torch.outer(place, mine))  # type: ignore[no-untyped-call]
-    return everyone
-
-
-class _GroupSum(torch.autograd.Function):
-    """The sum over the group, through which the gradients of all its members flow back."""
-
-    @staticmethod
-    def forward(_context: Any, values: Tensor) -> Tensor:
-        return _summed(values)
-
-    @staticmethod
-    def backward(_context: Any, gradient: Tensor) -> Tensor:
-        return _summed(gradient)
-
-
-def _summed(values: Tensor) -> Tensor:
-    whole = values.clone(memory_format=torch.contiguous_format)
-    distributed.all_reduce(whole)
-    return whole
+    return group_sum(torch.outer(place, mine))

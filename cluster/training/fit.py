@@ -33,6 +33,9 @@ class Learner(Protocol):
     def predict(self, batch: Any) -> tuple[Tensor, Tensor]:
         """Return predictions (B, targets) and representations (B, width)."""
 
+    def truth(self, labels: Tensor) -> Tensor:
+        """Return what predictions are compared with, a row for each row of labels: those, or what it makes of them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
@@ -84,8 +87,8 @@ class Fit:
         inputs: the name of what it reads.
         targets: the name of the column behind each target of the learner; "labels" must be among them.
         train, valid: int64, rows to learn from and rows to choose the best epoch by.
-        score: maps truth and prediction, both (rows, targets), to a number; greater is better. Where it is NaN the
-            training loss judges the epochs.
+        score: maps what predictions are compared with (`Learner.truth`) and predictions, a row for each molecule, to a
+            number; greater is better. Where it is NaN the training loss judges the epochs.
         schedule: how long and how fast.
         seed: of the start, the order of the molecules, and dropout.
         stream: further molecules to learn from, which are not held in memory; an epoch goes once through them.

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
-import torch.distributed
-from torch import Tensor
+import torch
+from torch import Tensor, distributed
+from torch.nn.functional import pad
 
 from cluster.training.fit import Fit
 from cluster.training.shards import assign_shards
@@ -46,7 +47,7 @@ class ProcessGroup:
     def total(self, values: Tensor) -> Tensor:
         """Sum numbers over the group, in place."""
         if self.size > 1:
-            torch.distributed.all_reduce(values)
+            distributed.all_reduce(values)
         return values
 
     def gather(self, mine: Any) -> list[Any]:
@@ -54,7 +55,7 @@ class ProcessGroup:
         if self.size == 1:
             return [mine]
         everything: list[Any] = [None] * self.size
-        torch.distributed.all_gather_object(everything, mine)
+        distributed.all_gather_object(everything, mine)
         return everything
 
     def agreed(self, decision: T) -> T:
@@ -66,6 +67,46 @@ class ProcessGroup:
         """Return those out of some rows that this worker looks after."""
         chosen: np.ndarray = rows[rows % self.size == self.number]
         return chosen
+
+
+def joined(mine: Tensor) -> tuple[Tensor, int]:
+    """Bring together the rows of all workers that share a fit, of which each computes with all; gradients flow back.
+
+    Args:
+        mine: (N, features), this worker's.
+
+    Returns:
+        The rows of all, in the order of the workers, and the number of this worker's first one among them.
+    """
+    if not distributed.is_initialized() or distributed.get_world_size() == 1:
+        return mine, 0
+    counts = torch.zeros(distributed.get_world_size(), device=mine.device)
+    counts[distributed.get_rank()] = len(mine)
+    ends = [int(end) for end in group_sum(counts).cumsum(0)]
+    first = ends[distributed.get_rank()] - len(mine)
+    return group_sum(pad(mine, (0, 0, first, ends[-1] - first - len(mine)))), first
+
+
+def group_sum(values: Tensor) -> Tensor:
+    """Return the sum over the group, through which the gradients of all its members flow back."""
+    whole: Tensor = _GroupSum.apply(values)  # type: ignore[no-untyped-call]
+    return whole
+
+
+class _GroupSum(torch.autograd.Function):
+    @staticmethod
+    def forward(_context: Any, values: Tensor) -> Tensor:
+        return _summed(values)
+
+    @staticmethod
+    def backward(_context: Any, gradient: Tensor) -> Tensor:
+        return _summed(gradient)
+
+
+def _summed(values: Tensor) -> Tensor:
+    whole = values.clone(memory_format=torch.contiguous_format)
+    distributed.all_reduce(whole)
+    return whole
 
 
 def shard_of(

@@ -189,6 +189,13 @@ class Training:
         )
         return prediction, representation
 
+    def _truth(self, rows: np.ndarray) -> np.ndarray:
+        """Return what predictions of those rows that this worker looks after are compared with."""
+        labels = torch.from_numpy(self._labels[self._part.places(self._group.mine(rows))])
+        with torch.inference_mode():
+            truth: np.ndarray = self._average.learner.truth(labels.to(self._group.device)).cpu().numpy()
+        return truth
+
     def _validate(self, terms: dict[str, float]) -> bool:
         """Score an epoch on the validation molecules, and keep the weights if it is the best.
 
@@ -198,8 +205,7 @@ class Training:
         self._average.update(self._epoch)
         valid = self._fit.valid
         prediction, _ = self._predict(valid)
-        truth = self._labels[self._part.places(self._group.mine(valid))]
-        both = self._group.gather((truth, prediction))
+        both = self._group.gather((self._truth(valid), prediction))
         truths, predictions = (np.concatenate(column) for column in zip(*both, strict=True))
         loss = sum(terms.values())
         if not (math.isfinite(loss) and np.isfinite(predictions).all()):

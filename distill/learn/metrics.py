@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import nan
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,6 +51,32 @@ def score(kind: Kind, truth: NDArray[Any], prediction: NDArray[Any]) -> dict[str
     means = np.mean(scores, axis=0).tolist() if scores else [float("nan")] * len(names)
     counts = {"targets": float(len(scores)), "left_out": float(truth.shape[1] - len(scores))}
     return dict(zip(names, means, strict=True)) | counts
+
+
+def retrieval(
+    graphs: NDArray[np.float32], texts: NDArray[np.float32], identity: NDArray[np.float32]
+) -> dict[str, float]:
+    """Say how well molecules find their texts among all of these; a text that is word for word the same is right, too.
+
+    Args:
+        graphs: (N, D).
+        texts: (N, D), in the same space; the text of a molecule has its row.
+        identity: (N, columns), the same for texts that are the same.
+
+    Returns:
+        `texts`, how many there are; `recall@1` and `recall@10`, the shares of molecules whose text is the nearest, or
+        among the ten nearest; and `auc`, the mean share of other texts that are less near (by chance 0.5). A text as
+        near as the right one counts as nearer for recalls, and half for `auc`. NaN where there are no other texts.
+    """
+    nearness = graphs @ texts.T
+    other = (identity[:, None] != identity[None]).any(axis=2)
+    own = np.diag(nearness)[:, None]
+    nearer, as_near = (nearness > own) & other, (nearness == own) & other
+    before = (nearer | as_near).sum(axis=1)
+    some = other.any(axis=1)
+    beaten = 1 - (nearer.sum(axis=1) + as_near.sum(axis=1) / 2)[some] / other.sum(axis=1)[some]
+    recalls = {f"recall@{number}": float((before[some] < number).mean()) if some.any() else nan for number in (1, 10)}
+    return {"texts": float(len(texts)), **recalls, "auc": float(beaten.mean()) if some.any() else nan}
 
 
 def unit(kind: Kind, labels: NDArray[Any], targets: int) -> float:

@@ -27,7 +27,9 @@ from sklearn.decomposition import PCA
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from cluster.training.group import joined
 from distill.data.dataset import Target
+from teacher.nn.alignment import IDENTITY, SHARED_WIDTH, SharedSpace, contrast
 
 HIDDEN_WIDTH = 64  # directions of a teacher's representation that are kept when it is whitened
 LEAST_VARIANCE = 1e-6  # share of the first direction's; below it a direction is noise
@@ -153,6 +155,10 @@ class NetworkWithLoss(nn.Module):
         scores, hidden = self.network(batch)
         return scores * self.deviations + self.means, hidden
 
+    def truth(self, labels: Tensor) -> Tensor:
+        """Return the labels (B, targets)."""
+        return labels
+
     def _task(self, scores: Tensor, labels: Tensor) -> Tensor:
         smooth = self.objective.label_smoothing
         balanced = self.scale.positive_weights if self.objective.balance else (1.0,) * len(self.scale.classes)
@@ -188,29 +194,67 @@ class NetworkWithLoss(nn.Module):
 class NetworkWithTargets(nn.Module):
     """What `cluster.training.driver` pre-trains: a network that predicts many columns at once, in groups.
 
-    loss = Σ weight · mean squared error over what is known of a group. It is called with the target `labels`, (B, T).
+    loss = Σ weight · mean squared error over what is known of a group + weight · InfoNCE of molecules and their texts
+    (`teacher.nn.alignment`), among all molecules of a step, those of other workers included.
+
+    It is called with the target `labels`: the T columns of the groups and, where texts are aligned, of each molecule's
+    text the vector and the identity.
 
     Args:
-        network: makes the network, which maps a batch to predictions (B, T) and representations (B, width).
+        network: makes the network, which maps a batch to T predictions and, where texts are aligned, to its place in
+            the shared space, (B, T + `SHARED_WIDTH`), and to representations (B, width).
         groups: name, number of columns and weight of each, in the order of the columns.
+        alignment: width of a text's vector, and the weight of the alignment; None where texts are not aligned.
     """
 
-    def __init__(self, network: Callable[[], nn.Module], groups: Sequence[tuple[str, int, float]]) -> None:
+    def __init__(
+        self,
+        network: Callable[[], nn.Module],
+        groups: Sequence[tuple[str, int, float]],
+        alignment: tuple[int, float] | None = None,
+    ) -> None:
         super().__init__()
         self.network, self.groups = network(), groups
+        self.numbers = sum(width for _, width, _ in groups)
+        width, self.weight = alignment or (0, 0.0)
+        self.space = SharedSpace(width) if width else None
 
     def forward(self, batch: Any, targets: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
         """Return each group's term of the loss: the weighted sum over what is known, and how many things it sums."""
-        widths = [width for _, width, _ in self.groups]
         scores, _ = self.network(batch)
-        said, wanted = torch.split(scores, widths, dim=1), torch.split(targets["labels"], widths, dim=1)
-        parts = zip(self.groups, said, wanted, strict=True)
-        return {name: _masked(_squared, said, wanted, weight) for (name, _, weight), said, wanted in parts}
+        terms, first = {}, 0
+        for name, width, weight in self.groups:
+            columns = slice(first, first + width)
+            terms[name] = _masked(_squared, scores[:, columns], targets["labels"][:, columns], weight)
+            first += width
+        if self.space:
+            told = targets["labels"][:, first:]
+            terms["alignment"] = self._aligned(self.space, scores[:, first:], told)
+        return terms
 
     def predict(self, batch: Any) -> tuple[Tensor, Tensor]:
-        """Return predictions (B, T) and representations (B, width)."""
+        """Return predictions and representations: (B, T), or with places in the shared space (B, T + D); (B, width)."""
         scores, hidden = self.network(batch)
+        if self.space:
+            scores = torch.cat([scores[:, : self.numbers], self.space.of_graphs(scores[:, self.numbers :])], dim=1)
         return scores, hidden
+
+    def truth(self, labels: Tensor) -> Tensor:
+        """Return the columns of the groups, and of texts the place in the shared space and the identity."""
+        if not self.space:
+            return labels
+        vectors, identity = labels[:, self.numbers : -IDENTITY], labels[:, -IDENTITY:]
+        return torch.cat([labels[:, : self.numbers], self.space.of_texts(vectors), identity], dim=1)
+
+    def _aligned(self, space: SharedSpace, graphs: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
+        known = ~torch.isnan(told).any(dim=1, keepdim=True)
+        vectors, identity = torch.where(known, told, torch.zeros_like(told)).tensor_split([-IDENTITY], dim=1)
+        mine = [space.of_graphs(graphs), space.of_texts(vectors), identity, known.float()]
+        everything, first = joined(torch.cat(mine, dim=1))
+        widths = [SHARED_WIDTH, SHARED_WIDTH, IDENTITY, 1]
+        graphs, texts, identity, known_to_all = torch.split(everything, widths, dim=1)
+        losses = contrast(graphs, texts, identity, known_to_all[:, 0] > 0, slice(first, first + len(told)))
+        return self.weight * losses.sum(), known.sum()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -33,7 +33,8 @@ def begun(weights: Path, build: NetworkRef, targets: int, **settings: Any) -> nn
 
     network = build(targets, **settings)
     try:
-        inside = {name.removeprefix(PREFIX): value for name, value in load_file(weights).items()}
+        found = load_file(weights).items()
+        inside = {name.removeprefix(PREFIX): value for name, value in found if name.startswith(PREFIX)}
         body = {name: value for name, value in inside.items() if not name.startswith(HEAD)}
         missing, unknown = network.load_state_dict(body, strict=False)
     except (OSError, SafetensorError, RuntimeError) as error:

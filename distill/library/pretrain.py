@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from cluster.training.driver import FitProgress, TrainResources, fit_all
-from cluster.training.fit import Fit, FitSet, Schedule
+from cluster.training.fit import Fit, FitSet, Outcome, Schedule
 from distill.features.features_id import features_id
+from distill.learn.metrics import retrieval
 from distill.learn.objective import NetworkWithTargets
 from distill.learn.recipes import Recipe
 from distill.library.prepared import PreparedLibrary, Selection
@@ -23,6 +25,7 @@ from distill.library.targets import TARGETS, PretrainingTargets
 from distill.models.model_store import WEIGHTS
 from distill.models.pretraining import FILES, SEEN, PretrainingCard, check_place, short_keys, write_card
 from teacher.files import replacing_folder
+from teacher.nn.alignment import IDENTITY, SHARED_WIDTH, contrast
 from teacher.nn.graphs import Graphs
 from teacher.provenance import digest
 
@@ -44,7 +47,7 @@ class Pretraining:
 
     Attributes:
         recipe: of the network.
-        weights: of the groups of targets.
+        weights: of the groups of targets, that of the alignment among them.
         texts: the annotations that are learned; None where there are none.
         molecules: of the library, drawn at random; None takes all.
         epochs: times that training goes through them.
@@ -117,6 +120,7 @@ def pretrain(
         left_out=selection.excluded,
         targets=targets.facts,
         explained=explained(targets, fit_set.columns[TARGETS], outcome.prediction),
+        retrieved=_retrieved(targets, fit_set, outcome),
         examples=targets.texts.facts["examples"] if targets.texts else [],
         seed=pretraining.seed,
         best_epoch=outcome.best_epoch,
@@ -150,6 +154,20 @@ def explained(
     return found
 
 
+def _retrieved(targets: PretrainingTargets, fit_set: FitSet, outcome: Outcome) -> dict[str, float]:
+    """Return how well the molecules that were held out find their texts; nothing without an alignment."""
+    from safetensors.torch import load_file
+
+    if not targets.alignment:
+        return {}
+    learner = fit_set.fits[0].build()
+    learner.load_state_dict(load_file(outcome.weights))
+    with torch.inference_mode():
+        truth = learner.truth(torch.from_numpy(fit_set.columns[TARGETS])).numpy()
+    numbers = sum(width for _, width, _ in targets.groups)
+    return retrieval(*_aligned(numbers, truth, outcome.prediction))
+
+
 def _fit_set(
     library: PreparedLibrary, how: Pretraining, targets: PretrainingTargets, train: Selection, valid: Selection
 ) -> FitSet:
@@ -168,16 +186,17 @@ def _fit_set(
         "valid": valid.digest,
         "seed": how.seed,
     }
-    network = functools.partial(known.build, targets.widths[TARGETS], **known.settings)
+    outputs = sum(width for _, width, _ in targets.groups) + (SHARED_WIDTH if targets.alignment else 0)
+    network = functools.partial(known.build, outputs, **known.settings)
     fit = Fit(
         id=digest(facts),
         name=f"{known.name}, pre-trained",
-        build=functools.partial(NetworkWithTargets, network, targets.groups),
+        build=functools.partial(NetworkWithTargets, network, targets.groups, targets.alignment),
         inputs="graphs",
         targets={TARGETS: TARGETS},
         train=np.zeros(0, dtype=np.int64),
         valid=np.arange(len(valid)),
-        score=functools.partial(_score, targets.groups),
+        score=functools.partial(_score, targets.groups, targets.alignment, how.batch_size),
         schedule=schedule,
         seed=how.seed,
         stream=stream,
@@ -189,9 +208,16 @@ def _fit_set(
 
 
 def _score(
-    groups: tuple[tuple[str, int, float], ...], truth: NDArray[np.float32], prediction: NDArray[np.float32]
+    groups: tuple[tuple[str, int, float], ...],
+    alignment: tuple[int, float] | None,
+    batch_size: int,
+    truth: NDArray[np.float32],
+    prediction: NDArray[np.float32],
 ) -> float:
-    """Return the loss of the validation molecules, negative, so that greater is better."""
+    """Return the loss of the validation molecules, negative, so that greater is better.
+
+    Texts are told apart among as many as a step has: the loss of a larger choice is larger.
+    """
     loss, first = 0.0, 0
     for _, width, weight in groups:
         columns = slice(first, first + width)
@@ -199,7 +225,25 @@ def _score(
         if not np.isnan(missed).all():
             loss += weight * float(np.nanmean(missed))
         first += width
+    if alignment:
+        graphs, texts, identity = map(torch.from_numpy, _aligned(first, truth, prediction))
+        steps = max(1, round(len(graphs) / batch_size))
+        known = torch.ones(len(graphs), dtype=torch.bool)
+        losses = [
+            contrast(graphs[some], texts[some], identity[some], known[some], slice(0, len(some)))
+            for some in torch.arange(len(graphs)).tensor_split(steps)
+        ]
+        loss += alignment[1] * float(torch.cat(losses).mean())
     return -loss
+
+
+def _aligned(
+    first: int, truth: NDArray[np.float32], prediction: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Return what is aligned of the molecules that have a text: places of molecules, of texts, the texts' identity."""
+    known = ~np.isnan(truth[:, first:]).any(axis=1)
+    texts, identity = truth[known, first:-IDENTITY], truth[known, -IDENTITY:]
+    return prediction[known, first:], texts, identity
 
 
 def _save(card: PretrainingCard, library: PreparedLibrary, train: Selection, weights: Path, folder: Path) -> None:

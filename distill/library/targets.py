@@ -1,14 +1,16 @@
-"""What a network learns of a library's molecules when it is pre-trained: descriptors, fields and embeddings.
+"""What a network learns of a library's molecules when it is pre-trained: descriptors, fields, embeddings, alignment.
 
 All are numbers, standardised by a sample of the library and clipped. None of them is a label: descriptors are computed
-from the structure, as CheMeleon's are (arXiv 2506.15792), and annotations are what an LLM wrote of it.
+from the structure, as CheMeleon's are (arXiv 2506.15792), and annotations are what an LLM wrote of it. Their embeddings
+serve twice: whitened as numbers to predict, and as they are for the alignment (`teacher.nn.alignment`).
 """
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -20,11 +22,12 @@ from distill.library.fields import FieldColumn, field_columns, field_values
 from distill.library.prepared import PreparedLibrary, Selection
 from distill.library.shard import read_columns, read_facts
 from teacher.errors import GallonError, UsageError
+from teacher.nn.alignment import IDENTITY
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Group = Literal["descriptors", "fields", "embedding"]
+Group = Literal["descriptors", "fields", "embedding", "alignment"]
 GROUPS: tuple[Group, ...] = get_args(Group)
 LEAST_KNOWN = 0.5  # share of the sample's molecules that a descriptor must be known of
 TARGETS = "labels"  # the name that training gives to what is learned
@@ -32,7 +35,7 @@ TARGETS = "labels"  # the name that training gives to what is learned
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PretrainingTargets:
-    """The targets of pre-training; T columns, those of a group beside each other.
+    """The targets of pre-training; T columns, those of a group beside each other, the texts to align with last.
 
     Attributes:
         weights: of each group that is learned, in the order of its columns.
@@ -40,6 +43,7 @@ class PretrainingTargets:
         names: of these descriptors.
         fields: what is learned of annotations' fields.
         whitening: of their embeddings; None where they are not learned.
+        aligned: numbers of an embedding to align with; 0 where there is no alignment.
         texts: where annotations lie; None where none are learned.
         means, deviations: float32, (T,), over the sample.
     """
@@ -49,6 +53,7 @@ class PretrainingTargets:
     names: Sequence[str]
     fields: Sequence[FieldColumn]
     whitening: Whitening | None
+    aligned: int
     texts: TextSet | None
     means: NDArray[np.float32]
     deviations: NDArray[np.float32]
@@ -69,6 +74,7 @@ class PretrainingTargets:
             UsageError: there is nothing to learn.
         """
         wanted = {name: weight for name, weight in weights.items() if weight > 0 and (texts or name == "descriptors")}
+        texts = texts if wanted.keys() - {"descriptors"} else None
         read = [_read(library, number, rows.astype(np.int64), texts) for number, rows in _shards(sample)]
         described = np.concatenate([each for each, _ in read])
         said = [each for _, each in read if each is not None]
@@ -78,9 +84,10 @@ class PretrainingTargets:
         if "embedding" in wanted and said:
             vectors = np.concatenate([each.vectors for each in said]).astype(np.float32)
             whitening = Whitening.fit(vectors, np.arange(len(vectors)))
+        aligned = said[0].vectors.shape[1] if "alignment" in wanted and said else 0
         names = descriptor_names(library.manifest.plan.descriptors)
         one = np.ones(0, dtype=np.float32)
-        found = cls({}, kept, [names[place] for place in kept], columns, whitening, texts, one, one)
+        found = cls({}, kept, [names[place] for place in kept], columns, whitening, aligned, texts, one, one)
         weights = {name: weight for name, weight in wanted.items() if found.widths_of_groups[name]}
         if not weights:
             raise UsageError(
@@ -92,30 +99,44 @@ class PretrainingTargets:
             warnings.simplefilter("ignore", RuntimeWarning)  # a column of which the sample knows nothing
             means, deviations = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
         deviations = np.where(deviations > 0, deviations, 1.0)
-        return cls(weights, kept, found.names, columns, whitening, texts, np.nan_to_num(means), deviations)
+        return replace(found, weights=weights, means=np.nan_to_num(means), deviations=deviations)
 
     @property
     def widths_of_groups(self) -> dict[Group, int]:
         """How many columns each group has."""
         embedding = len(self.whitening.directions) if self.whitening else 0
-        return {"descriptors": len(self.descriptors), "fields": len(self.fields), "embedding": embedding}
+        return {
+            "descriptors": len(self.descriptors),
+            "fields": len(self.fields),
+            "embedding": embedding,
+            "alignment": self.aligned,
+        }
 
     @property
     def groups(self) -> tuple[tuple[Group, int, float], ...]:
-        """Name, number of columns and weight of each group that is learned, in the order of the columns."""
+        """Name, number of columns and weight of each group that is predicted, in the order of the columns."""
+        return tuple(each for each in self._all_groups if each[0] != "alignment")
+
+    @property
+    def _all_groups(self) -> tuple[tuple[Group, int, float], ...]:
         return tuple((name, self.widths_of_groups[name], weight) for name, weight in self.weights.items())
+
+    @property
+    def alignment(self) -> tuple[int, float] | None:
+        """Numbers of an embedding to align with, and the weight; None where there is no alignment."""
+        return (self.aligned, self.weights["alignment"]) if self.aligned else None
 
     @property
     def widths(self) -> dict[str, int]:
         """Columns of the targets, by the name that training gives them."""
-        return {TARGETS: len(self.means)}
+        return {TARGETS: len(self.means) + (IDENTITY if self.aligned else 0)}
 
     @property
     def facts(self) -> dict[str, Any]:
         """What decides the targets beside the library, fit for JSON."""
         texts = self.texts and {"spec": self.texts.spec, "encoder": self.texts.encoder}
         return {
-            "groups": [[name, width, weight] for name, width, weight in self.groups],
+            "groups": [list(group) for group in self._all_groups],
             "descriptors": list(self.names),
             "fields": [[column.field, column.value] for column in self.fields],
             "texts": texts,
@@ -126,12 +147,19 @@ class PretrainingTargets:
     def columns(self, library: PreparedLibrary, number: int, rows: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
         """Return the targets of rows of a shard, standardised and clipped, by name: float32, (rows, T), NaN if unknown.
 
+        Where texts are aligned, the last columns say which text is meant, the same for the same annotation.
+
         Raises:
             GallonError: the shard is missing or damaged.
         """
         described, said = _read(library, number, rows, self.texts)
-        scaled = (self.raw(described, said, len(rows)) - self.means) / self.deviations
-        return {TARGETS: np.clip(scaled, -CLIP, CLIP)}
+        scaled = np.clip((self.raw(described, said, len(rows)) - self.means) / self.deviations, -CLIP, CLIP)
+        if self.aligned:
+            identity = np.full((len(rows), IDENTITY), np.nan, dtype=np.float32)
+            if said:
+                identity[said.rows] = _identity(said.texts)
+            scaled = np.concatenate([scaled, identity], axis=1)
+        return {TARGETS: scaled}
 
     def raw(self, described: NDArray[np.float32], said: ShardTexts | None, number: int) -> NDArray[np.float32]:
         """Return the targets of so many molecules as they are: their descriptors, and what is said of some of them."""
@@ -144,7 +172,19 @@ class PretrainingTargets:
             parts.append(np.full((number, len(self.whitening.directions)), np.nan, dtype=np.float32))
             if said:
                 parts[-1][said.rows] = self.whitening.transform(said.vectors)
+        if self.aligned:
+            parts.append(np.full((number, self.aligned), np.nan, dtype=np.float32))
+            if said:
+                parts[-1][said.rows] = said.vectors
         return np.concatenate(parts, axis=1)
+
+
+def _identity(texts: Sequence[str]) -> NDArray[np.float32]:
+    """Return 24 bits of each text's hash in each of `IDENTITY` columns: integers that float32 holds exactly."""
+    hashes = b"".join(hashlib.blake2b(text.encode(), digest_size=3 * IDENTITY).digest() for text in texts)
+    parts = np.frombuffer(hashes, dtype=np.uint8).reshape(len(texts), IDENTITY, 3).astype(np.float32)
+    identity: NDArray[np.float32] = parts @ np.array([1, 2**8, 2**16], dtype=np.float32)
+    return identity
 
 
 def _shards(selection: Selection) -> list[tuple[int, NDArray[np.int32]]]:

@@ -47,6 +47,8 @@ class PretrainingCard:
         left_out: molecules of the library that were to take no part.
         targets: what it learned (`distill.library.targets.PretrainingTargets.facts`).
         explained: of each group of targets the share of the variance that it predicts of the others (R²).
+        retrieved: how well those others find their annotations (`distill.learn.metrics.retrieval`), where the network
+            was aligned with them; else empty.
         examples: keys of molecules whose answers were shown to the LLM that wrote the annotations.
         labels: why none of the targets is a label.
         seed: of the training.
@@ -70,6 +72,7 @@ class PretrainingCard:
     epochs: int
     seconds: float
     history: Sequence[Mapping[str, float]]
+    retrieved: Mapping[str, float] = field(default_factory=dict)
     labels: str = NO_LABELS
     features: str = field(default_factory=features_id)
     versions: Mapping[str, str] = field(default_factory=lambda: installed(PACKAGES))
@@ -166,7 +169,7 @@ class Start:
             raise UsageError(
                 f"The network has been pre-trained on annotations whose prompt shows {counted(len(tested), 'example')} "
                 f"out of the test part of {dataset.name}: pre-train it without them (--field-weight 0 "
-                "--embedding-weight 0), or on annotations of another spec."
+                "--embedding-weight 0 --alignment-weight 0), or on annotations of another spec."
             )
 
     def facts(self, dataset: Dataset, split: Split) -> dict[str, Any]:

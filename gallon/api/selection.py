@@ -220,7 +220,7 @@ def pretrain(
     """Pre-train a graph network on a prepared library, for `teach` to begin with; the same call goes on.
 
     It learns the descriptors that the library was prepared with and, of molecules that `embed` has dealt with, the
-    fields of their annotations and their embeddings.
+    fields of their annotations and their embeddings; and, if it is told so, which annotation is whose (the aligner).
 
     Args:
         library: the folder of a prepared library.
@@ -240,7 +240,12 @@ def pretrain(
         )
     prepared, folder = PreparedLibrary.open(Path(library)), Path(out)
     pretrained_models.check_place(folder)
-    weights = pretraining.descriptor_weight, pretraining.field_weight, pretraining.embedding_weight
+    weights = (
+        pretraining.descriptor_weight,
+        pretraining.field_weight,
+        pretraining.embedding_weight,
+        pretraining.alignment_weight,
+    )
     how = Pretraining(
         recipe=recipe(teacher),
         weights=dict(zip(GROUPS, weights, strict=True)),

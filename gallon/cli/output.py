@@ -118,6 +118,7 @@ def pretrained_facts(pretrained: Pretrained) -> dict[str, Any]:
         "epochs": card.epochs,
         "best_epoch": card.best_epoch,
         **{f"explained_{name}": round(share, 4) for name, share in card.explained.items()},
+        **{f"retrieved_{name}": round(value, 4) for name, value in card.retrieved.items()},
         "labels": card.labels,
         "seconds": round(card.seconds, 3),
         "path": str(pretrained.path),

@@ -177,8 +177,9 @@ def pretrain(
     """Pre-train a graph network on a prepared library, before it sees a label.
 
     It learns the descriptors of every molecule and, where `gallon embed` was run, the fields and the embeddings of the
-    annotations. `gallon teach --start FOLDER` fine-tunes it on labels. The same command again continues where it was
-    stopped, also in the middle of a pass.
+    annotations. With --alignment-weight it also learns to tell which annotation is whose: a molecule and the embedding
+    of its annotation come close in one space. `gallon teach --start FOLDER` fine-tunes it on labels. The same command
+    again continues where it was stopped, also in the middle of a pass.
 
     Example: `gallon pretrain prepared --out pretrained`
     """

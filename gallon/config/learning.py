@@ -190,6 +190,10 @@ class PretrainConfig(Config):
     ] = 1.0
     field_weight: Annotated[float, Setting(min=0, help="Weight of the fields of annotations (`gallon embed`).")] = 1.0
     embedding_weight: Annotated[float, Setting(min=0, help="Weight of the embeddings of annotations.")] = 1.0
+    alignment_weight: Annotated[
+        float,
+        Setting(min=0, help="Weight of telling which annotation is whose (contrastive, as CLIP); 0: off."),
+    ] = 0.0
     library_molecules: Annotated[
         int | None, Setting(min=20, help="Molecules to draw from the library at random (--seed); default: all.")
     ] = None

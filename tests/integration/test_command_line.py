@@ -503,6 +503,7 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
             "--descriptor-weight",
             "--field-weight",
             "--embedding-weight",
+            "--alignment-weight",
             "--library-molecules",
             "--without",
             "--epochs",

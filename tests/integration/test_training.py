@@ -25,9 +25,10 @@ from cluster.training.group import ProcessGroup, shard_of
 from cluster.training.results import TrainingError
 from cluster.training.worker import WorkerConfig
 from distill.data.dataset import Target
-from distill.learn.objective import NetworkWithLoss, Objective, Scale
+from distill.learn.objective import NetworkWithLoss, NetworkWithTargets, Objective, Scale
 from distill.learn.recipes import RECIPES, Recipe
 from teacher.errors import UsageError
+from teacher.nn.alignment import IDENTITY, SHARED_WIDTH
 from teacher.nn.gnn import GIN
 from teacher.nn.graphs import Graphs
 from teacher.nn.inputs import Matrix
@@ -94,6 +95,24 @@ def beside_a_stream(fit: Fit, fit_set: FitSet) -> Fit:
     return replace(fit, id=f"{fit.id}-stream", **changes)
 
 
+def aligned(fit: Fit, fit_set: FitSet) -> tuple[Fit, dict[str, np.ndarray]]:
+    """Return a fit that aligns molecules with texts, some of which repeat or are missing, and its column."""
+    vectors = np.concatenate([fit_set.inputs["vectors"].values, np.zeros((MOLECULES, IDENTITY))], axis=1)  # type: ignore[attr-defined]
+    vectors[:, -1] = np.arange(MOLECULES) // 2
+    vectors[::5] = np.nan
+    network = functools.partial(GIN, SHARED_WIDTH, width=16, layers=2, dropout=0.0)
+    build = functools.partial(NetworkWithTargets, network, (), (FEATURES, 1.0))
+    texts = {"texts": vectors.astype(np.float32)}
+    stream = MemoryStream(fit_set.inputs["graphs"].take(np.arange(90)), {"labels": texts["texts"][:90]}, window=40)
+    alone_on_it = {"stream": stream, "train": np.zeros(0, dtype=np.int64), "labelled_share": 0.0}
+    targets = {"labels": "texts"}
+    return replace(fit, id="aligned", build=build, targets=targets, score=no_score, **alone_on_it), texts
+
+
+def no_score(*_: object) -> float:
+    return float("nan")
+
+
 def test_two_workers_learn_what_one_learns(ray_here: RaySession, fit_set: FitSet, tmp_path: Path) -> None:
     fits = [
         without_dropout(known, left_over, fit_set)
@@ -105,17 +124,19 @@ def test_two_workers_learn_what_one_learns(ray_here: RaySession, fit_set: FitSet
     fits += [beside_a_stream(fit, fit_set) for fit in streamed]
     alone_on_it = {"id": "stream alone", "train": np.zeros(0, dtype=np.int64), "labelled_share": 0.0}
     fits.append(replace(fits[-2], **alone_on_it))
-    many = replace(fit_set, fits=fits)
+    of_texts, texts = aligned(fit_set.fits[0], fit_set)
+    many = replace(fit_set, fits=[*fits, of_texts], columns={**fit_set.columns, **texts})
     alone, together = (
         fit_all(many, tmp_path / str(workers), TrainResources(workers=workers, together=True)) for workers in (1, 2)
     )
-    for fit, one, two in zip(fits, alone, together, strict=True):
+    for fit, one, two in zip(many.fits, alone, together, strict=True):
         losses = [[epoch["loss"] for epoch in outcome.history] for outcome in (one, two)]
         assert losses[1] == pytest.approx(losses[0], rel=1e-4), fit.id
         assert losses[0][-1] < losses[0][0], fit.id
         # A bias before a BatchNorm has no gradient but rounding, which AdamW scales up to whole steps.
         assert np.allclose(one.prediction, two.prediction, atol=0.02), fit.id
-        assert one.prediction.shape == (MOLECULES, 1) and one.representation.shape == (MOLECULES, 16)
+        columns = SHARED_WIDTH if fit is of_texts else 1
+        assert one.prediction.shape == (MOLECULES, columns) and one.representation.shape == (MOLECULES, 16)
 
 
 @pytest.mark.parametrize("molecules", [2, 3, 5])

@@ -1028,6 +1028,23 @@ MUTANTS = (
         ("tests/unit/distill/library/test_pretrain.py::test_a_network_begins_with_all_but_the_head",),
     ),
     Mutant(
+        "the same text is a wrong answer",
+        "teacher/nn/alignment.py",
+        "(same | ~known)",
+        "~known",
+        (
+            "tests/unit/teacher/nn/test_alignment.py"
+            "::test_the_same_text_is_no_wrong_answer_and_what_has_none_takes_no_part",
+        ),
+    ),
+    Mutant(
+        "each worker compares its own molecules alone",
+        "distill/learn/objective.py",
+        "everything, first = joined(torch.cat(mine, dim=1))",
+        "everything, first = torch.cat(mine, dim=1), 0",
+        ("tests/integration/test_training.py::test_two_workers_learn_what_one_learns",),
+    ),
+    Mutant(
         "a network that has seen answers of test molecules is taken",
         "distill/models/pretraining.py",
         "        if tested:",

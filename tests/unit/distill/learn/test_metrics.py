@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from distill.judge.bootstrap import scores
-from distill.learn.metrics import better, main_metric, score
+from distill.learn.metrics import better, main_metric, retrieval, score
 
 NAN = float("nan")
 
@@ -60,3 +60,19 @@ def test_better_is_larger_for_classes_and_smaller_for_numbers():
     assert better("regression", 0.7, NAN)
     assert not better("regression", NAN, 0.7)
     assert not better("classification", 0.7, 0.7)
+
+
+def test_a_text_is_found_where_it_is_the_nearest_and_the_same_text_is_no_other():
+    graphs = np.array([[1, 0], [0.9, 0.1], [0, 1], [1, 0.2]], dtype=np.float32)
+    texts = np.array([[1, 0], [0, 1], [0, 1], [-1, 0]], dtype=np.float32)
+    apart = np.arange(4, dtype=np.float32)[:, None]
+    found = retrieval(graphs, texts, apart)
+    # Of the first two nearer ones: none; one and one as near; none and one as near; three.
+    assert (found["texts"], found["recall@1"], found["recall@10"]) == (4, 0.25, 1)
+    assert found["auc"] == pytest.approx((1 + 0.5 + 5 / 6 + 0) / 4)
+    same = apart.copy()
+    same[2] = same[1]
+    found = retrieval(graphs, texts, same)
+    assert found["recall@1"] == 0.5 and found["auc"] == pytest.approx((1 + 0.5 + 1 + 0) / 4)
+    assert retrieval(np.zeros_like(graphs), texts, apart) == {"texts": 4, "recall@1": 0, "recall@10": 1, "auc": 0.5}
+    assert math.isnan(retrieval(graphs, texts, np.zeros((4, 1), dtype=np.float32))["auc"])

@@ -179,6 +179,67 @@ def test_a_network_learns_all_groups_and_its_card_says_what_it_has_seen(
     assert again.card.history == card.history
 
 
+def repeated(library: PreparedLibrary, folder: Path) -> PreparedLibrary:
+    """Return a library of which every second molecule has a text: one of five, told in vectors of its own size."""
+    aligned = library_of(folder, SHARDS)
+    texts = TextSet.at(aligned.folder, "2f3e", "minilm")
+    texts.begin({"examples": [key("CCO").hex()]})
+    for number in range(2):
+        rows = np.arange(1, 20, 2)
+        carbons = 20 * number + rows + 1
+        vectors = np.stack([np.cos(carbons / width) for width in range(1, 13)], axis=1).astype(np.float16)
+        facts = read_facts(aligned.shard(number))
+        assert facts is not None
+        told = [f"size {n // 8}" for n in carbons]
+        write_texts(ShardTexts(rows, told, np.full(10, np.nan, np.float32), vectors), texts, number, facts.digest)
+    return aligned
+
+
+ALIGNED_ALONE = {"descriptors": 0.0, "fields": 0.0, "embedding": 0.0, "alignment": 1.0}
+
+
+def test_texts_to_align_with_are_standardised_and_known_by_what_they_say(
+    library: PreparedLibrary, tmp_path: Path
+) -> None:
+    aligned = repeated(library, tmp_path / "library")
+    everything, texts = aligned.select([], None, seed=0), TextSet.find(aligned.folder)
+    targets = PretrainingTargets.fit(aligned, everything, ALIGNED_ALONE, texts)  # type: ignore[arg-type]
+    assert (targets.groups, targets.alignment, targets.widths) == ((), (12, 1.0), {TARGETS: 14})
+    values = np.concatenate([targets.columns(aligned, number, np.arange(20))[TARGETS] for number in range(2)])
+    assert np.isnan(values[::2]).all() and np.allclose(values[1::2, :12].mean(axis=0), 0, atol=1e-3)
+    identity, said = values[1::2, 12:], np.arange(2, 41, 2) // 8
+    same = (identity[:, None] == identity[None]).all(axis=2)
+    assert np.array_equal(same, said[:, None] == said[None])
+    assert np.array_equal(identity, identity.round()) and identity.max() < 2**24
+
+
+@pytest.mark.parametrize("weights", [ALIGNED_ALONE, {**WEIGHTS, "fields": 0.0, "alignment": 0.5}])
+def test_a_network_is_aligned_with_texts_and_its_card_says_how_well_it_finds_them(
+    weights: dict[str, float], library: PreparedLibrary, tmp_path: Path
+) -> None:
+    aligned = repeated(library, tmp_path / "library")
+    changes = {"texts": TextSet.find(aligned.folder), "weights": weights, "epochs": 60, "batch_size": 40}
+    done = pretrain(aligned, how(library, **changes), folder=tmp_path / "network", resources=TrainResources())
+    card = models.read_card(done.path)
+    losses = [epoch["alignment"] for epoch in card.history]
+    assert losses[-1] < 0.8 * losses[0]
+    assert card.retrieved["texts"] == 2 and 0 <= card.retrieved["auc"] <= 1
+    assert [name for name, *_ in card.targets["groups"]][-1] == "alignment" and card.examples
+    assert card.explained.keys() == {name for name, weight in weights.items() if weight} - {"alignment"}
+    start = Start.read(done.path)
+    weights_left = load_file(start.weights)
+    assert weights_left["space.log_scale"] != pytest.approx(np.log(1 / 0.07), abs=1e-4)
+    begins = begun(start.weights, recipe("gin").build, 2, **card.settings).state_dict()
+    body = [name for name in begins if not name.startswith("head.")]
+    assert body and all(torch.equal(begins[name], weights_left[f"network.{name}"]) for name in body)
+
+
+def test_where_no_text_is_learned_none_is_read(library: PreparedLibrary) -> None:
+    everything, texts = library.select([], None, seed=0), TextSet.find(library.folder)
+    weights = {"descriptors": 1.0, "fields": 0.0, "embedding": 0.0, "alignment": 0.0}
+    assert PretrainingTargets.fit(library, everything, weights, texts).texts is None  # type: ignore[arg-type]
+
+
 def test_a_network_begins_with_all_but_the_head(pretrained: Pretrained) -> None:
     start = Start.read(pretrained.path)
     known = recipe("gin").beginning_with(start)
