@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import signal
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from multiprocessing.process import BaseProcess
+    from concurrent.futures import Executor
 
 
 @contextmanager
-def process_pool(processes: int) -> Iterator[ProcessPoolExecutor]:
-    """Start so many processes; they end with the body, and amid their work where it fails or is interrupted."""
-    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=leave_interrupts)
+def process_pool(processes: int) -> Iterator[Executor]:
+    """Start so many processes; they end with the body, and amid their work where it fails or is interrupted.
+
+    They are loky's, which do not run the caller's script again, as those of the standard library do: a script that
+    calls us needs no `if __name__ == "__main__"`.
+    """
+    from loky import ProcessPoolExecutor
+
+    pool = ProcessPoolExecutor(processes, initializer=leave_interrupts)
     try:
         yield pool
     except BaseException:
-        kill(pool)
+        pool.shutdown(wait=False, kill_workers=True)
         raise
     pool.shutdown()
 
@@ -28,12 +32,3 @@ def process_pool(processes: int) -> Iterator[ProcessPoolExecutor]:
 def leave_interrupts() -> None:
     """Let the process that started this one decide what a Ctrl-C means, which a terminal sends to both."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def kill(pool: ProcessPoolExecutor) -> None:
-    """End the processes of a pool, whatever they do."""
-    # Of its own accord a pool waits for what it works on; `kill_workers` comes with Python 3.14.
-    processes: list[BaseProcess] = list((pool._processes or {}).values())
-    pool.shutdown(wait=False, cancel_futures=True)
-    for process in processes:
-        process.kill()

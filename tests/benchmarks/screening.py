@@ -128,10 +128,10 @@ def _rows(
 
 def _racers(folder: Path, library: Path) -> tuple[dict[str, Race], dict[str, Any]]:
     """Return what is measured by its name, and what the n-gram student of the first one's finds again."""
-    dataset = _dataset(folder)
+    dataset = inhibitors_in(folder)
     racers: dict[str, Race] = {"parsing": _parse_all}
     with ray_session(None):
-        students = {shown: _student(folder / shown, dataset, shown) for shown in SHOWN}
+        students = {shown: trained_student(folder / shown, dataset, shown) for shown in SHOWN}
     for shown, student in students.items():
         racers[f"student, {shown}"] = _screening(student, folder / "scores.csv")
         racers[f"{shown}, --no-doubt"] = _screening(student, folder / "scores.csv", "--no-doubt")
@@ -170,13 +170,15 @@ def write_library(file: Path, rows: int) -> Path:
     return file
 
 
-def _dataset(folder: Path) -> Dataset:
+def inhibitors_in(folder: Path) -> Dataset:
+    """Return the sodium-channel inhibitors, which a folder gets as a table."""
     file = folder / "inhibitors.csv"
     inhibitors.write(file)
     return load(str(file), smiles_column=inhibitors.SMILES, targets=[inhibitors.ACTIVITY])
 
 
-def _student(folder: Path, dataset: Dataset, descriptors: DescriptorSet) -> Path:
+def trained_student(folder: Path, dataset: Dataset, descriptors: DescriptorSet) -> Path:
+    """Return the folder of a student on fingerprints; needs Ray."""
     return distill_student(
         ModelInputs(dataset, None, folder / "inputs"),
         split(dataset, "random", seed=0),

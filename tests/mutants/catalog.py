@@ -1139,10 +1139,17 @@ MUTANTS = (
         ("tests/unit/cluster/service/test_stored_answers.py::test_connections_that_redis_has_closed_are_opened_again",),
     ),
     Mutant(
+        "processes run the caller's script again",
+        "teacher/processes.py",
+        "from loky import ProcessPoolExecutor",
+        "from concurrent.futures import ProcessPoolExecutor",
+        ("tests/unit/teacher/test_processes.py::test_a_script_that_is_no_module_can_ask_for_processes",),
+    ),
+    Mutant(
         "an interrupt leaves processes at work",
         "teacher/processes.py",
-        "        kill(pool)\n        raise",
-        "        raise",
+        "        pool.shutdown(wait=False, kill_workers=True)\n        raise",
+        "        pool.shutdown(wait=False)\n        raise",
         ("tests/unit/teacher/test_processes.py::test_an_interrupt_ends_processes_in_the_middle_of_their_work",),
     ),
     Mutant(

@@ -23,7 +23,7 @@ from teacher.llm.engines.vllm_arguments import EngineSettings, vllm_config
 from teacher.llm.prompt import Picture, Turn
 from teacher.llm.spec import Model
 from teacher.llm.thinking import Thinking
-from teacher.processes import kill, leave_interrupts
+from teacher.processes import leave_interrupts
 
 if TYPE_CHECKING:
     import torch
@@ -122,7 +122,11 @@ class RendererPool:
 
     def close(self) -> None:
         """End the processes, whatever they do."""
-        kill(self._pool)
+        # Of its own accord a pool waits for what it works on; `kill_workers` comes with Python 3.14.
+        processes = list((self._pool._processes or {}).values())
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.kill()
 
 
 def _begin(model: Model, path: str, settings: EngineSettings, on_cpu: bool) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -33,3 +36,21 @@ def test_an_interrupt_of_the_terminal_is_left_to_the_process_that_started_them()
         signal.signal(signal.SIGINT, as_found)
         os.kill(worker, signal.SIGINT)
         assert pool.submit(abs, -3).result() == 3
+
+
+SCRIPT = """
+from teacher.processes import process_pool
+
+print("runs")
+with process_pool(2) as pool:
+    print(list(pool.map(abs, [-1, -2])))
+"""
+
+
+@pytest.mark.timeout(120)
+def test_a_script_that_is_no_module_can_ask_for_processes(tmp_path: Path) -> None:
+    file = tmp_path / "script.py"
+    file.write_text(SCRIPT)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run([sys.executable, str(file)], capture_output=True, text=True, check=False, env=environment)
+    assert done.stdout.splitlines() == ["runs", "[1, 2]"], done.stderr
