@@ -6,12 +6,14 @@ import functools
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from cluster.training import loop
 from cluster.training.driver import TrainResources
 from cluster.training.fit import FitSet
 from cluster.training.group import ProcessGroup, shard_of
@@ -232,6 +234,35 @@ def test_a_network_is_aligned_with_texts_and_its_card_says_how_well_it_finds_the
     begins = begun(start.weights, recipe("gin").build, 2, **card.settings).state_dict()
     body = [name for name in begins if not name.startswith("head.")]
     assert body and all(torch.equal(begins[name], weights_left[f"network.{name}"]) for name in body)
+
+
+def test_an_alignment_that_dies_in_the_middle_of_an_epoch_ends_as_an_undisturbed_one(
+    library: PreparedLibrary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aligned = repeated(library, tmp_path / "library")
+    mine = how(library, texts=TextSet.find(aligned.folder), weights=ALIGNED_ALONE)
+    calm = pretrain(aligned, mine, folder=tmp_path / "calm", resources=TrainResources())
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(loop, "STEPS_BETWEEN_LOOKS", 1)
+    descend, calls = Training._descend, []
+
+    def dying(self: Training, terms: Any, step: int) -> None:
+        calls.append(step)
+        if len(calls) == 8:
+            raise InterruptedError
+        descend(self, terms, step)
+
+    monkeypatch.setattr(Training, "_descend", dying)
+    with pytest.raises(InterruptedError):
+        pretrain(aligned, mine, folder=tmp_path / "killed", resources=TrainResources())
+    killed = pretrain(aligned, mine, folder=tmp_path / "killed", resources=TrainResources())
+    assert calls[7:9] == [7, 7]  # on from the last checkpoint, which is in the middle of an epoch
+    one, other = (load_file(Start.read(done.path).weights) for done in (calm, killed))
+    assert {"space.texts.weight", "space.log_scale"} < one.keys() == other.keys()
+    assert all(torch.allclose(one[name], other[name], atol=1e-6) for name in one)
+    assert [epoch["alignment"] for epoch in killed.card.history] == pytest.approx(
+        [epoch["alignment"] for epoch in calm.card.history], rel=1e-5
+    )
 
 
 def test_where_no_text_is_learned_none_is_read(library: PreparedLibrary) -> None:
