@@ -119,14 +119,13 @@ class LibraryGraph:
         return either
 
 
-def degree(graph: LibraryGraph) -> NDArray[np.float64]:
-    """Return how many edges each molecule has: (molecules,)."""
-    return np.asarray(graph.adjacency().sum(axis=1), dtype=np.float64).ravel()
+def degree(adjacency: csr_matrix) -> NDArray[np.float64]:
+    """Return how many edges each node of a graph without directions has: (nodes,)."""
+    return np.asarray(adjacency.sum(axis=1), dtype=np.float64).ravel()
 
 
-def pagerank(graph: LibraryGraph) -> NDArray[np.float64]:
-    """Return each molecule's PageRank in the graph without directions, of sum 1: (molecules,)."""
-    adjacency = graph.adjacency()
+def pagerank(adjacency: csr_matrix) -> NDArray[np.float64]:
+    """Return each node's PageRank in a graph without directions, of sum 1: (nodes,)."""
     size = adjacency.shape[0]
     edges = np.asarray(adjacency.sum(axis=1), dtype=np.float64).ravel()
     rank = np.full(size, 1 / size)
@@ -140,16 +139,27 @@ def pagerank(graph: LibraryGraph) -> NDArray[np.float64]:
 
 
 def centrality_in_cluster(fingerprints: NDArray[np.uint8], seed: int) -> NDArray[np.float64]:
-    """Return how near each molecule is to the centre of its cluster, less its distance there: (molecules,).
+    """Return how near each molecule is to the centre of its cluster of fingerprints, see `centrality`: (molecules,)."""
+    return centrality(np.unpackbits(fingerprints, axis=1).astype(np.float32), seed)
 
-    Clusters are k-means' of the bits, `CLUSTER_SIZE` molecules in each on average.
+
+def centrality(points: NDArray[np.float32], seed: int) -> NDArray[np.float64]:
+    """Return how near each point is to the centre of its cluster, less its distance there: (points,).
+
+    Clusters are k-means', `CLUSTER_SIZE` points in each on average.
     """
     from sklearn.cluster import MiniBatchKMeans
 
-    bits = np.unpackbits(fingerprints, axis=1).astype(np.float32)
-    clusters = max(1, len(bits) // CLUSTER_SIZE)
-    distances = MiniBatchKMeans(clusters, random_state=seed, n_init=1, batch_size=1024).fit_transform(bits)
+    clusters = max(1, len(points) // CLUSTER_SIZE)
+    distances = MiniBatchKMeans(clusters, random_state=seed, n_init=1, batch_size=1024).fit_transform(points)
     return -np.asarray(distances.min(axis=1), dtype=np.float64)
+
+
+def first_of(score: NDArray[np.float64], number: int, seed: int) -> NDArray[np.int64]:
+    """Return the places of the greatest scores, the greatest first; equal ones in a random order."""
+    shuffled = np.random.default_rng(seed).permutation(len(score))
+    order: NDArray[np.int64] = shuffled[np.argsort(-score[shuffled], kind="stable")]
+    return order[:number]
 
 
 def most_telling(
@@ -179,8 +189,6 @@ def most_telling(
     elif by == "cluster":
         score = centrality_in_cluster(fingerprints, seed)
     else:
-        graph = LibraryGraph.of(fingerprints, np.arange(size), show=show)
-        score = degree(graph) if by == "degree" else pagerank(graph)
-    shuffled = np.random.default_rng(seed).permutation(size)
-    order: NDArray[np.int64] = shuffled[np.argsort(-score[shuffled], kind="stable")]
-    return order[:number]
+        adjacency = LibraryGraph.of(fingerprints, np.arange(size), show=show).adjacency()
+        score = degree(adjacency) if by == "degree" else pagerank(adjacency)
+    return first_of(score, number, seed)

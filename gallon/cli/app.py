@@ -39,6 +39,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         learning.teach,
         learning.distill,
         learning.evaluate,
+        selection.nodes,
         learning.screen,
         learning.pack,
     ),

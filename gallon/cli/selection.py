@@ -194,3 +194,70 @@ def pretrain(
         print_json(facts)
     else:
         print_table("Pre-trained", facts)
+
+
+def nodes(
+    nodes: Annotated[Path, typer.Argument(help="A row for each node: id, text, label (.csv, .tsv, .parquet).")],
+    *,
+    edges: Annotated[
+        Path, typer.Option(help="A row for each edge: the ids of its two nodes, in the first two columns.")
+    ],
+    id_column: Annotated[str, typer.Option(help="Column with the ids of nodes.")] = "id",
+    text_column: Annotated[str, typer.Option(help="Column with their texts.")] = "text",
+    label_column: Annotated[str, typer.Option(help="Column with their classes, which may be empty.")] = "label",
+    split_column: Annotated[
+        str | None, typer.Option(help="Column that says train, valid or test; default: 60, 20 and 20 % at random.")
+    ] = None,
+    budget: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of the nodes whose texts are embedded.")] = 0.1,
+    by: Annotated[str, typer.Option(help="Which: degree, pagerank, cluster, length or random.")] = "degree",
+    network: Annotated[str, typer.Option(help="sage or gcn.")] = "sage",
+    layers: Annotated[int, typer.Option(min=1, max=64, help="Of the network: so many edges far a node hears.")] = 2,
+    width: Annotated[int, typer.Option(min=1, help="Of the network.")] = 64,
+    dropout: Annotated[float, typer.Option(min=0.0, max=0.95, help="Of the network.")] = 0.5,
+    epochs: Annotated[int, typer.Option(min=1, help="Of the training; the best on the validation part counts.")] = 200,
+    encoder: Annotated[str, typer.Option(help="Text encoder: 'minilm', a Hugging Face id, or a folder.")] = "minilm",
+    seeds: Annotated[int, typer.Option(min=1, help="How many, from --seed on.")] = 3,
+    seed: Annotated[int, typer.Option(help="Seed of split, draws and network.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="OUT.json", rich_help_panel=OUTPUT_PANEL)] = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Classify the nodes of a text graph, after E-LLaGNN: a share of them is enhanced by a text encoder.
+
+    Chosen nodes begin with the embedding of their text, all others with their words. The same network is trained with
+    as many nodes at random, with all, with none, and with all but without edges.
+
+    Example: `gallon nodes papers.csv --edges citations.csv --budget 0.1 --by pagerank`
+    """
+    from distill.text_graph.comparing import NodeSettings
+    from distill.text_graph.files import Columns
+    from gallon.nodes import compare_nodes
+
+    with shown(stderr()) as progress:
+        found = compare_nodes(
+            nodes,
+            edges,
+            columns=Columns(id=id_column, text=text_column, label=label_column, split=split_column),
+            settings=NodeSettings(
+                budget=budget,
+                by=by,
+                network=network,
+                layers=layers,
+                width=width,
+                dropout=dropout,
+                epochs=epochs,
+                seeds=seeds,
+                seed=seed,
+            ),
+            encoder=encoder,
+            out=out,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    if as_json:
+        print_json(found)
+        return
+    told = {
+        f"{row['enhanced']} ({row['nodes']:,})": f"{row['test']:.3f} ± {row['deviation']:.3f}" for row in found["rows"]
+    }
+    print_table("Accuracy on the test part, by the nodes that are enhanced", told)

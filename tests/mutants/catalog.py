@@ -776,6 +776,20 @@ MUTANTS = (
         ("tests/unit/distill/data/test_few_shot.py",),
     ),
     Mutant(
+        "an embedding is read of every node",
+        "teacher/nn/nodes.py",
+        "torch.where(enhanced, self.text(embedded), self.words(words))",
+        "self.text(embedded)",
+        ("tests/unit/distill/text_graph/test_text_graph.py",),
+    ),
+    Mutant(
+        "an edge may name a node that there is not",
+        "distill/text_graph/files.py",
+        "each for each in pair if each not in known",
+        "each for each in () if each not in known",
+        ("tests/unit/distill/text_graph/test_text_graph.py",),
+    ),
+    Mutant(
         "molecules of the test part are candidates",
         "distill/ranking/prompt.py",
         "LibraryGraph.of(packed_of(dataset.mols()), split.train, number)",
