@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cluster.store.open import open_store
+from cluster.store.open import choose_spec, open_store
 from distill.data.moleculenet import SETS
 from distill.learn.teach import Trained
 from distill.models.model_store import check_place, refuse_other_data
@@ -16,6 +16,7 @@ from gallon.api.data import read_dataset, recipes_of, results_folder, splits_of
 from gallon.api.evaluation import Comparison, evaluate
 from gallon.api.learning import FOLDS, GRAPH_TEACHER, LANGUAGE_TEACHER, distill, teach
 from gallon.api.library import StrPath, store_named
+from gallon.api.spec import resolve_spec
 from gallon.config import (
     DataConfig,
     EngineConfig,
@@ -84,10 +85,14 @@ def learn(
     """
     annotating = texts and spec_id is None and training.service is None  # which describes what the teachers ask for
     folder = _checked(data, labels, training, annotating=annotating)
+    if annotating:
+        resolve_spec(SpecConfig(model=model))
     with ExitStack() as kept_open:
         annotation = None
         if texts:
-            kept_open.enter_context(open_store(store_named(store)))
+            opened = kept_open.enter_context(open_store(store_named(store)))
+            if spec_id is not None:
+                choose_spec(opened, spec_id)
         kept_open.enter_context(started_ray(training.ray, progress))
         if annotating:
             spec, engine = SpecConfig(model=model), EngineConfig(ray=training.ray)

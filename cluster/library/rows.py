@@ -101,6 +101,8 @@ def count(sources: Sequence[Source], limit: int | None = None) -> int:
     """
     total = 0
     for source in sources:
+        if total == limit:
+            break
         total += _count(source, None if limit is None else limit - total)
     return total
 

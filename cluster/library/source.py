@@ -212,6 +212,8 @@ def _choose_column(path: str, columns: Sequence[str], wanted: str | None) -> str
     found = smiles_columns(columns, wanted)
     if len(found) == 1:
         return found[0]
+    if not columns:
+        raise LibraryError(f"{without_login(path)} has no header, and no column: it is empty; name another file")
     if wanted is None:
         lacks = "it is not clear which column holds the SMILES"
     else:

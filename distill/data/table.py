@@ -14,9 +14,9 @@ from cluster.library.columns import matching, told
 from cluster.library.errors import LibraryError
 from cluster.library.kept import columns_of
 from cluster.library.parquet import opened
-from cluster.library.rows import RAW_LIMIT, column_names, each_line, in_blocks, read_records
+from cluster.library.rows import RAW_LIMIT, column_names, count, each_line, in_blocks, read_records
 from cluster.library.sdf import fields, mol_block, sdf_records, title
-from cluster.library.source import Format, Source, resolve
+from cluster.library.source import Format, NoMoleculeError, Source, resolve
 from cluster.library.streams import UnreadableError, text
 from distill.data.cells import Kind, kind_of, read_labels
 from teacher.errors import UsageError
@@ -166,6 +166,7 @@ def only_file(
 
     Raises:
         UsageError: it stands for several files, or for one without columns; or as `resolve`.
+        NoMoleculeError: it has no row.
     """
     found = resolve([str(path)], smiles_column, separator, encoding)
     if len(found) > 1:
@@ -174,6 +175,8 @@ def only_file(
         raise LibraryError(
             f"{path} has no columns to take labels from; write SMILES and labels as CSV, TSV or Parquet, or an SD file."
         )
+    if not count(found, limit=1):
+        raise NoMoleculeError.of(found, 0, "")
     return found[0]
 
 

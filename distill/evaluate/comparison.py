@@ -69,8 +69,7 @@ def compare(
         TrainingError: the workers kept dying; the same call goes on.
     """
     methods = [method(name) for name in settings.methods]
-    if model_inputs.transfer is None and (lost := [known.name for known in methods if known.transfer]):
-        raise UsageError(f"{', '.join(lost)} learns of molecules without labels: name a library of them by --transfer.")
+    check_transfer(methods, model_inputs)
     stages = _Stages(model_inputs, judged, cases, settings, show)
     of_predictor = [run for known in methods if known.kind == "predictor" for run in stages.predictor(known)]
     of_baselines = [run for known in methods if known.kind == "baseline" for run in stages.baseline(known)]
@@ -83,6 +82,16 @@ def compare(
     rows = {known.name: number for number, known in enumerate(methods)}
     runs = [*of_predictor, *of_baselines, *of_teachers, *of_mean, *of_students, *of_pseudo_labels]
     return sorted(runs, key=lambda run: rows[run.method])
+
+
+def check_transfer(methods: Sequence[Method], model_inputs: ModelInputs) -> None:
+    """Refuse students of molecules without labels where there are none.
+
+    Raises:
+        UsageError: there is no transfer set.
+    """
+    if model_inputs.transfer is None and (lost := [known.name for known in methods if known.transfer]):
+        raise UsageError(f"{', '.join(lost)} learns of molecules without labels: name a library of them by --transfer.")
 
 
 class _Stages:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from cluster.training.stream import Stream
     from distill.data.cells import Kind
+    from distill.data.dataset import Dataset
     from teacher.nn.inputs import Inputs
 
 LEAST_MOLECULES = 2  # that a network can be trained on: BatchNorm needs them
@@ -103,7 +104,7 @@ class Batch:
         inputs, readable = self._read(recipe, split)
         rows = split.train if train is None else train
         rows, valid = rows[readable[rows]], split.valid[readable[split.valid]]
-        self._check(name or recipe.name, rows, annotated=bool(readable.all()))
+        _check(name or recipe.name, rows, dataset, annotated=bool(readable.all()))
         columns = {"labels": dataset.labels, **columns_of(targets)}
         named = {target: self._column(target, column) for target, column in columns.items()}
         scale = Scale.of(dataset.labels[rows], dataset.targets)
@@ -147,16 +148,6 @@ class Batch:
                 shareable=recipe.is_shareable,
             )
         )
-
-    def _check(self, name: str, rows: NDArray[np.int64], *, annotated: bool) -> None:
-        """Refuse rows with too few labels to learn from; `annotated` tells whether all molecules can be read."""
-        labelled = int((~np.isnan(self._model_inputs.dataset.labels[rows])).any(axis=1).sum())
-        if labelled < LEAST_MOLECULES:
-            raise UsageError(
-                f"The {name} has {counted(labelled, 'labelled molecule')} to learn from, and needs {LEAST_MOLECULES}: "
-                f"add labelled molecules{'' if annotated else ' or annotations'}, or use fewer folds (--folds 0 "
-                "divides nothing)."
-            )
 
     def _read(self, recipe: Recipe, split: Split) -> tuple[str, NDArray[np.bool_]]:
         """Keep what the recipe reads; return its name, and which molecules can be read."""
@@ -237,3 +228,27 @@ def _score(kind: Kind, truth: NDArray[Any], prediction: NDArray[Any]) -> float:
         return value
     signs = np.where(truth == 1, 1.0, -1.0)
     return float(-np.logaddexp(0, -signs * prediction)[known].mean())
+
+
+def check_readable(recipe: Recipe, model_inputs: ModelInputs, split: Split) -> None:
+    """Refuse a recipe that reads what is not there, before anything is computed for it.
+
+    Raises:
+        UsageError: there are no annotations or guesses, or fewer than two labelled molecules that have one.
+    """
+    if recipe.role != "lm":
+        return
+    model_inputs.check_texts(recipe, split)
+    readable = model_inputs.readable_by(recipe)
+    _check(recipe.name, split.train[readable[split.train]], model_inputs.dataset, annotated=bool(readable.all()))
+
+
+def _check(name: str, rows: NDArray[np.int64], dataset: Dataset, *, annotated: bool) -> None:
+    """Refuse rows with too few labels to learn from; `annotated` tells whether all molecules can be read."""
+    labelled = int((~np.isnan(dataset.labels[rows])).any(axis=1).sum())
+    if labelled < LEAST_MOLECULES:
+        raise UsageError(
+            f"The {name} has {counted(labelled, 'labelled molecule')} to learn from, and needs {LEAST_MOLECULES}: "
+            f"add labelled molecules{'' if annotated else ' or annotations'}, or use fewer folds (--folds 0 "
+            "divides nothing)."
+        )

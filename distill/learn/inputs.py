@@ -133,6 +133,18 @@ class ModelInputs:
             return np.zeros(len(self.dataset), dtype=bool)
         return self.annotated | (recipe.reads in ("neighbourhoods", "library graph"))
 
+    def check_texts(self, recipe: Recipe, split: Split) -> None:
+        """Refuse a language teacher whose texts are not there, which costs nothing.
+
+        Raises:
+            UsageError: there are no annotations, or none in the training part to borrow from, or no guesses.
+        """
+        _ = self._annotated
+        if recipe.reads in ("neighbourhoods", "library graph"):
+            self._donors(split)
+        if recipe.reads == "graphs, states and guesses":
+            _ = self.guessed
+
     @property
     def annotated(self) -> NDArray[np.bool_]:
         """Which molecules have an annotation."""

@@ -178,6 +178,16 @@ def find(folder: Path) -> list[Path]:
     return found
 
 
+def check_all(folders: Sequence[Path], dataset: Dataset, split: Split) -> None:
+    """Refuse what `read_all` would refuse by the teachers' cards, which takes no time.
+
+    Raises:
+        UsageError: a folder holds no teacher, or one of another dataset or split.
+    """
+    for folder in folders:
+        _card(folder, dataset, split)
+
+
 def read_all(
     folders: Sequence[Path], model_inputs: ModelInputs, split: Split
 ) -> list[tuple[TeacherOutputs, ModelCard]]:
@@ -221,10 +231,8 @@ def _check_reading(folder: Path, card: ModelCard, model_inputs: ModelInputs) -> 
         )
 
 
-def _read(folder: Path, dataset: Dataset, split: Split) -> tuple[TeacherOutputs, ModelCard]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+def _card(folder: Path, dataset: Dataset, split: Split) -> ModelCard:
+    """Return the card of a teacher that has learnt from this dataset and split."""
     card = usable_card(folder)
     if card.dataset["sha256"] != dataset.sha256:
         raise UsageError(
@@ -232,6 +240,14 @@ def _read(folder: Path, dataset: Dataset, split: Split) -> tuple[TeacherOutputs,
         )
     if card.split["sha256"] != split.sha256:
         raise UsageError(f"The teacher in {folder} has learnt from another split: {card.split['description']}.")
+    return card
+
+
+def _read(folder: Path, dataset: Dataset, split: Split) -> tuple[TeacherOutputs, ModelCard]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    card = _card(folder, dataset, split)
     try:
         table = pq.read_table(folder / OUTPUTS)
         shown = np.stack([table[f"prediction {target.name}"].to_numpy() for target in dataset.targets], axis=1)

@@ -111,13 +111,15 @@ def training_session(
     other_specs: Mapping[str, str] = MappingProxyType({}),
     tuning: StrPath | None = None,
     seeds: int = 1,
+    check_inputs: Callable[[ModelInputs, Sequence[Split]], object] | None = None,
     progress: ProgressCallback | None = None,
 ) -> Iterator[TrainingSession]:
     """Read and split the data, and read the transfer set if there is one; then connect to Ray.
 
     What is wrong with the data or the settings is found before a cluster starts, also by `check_folder`, which looks
-    whether results can be written to the folder. Where nothing reads annotations no store is given, so that nobody has
-    to choose a spec, or to reach a store, for nothing.
+    whether results can be written to the folder, and by `check_inputs`, which looks whether there is what models read.
+    Where nothing reads annotations no store is given, so that nobody has to choose a spec, or to reach a store, for
+    nothing.
     """
     dataset = read_dataset(data, labels)
     folder = results_folder(data, training)
@@ -148,6 +150,8 @@ def training_session(
     model_inputs = read.all(spec_id)
     logger.info("%s", described(model_inputs))
     with_other_texts = {name: read.all(spec) for name, spec in other_specs.items()}
+    if check_inputs:
+        check_inputs(model_inputs, splits)
     with started_ray(training.ray, progress) as session:
         resources = plan_resources(session, training.workers)
         asking = _Asking(training, labels.seed, client, str(store), folder / "fits", resources)

@@ -17,6 +17,7 @@ from distill.judge import prediction_file
 from distill.judge.curve import FewerLabels, with_fewer_labels
 from distill.judge.judged import Judged, SeededSplit
 from distill.judge.summary import Summary, SummaryRow, summarize
+from distill.learn.fits import check_readable
 from distill.learn.recipes import RANKED, of_role, recipe
 from distill.report.comparison import check_place
 from distill.report.comparison import write as write_report
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from distill.data.dataset import Dataset
+    from distill.data.splits import Split
     from distill.judge.run import Run
+    from distill.learn.inputs import ModelInputs
 
 SEEDS = 5
 OF_PREDICTIONS = ("predictor", "pseudo-labels")  # which a spec of their own holds
@@ -131,6 +134,7 @@ def evaluate(
     if any(known.needs_rules for known in chosen):
         check_named(training.rules)
     reads_texts = not chosen or any(known.needs_texts for known in chosen)
+    counts = sorted(set(label_counts))
     with training_session(
         data,
         labels,
@@ -141,11 +145,14 @@ def evaluate(
         other_specs=named_specs(listed(other_specs)),
         transfer=transfer,
         seeds=seeds or default_seeds(labels.split),
+        check_inputs=lambda read, splits: _check_inputs(
+            read, _cases(splits, labels.seed), chosen, counts, on_demand=training.on_demand
+        ),
         progress=progress,
     ) as session:
         model_inputs = session.model_inputs
-        cases = [SeededSplit(seed=seed, split=split) for seed, split in enumerate(session.splits, start=labels.seed)]
-        few_cases = {count: _few_cases(model_inputs.dataset, cases, count) for count in sorted(set(label_counts))}
+        cases = _cases(session.splits, labels.seed)
+        few_cases = {count: _few_cases(model_inputs.dataset, cases, count) for count in counts}
         judged = Judged.of(model_inputs.dataset, cases)
         settings = _settings(session, [known.name for known in chosen], folds, lm, released=released)
         with phase(progress, "fits", "fits") as running:
@@ -160,6 +167,26 @@ def evaluate(
                 fewer.append(_with_fewer(count, of_few, few_runs))
     made_of |= {"objective": objective or "whitened", "lm": lm}
     return _reported(session.folder, judged, runs, made_of, fewer)
+
+
+def _check_inputs(
+    model_inputs: ModelInputs,
+    cases: Sequence[SeededSplit],
+    chosen: Sequence[Method],
+    counts: Sequence[int],
+    *,
+    on_demand: bool,
+) -> None:
+    """Refuse methods that read what is not there, and more labels than there are."""
+    comparison.check_transfer(chosen, model_inputs)
+    if not on_demand and any(known.needs_texts and known.kind not in OF_PREDICTIONS for known in chosen):
+        check_readable(recipe(DEFAULT_LM), model_inputs, cases[0].split)
+    for count in counts:
+        _few_cases(model_inputs.dataset, cases, count)
+
+
+def _cases(splits: Sequence[Split], seed: int) -> list[SeededSplit]:
+    return [SeededSplit(seed=number, split=split) for number, split in enumerate(splits, start=seed)]
 
 
 def _compared(

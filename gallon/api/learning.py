@@ -12,6 +12,7 @@ from cluster.training.driver import FitProgress
 from distill.features.pretrained import check_installed
 from distill.features.vectors import descriptor_set
 from distill.learn import distillation, teacher_outputs
+from distill.learn.fits import check_readable
 from distill.learn.recipes import FINE_TUNED, INPUTS, VECTORS_OF, Recipe, recipe
 from distill.learn.teach import Trained
 from distill.learn.teach import teach as train
@@ -19,7 +20,7 @@ from distill.library.prepared import PreparedLibrary
 from distill.library.teaching import LibraryTeaching
 from distill.models.model_store import check_place
 from distill.models.pretraining import Start
-from gallon.api.data import TrainingSession, training_session
+from gallon.api.data import TrainingSession, results_folder, training_session
 from gallon.api.library import StrPath, listed, store_named
 from gallon.config import DataConfig, ObjectiveConfig, TeachingConfig, TrainConfig, TransferConfig
 from gallon.progress import Phase, ProgressCallback, phase
@@ -29,6 +30,8 @@ from teacher.wording import counted
 
 if TYPE_CHECKING:
     from distill.data.cells import Kind
+    from distill.data.splits import Split
+    from distill.learn.inputs import ModelInputs
 
 logger = logging.getLogger(__name__)
 
@@ -95,6 +98,11 @@ def teach(
             if recipe(name).rules:
                 check_named(training.rules)
 
+    def check_inputs(model_inputs: ModelInputs, splits: Sequence[Split]) -> None:
+        if not training.on_demand:
+            for name in names:
+                check_readable(recipe(name), model_inputs, splits[0])
+
     reads_texts = not names or any(recipe(name).role == "lm" for name in names)
     with training_session(
         data,
@@ -104,6 +112,7 @@ def teach(
         store=store_named(store) if reads_texts else None,
         spec_id=spec_id,
         tuning=tuning,
+        check_inputs=check_inputs,
         progress=progress,
     ) as session:
         default = defaults if session.model_inputs.annotations else defaults[:1]
@@ -173,6 +182,15 @@ def distill(
     if transfer.transfer and teaching.library:
         raise UsageError("A student learns from one library: give --transfer or --library.")
     library = PreparedLibrary.open(teaching.library) if teaching.library else None
+    names = [f"student-{name}" for name in inputs or INPUTS] if student == PERCEPTRON else [student]
+    for name in names:
+        recipe(name)  # there is none, else
+    teachers = [Path(folder) for folder in listed(teacher_folder or ())]
+
+    def check_teachers(model_inputs: ModelInputs, splits: Sequence[Split]) -> None:
+        found = teachers or teacher_outputs.find(results_folder(data, training))
+        teacher_outputs.check_all(found, model_inputs.dataset, splits[0])
+
     with training_session(
         data,
         labels,
@@ -182,9 +200,9 @@ def distill(
         spec_id=spec_id,
         transfer=transfer,
         tuning=tuning,
+        check_inputs=check_teachers,
         progress=progress,
     ) as session:
-        names = [f"student-{name}" for name in inputs or INPUTS] if student == PERCEPTRON else [student]
         students = [session.recipe(name) for name in names]
         if objective.objective == "gallon":
             students = [known.as_released() for known in students]
@@ -192,7 +210,7 @@ def distill(
             students = [replace(known, rules="given") if known.reads in VECTORS_OF else known for known in students]
         return distill_from(
             session,
-            [Path(folder) for folder in listed(teacher_folder or ())],
+            teachers,
             students=[replace(known, descriptors=descriptors) for known in students],
             seed=labels.seed,
             weights=_weights(

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from cluster.library.cells import with_columns
 from cluster.library.kept import KeptColumns, keep_columns
-from cluster.library.source import Source, resolve
+from cluster.library.rows import count
+from cluster.library.source import NoMoleculeError, Source, resolve
 from cluster.table_file import BESIDE_ROWS, SDF
 from distill.data.leakage import refuse_labels
 from gallon.api.spec import ResolvedSpec
@@ -38,8 +39,12 @@ def sources_of(library: Library, config: LibraryConfig) -> list[Source]:
 
     Raises:
         LibraryError: as `cluster.library.source.resolve`.
+        NoMoleculeError: there is no row in any of them, which is found before anything is started for them.
     """
-    return resolve(listed(library), config.smiles_column, config.separator, config.encoding)
+    sources = resolve(listed(library), config.smiles_column, config.separator, config.encoding)
+    if not count(sources, limit=1):
+        raise NoMoleculeError.of(sources, 0, "")
+    return sources
 
 
 def check_rows_output(out: Path, sources: Sequence[Source], *, overwrite: bool) -> None:

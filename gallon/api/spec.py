@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
@@ -121,8 +122,10 @@ def _claimed(config: SpecConfig) -> Model:
     """Return the model that a server says it has; which weights those are nobody proves.
 
     Raises:
-        UsageError: what is given is for an engine of our own.
+        UsageError: the address is none, or what is given is for an engine of our own.
     """
+    if config.endpoint is not None and not _is_url(config.endpoint):
+        raise UsageError(f"--endpoint {config.endpoint} is no URL, as http://127.0.0.1:8000/v1: correct it.")
     if config.engine_arg:
         raise UsageError("A server has its own engine arguments, and so has a provider: leave out --engine-arg.")
     if config.adapter:
@@ -132,6 +135,15 @@ def _claimed(config: SpecConfig) -> Model:
     if config.reasoning_parser:
         raise UsageError("A server has its own reasoning parser: leave out --reasoning-parser or --endpoint.")
     return Model(name=config.model, revision=":".join(filter(None, (UNPROVEN, config.revision))))
+
+
+def _is_url(text: str) -> bool:
+    """Tell whether a text names a server of HTTP."""
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, a bracket without its other half
+        return False
 
 
 def _thinking(config: SpecConfig, model: Model) -> Thinking | None:

@@ -6,12 +6,17 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import ray
 from typer.testing import CliRunner
 
+from cluster.store.store import Store
 from gallon.cli.app import app
 from teacher.errors import UsageError
+from teacher.llm.prompt import load
+from teacher.llm.spec import Model, PromptRef, Sampling, Spec
 
 NUMBERS = [f"{number / 2}" for number in range(20)]
 CLASSES = ["0", "1"] * 10
@@ -76,3 +81,58 @@ def test_what_cannot_be_learnt_is_told_at_once(
 def test_a_tuning_that_is_not_there_is_told_at_once(command: str, tmp_path: Path) -> None:
     options = ("--split", "random", "--tuning", str(tmp_path / "tuning.json"))
     assert "there is no such file" in refused(tmp_path, CLASSES, options, command)
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "sentence"),
+    [
+        ("distill", (), "There is no teacher in .*out: run 'gallon teach' on the same data first"),
+        ("distill", ("--teacher-folder", "/nowhere"), "There is no model in /nowhere"),
+        ("distill", ("--student-input", "nonsense"), "There is no 'student-nonsense'"),
+        ("evaluate", ("--methods", "student", "--labels", "5000"), "--labels 5000: a number from"),
+        ("evaluate", ("--methods", "student+gnn+transfer"), "name a library of them by --transfer"),
+        ("learn", ("--model", "/nowhere"), "There is no model '/nowhere'"),
+    ],
+)
+def test_what_is_not_there_to_learn_from_is_told_at_once(
+    command: str, options: Sequence[str], sentence: str, tmp_path: Path
+) -> None:
+    said = refused(tmp_path, NUMBERS, ("--split", "random", *options), command)
+    assert re.search(sentence, said), said
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [("teach", ("--teacher", "lm")), ("teach", ("--teacher", "e-llagnn")), ("evaluate", ("--methods", "mmf"))],
+)
+def test_texts_that_are_not_there_are_told_at_once(
+    command: str, options: Sequence[str], store: Store, tmp_path: Path
+) -> None:
+    prompt = load("describe")
+    spec = Spec(model=Model(name="m", revision="1"), prompt=PromptRef.of(prompt), sampling=Sampling(max_tokens=9))
+    store.save_spec(spec, prompt)
+    said = refused(tmp_path, NUMBERS, ("--split", "random", "--store", store.url, "--spec", spec.id, *options), command)
+    assert "annotate" in said or "annotations" in said
+
+
+@pytest.mark.parametrize("name", ["no.csv", "header.csv", "no.smi", "no.sdf", "no.parquet"])
+@pytest.mark.parametrize(
+    "words", [("annotate",), ("prepare", "--out", "OUT"), ("choose", "--number", "1", "--out", "OUT.csv")]
+)
+def test_a_library_without_a_row_is_told_at_once(words: Sequence[str], name: str, tmp_path: Path) -> None:
+    library = tmp_path / name
+    library.write_text("smiles,y\n" if name == "header.csv" else "")
+    if name == "no.parquet":
+        pq.write_table(pa.table({"smiles": pa.array([], pa.string())}), library)
+    command, *options = [word.replace("OUT", str(tmp_path / "out")) for word in words]
+    result = CliRunner().invoke(app, [command, str(library), *options])
+    assert isinstance(result.exception, UsageError), result.exception
+    assert re.search(r"There is no row in|it is empty", str(result.exception))
+
+
+@pytest.mark.parametrize("url", ["nonsense", "127.0.0.1:8000/v1", "ftp://host/v1", "http://host:port/v1", "http:///v1"])
+def test_an_endpoint_that_is_no_url_is_told_at_once(url: str, tmp_path: Path) -> None:
+    (tmp_path / "library.smi").write_text("C\n")
+    result = CliRunner().invoke(app, ["annotate", str(tmp_path / "library.smi"), "--model", "x", "--endpoint", url])
+    assert isinstance(result.exception, UsageError), result.exception
+    assert str(result.exception) == f"--endpoint {url} is no URL, as http://127.0.0.1:8000/v1: correct it."
