@@ -130,7 +130,7 @@ def _command(name: str, command: Any) -> str:
 
 
 def _argument(argument: Any) -> str:
-    name = (argument.metavar or argument.name).upper().strip("[]") + ("..." if argument.nargs == -1 else "")
+    name = (argument.metavar or argument.name).upper() + ("..." if argument.nargs == -1 else "")
     return name if argument.required else f"[{name}]"
 
 

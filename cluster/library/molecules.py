@@ -40,7 +40,10 @@ class Entry:
 
 
 def unique_molecules(
-    sources: Sequence[Source], limit: int | None = None, show: Callable[[int], None] | None = None
+    sources: Sequence[Source],
+    limit: int | None = None,
+    show: Callable[[int], None] | None = None,
+    show_invalid: Callable[[int], None] | None = None,
 ) -> Iterator[Molecule]:
     """Yield the molecules of a library in their order, each once; rows that hold none are passed over.
 
@@ -52,20 +55,25 @@ def unique_molecules(
         sources: the files of the library, as `cluster.library.source.resolve` found them.
         limit: read only so many rows.
         show: called with the number of rows that are read.
+        show_invalid: called with the number of those that hold none.
     """
-    return (entry.molecule for entry in unique_entries(sources, limit, show))
+    return (entry.molecule for entry in unique_entries(sources, limit, show, show_invalid))
 
 
 def unique_entries(
-    sources: Sequence[Source], limit: int | None = None, show: Callable[[int], None] | None = None
+    sources: Sequence[Source],
+    limit: int | None = None,
+    show: Callable[[int], None] | None = None,
+    show_invalid: Callable[[int], None] | None = None,
 ) -> Iterator[Entry]:
     """Yield what has a record of its own, each once, in the library's order; the arguments are those above."""
-    seen, rows = set(), 0
+    seen, rows, invalid = set(), 0, 0
     for block in read_all(sources, limit):
         for row in block.to_pylist():
             try:
                 molecule = parse_safely(row["raw"], row["notation"])
             except InvalidMoleculeError:
+                invalid += 1
                 continue
             columns = row.get("columns", "")
             key = record_key(molecule.key, columns)
@@ -75,6 +83,8 @@ def unique_entries(
         rows += block.num_rows
         if show:
             show(rows)
+        if show_invalid:
+            show_invalid(invalid)
 
 
 def parsed_blocks(blocks: Iterable[pa.Table]) -> Iterator[tuple[pa.Table, ParsedRows]]:

@@ -59,7 +59,8 @@ class WrittenBatch:
 
     Attributes:
         spec: the id of the spec that the answers will be stored under.
-        rows, molecules: of the library; its distinct molecules.
+        rows, molecules, duplicates, invalid: of the library, as its ledger would have them; `rows` is the sum of the
+            others.
         requests: that were written; `retries` of them ask again what was rejected or failed before.
         accepted, dead: molecules that were left out, since they have a record, or a dead letter for good.
         undrawn: molecules that cannot be drawn or described.
@@ -69,6 +70,8 @@ class WrittenBatch:
     spec: str
     rows: int
     molecules: int
+    duplicates: int
+    invalid: int
     requests: int
     retries: int
     accepted: int
@@ -116,9 +119,12 @@ def write_batch(
     def note_rows(rows: int) -> None:
         counts["rows"] = rows
 
+    def note_invalid(invalid: int) -> None:
+        counts["invalid"] = invalid
+
     with ExitStack() as stack:
         files = _RequestFiles(out, head(spec, prompt), rules, overwrite, stack)
-        molecules = unique_molecules(sources, limit, note_rows)
+        molecules = unique_molecules(sources, limit, note_rows, note_invalid)
         for asked, line in _drawn(_to_ask(molecules, spec, store, rules, counts), spec, prompt, rules.token_field):
             if line is None:
                 counts["undrawn"] += 1
@@ -132,7 +138,8 @@ def write_batch(
     if files.paths:  # else all is left as it was
         for path in stale - set(files.paths):
             path.unlink(missing_ok=True)
-    names = ("rows", "molecules", "requests", "retries", "accepted", "dead", "undrawn")
+    counts["duplicates"] = counts["rows"] - counts["molecules"] - counts["invalid"]
+    names = ("rows", "molecules", "duplicates", "invalid", "requests", "retries", "accepted", "dead", "undrawn")
     return WrittenBatch(spec=spec.id, files=tuple(files.paths), **{name: counts[name] for name in names})
 
 

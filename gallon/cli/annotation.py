@@ -265,7 +265,9 @@ def dead(
 @flatten_options
 def export(
     *,
-    out: Annotated[Path, typer.Argument(help="OUT.csv, OUT.tsv, OUT.parquet or OUT.jsonl; of SDF also OUT.sdf")],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="OUT.csv, OUT.tsv, OUT.parquet or OUT.jsonl; of SDF also OUT.sdf")
+    ],
     library: Annotated[
         list[str] | None,
         typer.Option("--library", help="Write a row for each row of these files, in order, with its columns."),
@@ -312,7 +314,9 @@ def export(
 
 
 def import_(
-    file: Annotated[Path, typer.Argument(help="JSON lines with smiles, text, model and, if known, more.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="JSON lines with smiles, text, model and, if known, more.")
+    ],
     store: StoreOption = DEFAULT_STORE,
     as_json: AsJson = False,
 ) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from gallon.cli import annotation, batch, demo, inspection, learning, prompts, selection, service
 from gallon.cli.annotation import INTERRUPTED
@@ -22,6 +24,17 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+class Command(TyperCommand):
+    """A command whose usage line names what it takes in capitals, without Typer's braces."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the words behind the command's name."""
+        return [piece.translate(BRACES) for piece in super().collect_usage_pieces(ctx)]
+
+
+BRACES = str.maketrans("", "", "{}")
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Annotate": (
         annotation.annotate,
@@ -47,27 +60,56 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Look": (inspection.status, inspection.report),
     "Try": (demo.demo,),
 }
+KEPT = {  # by which commands go on where an interrupt stopped them
+    "teach": "finished fits are kept",
+    "distill": "finished fits are kept",
+    "evaluate": "finished fits are kept",
+    "learn": "finished steps, annotations and fits are kept",
+    "prepare": "finished shards are kept",
+    "embed": "finished shards are kept",
+    "pretrain": "checkpoints are kept",
+    "screen": "finished parts are kept",
+}
+
+
+def stoppable(command: Callable[..., None]) -> Callable[..., None]:
+    """Tell whoever interrupts a command what is kept of its work, and how it goes on."""
+    kept = KEPT.get(command.__name__)
+    if kept is None:
+        return command
+
+    @functools.wraps(command)
+    def until_stopped(**options: Any) -> None:
+        try:
+            command(**options)
+        except KeyboardInterrupt:
+            sys.stderr.write(f"Stopped: {kept}, and the same command goes on from there.\n")
+            raise typer.Exit(INTERRUPTED) from None
+
+    return until_stopped
+
+
 for panel, commands in COMMANDS.items():
     for command in commands:
-        app.command(command.__name__.rstrip("_"), rich_help_panel=panel)(logged(command))
+        app.command(command.__name__.rstrip("_"), cls=Command, rich_help_panel=panel)(stoppable(logged(command)))
 
 
 prompt = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
-prompt.command("show")(logged(prompts.show))
-prompt.command("list")(logged(prompts.names))
-prompt.command("few-shot")(logged(prompts.few_shot))
-prompt.command("rank")(logged(prompts.rank))
+prompt.command("show", cls=Command)(logged(prompts.show))
+prompt.command("list", cls=Command)(logged(prompts.names))
+prompt.command("few-shot", cls=Command)(logged(prompts.few_shot))
+prompt.command("rank", cls=Command)(logged(prompts.rank))
 app.add_typer(prompt, name="prompt", help="See what the model is asked.", rich_help_panel="Annotate")
 
 batches = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
-batches.command("write")(logged(batch.write))
-batches.command("read")(logged(batch.read))
+batches.command("write", cls=Command)(logged(batch.write))
+batches.command("read", cls=Command)(logged(batch.read))
 app.add_typer(batches, name="batch", help="Annotate by a provider's batch API.", rich_help_panel="Annotate")
 
 
 rules = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
-rules.command("ask")(logged(prompts.ask_rules))
-rules.command("import")(logged(prompts.import_rules))
+rules.command("ask", cls=Command)(logged(prompts.ask_rules))
+rules.command("import", cls=Command)(logged(prompts.import_rules))
 app.add_typer(rules, name="rules", help="Features that bear on a property.", rich_help_panel="Learn")
 
 

@@ -61,7 +61,10 @@ def write(
 
 
 def read(
-    results: Annotated[list[Path], typer.Argument(help="Files that the provider returned: of answers, and of errors.")],
+    results: Annotated[
+        list[Path],
+        typer.Argument(metavar="RESULTS", help="Files that the provider returned: of answers, and of errors."),
+    ],
     requests: Annotated[Path, typer.Option("--requests", help="What `gallon batch write` wrote: its --out.")],
     store: StoreOption = DEFAULT_STORE,
     as_json: AsJson = False,

@@ -64,7 +64,9 @@ def _follow(where: str, *, as_json: bool) -> None:
 
 
 def report(
-    run: Annotated[str | None, typer.Argument(help="Beginning of a run's id; default: the latest run.")] = None,
+    run: Annotated[
+        str | None, typer.Argument(metavar="RUN", help="Beginning of a run's id; default: the latest run.")
+    ] = None,
     *,
     out: Annotated[Path | None, typer.Option(help="The page; default: gallon-report-RUN.html.")] = None,
     overwrite: Overwrite = False,

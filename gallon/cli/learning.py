@@ -338,7 +338,7 @@ def screen(
 
 
 def pack(
-    model: Annotated[Path, typer.Argument(help="Folder of a student or a graph teacher.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a student or a graph teacher.")],
     *,
     out: Annotated[Path, typer.Option(help="OUT.zip, or hf://OWNER/NAME for the Hugging Face Hub")],
     overwrite: Overwrite = False,

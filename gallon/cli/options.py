@@ -21,16 +21,20 @@ OUTPUT_PANEL = "Output"
 Library = Annotated[
     list[str],
     typer.Argument(
-        help="Files of the library: .smi, .txt, .csv, .tsv, .tab, .sdf (or with .gz, .zst), .parquet; globs, URLs."
+        metavar="LIBRARY",
+        help="Files of the library: .smi, .txt, .csv, .tsv, .tab, .sdf (or with .gz, .zst), .parquet; globs, URLs.",
     ),
 ]
 Data = Annotated[
     str,
     typer.Argument(
-        help="A table or SD file with labels (.csv, .tsv, .tab, .txt, .parquet, .sdf), or a name of MoleculeNet."
+        metavar="DATA",
+        help="A table or SD file with labels (.csv, .tsv, .tab, .txt, .parquet, .sdf), or a name of MoleculeNet.",
     ),
 ]
-PreparedFolder = Annotated[Path, typer.Argument(help="Folder of a library that `gallon prepare` has filled.")]
+PreparedFolder = Annotated[
+    Path, typer.Argument(metavar="LIBRARY", help="Folder of a library that `gallon prepare` has filled.")
+]
 StoreOption = Annotated[
     str,
     typer.Option(

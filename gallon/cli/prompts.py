@@ -24,7 +24,7 @@ ASPIRIN = "CC(=O)Oc1ccccc1C(=O)O"
 def show(
     *,
     prompt_name: Annotated[
-        str | None, typer.Argument(metavar="[NAME|FILE]", help="A prompt that ships with gallon, or a file.")
+        str | None, typer.Argument(metavar="NAME|FILE", help="A prompt that ships with gallon, or a file.")
     ] = None,
     molecule: Annotated[str, typer.Option("--molecule", help="SMILES of the molecule that is asked about.")] = ASPIRIN,
     column: Annotated[
@@ -127,7 +127,7 @@ def names(as_json: AsJson = False) -> None:
 
 
 def import_rules(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Rules: one JSON object on each line.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Rules: one JSON object on each line.")],
     *,
     out: RulesOut,
     task: Annotated[

@@ -164,7 +164,8 @@ class EndpointEngine:
                 backoff = _longer(backoff)
             else:
                 if answer.status_code in BUSY or self._fails_everyone(answer):
-                    reason = f"HTTP {answer.status_code}"
+                    words = self._words(answer)
+                    reason = f"HTTP {answer.status_code}{f': {words}' if words else ''}"
                     self._cool_down(_retry_after(answer) or backoff)
                     backoff = _longer(backoff)
                 elif answer.status_code in DENIED:

@@ -207,6 +207,18 @@ def test_a_server_that_fails_everyone_costs_nobody_an_attempt(
     assert [answer.result(timeout=20).text for answer in answers] == [true_answer("C" * n) for n in range(1, 31)]
 
 
+@pytest.mark.parametrize("status", [429, 500])
+def test_a_server_that_fails_until_the_deadline_is_quoted(
+    url: str, behaviour: Behaviour, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoint, "ERRORS_IN_A_ROW", 0)
+    behaviour.faults = [status] * 100
+    opened = EndpointEngine(EndpointSettings(url=url, model=MODEL, key=KEY, seconds=0.2))
+    with pytest.raises(EndpointError, match=rf"until the deadline \(HTTP {status}: fault {status}"):
+        opened.submit(request()).result(timeout=20)
+    opened.close()
+
+
 def test_a_request_that_the_server_refuses_is_refused_at_once(engine: EndpointEngine, behaviour: Behaviour) -> None:
     behaviour.faults = [400]
     with pytest.raises(PromptRejectedError, match=r"refuses it \(HTTP 400\): fault 400"):
