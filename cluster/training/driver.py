@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,6 +84,7 @@ class FitProgress:
         done, all: how many fits are done, out of how many.
         looked_at, to_look_at: molecules that training has looked at, out of how many, each once an epoch of each fit.
         rate: how many a second, since this call began; 0 where that is not known.
+        ids: of all fits, where they are known.
     """
 
     done: int
@@ -91,11 +92,29 @@ class FitProgress:
     looked_at: int = 0
     to_look_at: int = 0
     rate: float = 0.0
+    ids: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
 
     @property
     def seconds_left(self) -> float | None:
         """Until all fits are done, at this rate; None where it is not known."""
         return (self.to_look_at - self.looked_at) / self.rate if self.rate else None
+
+
+class FitTally:
+    """Counts the fits of several calls of `fit_all` in a row as those of one: each once, however many calls name it."""
+
+    def __init__(self) -> None:
+        self._before: frozenset[str] = frozenset()  # of calls that are over: all done
+        self._now: frozenset[str] = frozenset()
+
+    def add(self, now: FitProgress) -> FitProgress:
+        """Return how far all calls are that there have been so far; progress without ids stays as it is."""
+        if not now.ids:
+            return now
+        if now.ids != self._now:
+            self._before, self._now = self._before | self._now, now.ids
+        known = len(self._before & now.ids)
+        return replace(now, done=len(self._before) + now.done - known, all=len(self._before | now.ids))
 
 
 def plan_resources(session: RaySession, workers: int | None) -> TrainResources:
@@ -214,8 +233,9 @@ class Watch:
     """
 
     def __init__(self, folder: Path, fits: Sequence[Fit]) -> None:
-        self._folder, self._fits = folder, fits
-        self._to_look_at = sum(map(_molecules_seen, fits))
+        self._folder, self._fits = folder, list({fit.id: fit for fit in fits}.values())
+        self._ids = frozenset(fit.id for fit in fits)
+        self._to_look_at = sum(map(_molecules_seen, self._fits))
         self._begun, self._at_first = time.monotonic(), self._looked_at()
 
     def look(self) -> FitProgress:
@@ -228,7 +248,7 @@ class Watch:
         if looked_at < self._at_first:  # a fit went on from a checkpoint that is older than its last note
             self._begun, self._at_first = now, looked_at
         rate = (looked_at - self._at_first) / (now - self._begun) if now > self._begun else 0.0
-        return FitProgress(done, len(self._fits), looked_at, self._to_look_at, rate)
+        return FitProgress(done, len(self._fits), looked_at, self._to_look_at, rate, self._ids)
 
     def _looked_at(self) -> int:
         return round(sum(share_done(self._folder, fit.id) * _molecules_seen(fit) for fit in self._fits))

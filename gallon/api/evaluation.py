@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cluster.training.driver import FitProgress
 from distill.evaluate import comparison, tuning
 from distill.evaluate.budget import DEFAULT_LM, Settings
 from distill.evaluate.methods import AS_RELEASED, REFERENCE, Method, as_released, defaults, method, of_texts
@@ -26,7 +27,7 @@ from gallon.api.data import TrainingSession, results_folder, training_session
 from gallon.api.learning import check_named, check_objective, fits_of
 from gallon.api.library import StrPath, listed, store_named
 from gallon.config import DataConfig, TrainConfig, TransferConfig
-from gallon.progress import Phase, ProgressCallback, phase
+from gallon.progress import ProgressCallback, phase
 from gallon.texts import named_specs
 from teacher.errors import UsageError
 
@@ -156,14 +157,15 @@ def evaluate(
         judged = Judged.of(model_inputs.dataset, cases)
         settings = _settings(session, [known.name for known in chosen], folds, lm, released=released)
         with phase(progress, "fits", "fits") as running:
+            show = fits_of(running)
             if trials:
-                settings = tuning.tuned(model_inputs, cases[0], settings, trials, fits_of(running))
-            runs = _compared(session, judged, cases, settings, running)
+                settings = tuning.tuned(model_inputs, cases[0], settings, trials, show)
+            runs = _compared(session, judged, cases, settings, show)
             made_of = _made_of(session, cases, settings, training, trials)
             fewer = []
             for count, with_few in few_cases.items():
                 of_few = Judged.of(model_inputs.dataset, with_few, like=judged)
-                few_runs = _compared(session, of_few, with_few, settings, running)
+                few_runs = _compared(session, of_few, with_few, settings, show)
                 fewer.append(_with_fewer(count, of_few, few_runs))
     made_of |= {"objective": objective or "whitened", "lm": lm}
     return _reported(session.folder, judged, runs, made_of, fewer)
@@ -194,17 +196,17 @@ def _compared(
     judged: Judged,
     cases: Sequence[SeededSplit],
     settings: Settings,
-    running: Phase,
+    show: Callable[[FitProgress], None],
 ) -> list[Run]:
     """Do every method, and those that read texts once more with those of each other spec."""
-    runs = comparison.compare(session.model_inputs, judged, cases, settings, fits_of(running))
+    runs = comparison.compare(session.model_inputs, judged, cases, settings, show)
     reading = {
         name for name in settings.methods if method(name).needs_texts and method(name).kind not in OF_PREDICTIONS
     }
     # Graph teachers, out of which one is chosen, are done already.
     again = [name for name in settings.methods if name in reading or method(name).kind == "teacher"]
     for texts, model_inputs in session.others.items():
-        others = comparison.compare(model_inputs, judged, cases, replace(settings, methods=again), fits_of(running))
+        others = comparison.compare(model_inputs, judged, cases, replace(settings, methods=again), show)
         runs += [replace(run, method=of_texts(run.method, texts)) for run in others if run.method in reading]
     return runs
 

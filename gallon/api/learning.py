@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cluster.training.driver import FitProgress
+from cluster.training.driver import FitProgress, FitTally
 from distill.features.pretrained import check_installed
 from distill.features.vectors import descriptor_set
 from distill.learn import distillation, teacher_outputs
@@ -301,9 +301,14 @@ def check_named(rules: Path | None) -> None:
 
 
 def fits_of(running: Phase) -> Callable[[FitProgress], None]:
-    """Return what tells a phase how many fits are done, and how far the training of all of them is."""
+    """Return what tells a phase how many fits are done, and how far the training of all of them is.
 
-    def update(fits: FitProgress) -> None:
+    Of several batches in a row the fits are all there have been so far; the training is that of the latest batch.
+    """
+    tally = FitTally()
+
+    def update(batch: FitProgress) -> None:
+        fits = tally.add(batch)
         trained = f"{fits.looked_at / fits.to_look_at:.0%} trained" if fits.to_look_at else ""
         running.update(fits.done, fits.all, trained, seconds_left=fits.seconds_left)
 

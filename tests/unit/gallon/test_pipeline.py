@@ -30,6 +30,8 @@ class Steps:
         for name, answer in answers.items():
             monkeypatch.setattr(pipeline, name, self._step(name, answer))
         monkeypatch.setattr(pipeline, "open_store", lambda *_: nullcontext())
+        monkeypatch.setattr(pipeline, "choose_spec", lambda *_: None)
+        monkeypatch.setattr(pipeline, "resolve_spec", lambda *_: None)
         monkeypatch.setattr(pipeline, "started_ray", lambda *_: nullcontext())
 
     def _step(self, name: str, answer: Any) -> Any:

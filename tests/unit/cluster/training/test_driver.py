@@ -8,7 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cluster.training.driver import LEAST_SHARED, Arrangement, FitProgress, TrainResources, Watch, arranged, fit_all
+from cluster.training.driver import (
+    LEAST_SHARED,
+    Arrangement,
+    FitProgress,
+    FitTally,
+    TrainResources,
+    Watch,
+    arranged,
+    fit_all,
+)
 from cluster.training.fit import Fit, FitSet, Schedule
 from cluster.training.independent import _shares
 from cluster.training.results import note_share
@@ -98,3 +107,14 @@ def test_fits_that_were_done_before_are_told_as_done(tmp_path: Path, monkeypatch
     fit_all(FitSet(fits=[fit_of(10)], inputs={}, columns={}), tmp_path, THREE, told.append)
     fit_all(FitSet(fits=[], inputs={}, columns={}), tmp_path, THREE, told.append)  # of which there is nothing to tell
     assert [(now.done, now.all, now.looked_at) for now in told] == [(1, 1, 100)]
+
+
+def test_batches_of_fits_in_a_row_are_one_count_and_each_fit_counts_once() -> None:
+    tally, first, second = FitTally(), frozenset("abc"), frozenset("cde")
+    told = [
+        tally.add(FitProgress(done, 3, ids=ids))
+        for ids, done in [(first, 0), (first, 2), (first, 3), (second, 1), (second, 3), (first, 3)]
+    ]
+    assert [(now.done, now.all) for now in told] == [(0, 3), (2, 3), (3, 3), (3, 5), (5, 5), (5, 5)]
+    searching = FitProgress(1, 7)
+    assert tally.add(searching) is searching
