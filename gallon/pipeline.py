@@ -84,9 +84,7 @@ def learn(
         TrainingError: a fit failed.
     """
     annotating = texts and spec_id is None and training.service is None  # which describes what the teachers ask for
-    folder = _checked(data, labels, training, annotating=annotating)
-    if annotating:
-        resolve_spec(SpecConfig(model=model))
+    folder = _checked(data, labels, training, model=model if annotating else None)
     with ExitStack() as kept_open:
         annotation = None
         if texts:
@@ -135,18 +133,20 @@ def learn(
     return Learned(annotation=annotation, teachers=tuple(teachers), student=student, comparison=comparison)
 
 
-def _checked(data: StrPath, labels: DataConfig, training: TrainConfig, *, annotating: bool) -> Path:
+def _checked(data: StrPath, labels: DataConfig, training: TrainConfig, *, model: str | None) -> Path:
     """Return the folder of the results; a mistake is found before molecules are annotated, which may take hours.
 
     Raises:
         UsageError: data or settings are wrong.
     """
-    if annotating and str(data).lower() in SETS:
+    if model and str(data).lower() in SETS:
         raise UsageError(
             f"The MoleculeNet set '{data}' is no table to annotate: annotate its file with 'gallon annotate' and name "
             "the spec, or learn without texts (--no-texts)."
         )
     dataset = read_dataset(data, labels)
+    if model:
+        resolve_spec(SpecConfig(model=model))
     (split,) = splits_of(dataset, labels, seeds=1)
     recipes_of(dataset, split, None, training)
     folder = results_folder(data, training)

@@ -127,9 +127,7 @@ def evaluate(
         return _recomputed(results_folder(data, training))
     if label_counts:
         _check_fewer_labels(trials, listed(methods or ()))
-    check_objective(objective)
-    if recipe(lm).role != "lm":
-        raise UsageError(f"'{lm}' is no language teacher: choose out of {', '.join(of_role('lm'))}.")
+    _check_names(objective, lm)
     released = objective == "gallon"
     chosen = _chosen(listed(methods or ()), released=released)
     if any(known.needs_rules for known in chosen):
@@ -146,14 +144,11 @@ def evaluate(
         other_specs=named_specs(listed(other_specs)),
         transfer=transfer,
         seeds=seeds or default_seeds(labels.split),
-        check_inputs=lambda read, splits: _check_inputs(
-            read, _cases(splits, labels.seed), chosen, counts, on_demand=training.on_demand
-        ),
+        check_inputs=functools.partial(_check_inputs, chosen, counts, training.on_demand),
         progress=progress,
     ) as session:
         model_inputs = session.model_inputs
         cases = _cases(session.splits, labels.seed)
-        few_cases = {count: _few_cases(model_inputs.dataset, cases, count) for count in counts}
         judged = Judged.of(model_inputs.dataset, cases)
         settings = _settings(session, [known.name for known in chosen], folds, lm, released=released)
         with phase(progress, "fits", "fits") as running:
@@ -163,28 +158,29 @@ def evaluate(
             runs = _compared(session, judged, cases, settings, show)
             made_of = _made_of(session, cases, settings, training, trials)
             fewer = []
-            for count, with_few in few_cases.items():
-                of_few = Judged.of(model_inputs.dataset, with_few, like=judged)
-                few_runs = _compared(session, of_few, with_few, settings, show)
-                fewer.append(_with_fewer(count, of_few, few_runs))
+            for count in counts:
+                few = _few_cases(model_inputs.dataset, cases, count)
+                of_few = Judged.of(model_inputs.dataset, few, like=judged)
+                fewer.append(_with_fewer(count, of_few, _compared(session, of_few, few, settings, show)))
     made_of |= {"objective": objective or "whitened", "lm": lm}
     return _reported(session.folder, judged, runs, made_of, fewer)
 
 
+def _check_names(objective: str | None, lm: str) -> None:
+    check_objective(objective)
+    if recipe(lm).role != "lm":
+        raise UsageError(f"'{lm}' is no language teacher: choose out of {', '.join(of_role('lm'))}.")
+
+
 def _check_inputs(
-    model_inputs: ModelInputs,
-    cases: Sequence[SeededSplit],
-    chosen: Sequence[Method],
-    counts: Sequence[int],
-    *,
-    on_demand: bool,
+    chosen: Sequence[Method], counts: Sequence[int], on_demand: bool, model_inputs: ModelInputs, splits: Sequence[Split]
 ) -> None:
     """Refuse methods that read what is not there, and more labels than there are."""
     comparison.check_transfer(chosen, model_inputs)
     if not on_demand and any(known.needs_texts and known.kind not in OF_PREDICTIONS for known in chosen):
-        check_readable(recipe(DEFAULT_LM), model_inputs, cases[0].split)
+        check_readable(recipe(DEFAULT_LM), model_inputs, splits[0])
     for count in counts:
-        _few_cases(model_inputs.dataset, cases, count)
+        _few_cases(model_inputs.dataset, _cases(splits, 0), count)
 
 
 def _cases(splits: Sequence[Split], seed: int) -> list[SeededSplit]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -182,15 +183,7 @@ def distill(
     if transfer.transfer and teaching.library:
         raise UsageError("A student learns from one library: give --transfer or --library.")
     library = PreparedLibrary.open(teaching.library) if teaching.library else None
-    names = [f"student-{name}" for name in inputs or INPUTS] if student == PERCEPTRON else [student]
-    for name in names:
-        recipe(name)  # there is none, else
-    teachers = [Path(folder) for folder in listed(teacher_folder or ())]
-
-    def check_teachers(model_inputs: ModelInputs, splits: Sequence[Split]) -> None:
-        found = teachers or teacher_outputs.find(results_folder(data, training))
-        teacher_outputs.check_all(found, model_inputs.dataset, splits[0])
-
+    names, teachers = _students_named(student, inputs), [Path(folder) for folder in listed(teacher_folder or ())]
     with training_session(
         data,
         labels,
@@ -200,7 +193,7 @@ def distill(
         spec_id=spec_id,
         transfer=transfer,
         tuning=tuning,
-        check_inputs=check_teachers,
+        check_inputs=functools.partial(_check_teachers, teachers, results_folder(data, training)),
         progress=progress,
     ) as session:
         students = [session.recipe(name) for name in names]
@@ -220,6 +213,15 @@ def distill(
             seeds=seeds,
             progress=progress,
         )
+
+
+def _students_named(student: str, inputs: Sequence[str]) -> list[str]:
+    names = [f"student-{name}" for name in inputs or INPUTS] if student == PERCEPTRON else [student]
+    return [recipe(name).name for name in names]
+
+
+def _check_teachers(teachers: Sequence[Path], results: Path, read: ModelInputs, splits: Sequence[Split]) -> None:
+    teacher_outputs.check_all(teachers or teacher_outputs.find(results), read.dataset, splits[0])
 
 
 def train_teachers(
