@@ -220,7 +220,7 @@ def _choose_column(path: str, columns: Sequence[str], wanted: str | None) -> str
         lacks = f"there is {'more than one' if found else 'no'} text column {wanted!r}"
     help_too = "" if len(columns) > 1 else ", or what separates the columns with --separator"
     raise LibraryError(
-        f"{path}: {lacks}; name one with --smiles-column{help_too} (there are: {told(columns) or 'none'})"
+        f"{path}: {lacks}; name one with --smiles-column{help_too} (there are: {told(columns)})"
     )
 
 

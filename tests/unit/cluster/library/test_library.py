@@ -393,7 +393,7 @@ def test_missing_column_is_refused_with_those_there_are(write: Callable[[str, by
 
 
 def test_csv_without_header_is_refused(write: Callable[[str, bytes], str]) -> None:
-    with pytest.raises(LibraryError, match=r"there are: none"):
+    with pytest.raises(LibraryError, match=r"it is empty; name another file"):
         resolve([write("a.csv", b"")])
 
 
