@@ -219,9 +219,7 @@ def _choose_column(path: str, columns: Sequence[str], wanted: str | None) -> str
     else:
         lacks = f"there is {'more than one' if found else 'no'} text column {wanted!r}"
     help_too = "" if len(columns) > 1 else ", or what separates the columns with --separator"
-    raise LibraryError(
-        f"{path}: {lacks}; name one with --smiles-column{help_too} (there are: {told(columns)})"
-    )
+    raise LibraryError(f"{path}: {lacks}; name one with --smiles-column{help_too} (there are: {told(columns)})")
 
 
 def _separator(wanted: str | None) -> str | None:

@@ -197,7 +197,9 @@ def pretrain(
 
 
 def nodes(
-    nodes: Annotated[Path, typer.Argument(help="A row for each node: id, text, label (.csv, .tsv, .parquet).")],
+    nodes: Annotated[
+        Path, typer.Argument(metavar="NODES", help="A row for each node: id, text, label (.csv, .tsv, .parquet).")
+    ],
     *,
     edges: Annotated[
         Path, typer.Option(help="A row for each edge: the ids of its two nodes, in the first two columns.")
