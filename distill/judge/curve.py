@@ -58,6 +58,11 @@ def with_fewer_labels(split: Split, dataset: Dataset, labels: int, seed: int) ->
     train, valid = (rows[known[rows]] for rows in (split.train, split.valid))
     whole = len(train) + len(valid)
     if not LEAST <= labels < whole:
+        if whole <= LEAST:
+            raise UsageError(
+                f"--labels needs more than {LEAST} labelled molecules in the training and validation parts of "
+                f"{dataset.name}, which have {whole}: leave it out."
+            )
         raise UsageError(
             f"--labels {labels}: a number from {LEAST} to {whole - 1} is possible with the "
             f"{counted(whole, 'labelled molecule')} in the training and validation parts of {dataset.name}."

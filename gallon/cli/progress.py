@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 PLAIN_SECONDS = 30.0  # between lines where there is no terminal
-NOTICES = "gallon.api"  # the logger of sentences that are for whoever gave the command
+NOTICES = ("gallon.api", "gallon.texts")  # loggers of sentences that are for whoever gave the command
 
 
 def stderr() -> Console:
@@ -42,20 +42,22 @@ def shown(console: Console) -> Iterator[ProgressCallback]:
 
 @contextmanager
 def noticed(console: Console) -> Iterator[None]:
-    """Print the sentences of `gallon.api` for people, unless the whole log is shown to them."""
+    """Print the sentences of `NOTICES` for people, unless the whole log is shown to them."""
     if any(isinstance(handler, Terminal) for handler in logging.getLogger("gallon").handlers):
         yield
         return
     handler = _ConsoleHandler(console)
-    logger = logging.getLogger(NOTICES)
-    level = logger.level
-    logger.setLevel(logging.INFO)
-    logger.addHandler(handler)
+    loggers = [logging.getLogger(name) for name in NOTICES]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.INFO)
+        logger.addHandler(handler)
     try:
         yield
     finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.removeHandler(handler)
+            logger.setLevel(level)
 
 
 class _ConsoleHandler(logging.Handler):

@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from gallon import texts
 from gallon.cli.progress import bars, plain_lines, shown
 from gallon.progress import Progress, bar_html, duration, phase, worded
 
@@ -84,8 +85,9 @@ def test_what_libraries_write_to_standard_error_does_not_get_onto_the_display() 
     assert "chatter" not in terminal.getvalue()
 
 
-def test_notices_of_a_call_are_for_people_and_stop_with_it() -> None:
-    pipe, notices = io.StringIO(), logging.getLogger("gallon.api.anything")
+@pytest.mark.parametrize("name", ["gallon.api.anything", texts.__name__])
+def test_notices_of_a_call_are_for_people_and_stop_with_it(name: str) -> None:
+    pipe, notices = io.StringIO(), logging.getLogger(name)
     with shown(Console(file=pipe, soft_wrap=True)):
         notices.info("Ray dashboard: %s", "http://127.0.0.1\x1b[2J")
         notices.debug("not this")
