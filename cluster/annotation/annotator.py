@@ -23,8 +23,9 @@ from cluster.runs.workers import WorkerReporter
 from cluster.runtime.logs import log_in_worker
 from cluster.store.record import DeadLetter, Record, Stage
 from cluster.store.store import FINISHED, HELD, Store
+from teacher.chemistry.depiction import REMEDY
 from teacher.chemistry.facts import Structure
-from teacher.errors import EngineDeadError
+from teacher.errors import EngineDeadError, EngineRefusedError
 from teacher.llm.acceptance import accept
 from teacher.llm.completion import Completion
 from teacher.llm.engine import Engine, PromptRejectedError, Request
@@ -304,7 +305,11 @@ class Annotator:
     # From a row to a request
 
     def _prepare(self, task: Task) -> None:
-        """Render the prompt of a molecule, or note why it cannot be: whatever is raised, it is about this one."""
+        """Render the prompt of a molecule, or note why it cannot be: whatever is raised, it is about this one.
+
+        Raises:
+            EngineRefusedError: this machine lacks what draws.
+        """
         try:
             task.request, task.facts = build_request(
                 task.smiles,
@@ -314,6 +319,8 @@ class Annotator:
                 columns=task.columns,
                 drawing=task.drawing,
             )
+        except ImportError as error:
+            raise EngineRefusedError(f"RDKit cannot draw there ({error}): {REMEDY}.") from error
         except Exception as error:  # noqa: BLE001
             task.refused = PromptRejectedError(f"This molecule cannot be rendered: {error}")
 

@@ -11,6 +11,7 @@ from collections.abc import Generator, Iterable
 from typing import TYPE_CHECKING
 
 from cluster.annotation.batches import Batch
+from cluster.runtime.errors import first_line, first_of_ours
 from cluster.runtime.logs import log_in_worker, ray_log_folder, worker_level
 from teacher.chemistry.drawing import UndrawableError, shared_drawer
 
@@ -31,6 +32,9 @@ def draw_rows(table: pa.Table, size: int) -> pa.Table:
         table: with a column `smiles`.
         size: width and height of a drawing in pixels.
 
+    Raises:
+        UsageError: this machine cannot draw.
+
     Returns:
         The table with two more columns: `drawing`, packed (`teacher.chemistry.drawing.unpack`), and `undrawn`, the
         reason where there is none.
@@ -45,7 +49,7 @@ def draw_rows(table: pa.Table, size: int) -> pa.Table:
 
 
 def drawn(batches: Iterable[Batch], size: int, cpus: float) -> Generator[Batch, None, None]:
-    """Draw batches side by side, and yield each as it is ready; one whose machine is lost comes as it was.
+    """Draw batches side by side, and yield each as it is ready; one whose machine is lost, or cannot, comes as it was.
 
     Args:
         batches: of planned molecules; taken as far ahead as the stage works.
@@ -70,7 +74,9 @@ def drawn(batches: Iterable[Batch], size: int, cpus: float) -> Generator[Batch, 
                 try:
                     yield Batch(table, 0, ray.get(rows))
                 except RayError as error:
-                    logger.warning("a batch could not be drawn ahead, and is drawn by its annotator: %s", error)
+                    logger.warning(
+                        "a batch is drawn by its annotator, and not ahead: %s", first_line(first_of_ours(error))
+                    )
                     yield batch
             if not is_full:
                 if (taken := next(waiting, None)) is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from rdkit.Chem import Mol
     from rdkit.Chem.Draw.rdMolDraw2D import MolDraw2DCairo
+
+
+REMEDY = "install the system's libraries for that (on Debian libxrender1, libxext6 and libexpat1)"
 
 
 def draw(mol: Mol, size: int) -> Image:
@@ -44,8 +48,7 @@ def check_drawing() -> None:
         draw(mol_of("C"), 32)
     except ImportError as error:
         raise UsageError(
-            f"RDKit cannot draw on this machine ({error}): install the system's libraries for that (on Debian "
-            "libxrender1, libxext6 and libexpat1), or give --no-image."
+            f"RDKit cannot draw on {socket.gethostname()} ({error}): {REMEDY}, or give --no-image."
         ) from None
 
 

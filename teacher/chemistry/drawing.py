@@ -13,7 +13,7 @@ from functools import cache
 from threading import local
 from typing import TYPE_CHECKING, Any
 
-from teacher.chemistry.depiction import draw
+from teacher.chemistry.depiction import check_drawing, draw
 from teacher.chemistry.molecule import mol_of
 from teacher.chemistry.safe_process import SECONDS, SafeProcess, serve
 
@@ -60,7 +60,12 @@ class SafeDrawer:
 
 @cache
 def shared_drawer() -> SafeDrawer:
-    """Return this process's drawer."""
+    """Return this process's drawer.
+
+    Raises:
+        UsageError: this machine cannot draw, which no molecule is to be blamed for.
+    """
+    check_drawing()
     return SafeDrawer()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -14,7 +15,7 @@ from cluster.annotation.job import Job
 from cluster.runtime.session import RaySession
 from cluster.store.store import Row, Store
 from teacher.chemistry.molecule import key_of
-from teacher.errors import EngineDeadError
+from teacher.errors import EngineDeadError, EngineRefusedError
 from teacher.llm.completion import Completion
 from teacher.llm.engine import Engine, Request
 from teacher.llm.prompt import Prompt
@@ -77,15 +78,13 @@ def here(ray_here: RaySession, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cluster.annotation.annotator.log_in_worker", lambda *_: None)
 
 
-def test_molecules_that_others_have_meanwhile_are_left_to_them(
-    here: None, store: Store, spec: Spec, describe: Prompt, second_engine: NotingEngine, tmp_path: Path
-) -> None:
-    engines: list[Engine] = [second_engine, DyingEngine(store, spec)]
+def annotate_here(store: Store, spec: Spec, prompt: Prompt, engines: list[Engine], folder: Path) -> None:
+    """Have an annotator deal with the molecules; the last of the engines is its first."""
     job = Job(
         run="ours",
         store_url=store.url,
         spec=spec,
-        prompt=describe,
+        prompt=prompt,
         sources=("f",),
         max_attempts=3,
         engine=lambda log: engines.pop(),
@@ -95,11 +94,34 @@ def test_molecules_that_others_have_meanwhile_are_left_to_them(
         {"key": key, "smiles": smiles, "source": 0, "row": row, "columns": ""}
         for row, (smiles, key) in enumerate(KEYS.items(), 1)
     ]
-    annotator = Annotator(job, str(tmp_path))
+    annotator = Annotator(job, str(folder))
     annotator.start()
     annotator.annotate(pa.Table.from_pylist(rows), 0, len(rows))
+
+
+def test_molecules_that_others_have_meanwhile_are_left_to_them(
+    here: None, store: Store, spec: Spec, describe: Prompt, second_engine: NotingEngine, tmp_path: Path
+) -> None:
+    annotate_here(store, spec, describe, [second_engine, DyingEngine(store, spec)], tmp_path)
     assert sorted(second_engine.asked) == sorted(set(MOLECULES) - {FINISHED_BY_OTHERS, HELD_BY_OTHERS})
     assert store.state_of(spec.id, list(KEYS.values())) == ["accepted", "pending", "accepted", "accepted"]
     (finished,) = store.fetch(spec.id, [KEYS[FINISHED_BY_OTHERS]])
     assert finished is not None
     assert finished.run == "other"
+
+
+def test_a_machine_that_cannot_draw_is_done_without_and_no_molecule_is_blamed(
+    here: None,
+    store: Store,
+    spec: Spec,
+    describe: Prompt,
+    second_engine: NotingEngine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seeing = spec.model_copy(update={"image_size": 64})
+    monkeypatch.setitem(sys.modules, "rdkit.Chem.Draw", None)  # as where libXrender is missing: an ImportError
+    with pytest.raises(EngineRefusedError, match=r"RDKit cannot draw there .*libxrender1"):
+        annotate_here(store, seeing, describe, [second_engine], tmp_path)
+    assert store.state_of(seeing.id, list(KEYS.values())) == ["pending"] * len(KEYS)
+    assert not store.counts(seeing.id).dead

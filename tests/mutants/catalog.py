@@ -1160,6 +1160,25 @@ MUTANTS = (
         ("tests/unit/teacher/test_processes.py::test_a_script_that_is_no_module_can_ask_for_processes",),
     ),
     Mutant(
+        "a machine that cannot draw makes dead letters",
+        "cluster/annotation/annotator.py",
+        "        except ImportError as error:",
+        "        except ZeroDivisionError as error:",
+        (
+            "tests/integration/test_annotator.py::test_a_machine_that_cannot_draw_is_done_without_and_no_molecule_is_blamed",
+        ),
+    ),
+    Mutant(
+        "a drawer that cannot draw blames molecules",
+        "teacher/chemistry/drawing.py",
+        "    check_drawing()\n    return SafeDrawer()",
+        "    return SafeDrawer()",
+        (
+            "tests/unit/teacher/chemistry/test_depiction.py"
+            "::test_no_drawer_is_started_where_it_would_blame_the_molecules",
+        ),
+    ),
+    Mutant(
         "an interrupt leaves processes at work",
         "teacher/processes.py",
         "        pool.shutdown(wait=False, kill_workers=True)\n        raise",
