@@ -1155,8 +1155,9 @@ MUTANTS = (
     Mutant(
         "processes run the caller's script again",
         "teacher/processes.py",
-        "from loky import ProcessPoolExecutor",
-        "from concurrent.futures import ProcessPoolExecutor",
+        "    from loky import ProcessPoolExecutor\n\n    pool = ProcessPoolExecutor(processes, ",
+        "    import multiprocessing\n    from concurrent.futures import ProcessPoolExecutor\n\n"
+        '    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), ',
         ("tests/unit/teacher/test_processes.py::test_a_script_that_is_no_module_can_ask_for_processes",),
     ),
     Mutant(
