@@ -141,8 +141,9 @@ class Annotator:
             self._stopped = True
 
     def close(self) -> None:
-        """Stop the engine in good order."""
+        """Stop the engine in good order, and sign no more."""
         self._host.close()
+        self._reporter.close()
 
     def annotate(self, block: pa.Table, start: int, rows: int) -> None:
         """Annotate some rows of a block as `plan` makes it, and store what becomes of each molecule.

@@ -79,6 +79,10 @@ class WorkerReporter:
         self._signing = ExitStack()
         self._signing.enter_context(run_periodically(SIGN_SECONDS, self._sign, "signs"))
 
+    def close(self) -> None:
+        """Sign no more."""
+        self._signing.close()
+
     def engine(self, state: EngineState) -> None:
         """Note how the engine is."""
         self._engine = state

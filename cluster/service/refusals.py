@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from teacher.wording import counted
+
 FIELD = "smiles"
 EXAMPLE = '{"smiles": "CCO"}'
 HOW = f"send JSON as {EXAMPLE}, or a list in the place of the SMILES"
@@ -44,7 +46,7 @@ def _of_the_field(errors: Sequence[Mapping[str, Any]]) -> str:
         return f"{unknown} of a request, which has only '{FIELD}': leave it out."
     if "string_too_long" in kinds:
         most = kinds["string_too_long"]["ctx"]["max_length"]
-        return f"A SMILES in '{FIELD}' is longer than {most:,} characters: leave it out."
+        return f"A SMILES in '{FIELD}' is longer than {counted(most, 'character')}: leave it out."
     if "string_unicode" in kinds:
         return f"A SMILES in '{FIELD}' holds half a character (a lone surrogate): correct its encoding."
     entries = [error["loc"][-1] for error in errors if isinstance(error["loc"][-1], int)]

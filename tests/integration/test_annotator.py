@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import closing
 from pathlib import Path
 
 import pyarrow as pa
@@ -96,7 +97,8 @@ def annotate_here(store: Store, spec: Spec, prompt: Prompt, engines: list[Engine
     ]
     annotator = Annotator(job, str(folder))
     annotator.start()
-    annotator.annotate(pa.Table.from_pylist(rows), 0, len(rows))
+    with closing(annotator):
+        annotator.annotate(pa.Table.from_pylist(rows), 0, len(rows))
 
 
 def test_molecules_that_others_have_meanwhile_are_left_to_them(
