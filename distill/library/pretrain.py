@@ -164,8 +164,7 @@ def _retrieved(targets: PretrainingTargets, fit_set: FitSet, outcome: Outcome) -
     learner.load_state_dict(load_file(outcome.weights))
     with torch.inference_mode():
         truth = learner.truth(torch.from_numpy(fit_set.columns[TARGETS])).numpy()
-    numbers = sum(width for _, width, _ in targets.groups)
-    return retrieval(*_aligned(numbers, truth, outcome.prediction))
+    return retrieval(*_aligned(targets.numbers, truth, outcome.prediction))
 
 
 def _fit_set(
@@ -186,7 +185,7 @@ def _fit_set(
         "valid": valid.digest,
         "seed": how.seed,
     }
-    outputs = sum(width for _, width, _ in targets.groups) + (SHARED_WIDTH if targets.alignment else 0)
+    outputs = targets.numbers + (SHARED_WIDTH if targets.alignment else 0)
     network = functools.partial(known.build, outputs, **known.settings)
     fit = Fit(
         id=digest(facts),

@@ -122,6 +122,11 @@ class PretrainingTargets:
         return tuple((name, self.widths_of_groups[name], weight) for name, weight in self.weights.items())
 
     @property
+    def numbers(self) -> int:
+        """How many columns are predicted, those of all groups."""
+        return sum(width for _, width, _ in self.groups)
+
+    @property
     def alignment(self) -> tuple[int, float] | None:
         """Numbers of an embedding to align with, and the weight; None where there is no alignment."""
         return (self.aligned, self.weights["alignment"]) if self.aligned else None

@@ -57,8 +57,8 @@ def for_grammar(schema: Any) -> Any:
     """Return a schema without the bounds on the lengths of strings, and that items differ, for constrained decoding.
 
     Counting characters makes the masks of a 131,000-token vocabulary 27 times as expensive (141 against 5 us a token),
-    and their compilation 4.7 s instead of 0.02 s. No grammar can tell whether
-    items differ, and vLLM refuses one that is to. All of it is checked when the answer is there.
+    and their compilation 4.7 s instead of 0.02 s. No grammar can tell whether items differ, and vLLM refuses one that
+    is to. All of it is checked when the answer is there.
     """
     if isinstance(schema, list):
         return [for_grammar(each) for each in schema]

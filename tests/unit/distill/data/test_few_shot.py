@@ -18,16 +18,14 @@ from teacher.chemistry.molecule import parse
 from teacher.errors import UsageError
 from teacher.llm.prompt import load
 from teacher.llm.shots import all_examples, examples_for
+from tests.support.molecules import write_chains
 
 SHOTS = 3
 
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("data") / "chains.csv"
-    rows = [f"{'C' * length}{end},{length}" for end in ("O", "N") for length in range(1, 21)]
-    path.write_text("\n".join(["smiles,length", *rows]) + "\n")
-    return path
+    return write_chains(tmp_path_factory.mktemp("data") / "chains.csv")
 
 
 @pytest.fixture(scope="module")

@@ -29,6 +29,7 @@ from teacher.llm.prompt import load
 from teacher.llm.schema import for_grammar
 from teacher.llm.validation import RejectedError, well_formed
 from teacher.nn.library import LibraryInputs
+from tests.support.molecules import write_chains
 
 OFFERED = 10
 LABELS = DataConfig(target=("length",), split="random", smiles_column="smiles")
@@ -36,10 +37,7 @@ LABELS = DataConfig(target=("length",), split="random", smiles_column="smiles")
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("data") / "chains.csv"
-    rows = [f"{'C' * length}{end},{length + 9000}" for end in ("O", "N") for length in range(1, 21)]
-    path.write_text("\n".join(["smiles,length", *rows]) + "\n")
-    return path
+    return write_chains(tmp_path_factory.mktemp("data") / "chains.csv", first=9001)
 
 
 @pytest.fixture(scope="module")
