@@ -181,7 +181,7 @@ def distill(
         inputs = inputs or ["gallon"]
     check_objective(objective.objective)
     if transfer.transfer and teaching.library:
-        raise UsageError("A student learns from one library: give --transfer or --library.")
+        raise UsageError("--transfer and --library exclude each other: a student learns from one library.")
     library = PreparedLibrary.open(teaching.library) if teaching.library else None
     names, teachers = _students_named(student, inputs), [Path(folder) for folder in listed(teacher_folder or ())]
     with training_session(

@@ -89,6 +89,7 @@ def test_a_tuning_that_is_not_there_is_told_at_once(command: str, tmp_path: Path
         ("distill", (), "There is no teacher in .*out: run 'gallon teach' on the same data first"),
         ("distill", ("--teacher-folder", "/nowhere"), "There is no model in /nowhere"),
         ("distill", ("--student-input", "nonsense"), "There is no 'student-nonsense'"),
+        ("distill", ("--transfer", "rows.smi", "--library", "prepared"), "--transfer and --library exclude each other"),
         ("evaluate", ("--methods", "student", "--labels", "5000"), "--labels needs more than 20 labelled molecules"),
         ("evaluate", ("--methods", "student+gnn+transfer"), "name a library of them by --transfer"),
         ("learn", ("--model", "/nowhere"), "There is no model '/nowhere'"),
