@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FILE = "duplicates.parquet"
-KEYS_AT_A_TIME = 4_000_000  # which take 130 MB
+KEYS_AT_A_TIME = 500_000  # which take 40 MB
 BUCKETS = 256  # that keys are told apart by, at most: their first byte
 
 KEY = np.dtype([("high", ">u8"), ("low", ">u8")])
@@ -24,14 +24,10 @@ KEY = np.dtype([("high", ">u8"), ("low", ">u8")])
 
 def keys_of(file: Path) -> tuple[NDArray[np.void], NDArray[np.int64]]:
     """Return the keys of a shard's molecules as pairs of 64 bits, and their rows in the shard."""
-    keys = read_columns(file, ["key"])["key"].to_pylist()
-    rows = np.array([row for row, key in enumerate(keys) if key is not None], dtype=np.int64)
-    return as_keys([key for key in keys if key is not None]), rows
-
-
-def as_keys(keys: Sequence[bytes]) -> NDArray[np.void]:
-    """Return 128-bit keys as pairs of 64 bits."""
-    return np.frombuffer(b"".join(keys), dtype=KEY, count=len(keys))
+    column = read_columns(file, ["key"])["key"]
+    rows = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
+    keys = np.frombuffer(column.buffers()[1], dtype=KEY, count=len(column)) if len(rows) else np.zeros(0, dtype=KEY)
+    return keys[rows], rows
 
 
 def write(files: Sequence[Path], folder: Path, molecules: int) -> int:
@@ -72,21 +68,27 @@ def read(folder: Path) -> dict[int, NDArray[np.int64]]:
 
 def _repeated(files: Sequence[Path], number: int, passes: int) -> NDArray[np.int64]:
     """Return the duplicates among the keys of one pass: (duplicates, 4)."""
-    keys, shards, places = [], [], []
-    for shard, file in enumerate(files):
-        of_shard, rows = keys_of(file)
-        mine = (of_shard["high"] >> np.uint64(64 - 8)) % passes == number
-        keys.append(of_shard[mine])
-        places.append(rows[mine])
-        shards.append(np.full(int(mine.sum()), shard))
-    key, shard_of, place = np.concatenate(keys), np.concatenate(shards), np.concatenate(places)
-    order = np.lexsort((place, shard_of, key["low"], key["high"]))
-    ordered = key[order]
-    same = np.zeros(len(order), dtype=bool)
-    same[1:] = ordered[1:] == ordered[:-1]
-    first = order[np.maximum.accumulate(np.where(same, 0, np.arange(len(order))))]
-    mine = order[same]
-    return np.stack([shard_of[mine], place[mine], shard_of[first[same]], place[first[same]]], axis=1)
+    high, low, places = [], [], []
+    for file in files:
+        keys, rows = keys_of(file)
+        mine = (keys["high"] >> np.uint64(64 - 8)) % passes == number
+        high.append(keys["high"][mine].astype(np.uint64))
+        low.append(keys["low"][mine].astype(np.uint64))
+        places.append(rows[mine].astype(np.int32))
+    ends = np.cumsum([len(rows) for rows in places])
+    repeated, first = _equal(np.concatenate(high), np.concatenate(low))
+    place = np.concatenate(places)
+    shard, first_shard = (np.searchsorted(ends, each, side="right") for each in (repeated, first))
+    return np.stack([shard, place[repeated], first_shard, place[first]], axis=1).astype(np.int64)
+
+
+def _equal(high: NDArray[np.uint64], low: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the places of the keys that an earlier place has, and of each the first place that has it."""
+    order = np.lexsort((low, high))  # which leaves equal ones in their order
+    high, low = high[order], low[order]
+    same = np.append(False, (high[1:] == high[:-1]) & (low[1:] == low[:-1]))
+    repeated, firsts = np.flatnonzero(same), np.flatnonzero(~same)
+    return order[repeated], order[firsts[np.searchsorted(firsts, repeated) - 1]]
 
 
 assert KEY.itemsize == KEY_BYTES
