@@ -28,22 +28,8 @@ NAMES = ("EstimatedClogP", "EstimatedMR")
 FILE = Path(__file__).with_suffix(".safetensors")
 
 
-def estimate(features: NDArray[np.float32]) -> NDArray[np.float32]:
+def estimate(environments: Environments, properties: NDArray[np.float32]) -> NDArray[np.float32]:
     """Estimate logP (no unit) and molar refractivity (cm³/mol).
-
-    Args:
-        features: (N, F), of `features.counts_and_properties`; what stands behind them is not read.
-
-    Returns:
-        (N, 2), in the order of `NAMES`; NaN where a property is unknown.
-    """
-    weights, bias = _regression()
-    estimated: NDArray[np.float32] = features[:, : len(weights)] @ weights + bias
-    return estimated
-
-
-def estimate_from(environments: Environments, properties: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return what `estimate` does, of what there is of the counts.
 
     Args:
         environments: of N molecules.
@@ -51,7 +37,7 @@ def estimate_from(environments: Environments, properties: NDArray[np.float32]) -
             behind them is not read.
 
     Returns:
-        (N, 2), in the order of `NAMES`.
+        (N, 2), in the order of `NAMES`; NaN where a property is unknown.
     """
     weights, bias = _regression()
     rows, columns = environments.within(RADIUS, FINGERPRINT_BITS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 FINGERPRINT_BITS = 2048
 RADIUS = 2  # ECFP4
+
+OfAtoms = tuple[tuple[int, ...], ...]  # identifiers of the environments of each of a molecule's atoms
 
 
 def morgan(radius: int = RADIUS, size: int = FINGERPRINT_BITS) -> Any:
@@ -47,26 +50,10 @@ class Environments:
     @classmethod
     def of(cls, mols: Sequence[Mol]) -> Environments:
         """Find the environments of molecules."""
-        from rdkit.Chem.rdFingerprintGenerator import AdditionalOutput
-
-        generator, found = morgan(), AdditionalOutput()
-        found.AllocateAtomToBits()
-        of_atoms: list[tuple[int, ...]] = []
-        atoms = np.empty(len(mols), dtype=np.int64)
-        for row, mol in enumerate(mols):
-            generator.GetSparseCountFingerprint(mol, additionalOutput=found)
-            of_mol = found.GetAtomToBits()
-            of_atoms.extend(of_mol)
-            atoms[row] = len(of_mol)
-        of_each = np.fromiter(map(len, of_atoms), dtype=np.int64, count=len(of_atoms))
-        total = int(of_each.sum())
-        firsts = np.cumsum(of_each) - of_each
-        return cls(
-            len(mols),
-            np.repeat(np.repeat(np.arange(len(mols)), atoms), of_each),
-            np.fromiter(chain.from_iterable(of_atoms), dtype=np.int64, count=total),
-            np.arange(total) - np.repeat(firsts, of_each),
-        )
+        finder = EnvironmentFinder()
+        for mol in mols:
+            finder.add(finder.find(mol))
+        return finder.found()
 
     def within(self, radius: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return molecule and column of each environment of a fingerprint, one entry for each time it is counted."""
@@ -92,3 +79,38 @@ class Environments:
     def packed(self) -> NDArray[np.uint8]:
         """Return ECFP4 as rows of bytes, (N, 256), as `distill.features.neighbours` compares them."""
         return np.packbits(self.bits(), axis=1, bitorder="little")
+
+
+class EnvironmentFinder:
+    """Finds the environments of molecules one after another, and holds them in 4 bytes each."""
+
+    def __init__(self) -> None:
+        from rdkit.Chem.rdFingerprintGenerator import AdditionalOutput
+
+        self._generator, self._output = morgan(), AdditionalOutput()
+        self._output.AllocateAtomToBits()
+        self._ids, self._of_atoms, self._atoms = array("I"), array("I"), array("I")
+
+    def find(self, mol: Mol) -> OfAtoms:
+        """Return the identifiers of each atom's environments, from the innermost outwards."""
+        self._generator.GetSparseCountFingerprint(mol, additionalOutput=self._output)
+        found: OfAtoms = self._output.GetAtomToBits()
+        return found
+
+    def add(self, of_atoms: OfAtoms = ()) -> None:
+        """Take in the environments of one more molecule; one without any is none."""
+        self._ids.extend(chain.from_iterable(of_atoms))
+        self._of_atoms.extend(map(len, of_atoms))
+        self._atoms.append(len(of_atoms))
+
+    def found(self) -> Environments:
+        """Return the environments of all molecules that were taken in."""
+        of_each, atoms = np.array(self._of_atoms, dtype=np.int64), np.array(self._atoms, dtype=np.int64)
+        total = len(self._ids)
+        firsts = np.cumsum(of_each) - of_each
+        return Environments(
+            len(atoms),
+            np.repeat(np.repeat(np.arange(len(atoms)), atoms), of_each),
+            np.array(self._ids, dtype=np.int64),
+            np.arange(total) - np.repeat(firsts, of_each),
+        )

@@ -5,73 +5,45 @@ Of the 4,142 columns of `student_features` a molecule fills about 110, so a dens
 
 from __future__ import annotations
 
-from collections import Counter as Tally
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from distill.features import crippen
-from distill.features.environments import FINGERPRINT_BITS, RADIUS, morgan
-from distill.features.vectors import (
-    CRIPPEN_ESTIMATED,
-    SURROUNDING_RADII,
-    SURROUNDINGS,
-    DescriptorSet,
-    Scaler,
-    describer,
-)
+from distill.features.environments import FINGERPRINT_BITS, RADIUS, Environments
+from distill.features.vectors import SURROUNDING_RADII, SURROUNDINGS, Scaler
 from teacher.nn.inputs import starts, stretches
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from rdkit.Chem import Mol
 
-COUNT_COLUMNS = FINGERPRINT_BITS + len(SURROUNDING_RADII) * SURROUNDINGS
+FINGERPRINTS = (
+    (RADIUS, FINGERPRINT_BITS),
+    *((radius, SURROUNDINGS) for radius in SURROUNDING_RADII),
+)  # radius, columns
+COUNT_COLUMNS = sum(size for _, size in FINGERPRINTS)
 
 
-class Counter:
-    """Counts and describes molecules one by one.
+def counted(environments: Environments) -> tuple[NDArray[np.uint16], NDArray[np.uint16], NDArray[np.int64]]:
+    """Count the environments of N molecules.
 
-    Args:
-        descriptors: which stand beside the counts.
+    Returns:
+        The columns that are not zero, ascending, one molecule after another; the count in each; and where each
+        molecule's begin, and where the last one's end (N + 1). Columns are those of the Morgan fingerprint, and behind
+        them those of the surroundings of each radius.
     """
-
-    def __init__(self, descriptors: DescriptorSet) -> None:
-        from rdkit.Chem.rdFingerprintGenerator import AdditionalOutput
-
-        self._generator, self._environments = morgan(), AdditionalOutput()
-        self._environments.AllocateAtomToBits()
-        sizes = [FINGERPRINT_BITS, *[SURROUNDINGS] * len(SURROUNDING_RADII)]
-        self._fingerprints = list(zip((RADIUS, *SURROUNDING_RADII), sizes, starts(sizes).tolist(), strict=False))
-        self._estimated = descriptors in CRIPPEN_ESTIMATED
-        self._describe: Callable[[Mol], Sequence[float]] = describer(descriptors)
-
-    def __call__(self, mol: Mol) -> tuple[list[int], list[int], NDArray[np.float32]]:
-        """Return the columns that are not zero, the count in each, and the descriptors (D,), NaN where there is none.
-
-        Columns: those of the Morgan fingerprint, and behind them those of the surroundings of each radius. All are
-        counted out of one pass, as `distill.features.environments` does for many molecules.
-        """
-        self._generator.GetSparseCountFingerprint(mol, additionalOutput=self._environments)
-        of_atoms = self._environments.GetAtomToBits()
-        columns: list[int] = []
-        counts: list[int] = []
-        for radius, size, first in self._fingerprints:
-            found = Tally([first + number % size for numbers in of_atoms for number in numbers[: radius + 1]])
-            columns += found
-            counts += found.values()
-        described = np.array(self._describe(mol), dtype=np.float32)
-        if self._estimated:
-            fingerprint = np.zeros(FINGERPRINT_BITS, dtype=np.float32)
-            for column, count in zip(columns, counts, strict=True):
-                if column < FINGERPRINT_BITS:
-                    fingerprint[column] = count
-            described = np.append(described, crippen.estimate(np.append(fingerprint, described)[None])[0])
-        described[~np.isfinite(described)] = np.nan
-        return columns, counts, described
+    cells = []
+    first = 0
+    for radius, size in FINGERPRINTS:
+        rows, columns = environments.within(radius, size)
+        cells.append(rows * COUNT_COLUMNS + first + columns)
+        first += size
+    filled, counts = np.unique(np.concatenate(cells), return_counts=True)
+    rows, columns = np.divmod(filled, COUNT_COLUMNS)
+    of_each = np.bincount(rows, minlength=environments.molecules)
+    return columns.astype(np.uint16), counts.astype(np.uint16), starts(of_each)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,7 +51,7 @@ class SparseVectors:
     """The features of N molecules, which become dense and scaled a batch at a time.
 
     Attributes:
-        columns: uint16, one after another: the columns that are not zero, as `Counter` numbers them.
+        columns: uint16, one after another: the columns that are not zero, as `counted` numbers them.
         counts: uint16, of the same shape.
         starts: int64, (N + 1): where each molecule's columns begin, and where the last one's end.
         descriptors: float32, (N, D).

@@ -28,7 +28,7 @@ the exact ones) without and with them, scaffold split, means of two to four seed
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
@@ -140,9 +140,15 @@ def described(mols: Sequence[Mol], environments: Environments, descriptors: Desc
         environments: theirs.
         descriptors: which.
     """
-    values = _described(mols, describer(descriptors))
+    return completed(_described(mols, describer(descriptors)), environments, descriptors)
+
+
+def completed(
+    values: NDArray[np.float32], environments: Environments, descriptors: DescriptorSet
+) -> NDArray[np.float32]:
+    """Return the descriptors of molecules, as `described` does, of what `describer` has computed of each."""
     if descriptors in CRIPPEN_ESTIMATED:
-        values = np.concatenate([values, crippen.estimate_from(environments, values)], axis=1)
+        values = np.concatenate([values, crippen.estimate(environments, values)], axis=1)
     values[~np.isfinite(values)] = np.nan
     return values
 
@@ -261,16 +267,20 @@ def _chunks(rows: int) -> list[slice]:
 
 def descriptor_names(descriptors: DescriptorSet) -> tuple[str, ...]:
     """Return what the columns behind a fingerprint are."""
+    estimated = crippen.NAMES if descriptors in CRIPPEN_ESTIMATED else ()
+    return (*computed_names(descriptors), *estimated)
+
+
+def computed_names(descriptors: DescriptorSet) -> tuple[str, ...]:
+    """Return what `describer` computes."""
     if descriptors == "all":
         from rdkit.Chem.Descriptors import descList
 
         return tuple(name for name, _ in descList)
     if descriptors == "none":
         return ()
-    if descriptors == "estimated":
-        return (*_fast_properties(), *crippen.NAMES)
-    charges = (f"PEOE_VSA{place}" for place in range(1, PEOE_BINS + 1))
-    return (*_fast_properties(), *charges, *crippen.NAMES)
+    charges = [f"PEOE_VSA{place}" for place in range(1, PEOE_BINS + 1)] if descriptors == "lean" else []
+    return (*_fast_properties(), *charges)
 
 
 def _fast_properties() -> list[str]:
@@ -280,17 +290,22 @@ def _fast_properties() -> list[str]:
 
 
 def describer(descriptors: DescriptorSet) -> Callable[[Mol], Sequence[float]]:
-    """Return what computes the descriptors of a molecule, in the order of their names; without those of `crippen`."""
+    """Return what computes the descriptors of a molecule, in the order of `computed_names`."""
     if descriptors == "all":
         return _all_descriptors
     if descriptors == "none":
         return lambda _mol: ()
     from rdkit.Chem.rdMolDescriptors import PEOE_VSA_, Properties
 
-    properties = Properties(_fast_properties())
+    names = _fast_properties()
+    properties, places = Properties(names), range(len(names))
+
+    def fast(mol: Mol) -> Iterable[float]:
+        return map(properties.ComputeProperties(mol).__getitem__, places)  # half of what its own iterator takes
+
     if descriptors == "estimated":
-        return lambda mol: list(properties.ComputeProperties(mol))
-    return lambda mol: [*properties.ComputeProperties(mol), *PEOE_VSA_(mol)]
+        return lambda mol: list(fast(mol))
+    return lambda mol: [*fast(mol), *PEOE_VSA_(mol)]
 
 
 def _all_descriptors(mol: Mol) -> Sequence[float]:

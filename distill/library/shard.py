@@ -8,23 +8,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter as Tally
+from array import array
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from distill.features.sparse import Counter, SparseVectors
-from distill.features.vectors import DescriptorSet, Scaler, descriptor_names
+from distill.features.environments import EnvironmentFinder, OfAtoms
+from distill.features.sparse import SparseVectors, counted
+from distill.features.vectors import DescriptorSet, Scaler, completed, computed_names, describer
 from teacher.chemistry.bounds import Notation
-from teacher.chemistry.molecule import KEY_BYTES, InvalidMoleculeError, Molecule
+from teacher.chemistry.molecule import KEY_BYTES, InvalidMoleculeError
 from teacher.chemistry.parsing import parse_safely
 from teacher.files import replacing
 from teacher.nn.graphs import ATOM_FEATURES, BOND_FEATURES, Graphs, describe_graph
-from teacher.nn.inputs import starts
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -82,7 +83,7 @@ def write_shard(
         digest=digest_of_rows(rows),
         rows=rows.num_rows,
         molecules=described.errors.count(None),
-        reasons=dict(Tally(error for error in described.errors if error is not None)),
+        reasons=dict(Counter(error for error in described.errors if error is not None)),
     )
     table = pa.table({"source": rows["source"], "row": rows["row"], **described.columns()})
     _write(table.replace_schema_metadata({FACTS: json.dumps(asdict(facts))}), file)
@@ -139,39 +140,41 @@ def vectors_of(file: Path, scaler: Scaler) -> SparseVectors:
 
 
 class Describer:
-    """The columns of a shard, row by row."""
+    """The columns of a shard, row by row; of a molecule nothing is kept but its numbers."""
 
     def __init__(self, descriptors: DescriptorSet) -> None:
-        self._count = Counter(descriptors)
-        self._width = len(descriptor_names(descriptors))
+        self._descriptors = descriptors
+        self._describe = describer(descriptors)
+        self._environments = EnvironmentFinder()
         self.errors: list[str | None] = []
         self._raws: list[bytes | None] = []
-        self._molecules: list[Molecule | None] = []
-        self._flat: dict[str, list[int]] = {name: [] for name in ("atoms", "bonds", "ends", "columns", "counts")}
-        self._lengths: dict[str, list[int]] = {name: [] for name in self._flat}
-        self._descriptors: list[NDArray[np.float32]] = []
+        self._keys: list[bytes | None] = []
+        self._smiles: list[str | None] = []
+        self._graphs: tuple[Packed, ...] = (Packed("B"), Packed("B"), Packed("H"))  # as `describe_graph` has them
+        self._values: list[Sequence[float] | None] = []
 
     def add(self, raw: bytes, notation: Notation, refused: str | None = None) -> None:
         """Describe a row, unless it is refused for a reason. What nobody foresaw about its molecule costs it alone."""
-        molecule, error = None, None
-        flat: tuple[list[int], ...] = ([],) * len(self._flat)
-        descriptors = np.full(self._width, np.nan, dtype=np.float32)
+        error, key, smiles, values = None, None, None, None
+        graph: tuple[Sequence[int], ...] = ((),) * len(self._graphs)
+        of_atoms: OfAtoms = ()
         try:
             if refused:
                 raise InvalidMoleculeError(refused)
             parsed = parse_safely(raw, notation)
-            *counted, descriptors = self._count(parsed.mol)
-            flat = (*describe_graph(parsed.mol), *counted)
-            molecule = parsed
+            described = self._describe(parsed.mol), describe_graph(parsed.mol), self._environments.find(parsed.mol)
+            values, graph, of_atoms = described
+            key, smiles = parsed.key, parsed.smiles
         except InvalidMoleculeError as reason:
             error = str(reason)
         except Exception as reason:  # noqa: BLE001
             error = f"cannot be described: {type(reason).__name__}: {' '.join(str(reason).split())[:200]}"
-        for name, values in zip(self._flat, flat, strict=True):
-            self._flat[name] += values
-            self._lengths[name].append(len(values))
-        self._descriptors.append(descriptors)
-        self._molecules.append(molecule)
+        for column, numbers in zip(self._graphs, graph, strict=True):
+            column.add(numbers)
+        self._environments.add(of_atoms)
+        self._values.append(values)
+        self._keys.append(key)
+        self._smiles.append(smiles)
         self.errors.append(error)
         self._raws.append(raw if error is not None else None)
 
@@ -179,32 +182,62 @@ class Describer:
         """Return the columns as Arrow has them."""
         import pyarrow as pa
 
+        environments = self._environments.found()
+        columns, counts, begins = counted(environments)
+        descriptors = completed(self._computed(), environments, self._descriptors)
+        width = descriptors.shape[1]
+        atoms, bonds, ends = (packed.column() for packed in self._graphs)
         return {
             "error": pa.array(self.errors, pa.string()),
             "raw": pa.array(self._raws, pa.binary()),
-            "key": pa.array([known and known.key for known in self._molecules], pa.binary(KEY_BYTES)),
-            "smiles": pa.array([known and known.smiles for known in self._molecules], pa.string()),
-            "atoms": self._packed("atoms", np.uint8),
-            "bonds": self._packed("bonds", np.uint8),
-            "ends": self._packed("ends", np.uint16),
-            "columns": _listed(np.array(self._flat["columns"], dtype=np.uint16), self._lengths["columns"]),
-            "counts": _listed(np.array(self._flat["counts"], dtype=np.uint16), self._lengths["counts"]),
-            "descriptors": _listed(np.concatenate(self._descriptors), [self._width] * len(self.errors)),
+            "key": pa.array(self._keys, pa.binary(KEY_BYTES)),
+            "smiles": pa.array(self._smiles, pa.string()),
+            "atoms": atoms,
+            "bonds": bonds,
+            "ends": ends,
+            "columns": _listed(columns, begins),
+            "counts": _listed(counts, begins),
+            "descriptors": _listed(descriptors.reshape(-1), np.arange(len(descriptors) + 1) * width),
         }
 
-    def _packed(self, name: str, dtype: type[np.integer[Any]]) -> pa.Array:
+    def _computed(self) -> NDArray[np.float32]:
+        """Return what `describer` computed of each row, NaN where it holds no molecule."""
+        width = len(computed_names(self._descriptors))
+        unknown = (np.nan,) * width
+        rows = [unknown if values is None else values for values in self._values]
+        return np.array(rows, dtype=np.float32).reshape(len(rows), width)
+
+
+class Packed:
+    """A column of small numbers, several of each row.
+
+    Args:
+        kind: of a number, as `array` has it: a byte, or two.
+    """
+
+    def __init__(self, kind: Literal["B", "H"]) -> None:
+        self._numbers: array[int] = array(kind)
+        self._begins = array("i", [0])
+
+    def add(self, numbers: Sequence[int]) -> None:
+        """Take in those of one more row."""
+        self._numbers.extend(numbers)
+        self._begins.append(len(self._numbers) * self._numbers.itemsize)
+
+    def column(self) -> pa.Array:
+        """Return the column as Arrow has it: bytes, the lowest of a number first."""
         import pyarrow as pa
 
-        values = np.array(self._flat[name], dtype=np.dtype(dtype).newbyteorder("<"))
-        places = starts(self._lengths[name]) * values.itemsize
-        buffers = [None, pa.py_buffer(places.astype(np.int32)), pa.py_buffer(values)]
-        return pa.Array.from_buffers(pa.binary(), len(self.errors), buffers)
+        numbers = np.array(self._numbers)
+        little = numbers.astype(numbers.dtype.newbyteorder("<"), copy=False)
+        buffers = [None, pa.py_buffer(np.array(self._begins, dtype=np.int32)), pa.py_buffer(little)]
+        return pa.Array.from_buffers(pa.binary(), len(self._begins) - 1, buffers)
 
 
-def _listed(values: NDArray[Any], lengths: Sequence[int]) -> pa.Array:
+def _listed(values: NDArray[Any], begins: NDArray[np.int64]) -> pa.Array:
     import pyarrow as pa
 
-    return pa.ListArray.from_arrays(pa.array(starts(lengths).astype(np.int32)), pa.array(values))
+    return pa.ListArray.from_arrays(pa.array(begins.astype(np.int32)), pa.array(values))
 
 
 def _write(table: pa.Table, file: Path) -> None:

@@ -57,6 +57,14 @@ def test_a_row_without_a_molecule_keeps_its_place_its_text_and_the_reason(tmp_pa
     assert facts is not None and (facts.rows, facts.molecules) == (4, 2) and facts.reasons["is empty"] == 1
 
 
+@pytest.mark.parametrize("descriptors", DESCRIPTOR_SETS)
+def test_a_shard_without_a_molecule_has_the_columns_of_all_others(descriptors: DescriptorSet, tmp_path: Path) -> None:
+    features = student_features([parse(b"CCO").mol, parse(b"CCN").mol], descriptors)
+    file = shard_of_rows(tmp_path, ["nonsense", ""], descriptors)
+    assert vectors_of(file, Scaler.fit(features)).dense(np.arange(2)).shape == features.shape
+    assert len(graphs_of(file)) == 2
+
+
 def test_what_nobody_foresaw_about_one_molecule_costs_that_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail_for_ethanol(mol: object) -> object:
         if mol.GetNumAtoms() == 3:  # type: ignore[attr-defined]
