@@ -141,7 +141,8 @@ class Training:
             terms = self._called(batch.to(device), {name: column.to(device) for name, column in targets.items()})
             self._descend(terms, self._epoch * self._steps + self._step)
             for name, (total, count) in terms.items():
-                more = torch.stack([total.detach(), count]).float().cpu()
+                # On the device, where they are: to read them here would wait for the GPU in each step.
+                more = torch.stack([total.detach(), count]).float()
                 self._sums[name] = self._sums[name] + more if name in self._sums else more
             self._step += 1
             self._note_share_if_due()
@@ -153,9 +154,7 @@ class Training:
 
     def _whole_sums(self) -> dict[str, Tensor]:
         """Return the sums of the epoch so far over the whole group."""
-        return {
-            name: self._group.total(both.to(self._group.device, copy=True)).cpu() for name, both in self._sums.items()
-        }
+        return {name: self._group.total(both.clone()).cpu() for name, both in self._sums.items()}
 
     def _descend(self, terms: dict[str, tuple[Tensor, Tensor]], step: int) -> None:
         """Take one step down the loss: the sum of the terms' means over the whole group's molecules."""
@@ -249,7 +248,8 @@ class Training:
         self._optimizer.load_state_dict(state["optimizer"])
         self._best = Best(**state["best"])
         self._epoch, self._step = state["epoch"], state.get("step", 0)
-        self._sums = {} if self._group.number else state.get("sums", {})  # which are those of the whole group
+        sums = {} if self._group.number else state.get("sums", {})  # which are those of the whole group
+        self._sums = {name: both.to(self._group.device) for name, both in sums.items()}
         self._seconds, self._history = state["seconds"], state["history"]
         torch.set_rng_state(state["random"])
 
