@@ -49,7 +49,7 @@ def behind(student: Method) -> list[str]:
     names = [*LISTENED[student.listens]]
     names += [GRAPH_TEACHERS] if "gnn" in names else []
     names += [] if student.network or student.student else [INPUTS_TRIED]
-    names += [GRAPH_NETWORKS] if student.network == BEST_NETWORK else []
+    names += [GRAPH_NETWORKS] if student.network == BEST_NETWORK or "network" in names else []
     return names
 
 

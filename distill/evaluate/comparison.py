@@ -25,13 +25,14 @@ from distill.learn.distillation import (
     best,
     learn_pseudo_labels,
     learned_from,
+    mugsi_targets,
     targets_from,
 )
 from distill.learn.fits import NOTHING, Batch, DistillationTargets
 from distill.learn.inputs import ModelInputs
 from distill.learn.recipes import INPUTS, RECIPES, Recipe, recipe
 from distill.learn.teach import learn
-from distill.learn.teacher_outputs import CrossFitPlan, TeacherOutputs, with_transfer_set
+from distill.learn.teacher_outputs import CrossFitPlan, TeacherOutputs, with_parts, with_transfer_set
 from distill.models.ensemble import consensus
 from teacher.errors import UsageError
 from teacher.nn.registry import ARCHITECTURES
@@ -276,6 +277,9 @@ class _Stages:
         if listening & {"gnn", "both", "shuffled"}:
             for case, name in zip(self._cases, self._best_graph_teachers(), strict=True):
                 plans["gnn", case.seed] = self._plan(name, case, folds)
+        if "network" in listening:
+            for case, name in zip(self._cases, self._best_graph_teachers(ARCHITECTURES), strict=True):
+                plans["network", case.seed] = self._plan(name, case, folds)
         if listening & {"lm", "both"}:
             plans |= {("lm", case.seed): self._plan(self._settings.lm, case, folds) for case in self._cases}
         for name in sorted(of_gallon):  # as released: neither tuned nor out of fold
@@ -284,7 +288,12 @@ class _Stages:
                 plans[name, case.seed] = CrossFitPlan.of(teacher, self._model_inputs, case.split, case.seed, 0)
         learnt = dict(zip(plans, self._learn(list(plans.values())), strict=True))
         self._outcomes |= {key: fits for key, (_, fits) in learnt.items()}
-        teacher_outputs = {key: outputs for key, (outputs, _) in learnt.items()}
+        teacher_outputs = {
+            (name, seed): with_parts(outputs, plans[name, seed].recipe, fits[0].weights, self._model_inputs)
+            if name == "network"
+            else outputs
+            for (name, seed), (outputs, fits) in learnt.items()
+        }
         for known in methods:
             if known.transfer:
                 teacher_outputs |= self._of_transfer_set(known, plans, learnt)
@@ -348,6 +357,8 @@ class _Stages:
         if known.student:
             weights = GLNN
         heard = [teacher_outputs[name, case.seed] for name in known.teachers]
+        if known.terms:
+            return mugsi_targets(heard[0], known.terms)
         return targets_from(heard, weights, case.split, self._model_inputs.dataset.kind)
 
     # What is judged

@@ -12,11 +12,12 @@ from distill.learn.recipes import OVER_LIBRARY, PRETRAINED, recipe
 from teacher.errors import UsageError
 from teacher.nn.registry import ARCHITECTURES
 
-Listens = Literal["nobody", "gnn", "lm", "both", "shuffled"]
+Listens = Literal["nobody", "gnn", "network", "lm", "both", "shuffled"]
 
 LISTENED: dict[Listens, tuple[str, ...]] = {
     "nobody": (),
     "gnn": ("gnn",),
+    "network": ("network",),  # the graph teacher that is a graph network, and so says something of each atom
     "lm": ("lm",),
     "both": ("gnn", "lm"),
     "shuffled": ("gnn", "shuffled"),
@@ -57,11 +58,21 @@ ON_RULES = {
     "rules-random": "control: as many of RDKit's descriptors as there are rules, drawn at random",
     "rules-all": "control: all of RDKit's descriptors",
 }
+MUGSI_TERMS = ("soft", "graph", "communities", "walks")  # of `distill.learn.distillation.MUGSI`
+OF_MUGSI: dict[str, tuple[str, str, str]] = {  # what a row is, what its student reads, the term that it does without
+    "mugsi": ("MLP on atoms; soft labels, representations and parts of the graph network", "atoms", ""),
+    "mugsi-1hop": ("as mugsi, the MLP reading the neighbours of each atom (GA-MLP)", "atoms-1hop", ""),
+    "mugsi-no-soft": ("as mugsi, without soft labels", "atoms", "soft"),
+    "mugsi-no-graph": ("as mugsi, without representations of molecules", "atoms", "graph"),
+    "mugsi-no-communities": ("as mugsi, without similarities of communities of atoms", "atoms", "communities"),
+    "mugsi-no-walks": ("as mugsi, without random walks", "atoms", "walks"),
+}
 EXTRA = frozenset(  # rows that have to be asked for
     {"chemprop", "minimol-linear", "lm-fine-tuned", "e-llagnn", "gallon-gcn", PREDICTOR, PSEUDO_LABELS}
     | {*PRETRAINED, *OF_MMF, *ON_RULES, *OVER_LIBRARY}
     | set(RELEASED.values()) - {"gallon"}
     | {name for name, _, _ in OF_NETWORKS}
+    | set(OF_MUGSI) - {"mugsi"}
 )
 TRANSFERRING: dict[Listens, str] = {"gnn": "the graph teacher", "both": "both"}
 
@@ -76,7 +87,8 @@ class Method:
         kind: a baseline, a teacher, the mean of teachers, what an LLM itself predicts, a student, or a student of
             an LLM's predictions.
         listens: of a student, to whom.
-        student: the recipe of a student as others distill it, from soft labels alone; None where the input is chosen.
+        student: the recipe of a student as others distill it; None where the input is chosen.
+        terms: of MuGSI, those that it learns.
         transfer: whether it hears them speak of the transfer set, too.
         network: of a student that is a graph network, its name, or `BEST_NETWORK`; None of a perceptron.
         released: whether it is GALLON's student and is taught by GALLON's GCN, by its objective, all as released.
@@ -87,6 +99,7 @@ class Method:
     kind: Literal["baseline", "teacher", "mean", "predictor", "student", "pseudo-labels"]
     listens: Listens = "nobody"
     student: str | None = None
+    terms: tuple[str, ...] = ()
     transfer: bool = False
     network: str | None = None
     released: bool = False
@@ -103,7 +116,7 @@ class Method:
         """Whether it reads what an LLM wrote, or learns from one who does."""
         if self.kind == "teacher":
             return recipe(self.name).role == "lm"
-        return self.kind in ("mean", "predictor", "pseudo-labels") or self.listens not in ("nobody", "gnn")
+        return self.kind in ("mean", "predictor", "pseudo-labels") or self.listens not in ("nobody", "gnn", "network")
 
     @property
     def needs_rules(self) -> bool:
@@ -199,6 +212,17 @@ METHODS: dict[str, Method] = {
             kind="student",
             listens="gnn",
             student="student-atoms",
+        ),
+        *(
+            Method(
+                name=name,
+                summary=f"MuGSI's: {summary}",
+                kind="student",
+                listens="network",
+                student=f"student-{reads}",
+                terms=tuple(term for term in MUGSI_TERMS if term != left_out),
+            )
+            for name, (summary, reads, left_out) in OF_MUGSI.items()
         ),
         *(
             Method(

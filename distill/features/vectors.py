@@ -48,6 +48,7 @@ DESCRIPTOR_SETS: tuple[DescriptorSet, ...] = get_args(DescriptorSet)
 CRIPPEN_ESTIMATED: frozenset[DescriptorSet] = frozenset({"lean", "estimated"})  # beside the fast properties
 
 Molecule = TypeVar("Molecule")  # as RDKit has it, or as SMILES
+Number = TypeVar("Number", bound=np.generic)
 
 # What of RDKit's C++ property table needs a search over paths or substructures, and with it most of the table's time.
 SLOW_PROPERTIES = frozenset(
@@ -220,8 +221,8 @@ class Scaler:
 
 
 def in_chunks(
-    compute: Callable[[Sequence[Molecule]], NDArray[np.float32]], mols: Sequence[Molecule], workers: int
-) -> NDArray[np.float32]:
+    compute: Callable[[Sequence[Molecule]], NDArray[Number]], mols: Sequence[Molecule], workers: int
+) -> NDArray[Number]:
     """Return what a function makes of molecules, computed in so many processes, a chunk at a time."""
     if workers == 1 or len(mols) <= CHUNK:
         return compute(mols)

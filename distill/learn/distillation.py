@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -87,6 +87,9 @@ GALLON: Mapping[Kind, Weights] = MappingProxyType(
 GLNN = Weights(soft_gnn=1.0, soft_lm=0.0, hidden_gnn=0.0, hidden_lm=0.0)
 
 
+# MuGSI (arXiv 2406.19832), as in its authors' command for MolHIV.
+MUGSI: Mapping[str, float] = MappingProxyType({"soft": 1.0, "graph": 0.01, "communities": 0.01, "walks": 1e-4})
+
 PSEUDO_WEIGHTS = (0.0, 0.1, 0.3, 1.0)  # of a predicted label, where a measured one counts 1
 
 
@@ -119,6 +122,25 @@ def targets_from(
                 if white.shape[1]:
                     hidden[f"{role}{number}"] = white, of_hidden / len(fitting)
     return DistillationTargets(soft=soft, hidden=hidden, same=same, mapped=mapped, temperature=weights.temperature)
+
+
+def mugsi_targets(outputs: TeacherOutputs, terms: Collection[str]) -> DistillationTargets:
+    """Weigh some of MuGSI's terms of one graph teacher, by its authors' weights.
+
+    Args:
+        outputs: what it says, of the parts of molecules too (`distill.learn.teacher_outputs.with_parts`).
+        terms: names in `MUGSI`.
+    """
+
+    def weighed(term: str, column: NDArray[np.float32] | None) -> dict[str, tuple[NDArray[np.float32], float]]:
+        return {"gnn": (column, MUGSI[term])} if column is not None and term in terms else {}
+
+    return DistillationTargets(
+        soft=weighed("soft", outputs.prediction),
+        graph=weighed("graph", outputs.representation),
+        communities=weighed("communities", outputs.communities),
+        walks=weighed("walks", outputs.walks),
+    )
 
 
 def distill_student(

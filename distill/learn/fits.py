@@ -17,7 +17,7 @@ from distill.features.features_id import features_id
 from distill.learn.inputs import ModelInputs
 from distill.learn.metrics import main_metric, score
 from distill.learn.network import settings_for
-from distill.learn.objective import NetworkWithLoss, Objective, Scale
+from distill.learn.objective import NetworkWithLoss, NetworkWithStructure, Objective, Scale
 from distill.learn.recipes import Recipe
 from distill.learn.start import begun
 from teacher.errors import UsageError
@@ -46,6 +46,8 @@ class DistillationTargets:
         hidden: of each teacher its whitened representations, (molecules, directions), and their weight.
         same, mapped: of each teacher its representations as they are, (molecules, width), and their weight: those that
             the student's are to equal, and those that they are to equal after a learned linear map.
+        graph, communities, walks: of each teacher its representations as they are and what it says of parts of
+            molecules (`teacher.nn.mugsi`), (molecules, numbers), and their weight; only students of atoms learn them.
         temperature: of the soft labels.
     """
 
@@ -53,6 +55,9 @@ class DistillationTargets:
     hidden: Mapping[str, tuple[NDArray[np.float32], float]] = field(default_factory=lambda: MappingProxyType({}))
     same: Mapping[str, tuple[NDArray[np.float32], float]] = field(default_factory=lambda: MappingProxyType({}))
     mapped: Mapping[str, tuple[NDArray[np.float32], float]] = field(default_factory=lambda: MappingProxyType({}))
+    graph: Mapping[str, tuple[NDArray[np.float32], float]] = field(default_factory=lambda: MappingProxyType({}))
+    communities: Mapping[str, tuple[NDArray[np.float32], float]] = field(default_factory=lambda: MappingProxyType({}))
+    walks: Mapping[str, tuple[NDArray[np.float32], float]] = field(default_factory=lambda: MappingProxyType({}))
     temperature: float = 1.0
 
 
@@ -101,7 +106,8 @@ class Batch:
             UsageError: fewer than two labelled molecules are left to learn from.
         """
         dataset = self._model_inputs.dataset
-        inputs, readable = self._read(recipe, split)
+        objective = _objective(recipe, targets)
+        inputs, readable = self._read(recipe, split, structured=objective.has_structure)
         rows = split.train if train is None else train
         rows, valid = rows[readable[rows]], split.valid[readable[split.valid]]
         _check(name or recipe.name, rows, dataset, annotated=bool(readable.all()))
@@ -111,8 +117,7 @@ class Batch:
         scale = scale.in_labels_units() if recipe.raw_labels else scale
         settings = settings_for(recipe, self._inputs[inputs], self._model_inputs.encoder)
         network = _network(recipe, len(dataset.targets), settings)
-        objective = _objective(recipe, targets)
-        heard = {**targets.hidden, **targets.mapped}
+        heard = {**targets.hidden, **targets.mapped, **targets.graph}
         widths = {teacher: column.shape[1] for teacher, (column, _) in heard.items()}
         widths["student"] = recipe.settings.get("width", 0)
         _check_same(recipe, targets)
@@ -135,7 +140,7 @@ class Batch:
             Fit(
                 id=digest(facts),
                 name=name or recipe.name,
-                build=functools.partial(NetworkWithLoss, network, scale, objective, widths),
+                build=functools.partial(_learner(objective), network, scale, objective, widths),
                 inputs=inputs,
                 targets=named,
                 train=rows,
@@ -149,9 +154,13 @@ class Batch:
             )
         )
 
-    def _read(self, recipe: Recipe, split: Split) -> tuple[str, NDArray[np.bool_]]:
+    def _read(self, recipe: Recipe, split: Split, *, structured: bool) -> tuple[str, NDArray[np.bool_]]:
         """Keep what the recipe reads; return its name, and which molecules can be read."""
-        name, inputs = self._model_inputs.inputs(recipe, split)
+        inputs: Inputs
+        if structured:
+            name, inputs = "graphs and parts", self._model_inputs.structured_graphs
+        else:
+            name, inputs = self._model_inputs.inputs(recipe, split)
         self._inputs[name] = inputs
         return name, self._model_inputs.readable_by(recipe)
 
@@ -173,12 +182,19 @@ def _network(recipe: Recipe, targets: int, settings: Mapping[str, Any]) -> Calla
     return functools.partial(recipe.build, targets, **settings)
 
 
+def _learner(objective: Objective) -> type[NetworkWithLoss]:
+    return NetworkWithStructure if objective.has_structure else NetworkWithLoss
+
+
 def _objective(recipe: Recipe, targets: DistillationTargets) -> Objective:
     return Objective(
         soft={teacher: weight for teacher, (_, weight) in targets.soft.items()},
         hidden={teacher: weight for teacher, (_, weight) in targets.hidden.items()},
         same={teacher: weight for teacher, (_, weight) in targets.same.items()},
         mapped={teacher: weight for teacher, (_, weight) in targets.mapped.items()},
+        graph={teacher: weight for teacher, (_, weight) in targets.graph.items()},
+        communities={teacher: weight for teacher, (_, weight) in targets.communities.items()},
+        walks={teacher: weight for teacher, (_, weight) in targets.walks.items()},
         temperature=targets.temperature,
         label_smoothing=recipe.label_smoothing,
         balance=recipe.balance,
@@ -202,12 +218,15 @@ def _rare_facts(recipe: Recipe, objective: Objective) -> dict[str, Any]:
     raw: dict[str, Any] = {"raw labels": True} if recipe.raw_labels else {}
     raw |= {"start": recipe.start.digest} if recipe.start else {}
     as_they_are = {"as they are": [dict(objective.same), dict(objective.mapped)]}
+    parts = {"parts": [dict(objective.graph), dict(objective.communities), dict(objective.walks)]}
+    raw |= parts if objective.has_structure else {}
     return {**raw, **(as_they_are if objective.same or objective.mapped else {})}
 
 
 def columns_of(targets: DistillationTargets) -> dict[str, NDArray[np.float32]]:
     """Return the columns that a student learns beside the labels, by the names of its targets."""
     kinds = {"soft": targets.soft, "hidden": targets.hidden, "same": targets.same, "mapped": targets.mapped}
+    kinds |= {"graph": targets.graph, "communities": targets.communities, "walks": targets.walks}
     return {f"{kind}.{teacher}": column for kind, heard in kinds.items() for teacher, (column, _) in heard.items()}
 
 

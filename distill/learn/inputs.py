@@ -25,6 +25,7 @@ from distill.features.vectors import (
     DescriptorSet,
     Scaler,
     fingerprint_features,
+    in_chunks,
     student_features,
 )
 from distill.learn.recipes import VECTORS_OF
@@ -35,6 +36,7 @@ from teacher.errors import UsageError
 from teacher.nn.graphs import Graphs, Paired
 from teacher.nn.inputs import Inputs, Matrix, TokenStates
 from teacher.nn.library import LibraryInputs
+from teacher.nn.mugsi import StructuredGraphs, communities, random_walks
 from teacher.nn.text_encoder import LONGEST_LEARNT, MINILM, embed, format_text, token_states, tokenize
 
 if TYPE_CHECKING:
@@ -154,6 +156,12 @@ class ModelInputs:
     def graphs(self) -> Graphs:
         """The molecules as graphs."""
         return Graphs.of(self.dataset.mols())
+
+    @cached_property
+    def structured_graphs(self) -> StructuredGraphs:
+        """The molecules as graphs with their parts, for students that are compared with a teacher part by part."""
+        found = in_chunks(communities, self.dataset.mols(), self.processes)
+        return StructuredGraphs(self.graphs, found, random_walks(self.graphs))
 
     @cached_property
     def embeddings(self) -> Matrix:

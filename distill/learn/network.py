@@ -19,6 +19,7 @@ from distill.models.model_store import PREFIX
 from teacher.nn.graphs import Paired
 from teacher.nn.inputs import Inputs, Matrix, TokenStates
 from teacher.nn.library import LibraryInputs
+from teacher.nn.mugsi import StructuredGraphs, community_similarities, known_pairs, walk_log_odds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -66,6 +67,25 @@ class Network:
             ]
         scores, representation = (torch.cat(column).float().cpu().numpy() for column in zip(*answers, strict=True))
         return scores * self.deviations + self.means, representation
+
+
+def parts_said(network: Network, inputs: StructuredGraphs) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return what a graph network says of the parts of molecules, as a student learns it (`teacher.nn.mugsi`).
+
+    Returns:
+        The similarities of communities, (molecules, pairs), NaN where they are not learnt; and the logarithms of the
+        odds of walks, (molecules, `WALKS` * `STEPS`).
+    """
+    module: Any = network.module
+    similar, odds = [], []
+    with torch.inference_mode():
+        for first in range(0, len(inputs), AT_A_TIME):
+            batch = inputs.batch(np.arange(first, min(first + AT_A_TIME, len(inputs)))).to(network.device)
+            atoms = module.atoms(batch.graphs)
+            said = community_similarities(atoms, batch, inputs.pairs)
+            similar.append(said.masked_fill(~known_pairs(batch, inputs.pairs), torch.nan).cpu())
+            odds.append(walk_log_odds(atoms, batch).cpu())
+    return torch.cat(similar).numpy(), torch.cat(odds).numpy()
 
 
 def expert_shares(network: Network, inputs: Inputs, rows: NDArray[np.int64]) -> dict[str, float]:

@@ -12,6 +12,7 @@ distills labels for classification and representations for regression; here both
   cannot collapse.
 - *same* and *mapped*: the terms that GALLON released for numbers (`Objective`). There the map is on the teacher's side,
   where it and the student can shrink to nothing together.
+- *graph*, *communities* and *walks*: MuGSI's terms of a molecule and its parts (`teacher.nn.mugsi`).
 """
 
 from __future__ import annotations
@@ -30,6 +31,14 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from cluster.training.group import joined
 from distill.data.dataset import Target
 from teacher.nn.alignment import IDENTITY, SHARED_WIDTH, SharedSpace, contrast
+from teacher.nn.mugsi import (
+    StructureBatch,
+    communities_term,
+    community_similarities,
+    graph_term,
+    walk_log_odds,
+    walks_term,
+)
 
 HIDDEN_WIDTH = 64  # directions of a teacher's representation that are kept when it is whitened
 LEAST_VARIANCE = 1e-6  # share of the first direction's; below it a direction is noise
@@ -45,6 +54,7 @@ class Objective:
         same: of each teacher, the weight of MSE(g, t): the mean squared error between the student's representation g
             and the teacher's t as it is, of the same width.
         mapped: of each teacher, the weight of MSE(g, W·t), with a matrix W that is learned, too.
+        graph, communities, walks: of each teacher, the weights of MuGSI's terms.
         temperature: τ.
         label_smoothing: share of the certainty that is taken from class labels.
         balance: weigh positives so that both classes weigh the same.
@@ -54,9 +64,17 @@ class Objective:
     hidden: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     same: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     mapped: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    graph: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    communities: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    walks: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     temperature: float = 1.0
     label_smoothing: float = 0.0
     balance: bool = False
+
+    @property
+    def has_structure(self) -> bool:
+        """Whether parts of molecules are compared, which a student is to be shown with them (`StructuredGraphs`)."""
+        return bool(self.graph or self.communities or self.walks)
 
 
 @dataclass(frozen=True)
@@ -138,6 +156,10 @@ class NetworkWithLoss(nn.Module):
     def forward(self, batch: Any, targets: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
         """Return each term of the loss: the weighted sum over what is known, and how many things it sums."""
         scores, hidden = self.network(batch)
+        return self.terms(scores, hidden, targets)
+
+    def terms(self, scores: Tensor, hidden: Tensor, targets: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return the terms of what the network has said: predictions (B, targets) and representations (B, width)."""
         terms = {"task": _masked(self._task, scores, targets["labels"])}
         for name, weight in self.objective.soft.items():
             terms[f"soft.{name}"] = _masked(self._soft, scores, targets[f"soft.{name}"], weight)
@@ -189,6 +211,42 @@ class NetworkWithLoss(nn.Module):
 
     def _by_kind(self, of_classes: Tensor, of_values: Tensor) -> Tensor:
         return torch.where(torch.tensor(self.scale.classes, device=of_classes.device), of_classes, of_values)
+
+
+class NetworkWithStructure(NetworkWithLoss):
+    """A student of atoms that is compared with its teachers part by part, too, as MuGSI does (`teacher.nn.mugsi`).
+
+    Further targets of each teacher: `graph.NAME`, its representation; `communities.NAME` and `walks.NAME`, what it says
+    of a molecule's parts. It is called with a `StructureBatch`; its network has `atoms` and `read`, as `AtomStudent`.
+    """
+
+    def __init__(
+        self, network: Callable[[], nn.Module], scale: Scale, objective: Objective, widths: Mapping[str, int]
+    ) -> None:
+        super().__init__(network, scale, objective, widths)
+        self.graph_maps = nn.ModuleDict({name: nn.Linear(widths["student"], widths[name]) for name in objective.graph})
+
+    def forward(self, batch: StructureBatch, targets: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return each term of the loss: the weighted sum over what is known, and how many things it sums."""
+        network: Any = self.network
+        atoms = network.atoms(batch.graphs)
+        scores, hidden = network.read(atoms, batch.graphs)
+        terms = self.terms(scores, hidden, targets)
+        for name, weight in self.objective.graph.items():
+            total, count = graph_term(self.graph_maps[name](hidden), targets[f"graph.{name}"])
+            terms[f"graph.{name}"] = weight * total, count
+        for name, weight in self.objective.communities.items():
+            teacher = targets[f"communities.{name}"]
+            total, count = communities_term(community_similarities(atoms, batch, teacher.shape[1]), teacher)
+            terms[f"communities.{name}"] = weight * total, count
+        for name, weight in self.objective.walks.items():
+            total, count = walks_term(walk_log_odds(atoms, batch), targets[f"walks.{name}"])
+            terms[f"walks.{name}"] = weight * total, count
+        return terms
+
+    def predict(self, batch: StructureBatch) -> tuple[Tensor, Tensor]:
+        """Return logits of classes and values in the labels' units, (B, targets), and representations."""
+        return super().predict(batch.graphs)
 
 
 class NetworkWithTargets(nn.Module):

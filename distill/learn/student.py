@@ -60,9 +60,18 @@ class AtomStudent(nn.Module):
 
     def forward(self, graph: GraphBatch) -> tuple[Tensor, Tensor]:
         """Return the prediction and the representation."""
-        atoms = graph.x.float() if self.reads == "atoms" else _neighbourhoods(graph)
+        return self.read(self.atoms(graph), graph)
+
+    def atoms(self, graph: GraphBatch) -> Tensor:
+        """Return the representations of atoms (atoms, width)."""
+        read = graph.x.float() if self.reads == "atoms" else _neighbourhoods(graph)
+        hidden: Tensor = self.body(read)
+        return hidden
+
+    def read(self, atoms: Tensor, graph: GraphBatch) -> tuple[Tensor, Tensor]:
+        """Return the prediction and the representation that come of the representations of atoms."""
         atoms_of_each = torch.bincount(graph.batch, minlength=graph.num_graphs).clamp(min=1)
-        pooled = _summed(self.body(atoms), graph.batch, graph.num_graphs) / atoms_of_each[:, None]
+        pooled = _summed(atoms, graph.batch, graph.num_graphs) / atoms_of_each[:, None]
         return self.head(pooled), pooled
 
 

@@ -21,7 +21,7 @@ from distill.data.splits import PARTS, Split, folds
 from distill.features.pretrained import check_installed
 from distill.learn.fits import Batch
 from distill.learn.inputs import ModelInputs
-from distill.learn.network import Network, settings_for
+from distill.learn.network import Network, parts_said, settings_for
 from distill.learn.recipes import Recipe, recipe
 from distill.models.card import ModelCard
 from distill.models.ensemble import logits, probabilities
@@ -47,12 +47,16 @@ class TeacherOutputs:
         representation: float32, (molecules, width); NaN likewise.
         fold: int64, one a molecule: the fold that its prediction was held out with, or -1 where the network that was
             trained on the whole training part predicted it.
+        communities, walks: what a graph network says of the parts of molecules (`with_parts`); None where it was not
+            asked.
     """
 
     teacher: str
     prediction: NDArray[np.float32]
     representation: NDArray[np.float32]
     fold: NDArray[np.int64]
+    communities: NDArray[np.float32] | None = None
+    walks: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -138,6 +142,23 @@ def with_transfer_set(
         representation=np.concatenate([outputs.representation, representation]),
         fold=np.concatenate([outputs.fold, np.full(len(rows), -1)]),
     )
+
+
+def with_parts(outputs: TeacherOutputs, recipe: Recipe, weights: Path, model_inputs: ModelInputs) -> TeacherOutputs:
+    """Let a graph network also say what a student learns of the parts of molecules (MuGSI, `teacher.nn.mugsi`).
+
+    It is the network of the whole training part that does, as for representations and as in the paper: similarities of
+    a molecule's own parts are not its label, which stays out of fold.
+
+    Args:
+        outputs: what it says of the dataset.
+        recipe: how it was trained; one of `teacher.nn.registry.ARCHITECTURES`.
+        weights: of that network.
+        model_inputs: the dataset.
+    """
+    build = functools.partial(recipe.build, len(model_inputs.dataset.targets), **recipe.settings)
+    communities, walks = parts_said(Network.load(weights, build), model_inputs.structured_graphs)
+    return replace(outputs, communities=communities, walks=walks)
 
 
 def write(outputs: TeacherOutputs, model_inputs: ModelInputs, split: Split, file: Path) -> None:

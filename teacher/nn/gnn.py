@@ -50,13 +50,17 @@ class GCN(nn.Module):
 
     def forward(self, graph: GraphBatch) -> tuple[Tensor, Tensor]:
         """Return the prediction and the representation."""
+        pooled = global_mean_pool(self.atoms(graph), graph.batch, graph.num_graphs)
+        return self.head(drop(pooled, self.pooled_dropout, self.training)), pooled
+
+    def atoms(self, graph: GraphBatch) -> Tensor:
+        """Return the representations of atoms (atoms, width), whose mean is the molecule's."""
         hidden, neighbours = graph.x.float(), _normalised_adjacency(graph)
         for number, layer in enumerate(self.layers):
             hidden = layer(hidden, neighbours)
             if number < len(self.norms):
                 hidden = drop(torch.relu(self.norms[number](hidden)), self.dropout, self.training)
-        pooled = global_mean_pool(hidden, graph.batch, graph.num_graphs)
-        return self.head(drop(pooled, self.pooled_dropout, self.training)), pooled
+        return hidden
 
 
 class ResidualGNN(nn.Module):
@@ -80,10 +84,13 @@ class ResidualGNN(nn.Module):
 
     def forward(self, graph: GraphBatch) -> tuple[Tensor, Tensor]:
         """Return the prediction and the representation."""
-        atoms, bonds = self.atom(graph.x), self.bond(graph.edge_attr)
-        hidden = convolved(self, atoms, edge_index=graph.edge_index, edge_attr=bonds)
-        pooled = global_add_pool(hidden, graph.batch, graph.num_graphs) / TYPICAL_ATOMS
+        pooled = global_add_pool(self.atoms(graph), graph.batch, graph.num_graphs) / TYPICAL_ATOMS
         return self.head(pooled), pooled
+
+    def atoms(self, graph: GraphBatch) -> Tensor:
+        """Return the representations of atoms (atoms, width), whose sum, scaled, is the molecule's."""
+        atoms, bonds = self.atom(graph.x), self.bond(graph.edge_attr)
+        return convolved(self, atoms, edge_index=graph.edge_index, edge_attr=bonds)
 
 
 class GIN(ResidualGNN):
@@ -125,6 +132,12 @@ class DMPNN(nn.Module):
 
     def forward(self, graph: GraphBatch) -> tuple[Tensor, Tensor]:
         """Return the prediction and the representation."""
+        atoms = self.atoms(graph)
+        pooled = scatter(atoms, graph.batch, dim=0, dim_size=graph.num_graphs, reduce="sum") / TYPICAL_ATOMS
+        return self.head(pooled), pooled
+
+    def atoms(self, graph: GraphBatch) -> Tensor:
+        """Return the representations of atoms (atoms, width), whose sum, scaled, is the molecule's."""
         leaves, enters = graph.edge_index
         atoms = self.atom(graph.x)
         start = self.first(torch.cat([atoms[leaves], self.bond(graph.edge_attr)], dim=1))
@@ -134,9 +147,7 @@ class DMPNN(nn.Module):
             bonds = torch.relu(start + self.update(heard[leaves] - _reversed(bonds)))
             bonds = drop(bonds, self.dropout, self.training)
         heard = scatter(bonds, enters, dim=0, dim_size=len(atoms), reduce="sum")
-        atoms = drop(torch.relu(self.gather(torch.cat([atoms, heard], dim=1))), self.dropout, self.training)
-        pooled = scatter(atoms, graph.batch, dim=0, dim_size=graph.num_graphs, reduce="sum") / TYPICAL_ATOMS
-        return self.head(pooled), pooled
+        return drop(torch.relu(self.gather(torch.cat([atoms, heard], dim=1))), self.dropout, self.training)
 
 
 class CategoricalEmbedding(nn.Module):

@@ -1,13 +1,13 @@
 """How much of bare vLLM's speed the whole annotation keeps.
 
     python -m tests.benchmarks.annotate_vs_vllm [--rows 1000] [--repeats 3] [--json]
-    python -m tests.benchmarks.annotate_vs_vllm --qwen-vl 7b --without renderers,size,bounds  # on a GPU
+    python -m tests.benchmarks.annotate_vs_vllm --qwen-vl 7b --rows 1500 --repeats 2 --renderers 0 4  # on a GPU
 
 Bare is `AsyncLLM` with the same settings, fed all at once with the same prompts, already drawn and templated. Ours is
 the whole walk: file, Ray Data, parsing, drawing, prompt, engine, checks, durable commit. Both are measured in one run,
 alternating, each from the moment its engine is ready; the ratios are those of the medians. On a GPU both engines lie on
-it at the same time, and one waits while the other works. `--without` names changes that were made for speed: ours is
-measured without each of them as well (`tests.support.undone`).
+it at the same time, and one waits while the other works. `--renderers 0 4` measures ours with each number of processes
+that make prompts.
 
 The model is `tiny`, or one with the shape of Qwen2.5-VL and random weights, whose answers are cut off after so many
 tokens on both sides.
@@ -32,7 +32,7 @@ from rdkit import RDConfig
 
 from cluster.annotation.annotate import annotate
 from cluster.annotation.metrics import serve_measured
-from cluster.annotation.resources import cpu_threads, default_concurrency, default_renderers, plan_pool
+from cluster.annotation.resources import cpu_threads, default_concurrency, plan_pool
 from cluster.library.rows import read_all
 from cluster.library.source import resolve
 from cluster.runtime.session import RaySession, ray_session
@@ -40,18 +40,18 @@ from cluster.store.open import open_store
 from teacher.chemistry.molecule import InvalidMoleculeError, Molecule, parse
 from teacher.llm.engine import Engine, Request
 from teacher.llm.engines.rendering import chat_messages, chat_params
-from teacher.llm.engines.vllm_arguments import EngineSettings, parse_engine_arguments
+from teacher.llm.engines.vllm_arguments import EngineSettings
 from teacher.llm.engines.vllm_engine import launch, sampling_params
 from teacher.llm.models import TINY, identify, local_path
 from teacher.llm.prompt import Picture, Prompt, load
 from teacher.llm.request import build_request
 from teacher.llm.spec import PromptRef, Sampling, Spec
 from teacher.provenance import installed
+from teacher.wording import counted
 from tests.support.gpu_busy import GpuBusy, gpu_name
 from tests.support.machine import machine
 from tests.support.qwen_vl import TEXT, write_qwen_vl
 from tests.support.random_weights import ReadyAnswers, cut
-from tests.support.undone import CHANGES, Change
 
 LIBRARY = f"{RDConfig.RDDataDir}/NCI/first_5K.smi"
 WARM_UP = 16  # requests by which an engine loads its code, before it counts as ready
@@ -59,12 +59,11 @@ WARM_UP = 16  # requests by which an engine loads its code, before it counts as 
 
 @dataclass(frozen=True)
 class Setup:
-    """What a side runs.
+    """What both sides run.
 
     Attributes:
         path: the model's folder.
         answer_tokens: after which every answer is cut off, if the model's weights are random.
-        undone: the change without which ours annotates, if any.
     """
 
     path: str
@@ -72,19 +71,6 @@ class Setup:
     prompt: Prompt
     settings: EngineSettings
     answer_tokens: int | None
-    undone: Change | None = None
-
-    def without(self, change: Change) -> Setup:
-        """Return the same without a change."""
-        pixels = change.image_size or self.spec.image_size
-        arguments = {**self.settings.arguments, **change.engine_arguments}
-        renderers = self.settings.renderers if change.renderers is None else change.renderers
-        return replace(
-            self,
-            spec=self.spec.model_copy(update={"image_size": pixels}),
-            settings=replace(self.settings, image_size=pixels, renderers=renderers, arguments=arguments),
-            undone=change,
-        )
 
 
 @dataclass(frozen=True)
@@ -97,8 +83,6 @@ class TimedServe:
     def __call__(self, log_path: Path) -> Engine:
         setup = self.setup
         engine: Engine = serve_measured(setup.spec.model, setup.path, setup.settings, log_path)
-        if setup.undone:
-            engine = setup.undone.around(engine, setup.prompt)
         if setup.answer_tokens is not None:
             engine = ReadyAnswers(engine, setup.answer_tokens)
         warm_up = [_request(setup, parse(b"C" * length)) for length in range(1, WARM_UP + 1)]
@@ -128,10 +112,9 @@ class Rates:
 
 def main() -> None:
     arguments = _arguments()
+    bare, ours = Rates(), {renderers: Rates() for renderers in arguments.renderers}
     with tempfile.TemporaryDirectory() as folder, ray_session(None) as session, GpuBusy() as busy:
-        setup = _setup(arguments, Path(folder) / "model", session)
-        setups = {"ours": setup, **{f"without {name}": setup.without(CHANGES[name]) for name in arguments.without}}
-        sides = {"bare": Rates(), **{name: Rates() for name in setups}}
+        setup = _setup(arguments, Path(folder) / "model")
         requests = _requests(setup, arguments.rows)
         loop = asyncio.new_event_loop()
         began = time.monotonic()
@@ -140,24 +123,27 @@ def main() -> None:
             loop.run_until_complete(_bare(llm, requests[-WARM_UP:]))
             print(f"bare is ready after {time.monotonic() - began:.0f} s", flush=True)
             for repeat in range(arguments.repeats):
-                for name, rates in sides.items():
-                    if name == "bare":
-                        rates.add(len(requests), *loop.run_until_complete(_bare(llm, requests)), busy)
-                    else:
-                        store = Path(folder) / f"{repeat}-{name}"
-                        rates.add(*_ours(store, arguments.rows, setups[name], session), busy)
-                    print(f"repeat {repeat}: {name} {rates.rows_per_second[-1]} rows/s {rates.gpu[-1]}", flush=True)
+                begun, ended, tokens = loop.run_until_complete(_bare(llm, requests))
+                bare.add(len(requests), begun, ended, tokens, busy)
+                print(f"repeat {repeat}: bare {bare.rows_per_second[-1]} rows/s {bare.gpu[-1]}", flush=True)
+                for renderers, rates in ours.items():
+                    own = replace(setup, settings=replace(setup.settings, renderers=renderers))
+                    store = Path(folder) / f"{repeat}-{renderers}"
+                    rows, begun, ended, tokens = _ours(store, arguments.rows, own, session)
+                    rates.add(rows, begun, ended, tokens, busy)
+                    told = f"{_named(renderers)}: {rates.rows_per_second[-1]} rows/s"
+                    print(f"repeat {repeat}: {told} {rates.gpu[-1]}", flush=True)
         finally:
             llm.shutdown()  # its processes would outlive an error
         loop.run_until_complete(asyncio.sleep(1))  # for its tasks to end
+    sides = {"bare": bare, **{_named(renderers): rates for renderers, rates in ours.items()}}
     result = {
-        "ratio": {name: round(rates.median / sides["bare"].median, 3) for name, rates in sides.items()},
+        "ratio": {name: round(rates.median / bare.median, 3) for name, rates in sides.items()},
         "rows": arguments.rows,
         "model": f"qwen2.5-vl-{arguments.qwen_vl}, random weights" if arguments.qwen_vl else TINY,
         "pixels": arguments.pixels,
         "structured": not arguments.no_structured,
         "concurrency": setup.settings.max_num_seqs,
-        "renderers": setup.settings.renderers,
         "rows_per_second": {name: rates.median for name, rates in sides.items()},
         "all_rows_per_second": {name: rates.rows_per_second for name, rates in sides.items()},
         "completion_tokens": {name: rates.tokens for name, rates in sides.items()},
@@ -180,20 +166,16 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--qwen-vl", choices=list(TEXT), help="a size of Qwen2.5-VL, with random weights")
     parser.add_argument("--answer-tokens", type=int, default=120, help="of each answer, with random weights")
     parser.add_argument("--gpu-memory", type=float, default=0.42, help="share of the GPU's memory, for each engine")
-    parser.add_argument("--renderers", type=int, help="processes of ours that make prompts; default: as in a run")
-    parser.add_argument("--engine-arg", action="append", default=[], help="NAME=JSON for vLLM, on both sides")
-    parser.add_argument("--without", type=_changes, default=[], help=f"any of {', '.join(CHANGES)}, with commas")
+    parser.add_argument("--renderers", type=int, nargs="+", default=[0], help="processes of ours that make prompts")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
 
 
-def _changes(names: str) -> list[str]:
-    if unknown := set(names.split(",")) - set(CHANGES):
-        raise argparse.ArgumentTypeError(f"there is no {', '.join(sorted(unknown))}")
-    return names.split(",")
+def _named(renderers: int) -> str:
+    return f"ours, {counted(renderers, 'renderer')}"
 
 
-def _setup(arguments: argparse.Namespace, folder: Path, session: RaySession) -> Setup:
+def _setup(arguments: argparse.Namespace, folder: Path) -> Setup:
     prompt = load("describe")
     path = local_path(TINY)
     if arguments.qwen_vl:
@@ -214,8 +196,6 @@ def _setup(arguments: argparse.Namespace, folder: Path, session: RaySession) -> 
             max_model_len=4096 if arguments.qwen_vl else None,
             image_size=arguments.pixels,
             gpu_memory_utilization=arguments.gpu_memory,
-            renderers=default_renderers(session, gpus=1) if arguments.renderers is None else arguments.renderers,
-            arguments=parse_engine_arguments(arguments.engine_arg),
             cpu_threads=cpu_threads(1),
             load_format="dummy" if arguments.qwen_vl else "auto",
         ),

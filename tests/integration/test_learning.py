@@ -672,7 +672,7 @@ def test_a_comparison_has_every_method_under_every_seed_and_is_resumed(
     transfer = replace(with_library.transfer, guesses=of_others(with_library.transfer))
     model_inputs = replace(with_library, guesses=guessed(with_library), transfer=transfer)
     methods = ["random_forest", "gin", "lm", "teachers", "student", "student+both", "student+both+transfer"]
-    methods += ["student+shuffled", "glnn", "gallon", "gnn+lm", "dmpnn+lm+transfer", "llm-few-shot"]
+    methods += ["student+shuffled", "glnn", "mugsi-1hop", "gallon", "gnn+lm", "dmpnn+lm+transfer", "llm-few-shot"]
     methods += ["student+pseudo-labels"]
     settings = Settings(methods=methods, folder=tmp_path, resources=TrainResources(workers=1), folds=2)
     cases = [SeededSplit(seed=seed, split=split(model_inputs.dataset, "random", seed=seed)) for seed in range(2)]
@@ -681,10 +681,11 @@ def test_a_comparison_has_every_method_under_every_seed_and_is_resumed(
     assert [(run.method, run.seed) for run in runs] == [(name, seed) for name in methods for seed in range(2)]
     assert all(np.isfinite(run.test["rmse"]) and run.prediction.shape == (MOLECULES, 1) for run in runs)
     assert {run.chosen for run in runs if run.method in ("gallon", "glnn")} == {"gallon", "atoms"}
+    assert {run.chosen for run in runs if run.method == "mugsi-1hop"} == {"atoms-1hop"}
     assert {run.chosen for run in runs if run.method == "gnn+lm"} == {"gin"}  # the only graph teacher of the table
     assert {run.chosen for run in runs if run.method == "dmpnn+lm+transfer"} == {"dmpnn"}
     # With choices, folds and teachers; `gnn+lm` is a network chosen out of one teacher.
-    assert [run.fits for run in runs[::2]] == [1, 1, 1, 2, 3, 10, 10, 10, 4, 3, 5, 4, 0, 7]
+    assert [run.fits for run in runs[::2]] == [1, 1, 1, 2, 3, 10, 10, 10, 4, 4, 3, 5, 4, 0, 7]
     for case in cases:  # distilled or not, it is the same student
         of_students = [name for name in methods if name.startswith("student") and "pseudo-labels" not in name]
         chosen = {run.chosen for run in runs if run.seed == case.seed and run.method in of_students}

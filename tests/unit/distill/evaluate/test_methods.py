@@ -2,7 +2,8 @@
 
 import pytest
 
-from distill.evaluate.methods import METHODS, ON_RULES, as_released, defaults, method
+from distill.evaluate.methods import METHODS, MUGSI_TERMS, ON_RULES, as_released, defaults, method
+from distill.learn.distillation import MUGSI
 from distill.learn.recipes import PRETRAINED
 from teacher.errors import UsageError
 
@@ -19,6 +20,7 @@ def test_rows_that_need_what_is_not_there_are_left_out() -> None:
         *("mmf", "mmf-no-tokens", "mmf-no-attention", "mmf-no-messages", "mmf-no-mixture", "mmf-few-shot"),
         *("e-llagnn-sage", "e-llagnn-gcn", "library-sage"),
         *("e-llagnn-sage-ranked", "e-llagnn-gcn-ranked", "e-llagnn-sage-shuffled"),
+        *("mugsi-1hop", "mugsi-no-soft", "mugsi-no-graph", "mugsi-no-communities", "mugsi-no-walks"),
         *("gallon-gcn", "gallon-student", "gallon+gnn", "gallon+lm"),
         *(f"{network}+lm{end}" for network in ("gnn", "gcn", "gin", "gat", "dmpnn") for end in ("", "+transfer")),
     }
@@ -28,6 +30,16 @@ def test_a_graph_network_can_be_the_student_of_the_language_teacher() -> None:
     plain, wider = method("gnn+lm"), method("dmpnn+lm+transfer")
     assert (plain.network, plain.teachers, plain.needs_texts, plain.transfer) == ("gnn", ("lm",), True, False)
     assert (wider.network, wider.teachers, wider.transfer) == ("dmpnn", ("lm on the transfer set",), True)
+
+
+def test_a_student_of_mugsi_learns_all_terms_of_a_graph_network_but_the_one_that_it_does_without() -> None:
+    assert set(MUGSI_TERMS) == set(MUGSI)
+    whole, neighbours = method("mugsi"), method("mugsi-1hop")
+    assert whole.terms == neighbours.terms == MUGSI_TERMS
+    assert (whole.student, neighbours.student) == ("student-atoms", "student-atoms-1hop")
+    assert whole.teachers == ("network",) and not whole.needs_texts
+    for term in MUGSI_TERMS:
+        assert set(MUGSI_TERMS) - set(method(f"mugsi-no-{term}").terms) == {term}
 
 
 def test_rows_as_gallon_released_them_take_the_place_of_ours() -> None:
