@@ -11,7 +11,7 @@ from distill.evaluate import trees
 from distill.evaluate.baseline import Baseline
 from distill.evaluate.chemprop_cli import chemprop_fit, chemprop_inputs, chemprop_space
 from distill.evaluate.linear import fit_linear, linear_space
-from distill.features.pretrained import minimol_of
+from distill.features.pretrained import chemeleon_of, minimol_of
 from distill.features.vectors import ecfp, fingerprint_features
 from teacher.errors import UsageError
 
@@ -59,6 +59,14 @@ BASELINES = {
         space=linear_space,
         fitting=fit_linear,
         pretrained="minimol",
+    ),
+    "chemeleon-linear": Baseline(
+        title="CheMeleon's vectors + ridge or logistic regression",
+        represent=chemeleon_of,
+        defaults={"penalty": None},
+        space=linear_space,
+        fitting=fit_linear,
+        pretrained="chemeleon",
     ),
     "chemprop": Baseline(
         title="chemprop",

@@ -68,7 +68,16 @@ OF_MUGSI: dict[str, tuple[str, str, str]] = {  # what a row is, what its student
     "mugsi-no-walks": ("as mugsi, without random walks", "atoms", "walks"),
 }
 EXTRA = frozenset(  # rows that have to be asked for
-    {"chemprop", "minimol-linear", "lm-fine-tuned", "e-llagnn", "gallon-gcn", PREDICTOR, PSEUDO_LABELS}
+    {
+        "chemprop",
+        "minimol-linear",
+        "chemeleon-linear",
+        "lm-fine-tuned",
+        "e-llagnn",
+        "gallon-gcn",
+        PREDICTOR,
+        PSEUDO_LABELS,
+    }
     | {*PRETRAINED, *OF_MMF, *ON_RULES, *OVER_LIBRARY}
     | set(RELEASED.values()) - {"gallon"}
     | {name for name, _, _ in OF_NETWORKS}

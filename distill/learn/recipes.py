@@ -182,7 +182,7 @@ RULES: dict[str, tuple[Reads, Columns]] = {
     "rules-random": ("rules", "random"),
     "rules-all": ("rules", "all"),
 }
-PRETRAINED: dict[str, PretrainedKind] = {"minimol": "minimol", "smiles-encoder": "smiles"}
+PRETRAINED: dict[str, Literal["minimol", "smiles"]] = {"minimol": "minimol", "smiles-encoder": "smiles"}
 
 _GRAPH_TEACHERS = [
     Recipe(

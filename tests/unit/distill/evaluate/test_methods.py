@@ -15,7 +15,15 @@ def test_rows_that_need_what_is_not_there_are_left_out() -> None:
     assert not any(name.endswith("transfer") for name in defaults(with_texts=True, with_transfer_set=False))
     everything = defaults(with_texts=True, with_transfer_set=True)
     assert set(METHODS) - set(everything) == {
-        *("chemprop", "minimol-linear", "lm-fine-tuned", "e-llagnn", "llm-few-shot", "student+pseudo-labels"),
+        *(
+            "chemprop",
+            "minimol-linear",
+            "chemeleon-linear",
+            "lm-fine-tuned",
+            "e-llagnn",
+            "llm-few-shot",
+            "student+pseudo-labels",
+        ),
         *(*PRETRAINED, *ON_RULES),
         *("mmf", "mmf-no-tokens", "mmf-no-attention", "mmf-no-messages", "mmf-no-mixture", "mmf-few-shot"),
         *("e-llagnn-sage", "e-llagnn-gcn", "library-sage"),
