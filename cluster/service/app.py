@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict
 from http import HTTPStatus
 from importlib.metadata import version
 from typing import Annotated, Any, TypeVar
@@ -39,6 +38,7 @@ ABSENT = {
     "'gallon distill').",
 }
 EXAMPLES = ["CC(=O)Oc1ccccc1C(=O)O", ["CCO", "c1ccccc1O"]]
+JSON = "application/json"
 LONGEST_TEXT = 10_000  # characters: far more than a SMILES may have, whose own limit says more
 
 Text = Annotated[str, Field(max_length=LONGEST_TEXT)]
@@ -105,8 +105,8 @@ def build_app(front: Front) -> FastAPI:
         """Return what an LLM writes about molecules: stored answers at once, others when they are made."""
         if not front.describes:
             raise AbsentError(ABSENT["/describe"])
-        answers = await front.describe(question.texts)
-        return _json(_as_asked(question, [asdict(answer) for answer in answers]))
+        answers = _as_asked(question, await front.describe(question.texts))
+        return Response(strict_json.write(Answer | list[Answer], answers), media_type=JSON)
 
     several = PredictedMolecule | list[PredictedMolecule]
 
@@ -209,4 +209,4 @@ def _failure(status: int, sentence: str) -> Response:
 
 
 def _json(facts: Any, status: int = 200) -> Response:
-    return Response(strict_json.dumps(facts), status, media_type="application/json")
+    return Response(strict_json.dumps(facts), status, media_type=JSON)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import re
-import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,10 +16,10 @@ from cluster.annotation.job import Job
 from cluster.annotation.pool import Pool
 from cluster.runtime.logs import worker_level
 from cluster.runtime.session import RaySession
-from cluster.service.access import is_loopback
 from cluster.service.annotating import AnnotatorReplica
 from cluster.service.app import FrontReplica
 from cluster.service.front import FrontSettings
+from cluster.service.listening import ListeningFront, bind, url_of
 from cluster.service.predicting import Predict, PredictorReplica
 from teacher.errors import EngineStartError, GallonError, UsageError
 
@@ -61,8 +60,7 @@ class Service:
     @property
     def url(self) -> str:
         """Where it is reached."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
+        return url_of(self.host, self.port)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,11 +94,11 @@ def served(
     """
     from ray import serve
 
-    _refuse_taken(service, session)
+    _refuse_taken(service)
     _refuse_too_many(service, annotators, session)
     patience = 0.0  # nobody has been answered yet
     try:
-        _listen(service)
+        _start()
         behind = {}
         if annotators:
             behind[ANNOTATORS] = _annotators(service, annotators, session.logs)
@@ -108,8 +106,8 @@ def served(
             behind[PREDICTORS] = _predictors(service, load)
         targets = [serve.RunTarget(bound, name, None) for name, bound in behind.items()]
         handles = dict(zip(behind, serve.run_many(targets, wait_for_applications_running=False), strict=True))
-        front = _fronts(service, annotators, handles.get(ANNOTATORS), handles.get(PREDICTORS))
-        serve.run_many([serve.RunTarget(front, FRONT, "/")], wait_for_applications_running=False)
+        front = _listening_fronts(service, annotators, handles.get(ANNOTATORS), handles.get(PREDICTORS), session)
+        serve.run_many([serve.RunTarget(front, FRONT, None)], wait_for_applications_running=False)
         _wait([FRONT, *handles])
         logger.info("the service listens at %s", service.url)
         patience = service.drain_seconds
@@ -123,7 +121,8 @@ def application(
 ) -> Any:
     """Return all of the service as one application of Ray Serve, for whoever deploys it there.
 
-    `served` deploys the same as three, so that it can stop one after another.
+    `served` deploys the same as three, so that it can stop one after another, and with fronts that listen themselves;
+    here the proxies of Ray Serve do, which are what probes and balancers of a cluster know.
 
     Args:
         service: how it is offered; where it listens is for Ray Serve to say.
@@ -139,41 +138,60 @@ def application(
     )
 
 
-def _listen(service: Service) -> None:
-    """Start Ray Serve with its proxies: one where only this machine asks, else one on every machine.
+def _start() -> None:
+    """Start Ray Serve without its proxies.
 
     Raises:
-        GallonError: they do not start.
+        GallonError: it does not start.
     """
     from ray import serve
     from ray.exceptions import RayError
 
     try:
-        serve.start(
-            proxy_location="HeadOnly" if is_loopback(service.host) else "EveryNode",
-            http_options={"host": service.host, "port": service.port},
-            logging_config={"enable_access_log": False},
-        )
+        serve.start(proxy_location="Disabled", logging_config={"enable_access_log": False})
     except (RayError, RuntimeError, TimeoutError) as error:
         reason = str(error).strip().rsplit("\n", maxsplit=1)[-1].rstrip(".")
-        raise GallonError(f"Ray Serve does not start at {service.url}: {reason}.") from error
+        raise GallonError(f"Ray Serve does not start: {reason}.") from error
 
 
 def _fronts(service: Service, described_by: Annotators | None, annotators: Any, predictors: Any) -> Any:
-    """Return the fronts, given handles of what is behind them, or what is to be deployed with them."""
+    """Return fronts behind the proxies of Ray Serve, given what is to be deployed with them."""
     from ray import serve
 
-    settings = FrontSettings(
+    return (
+        serve.deployment(serve.ingress()(FrontReplica))
+        .options(num_replicas=service.replicas, ray_actor_options={"num_cpus": SMALL_CPUS}, **_options(service, MANY))
+        .bind(_front_settings(service, described_by), annotators, predictors)
+    )
+
+
+def _listening_fronts(
+    service: Service, described_by: Annotators | None, annotators: Any, predictors: Any, session: RaySession
+) -> Any:
+    """Return fronts that listen on this machine, given handles of what is behind them."""
+    import ray
+    from ray import serve
+
+    here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
+    cpus = SMALL_CPUS if session.local else 0.0  # a cluster's head often has none to give
+    return (
+        serve.deployment(ListeningFront)
+        .options(
+            num_replicas=service.replicas,
+            ray_actor_options={"num_cpus": cpus, "label_selector": here},
+            **_options(service, MANY),
+        )
+        .bind(_front_settings(service, described_by), annotators, predictors, service.host, service.port)
+    )
+
+
+def _front_settings(service: Service, described_by: Annotators | None) -> FrontSettings:
+    return FrontSettings(
         store_url=described_by.job.store_url if described_by else None,
         spec_id=described_by.job.spec.id if described_by else None,
         token_digest=service.token_digest,
         queue=service.queue,
         log_level=worker_level(),
-    )
-    return (
-        serve.deployment(serve.ingress()(FrontReplica))
-        .options(num_replicas=service.replicas, ray_actor_options={"num_cpus": SMALL_CPUS}, **_options(service, MANY))
-        .bind(settings, annotators, predictors)
     )
 
 
@@ -243,7 +261,7 @@ def _why_not(messages: Sequence[str]) -> GallonError:
     return GallonError(f"The service does not start: {reason}")
 
 
-def _refuse_taken(service: Service, session: RaySession) -> None:
+def _refuse_taken(service: Service) -> None:
     """Refuse an address that another process has, and a cluster whose Ray Serve is another's.
 
     Raises:
@@ -257,14 +275,7 @@ def _refuse_taken(service: Service, session: RaySession) -> None:
             f"Ray Serve is used in this cluster already ({', '.join(sorted(running))}): stop that where it was "
             "started, or, if nobody does, by 'serve shutdown --yes', or name another cluster with --ray."
         )
-    if not session.local:
-        return  # the proxies are on other machines, too
-    try:
-        socket.create_server((service.host, service.port), reuse_port=False).close()
-    except OSError as error:
-        raise UsageError(
-            f"The service cannot listen at {service.url}: {error.strerror}; choose another --port or --host."
-        ) from None
+    bind(service.host, service.port, shared=False).close()
 
 
 def _refuse_too_many(service: Service, annotators: Annotators | None, session: RaySession) -> None:

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode
@@ -146,6 +147,7 @@ def is_url(where: str) -> bool:
     return False
 
 
+@lru_cache(maxsize=16)  # each read of a stored answer names the place, for the case that it fails
 def parse(url: str) -> Address:
     """Take the URL of a Redis apart.
 

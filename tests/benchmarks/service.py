@@ -2,9 +2,9 @@
 
     python -m tests.benchmarks.service [--requests 1000] [--clients 32] [--scripted] [--json]
 
-Half of the molecules are in the store before. They are asked for alone, by one client and by all, and then together
-with the other half, each in a request of its own over HTTP on loopback. Clients, proxy, service, engine and Redis share
-the machine.
+Half of the molecules are in the store before. They are asked for alone, by one client, by all, and by all at a pace;
+then together with the other half, each in a request of its own over HTTP on loopback. Clients, fronts, engine and Redis
+share the machine.
 """
 
 from __future__ import annotations
@@ -34,13 +34,16 @@ from gallon.config import ServiceConfig, ServingConfig, SpecConfig
 from teacher.chemistry.molecule import key_of
 from teacher.llm.prompt import load
 from teacher.llm.spec import Model, PromptRef, Sampling, Spec
+from tests.support.lean_client import Reply, ask
 from tests.support.machine import machine
 from tests.support.records import record
 from tests.support.scripted import Script, true_answer
-from tests.support.service import FRONT, PROXY, Answered, ask_all, free_port, processes_of, scripted_service
+from tests.support.service import FRONT, free_port, processes_of, scripted_service
 
 QUEUE = 1024
-PROCESSES = {"proxy": PROXY, "front": FRONT}
+ROUNDS = 4  # in which each stored molecule is asked for, to count CPU time over
+STORED_PER_SECOND = 100.0
+MIXED_PER_SECOND, MIXED_SECONDS = 20.0, 20.0  # fewer than the engine makes, so that the queue is short
 
 
 def main() -> None:
@@ -53,37 +56,28 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     library = resolve([f"{RDConfig.RDDataDir}/NCI/first_5K.smi"])
-    molecules = [molecule.smiles for molecule in islice(unique_molecules(library, None), arguments.requests)]
-    stored, new = molecules[::2], molecules[1::2]
+    number = arguments.requests + round(MIXED_PER_SECOND * MIXED_SECONDS)
+    molecules = [molecule.smiles for molecule in islice(unique_molecules(library, None), number)]
     with (
         tempfile.TemporaryDirectory() as folder,
         _serving(folder, scripted=arguments.scripted, replicas=arguments.replicas) as (url, store, spec_id),
     ):
-        _keep(store, spec_id, stored)
-        ask_all(url, stored[:50], clients=1)  # which loads what the service needs
-        alone = ask_all(url, stored[:200], clients=1)
-        spent = _cpu_seconds()
-        together = ask_all(url, stored, clients=arguments.clients)
-        cpu = {name: _cpu_seconds()[name] - before for name, before in spent.items()}
-        mixed = random.Random(0).sample(molecules, len(molecules))
+        _keep(store, spec_id, molecules[::2])
+        ask(url, molecules[:50:2], clients=1)  # which loads what the service needs
+        asked, paced = molecules[: arguments.requests], molecules[arguments.requests :]
+        replies, cpu = _of_stored(url, asked[::2], arguments.clients)
         begun = time.perf_counter()
-        answers = ask_all(url, mixed, clients=arguments.clients)
+        replies |= _of_both(url, asked, arguments.clients, None)
         seconds = time.perf_counter() - begun
+        replies |= _of_both(url, paced, arguments.clients, MIXED_PER_SECOND)
         accepted = store.counts(spec_id).accepted
-    of_stored, of_new = _split(answers)
     result = {
-        "errors": sum(answer.status != 200 for answer in (*alone, *together, *answers)),
+        "errors": sum(reply.status != 200 for each in replies.values() for reply in each),
         "accepted": accepted,
         "molecules": len(molecules),
-        "new": len(new),
-        "requests_per_second": round(len(mixed) / seconds, 1),
-        "ms": {
-            "stored, 1 client": _milliseconds(alone),
-            f"stored, {arguments.clients} clients": _milliseconds(together),
-            f"stored, {arguments.clients} clients, half of all are new": _milliseconds(of_stored),
-            f"new, {arguments.clients} clients, half of all are new": _milliseconds(of_new),
-        },
-        "cpu_ms_per_stored": {name: round(seconds / len(stored) * 1000, 2) for name, seconds in cpu.items()},
+        "requests_per_second": round(len(asked) / seconds, 1),
+        "ms": {name: _milliseconds(each) for name, each in replies.items()},
+        "cpu_ms_per_stored": cpu,
         "engine": "scripted" if arguments.scripted else "tiny",
         "replicas": arguments.replicas,
         "machine": machine(),
@@ -91,6 +85,33 @@ def main() -> None:
     _print(result)
     if arguments.json:
         print(json.dumps(result))
+
+
+def _of_stored(url: str, molecules: Sequence[str], clients: int) -> tuple[dict[str, list[Reply]], dict[str, float]]:
+    """Ask for molecules that are stored; return the replies, and the CPU milliseconds that one takes."""
+    replies = {"stored, 1 client": ask(url, molecules, clients=1)}
+    spent = _cpu_seconds()
+    replies[f"stored, {clients} clients"] = ask(url, list(molecules) * ROUNDS, clients=clients)
+    cpu = {
+        name: round((after - spent[name]) / (ROUNDS * len(molecules)) * 1000, 2)
+        for name, after in _cpu_seconds().items()
+    }
+    name = f"stored, {clients} clients, {STORED_PER_SECOND:g} requests/s"
+    replies[name] = ask(url, molecules, clients=clients, per_second=STORED_PER_SECOND)
+    return replies, cpu
+
+
+def _of_both(url: str, molecules: Sequence[str], clients: int, per_second: float | None) -> dict[str, list[Reply]]:
+    """Ask for molecules of which half are new, in any order; return the replies of the stored and of the new ones."""
+    mixed = random.Random(0).sample(molecules, len(molecules))
+    replies = ask(url, mixed, clients=clients, per_second=per_second)
+    pace = f", {per_second:g} requests/s" if per_second else ""
+    return {
+        f"{kind}, {clients} clients, half of all are new{pace}": [
+            reply for reply in replies if reply.body.get("stored", False) == (kind == "stored")
+        ]
+        for kind in ("stored", "new")
+    }
 
 
 @contextmanager
@@ -123,23 +144,17 @@ def _keep(store: Store, spec_id: str, molecules: Sequence[str]) -> None:
 
 
 def _cpu_seconds() -> dict[str, float]:
-    """Return the CPU time that the processes of the service have taken so far, by what they are."""
-    spent = dict.fromkeys(PROCESSES, 0.0)
-    for name, title in PROCESSES.items():
-        for process in processes_of(title):
+    """Return the CPU time that the fronts and their parsers, and the clients, have taken so far."""
+    fronts = 0.0
+    for front in processes_of(FRONT):
+        for process in (front, *front.children()):
             times = process.cpu_times()
-            spent[name] += times.user + times.system
-    return spent
+            fronts += times.user + times.system
+    return {"fronts": fronts, "clients": time.process_time()}
 
 
-def _split(answers: Sequence[Answered]) -> tuple[list[Answered], list[Answered]]:
-    """Tell answers from the store and new ones apart."""
-    stored = [answer for answer in answers if answer.body["stored"]]
-    return stored, [answer for answer in answers if not answer.body["stored"]]
-
-
-def _milliseconds(answers: Sequence[Answered]) -> dict[str, float]:
-    times = [answer.seconds * 1000 for answer in answers]
+def _milliseconds(replies: Sequence[Reply]) -> dict[str, float]:
+    times = [reply.seconds * 1000 for reply in replies]
     cuts = statistics.quantiles(times, n=100)
     return {"p50": round(cuts[49], 1), "p95": round(cuts[94], 1)}
 
@@ -148,9 +163,9 @@ def _print(result: dict[str, Any]) -> None:
     print(
         f"{result['errors']} errors, {result['requests_per_second']} requests/s with half of them new", file=sys.stderr
     )
-    print(f"{'':50} {'p50 ms':>8} {'p95 ms':>8}")
+    print(f"{'':60} {'p50 ms':>8} {'p95 ms':>8}")
     for name, times in result["ms"].items():
-        print(f"{name:50} {times['p50']:8} {times['p95']:8}")
+        print(f"{name:60} {times['p50']:8} {times['p95']:8}")
     print(f"CPU ms for a stored one: {', '.join(f'{name} {ms}' for name, ms in result['cpu_ms_per_stored'].items())}")
 
 

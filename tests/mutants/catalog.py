@@ -48,6 +48,7 @@ BATCH = "tests/integration/test_batch.py"
 ANNOTATOR = "tests/integration/test_annotator.py"
 THINKING = "tests/unit/teacher/llm/test_thinking.py"
 ACCESS = "tests/unit/cluster/service/test_access.py"
+LISTENING = "tests/unit/cluster/service/test_listening.py"
 FLIGHTS = "tests/unit/cluster/service/test_single_flight.py"
 ACCEPTANCE = "tests/unit/teacher/llm/test_acceptance.py"
 CHECKS = "tests/unit/teacher/llm/test_validation.py"
@@ -954,7 +955,28 @@ MUTANTS = (
         "cluster/service/annotating.py",
         "return await self._flights.share(key, annotate)",
         "return await annotate()",
-        ("tests/integration/test_service.py::test_the_death_of_what_speaks_http_loses_nothing_for_who_asks_again",),
+        ("tests/integration/test_service.py::test_the_death_of_a_front_loses_nothing_for_who_asks_again",),
+    ),
+    Mutant(
+        "a front that stops leaves what it has in hand",
+        "cluster/service/listening.py",
+        "self._server.should_exit = True",
+        "self._server.should_exit = self._server.force_exit = True",
+        (f"{LISTENING}::test_a_listener_that_stops_finishes_what_it_has_in_hand_and_takes_no_more",),
+    ),
+    Mutant(
+        "a second front cannot listen",
+        "cluster/service/listening.py",
+        "reuse_port=shared",
+        "reuse_port=False",
+        (f"{LISTENING}::test_fronts_share_a_port_that_others_are_refused",),
+    ),
+    Mutant(
+        "an answer waits until the client confirms its headers",
+        "cluster/service/listening.py",
+        "socket.TCP_NODELAY, 1)",
+        "socket.TCP_NODELAY, 0)",
+        (f"{LISTENING}::test_an_answer_does_not_wait_until_the_client_confirms_its_headers",),
     ),
     Mutant(
         "the service listens anywhere without a token",

@@ -28,7 +28,7 @@ from tests.support.scripted import Script
 
 SECONDS = 120.0  # in which any request must be answered
 PAUSE = 0.1  # seconds before a client asks again
-FRONT, PROXY = "ray::ServeReplica:gallon:", "ray::ProxyActor"  # as the processes call themselves
+FRONT = "ray::ServeReplica:gallon:"  # as the processes of fronts call themselves
 
 
 def free_port() -> int:
