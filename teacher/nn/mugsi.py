@@ -177,19 +177,21 @@ def walk_log_odds(atoms: Tensor, batch: StructureBatch) -> Tensor:
 
 def graph_term(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     """Return Σ (s/|s| - t/|t|)² over representations (B, width), and how many numbers they have."""
-    known = ~torch.isnan(teacher).any(dim=1)
-    apart = normalize(student[known], dim=1) - normalize(teacher[known], dim=1)
-    return (apart**2).sum(), known.sum() * teacher.shape[1]
+    known = ~torch.isnan(teacher).any(dim=1, keepdim=True)
+    apart = normalize(student, dim=1) - normalize(torch.where(known, teacher, torch.zeros_like(teacher)), dim=1)
+    return torch.where(known, apart**2, torch.zeros_like(apart)).sum(), known.sum() * teacher.shape[1]
 
 
 def communities_term(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     """Return Σ (s - t)² over `community_similarities`, where the teacher's are known, and how many molecules."""
     wanted = torch.where(torch.isnan(teacher), student.detach(), teacher)
-    return ((student - wanted) ** 2).sum(), torch.tensor(len(teacher), device=teacher.device)
+    return ((student - wanted) ** 2).sum(), teacher.new_full((), len(teacher))
 
 
 def walks_term(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     """Return Σ KL(teacher || student) over walks, given `walk_log_odds`, and how many walks."""
-    known = ~torch.isnan(teacher).any(dim=1)
-    wanted = teacher[known]
-    return (wanted.exp() * (wanted - student[known])).sum(), known.sum() * (teacher.shape[1] // STEPS)
+    known = ~torch.isnan(teacher).any(dim=1, keepdim=True)
+    wanted = torch.where(known, teacher, torch.zeros_like(teacher))
+    divergence = wanted.exp() * (wanted - student)
+    walks = known.sum() * (teacher.shape[1] // STEPS)
+    return torch.where(known, divergence, torch.zeros_like(divergence)).sum(), walks

@@ -672,6 +672,13 @@ MUTANTS = (
         ("tests/unit/distill/judge/test_significance.py",),
     ),
     Mutant(
+        "walks of MuGSI are compared the wrong way round",
+        "teacher/nn/mugsi.py",
+        "wanted.exp() * (wanted - student)",
+        "student.exp() * (student - wanted)",
+        ("tests/unit/teacher/nn/test_mugsi.py",),
+    ),
+    Mutant(
         "the networks of a teacher have one seed",
         "distill/learn/teach.py",
         "known.name, known, seed + number)",
