@@ -36,6 +36,7 @@ from cluster.store.open import open_store
 from cluster.store.store import Store
 from tests.support.data import SHARED_DATA
 from tests.support.machine import machine
+from tests.support.memory import Memory
 
 RESULTS = Path(__file__).parent / "results"
 REPEATED, DAMAGED = 0.05, 0.02
@@ -219,12 +220,11 @@ def _title(process: psutil.Process) -> str:
 
 
 def _memory(process: psutil.Process) -> int:
-    """Return the resident memory that is a process's own, without what it shares with others."""
+    """Return the resident memory that is a process's own; nothing of one that is gone."""
     try:
-        info = process.memory_info()
+        return Memory.of(process).own
     except psutil.Error:
         return 0
-    return int(info.rss - info.shared)
 
 
 def _accepted(store: Store) -> int:

@@ -31,6 +31,7 @@ from tests.benchmarks.learn_million import ROWS, write_library
 from tests.benchmarks.screening import inhibitors_in, trained_student
 from tests.support.data import SHARED_DATA
 from tests.support.machine import machine
+from tests.support.memory import Curve, draw
 
 RESULTS = Path(__file__).parent / "results"
 KILLED_AT = (0.2, 0.45, 0.7)  # of the parts that the output is kept in
@@ -60,7 +61,10 @@ def main() -> None:
         result = summary(arguments.rows, undisturbed, killed)
     show(result)
     if arguments.out:
-        draw(undisturbed, arguments.out / "screen_million.png")
+        seconds = [sample[0] for sample in undisturbed.samples]
+        kinds = ("driver", "largest worker")
+        curves = [Curve(kind, seconds, [each[n] for each in undisturbed.samples]) for n, kind in enumerate(kinds, 1)]
+        draw({"": curves}, arguments.out / "screen_million.png", time="seconds", memory="resident memory, MiB")
         (arguments.out / "screen_million.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     if arguments.json:
         print(json.dumps(result))
@@ -152,22 +156,6 @@ def show(result: dict[str, Any]) -> None:
         print(f"{kind}: at most {memory['first_third_mib']:,} MiB in the first third, {memory['most_mib']:,} in all")
     same = "the same bytes" if result["byte_equal"] else "OTHER BYTES"
     print(f"killed three times, runs of {result['killed_runs_seconds']} s: {same}")
-
-
-def draw(screening: Screening, path: Path) -> None:
-    """Plot memory over time."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(8, 3.5), layout="constrained")
-    seconds = [sample[0] for sample in screening.samples]
-    for place, kind in ((1, "driver"), (2, "largest worker")):
-        axes.plot(seconds, [sample[place] for sample in screening.samples], label=kind)
-    axes.set(xlabel="seconds", ylabel="resident memory, MiB", ylim=(0, None))
-    axes.legend()
-    figure.savefig(path, dpi=120)
 
 
 if __name__ == "__main__":
