@@ -10,21 +10,28 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from cluster.runtime.logs import worker_level
 from cluster.runtime.periodic import run_periodically
 from cluster.training.fit import Fit, FitSet, Outcome
-from cluster.training.results import TrainingError, failure_of, is_done, read_outcome, share_done
+from cluster.training.results import TrainingError, failure_of, is_done, read_outcome, seconds_of, share_done
 from cluster.training.shards import most_workers
 from teacher.errors import UsageError
 from teacher.wording import counted
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from cluster.runtime.session import RaySession
 
 logger = logging.getLogger(__name__)
@@ -84,6 +91,8 @@ class FitProgress:
         done, all: how many fits are done, out of how many.
         looked_at, to_look_at: molecules that training has looked at, out of how many, each once an epoch of each fit.
         rate: how many a second, since this call began; 0 where that is not known.
+        share: of the work, from 0 to 1; None where it is not known.
+        seconds_left: until all fits are done; None where it is not known.
         ids: of all fits, where they are known.
     """
 
@@ -92,12 +101,9 @@ class FitProgress:
     looked_at: int = 0
     to_look_at: int = 0
     rate: float = 0.0
+    share: float | None = None
+    seconds_left: float | None = None
     ids: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
-
-    @property
-    def seconds_left(self) -> float | None:
-        """Until all fits are done, at this rate; None where it is not known."""
-        return (self.to_look_at - self.looked_at) / self.rate if self.rate else None
 
 
 class FitTally:
@@ -152,7 +158,7 @@ def fit_all(
     """
     folder = folder.expanduser().resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    left = list({fit.id: fit for fit in fit_set.fits if not is_done(folder, fit.id)}.values())
+    left = _in_turn({fit.id: fit for fit in fit_set.fits if not is_done(folder, fit.id)}.values())
     logger.info("%d of %s to do in %s", len(left), counted(len(fit_set.fits), "fit"), folder)
     if left:
         for fit in left:
@@ -165,6 +171,16 @@ def fit_all(
         if (failure := failure_of(folder, fit.id)).is_file():
             raise TrainingError(failure.read_text(encoding="utf-8"))
     return [read_outcome(folder, fit.id) for fit in fit_set.fits]
+
+
+def _in_turn(fits: Iterable[Fit]) -> list[Fit]:
+    """Put the first fit of each name before the second of any: soon one of each is done, and tells what others take."""
+    met: Counter[str] = Counter()
+    turns = []
+    for fit in fits:
+        turns.append((met[fit.name], fit))
+        met[fit.name] += 1
+    return [fit for _, fit in sorted(turns, key=itemgetter(0))]
 
 
 def _train(fits: Sequence[Fit], fit_set: FitSet, folder: Path, resources: TrainResources) -> None:
@@ -227,6 +243,9 @@ def _watched(folder: Path, fits: Sequence[Fit], show: Callable[[FitProgress], No
 class Watch:
     """Looks how far fits are, by what they leave in the folder of results.
 
+    A molecule costs one network ten times what it costs another. What it costs is known once a fit of the same name is
+    done; until then it counts as the mean of those that are known.
+
     Args:
         folder: of the results.
         fits: whose.
@@ -235,20 +254,41 @@ class Watch:
     def __init__(self, folder: Path, fits: Sequence[Fit]) -> None:
         self._folder, self._fits = folder, list({fit.id: fit for fit in fits}.values())
         self._ids = frozenset(fit.id for fit in fits)
-        self._to_look_at = sum(map(_molecules_seen, self._fits))
-        self._begun, self._at_first = time.monotonic(), self._looked_at()
+        self._molecules = np.array([_molecules_seen(fit) for fit in self._fits], dtype=np.float64)
+        self._seconds: dict[str, float] = {}  # that fits took, by id
+        self._begun, self._first = time.monotonic(), self._shares()
 
     def look(self) -> FitProgress:
         """Return how far they are now."""
-        done, looked_at, now = (
+        shares, now = self._shares(), time.monotonic()
+        if (shares < self._first).any():  # a fit went on from a checkpoint that is older than its last note
+            self._begun, self._first = now, shares
+        seconds, gained = now - self._begun, shares - self._first
+        work = self._molecules * self._costs()
+        worked = work @ gained
+        return FitProgress(
             sum(is_done(self._folder, fit.id) for fit in self._fits),
-            self._looked_at(),
-            time.monotonic(),
+            len(self._fits),
+            looked_at=round(float(self._molecules @ shares)),
+            to_look_at=round(float(self._molecules.sum())),
+            rate=float(self._molecules @ gained) / seconds if seconds else 0.0,
+            share=float(work @ shares / work.sum()) if work.sum() else None,
+            seconds_left=float(work @ (1 - shares) * seconds / worked) if worked else None,
+            ids=self._ids,
         )
-        if looked_at < self._at_first:  # a fit went on from a checkpoint that is older than its last note
-            self._begun, self._at_first = now, looked_at
-        rate = (looked_at - self._at_first) / (now - self._begun) if now > self._begun else 0.0
-        return FitProgress(done, len(self._fits), looked_at, self._to_look_at, rate, self._ids)
 
-    def _looked_at(self) -> int:
-        return round(sum(share_done(self._folder, fit.id) * _molecules_seen(fit) for fit in self._fits))
+    def _shares(self) -> NDArray[np.float64]:
+        """Return how much of each fit is done."""
+        return np.array([share_done(self._folder, fit.id) for fit in self._fits])
+
+    def _costs(self) -> NDArray[np.float64]:
+        """Return what a molecule costs each fit, in seconds; all the same where none is done."""
+        spent: dict[str, list[float]] = defaultdict(list)
+        for fit, molecules in zip(self._fits, self._molecules, strict=True):
+            if fit.id not in self._seconds and is_done(self._folder, fit.id):
+                self._seconds[fit.id] = seconds_of(self._folder, fit.id)
+            if self._seconds.get(fit.id) and molecules:
+                spent[fit.name].append(self._seconds[fit.id] / molecules)
+        known = {name: fmean(costs) for name, costs in spent.items()}
+        otherwise = fmean(known.values()) if known else 1.0
+        return np.array([known.get(fit.name, otherwise) for fit in self._fits])

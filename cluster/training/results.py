@@ -62,6 +62,11 @@ def drop_share(folder: Path, fit: str) -> None:
     (folder / f"{fit}.share").unlink(missing_ok=True)
 
 
+def seconds_of(folder: Path, fit: str) -> float:
+    """Return how long a fit that is done took."""
+    return float(json.loads((folder / fit / "outcome.json").read_text(encoding="utf-8"))["seconds"])
+
+
 def read_outcome(folder: Path, fit: str) -> Outcome:
     """Read the result of a fit."""
     from safetensors.numpy import load_file

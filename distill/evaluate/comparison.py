@@ -73,7 +73,7 @@ def compare(
     check_transfer(methods, model_inputs)
     stages = _Stages(model_inputs, judged, cases, settings, show)
     of_predictor = [run for known in methods if known.kind == "predictor" for run in stages.predictor(known)]
-    of_baselines = [run for known in methods if known.kind == "baseline" for run in stages.baseline(known)]
+    of_baselines = stages.baselines([known for known in methods if known.kind == "baseline"])
     of_teachers = stages.teachers([known for known in methods if known.kind == "teacher"])
     of_mean = [run for known in methods if known.kind == "mean" for run in stages.mean_of_teachers(known)]
     of_students = stages.students([known for known in methods if known.kind == "student"])
@@ -113,16 +113,25 @@ class _Stages:
 
     # Baselines
 
-    def baseline(self, known: Method) -> list[Run]:
-        """Fit a baseline under every case."""
-        found = baselines.baseline(known.name)
-        kept = predictions.CachedPredictions(self._settings.folder / "baselines", found, self._model_inputs)
-        runs = []
-        for case in self._cases:
+    def baselines(self, methods: Sequence[Method]) -> list[Run]:
+        """Fit baselines under every case, one by one in this process."""
+        pairs = [(known, case) for known in methods for case in self._cases]
+        ids = frozenset(f"{known.name} {case.seed}" for known, case in pairs)
+        runs: list[Run] = []
+        for known, case in pairs:
+            self._tell(FitProgress(len(runs), len(pairs), ids=ids))
+            found = baselines.baseline(known.name)
+            kept = predictions.CachedPredictions(self._settings.folder / "baselines", found, self._model_inputs)
             predicted = kept.predict(case.split, case.seed, self._settings.tuned.get(known.name))
             budget = Budget(1, predicted.seconds)
             runs.append(self._run(known, case, predicted.values, predicted.seconds, budget))
+        if pairs:
+            self._tell(FitProgress(len(runs), len(pairs), ids=ids))
         return runs
+
+    def _tell(self, progress: FitProgress) -> None:
+        if self._show is not None:
+            self._show(progress)
 
     # Teachers
 

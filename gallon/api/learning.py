@@ -311,7 +311,7 @@ def fits_of(running: Phase) -> Callable[[FitProgress], None]:
 
     def update(batch: FitProgress) -> None:
         fits = tally.add(batch)
-        trained = f"{fits.looked_at / fits.to_look_at:.0%} trained" if fits.to_look_at else ""
+        trained = f"{fits.share:.0%} trained" if fits.share is not None else ""
         running.update(fits.done, fits.all, trained, seconds_left=fits.seconds_left)
 
     return update

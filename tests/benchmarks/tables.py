@@ -3,9 +3,12 @@
     python -m tests.benchmarks.tables
 
 Each `results/DATASET-SPLIT.json` is the `table.json` of one `gallon evaluate`, and a column in the table of its split;
-`DATASET-SPLIT-TEXTS.json` is one of other texts than those of `tiny`. Bold is the best mean. Under several splits ▲ is
-significantly better than `student+both` and ▼ significantly worse, as `distill.judge.significance` has it. On one
-split nothing is marked: these runs were made before predictions were kept, and a bootstrap needs them.
+`DATASET-SPLIT-TEXTS.json` is one of other texts than those of `tiny`. Of `scaffold-cv` the folder of results is kept,
+with all predictions: `gallon evaluate DATASET --recompute --out FOLDER` makes its page again.
+
+Bold is the best mean. Under several splits ▲ is significantly better than `student+both` and ▼ significantly worse, as
+`distill.judge.significance` has it. On one split nothing is marked: these runs were made before predictions were kept,
+and a bootstrap needs them.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from distill.judge.significance import Pairwise, over_splits
 
 RESULTS = Path(__file__).parent / "results"
 DATASETS = {"esol": "ESOL", "lipo": "Lipo", "bbbp": "BBBP", "clintox": "ClinTox"}
-SPLITS = ("scaffold", "random-scaffold")
+SPLITS = ("scaffold-cv", "scaffold", "random-scaffold")
 TEXTS = {"": "", "-gpt35": ", texts of GPT-3.5"}
 METRICS = {"rmse": "RMSE ↓", "roc_auc": "ROC-AUC ↑"}
 
@@ -37,9 +40,15 @@ def main() -> None:
             title + told: Column.read(file)
             for name, title in DATASETS.items()
             for texts, told in TEXTS.items()
-            if (file := RESULTS / f"{name}-{split}{texts}.json").exists()
+            if (file := _kept(f"{name}-{split}{texts}"))
         }
-        _print(split, columns)
+        if columns:
+            _print(split, columns)
+
+
+def _kept(name: str) -> Path | None:
+    """Return the table of a comparison, which is kept alone or with its predictions."""
+    return next((file for file in (RESULTS / f"{name}.json", RESULTS / name / "table.json") if file.exists()), None)
 
 
 @dataclass(frozen=True)

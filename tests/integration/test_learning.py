@@ -699,7 +699,11 @@ def test_a_comparison_has_every_method_under_every_seed_and_is_resumed(
     assert np.allclose(said["llm-few-shot", 1][UNREAD:, 0], model_inputs.dataset.labels[UNREAD:, 0] + 0.5, atol=1e-5)
     shown: list[FitProgress] = []
     again = compare(model_inputs, judged, cases, settings, show=shown.append)
-    assert shown and all(known.done == known.all and not known.rate for known in shown)
+    of_baselines = len(cases)  # a random forest each
+    assert [(known.done, known.all) for known in shown[: of_baselines + 1]] == [
+        (number, of_baselines) for number in range(of_baselines + 1)
+    ]
+    assert all(known.done == known.all and not known.rate for known in shown[of_baselines:])
     assert [run.test for run in again] == [run.test for run in runs]
     without = replace(model_inputs, transfer=None)
     with pytest.raises(

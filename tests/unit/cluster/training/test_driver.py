@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from cluster.training.driver import (
     FitTally,
     TrainResources,
     Watch,
+    _in_turn,
     arranged,
     fit_all,
 )
@@ -74,21 +76,40 @@ def test_every_fit_is_dealt_to_one_task(on_gpu: bool) -> None:
     assert sorted(place for share in shares for place in share.places) == [0, 1, 2, 3, 4]
 
 
-def finish(folder: Path, fit: str) -> None:
+def finish(folder: Path, fit: str, seconds: float = 1.0) -> None:
     (folder / fit).mkdir()
-    (folder / fit / "outcome.json").touch()
+    (folder / fit / "outcome.json").write_text(json.dumps({"seconds": seconds}))
 
 
 def test_progress_is_that_of_all_molecules_of_all_epochs(tmp_path: Path) -> None:
     fits = [replace(fit_of(10), id="one"), replace(fit_of(30), id="other")]
     note_share(tmp_path, "other", 0.25)
     watch = Watch(tmp_path, fits)
-    assert watch.look() == FitProgress(0, 2, looked_at=75, to_look_at=400, rate=0.0)
+    assert watch.look() == FitProgress(0, 2, looked_at=75, to_look_at=400, rate=0.0, share=75 / 400)
     finish(tmp_path, "one")
     note_share(tmp_path, "other", 0.5)
     now = watch.look()
     assert (now.done, now.looked_at) == (1, 250)
     assert now.rate > 0 and now.seconds_left == pytest.approx(150 / now.rate)
+
+
+def test_what_is_left_is_told_by_what_a_fit_of_the_same_name_took(tmp_path: Path) -> None:
+    cheap = [replace(fit_of(1000), id=f"cheap {number}", name="cheap") for number in range(2)]
+    dear = [replace(fit_of(10), id=f"dear {number}", name="dear") for number in range(3)]
+    watch = Watch(tmp_path, [*cheap, *dear])
+    finish(tmp_path, "cheap 0", seconds=1.0)
+    assert watch.look().share == pytest.approx(10_000 / 20_300)  # nothing else is known yet
+    finish(tmp_path, "dear 0", seconds=10.0)
+    now = watch.look()
+    assert now.share == pytest.approx(11 / 32)
+    assert now.seconds_left is not None and now.looked_at == 10_100
+    finish(tmp_path, "cheap 1", seconds=3.0)
+    assert watch.look().share == pytest.approx(14 / 34)
+
+
+def test_the_first_fit_of_each_name_comes_before_the_second_of_any() -> None:
+    fits = [replace(fit_of(10), id=f"{name}{number}", name=name) for name in "ab" for number in range(3)]
+    assert [fit.id for fit in _in_turn(fits)] == ["a0", "b0", "a1", "b1", "a2", "b2"]
 
 
 def test_progress_of_what_goes_on_from_an_older_checkpoint_counts_from_there(tmp_path: Path) -> None:
