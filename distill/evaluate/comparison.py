@@ -119,19 +119,14 @@ class _Stages:
         ids = frozenset(f"{known.name} {case.seed}" for known, case in pairs)
         runs: list[Run] = []
         for known, case in pairs:
-            self._tell(FitProgress(len(runs), len(pairs), ids=ids))
             found = baselines.baseline(known.name)
             kept = predictions.CachedPredictions(self._settings.folder / "baselines", found, self._model_inputs)
             predicted = kept.predict(case.split, case.seed, self._settings.tuned.get(known.name))
             budget = Budget(1, predicted.seconds)
             runs.append(self._run(known, case, predicted.values, predicted.seconds, budget))
-        if pairs:
-            self._tell(FitProgress(len(runs), len(pairs), ids=ids))
+            if self._show:
+                self._show(FitProgress(len(runs), len(pairs), ids=ids))
         return runs
-
-    def _tell(self, progress: FitProgress) -> None:
-        if self._show is not None:
-            self._show(progress)
 
     # Teachers
 

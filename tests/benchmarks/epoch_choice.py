@@ -150,9 +150,9 @@ class Recorded(Training):
 
     def _asked(self, learner: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return what a network says of the molecules that choose and of those that judge."""
-        trained, self._learner = self._learner, learner
+        asked, self._average.learner = self._average.learner, learner  # which is the one that predicts
         said = tuple(self._predict(rows)[0] for rows in (self._parts.valid, self._parts.test))
-        self._learner = trained
+        self._average.learner = asked
         return said  # type: ignore[return-value]
 
     def judged(self, dataset: Dataset) -> dict[str, Any]:
