@@ -6,16 +6,20 @@ import asyncio
 import json
 import socket
 from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import httpx
 import pytest
+from pydantic import ValidationError
 
 from cluster.service import front as fronts
 from cluster.service import stored_answers
-from cluster.service.app import build_app
+from cluster.service.app import Question, build_app
 from cluster.service.front import Front, FrontSettings
-from cluster.store.store import Store
+from cluster.store.store import Row, Store
+from teacher.chemistry.molecule import key_of
+from tests.support.records import record
 
 QUEUE = 64
 SECONDS = 20.0  # for an answer: less than a request waits for a silent Redis
@@ -112,6 +116,37 @@ def test_a_service_is_ready_as_long_as_its_store_answers(store: Store) -> None:
     ready = ask(front(store.url), "/readyz", method="GET")
     assert (ready.status_code, ready.json()) == (200, {"status": "ready", "spec": "spec"})
     assert ask(front(None, describes=False), "/readyz", method="GET").status_code == 200
+
+
+@pytest.mark.parametrize("content_type", [JSON, f"{JSON}; charset=utf-8"])
+def test_a_stored_answer_is_the_record_however_json_is_announced(store: Store, content_type: str) -> None:
+    kept = replace(record("CCO"), text="µ \u2028")
+    store.register("spec", "run", [Row(key_of("CCO"), 0, 1)])
+    store.commit("spec", "run", [(key_of("CCO"), kept)], [(1, 1)])
+    one = ask(front(store.url), "/describe", '{"smiles": "OCC"}', content_type)
+    assert one.json() == {
+        "smiles": "OCC",
+        "spec": "spec",
+        "stored": True,
+        "record": json.loads(json.dumps(asdict(kept))),
+        "dead_letter": None,
+    }
+    several = ask(front(store.url), "/describe", '{"smiles": ["CCO", "OCC"]}', content_type)
+    assert [answer["smiles"] for answer in several.json()] == ["CCO", "OCC"]
+    assert {one.headers["content-type"], several.headers["content-type"]} == {JSON}
+
+
+def test_what_a_front_fails_over_is_not_taken_for_a_mistake_in_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = list[object]()
+
+    async def fail(_: Front, texts: object) -> None:
+        calls.append(texts)
+        Question.model_validate({"smiles": 3})
+
+    monkeypatch.setattr(Front, "describe", fail)
+    with pytest.raises(ValidationError):
+        ask(front(), "/describe", '{"smiles": "C"}')
+    assert len(calls) == 1
 
 
 @pytest.fixture
