@@ -77,6 +77,7 @@ def main() -> None:
         memory[rows] = steps.memory()
         show(measured[-1])
         if arguments.out:
+            arguments.out.mkdir(parents=True, exist_ok=True)
             result = {"sizes": measured, "machine": machine()}
             (arguments.out / "learn_million.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
             panels = {step: curves for step in STEPS if (curves := curves_of(memory, step))}
