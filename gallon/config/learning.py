@@ -147,7 +147,9 @@ class TransferConfig(Config):
     transfer_rows: Annotated[
         int,
         Setting(
-            min=1, help="Molecules to draw from it at random (--seed); all of it is read, about 10 s per million rows."
+            min=1,
+            help="Molecules to draw from it at random (--seed); all of it is read, about 10 s per million rows.",
+            of="transfer",
         ),
     ] = 5_000
 
@@ -163,7 +165,7 @@ class TeachingConfig(Config):
         Setting(help="A library prepared by `gallon prepare`: students also learn what graph teachers say of it."),
     ] = None
     library_molecules: Annotated[
-        int | None, Setting(min=1, help="Molecules to draw from it at random (--seed); default: all.")
+        int | None, Setting(min=1, help="Molecules to draw from it at random (--seed); default: all.", of="library")
     ] = None
     library_epochs: Annotated[
         int | None,
@@ -171,11 +173,14 @@ class TeachingConfig(Config):
             min=1,
             help="Times that training goes through them; default: 5, or as many as let labelled molecules come round "
             "as often as without a library.",
+            of="library",
         ),
     ] = None
-    library_batch: Annotated[int, Setting(min=8, help="Molecules of a step, labelled ones among them.")] = 256
+    library_batch: Annotated[
+        int, Setting(min=8, help="Molecules of a step, labelled ones among them.", of="library")
+    ] = 256
     labelled_share: Annotated[
-        float, Setting(min=0.01, max=0.9, help="Share of every step that labelled molecules have.")
+        float, Setting(min=0.01, max=0.9, help="Share of every step that labelled molecules have.", of="library")
     ] = 0.25
 
 

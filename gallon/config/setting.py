@@ -23,6 +23,7 @@ class Setting:
         flag: how the command line spells it, where that is not its name.
         alias: another spelling of the flag, that of vLLM.
         panel: the heading of `--help`, where it is not that of its configuration.
+        of: the setting of the same configuration that it says more of; alone it would mean nothing.
     """
 
     help: str
@@ -31,6 +32,7 @@ class Setting:
     flag: str | None = None
     alias: str | None = None
     panel: str | None = None
+    of: str | None = None
 
     def check(self, name: str, value: object) -> None:
         """Refuse a value outside the limits.
@@ -57,10 +59,17 @@ class Config:
 
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self))
+        defaults = {field.name: field.default for field in fields(self)}
         for name, setting in settings_of(type(self)).items():
             value = _as_declared(getattr(self, name), hints[name])
             object.__setattr__(self, name, value)
             setting.check(name, value)
+            if setting.of and value != defaults[name] and getattr(self, setting.of) is None:
+                raise UsageError(f"{_flag(name)} says more of {_flag(setting.of)}, which is not given.")
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _as_declared(value: Any, hint: Any) -> Any:

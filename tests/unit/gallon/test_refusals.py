@@ -90,6 +90,8 @@ def test_a_tuning_that_is_not_there_is_told_at_once(command: str, tmp_path: Path
         ("distill", ("--teacher-folder", "/nowhere"), "There is no model in /nowhere"),
         ("distill", ("--student-input", "nonsense"), "There is no 'student-nonsense'"),
         ("distill", ("--transfer", "rows.smi", "--library", "prepared"), "--transfer and --library exclude each other"),
+        ("distill", ("--library-molecules", "10"), "--library-molecules says more of --library, which is not given"),
+        ("evaluate", ("--transfer-rows", "10"), "--transfer-rows says more of --transfer, which is not given"),
         ("evaluate", ("--methods", "student", "--labels", "5000"), "--labels needs more than 20 labelled molecules"),
         ("evaluate", ("--methods", "student+gnn+transfer"), "name a library of them by --transfer"),
         ("learn", ("--model", "/nowhere"), "There is no model '/nowhere'"),
