@@ -40,6 +40,7 @@ MAX_FAILURES = 5  # times that what died is started again
 LEAST_SHARED = 100_000  # molecules that a fit looks at in all, for which a group is worth its start
 FITS_ON_A_GPU = 4  # side by side, each with a core: one of a thousand molecules computes on it for a part of the time
 LOOK_SECONDS = 1.0
+LEAST_GAINED = 0.02  # share of the work, before which what is left of it is not told: workers start first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,15 +266,15 @@ class Watch:
             self._begun, self._first = now, shares
         seconds, gained = now - self._begun, shares - self._first
         work = self._molecules * self._costs()
-        worked = work @ gained
+        worked, whole = work @ gained, work.sum()
         return FitProgress(
             sum(is_done(self._folder, fit.id) for fit in self._fits),
             len(self._fits),
             looked_at=round(float(self._molecules @ shares)),
             to_look_at=round(float(self._molecules.sum())),
             rate=float(self._molecules @ gained) / seconds if seconds else 0.0,
-            share=float(work @ shares / work.sum()) if work.sum() else None,
-            seconds_left=float(work @ (1 - shares) * seconds / worked) if worked else None,
+            share=float(work @ shares / whole) if whole else None,
+            seconds_left=float(work @ (1 - shares) * seconds / worked) if worked > LEAST_GAINED * whole else None,
             ids=self._ids,
         )
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -60,13 +59,13 @@ class Objective:
         balance: weigh positives so that both classes weigh the same.
     """
 
-    soft: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
-    hidden: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
-    same: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
-    mapped: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
-    graph: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
-    communities: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
-    walks: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    soft: Mapping[str, float] = field(default_factory=dict)
+    hidden: Mapping[str, float] = field(default_factory=dict)
+    same: Mapping[str, float] = field(default_factory=dict)
+    mapped: Mapping[str, float] = field(default_factory=dict)
+    graph: Mapping[str, float] = field(default_factory=dict)
+    communities: Mapping[str, float] = field(default_factory=dict)
+    walks: Mapping[str, float] = field(default_factory=dict)
     temperature: float = 1.0
     label_smoothing: float = 0.0
     balance: bool = False

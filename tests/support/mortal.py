@@ -88,10 +88,7 @@ def fit() -> tuple[Fit, Any]:
     unknown = np.full((STREAMED, 1), np.nan, dtype=np.float32)
     stream = MemoryStream(Matrix(values[LABELLED:]), {"labels": unknown, "soft.gnn": values[LABELLED:, 1:2]}, 11)
     network = functools.partial(MLP, 1, features=FEATURES, width=8, layers=1, dropout=0.3)
-    scale, objective = (
-        Scale.of(labels, [Target("y", "regression")]),
-        Objective(soft={"gnn": 1.0}, hidden={}, same={}, mapped={}),
-    )
+    scale, objective = Scale.of(labels, [Target("y", "regression")]), Objective(soft={"gnn": 1.0})
     learned = Fit(
         id="fit",
         name="fit",

@@ -107,6 +107,14 @@ def test_what_is_left_is_told_by_what_a_fit_of_the_same_name_took(tmp_path: Path
     assert watch.look().share == pytest.approx(14 / 34)
 
 
+def test_what_is_left_is_not_told_out_of_the_first_steps(tmp_path: Path) -> None:
+    watch = Watch(tmp_path, [fit_of(100)])
+    note_share(tmp_path, "fit", 0.01)
+    assert watch.look().seconds_left is None
+    note_share(tmp_path, "fit", 0.05)
+    assert watch.look().seconds_left is not None
+
+
 def test_the_first_fit_of_each_name_comes_before_the_second_of_any() -> None:
     fits = [replace(fit_of(10), id=f"{name}{number}", name=name) for name in "ab" for number in range(3)]
     assert [fit.id for fit in _in_turn(fits)] == ["a0", "b0", "a1", "b1", "a2", "b2"]
