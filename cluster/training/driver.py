@@ -256,7 +256,7 @@ class Watch:
         self._folder, self._fits = folder, list({fit.id: fit for fit in fits}.values())
         self._ids = frozenset(fit.id for fit in fits)
         self._molecules = np.array([_molecules_seen(fit) for fit in self._fits], dtype=np.float64)
-        self._seconds: dict[str, float] = {}  # that fits took, by id
+        self._seconds: dict[str, float] = {}  # that fits took which are done, by id
         self._begun, self._first = time.monotonic(), self._shares()
 
     def look(self) -> FitProgress:
@@ -268,7 +268,7 @@ class Watch:
         work = self._molecules * self._costs()
         worked, whole = work @ gained, work.sum()
         return FitProgress(
-            sum(is_done(self._folder, fit.id) for fit in self._fits),
+            len(self._seconds),
             len(self._fits),
             looked_at=round(float(self._molecules @ shares)),
             to_look_at=round(float(self._molecules.sum())),
@@ -279,15 +279,16 @@ class Watch:
         )
 
     def _shares(self) -> NDArray[np.float64]:
-        """Return how much of each fit is done."""
-        return np.array([share_done(self._folder, fit.id) for fit in self._fits])
+        """Return how much of each fit is done; a fit that was seen to be done is not looked for again."""
+        for fit in self._fits:
+            if fit.id not in self._seconds and is_done(self._folder, fit.id):
+                self._seconds[fit.id] = seconds_of(self._folder, fit.id)
+        return np.array([1.0 if fit.id in self._seconds else share_done(self._folder, fit.id) for fit in self._fits])
 
     def _costs(self) -> NDArray[np.float64]:
         """Return what a molecule costs each fit, in seconds; all the same where none is done."""
         spent: dict[str, list[float]] = defaultdict(list)
         for fit, molecules in zip(self._fits, self._molecules, strict=True):
-            if fit.id not in self._seconds and is_done(self._folder, fit.id):
-                self._seconds[fit.id] = seconds_of(self._folder, fit.id)
             if self._seconds.get(fit.id) and molecules:
                 spent[fit.name].append(self._seconds[fit.id] / molecules)
         known = {name: fmean(costs) for name, costs in spent.items()}

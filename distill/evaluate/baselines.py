@@ -7,11 +7,14 @@ settings; `fit` learns from some of the inputs; `predict` answers for others.
 
 from __future__ import annotations
 
+import functools
+from typing import Literal
+
 from distill.evaluate import trees
 from distill.evaluate.baseline import Baseline
 from distill.evaluate.chemprop_cli import chemprop_fit, chemprop_inputs, chemprop_space
 from distill.evaluate.linear import fit_linear, linear_space
-from distill.features.pretrained import chemeleon_of, minimol_of
+from distill.features.pretrained import vectors_of
 from distill.features.vectors import ecfp, fingerprint_features
 from teacher.errors import UsageError
 
@@ -25,6 +28,17 @@ def baseline(name: str) -> Baseline:
     if name not in BASELINES:
         raise UsageError(f"There is no baseline '{name}'; known are {', '.join(BASELINES)}.")
     return BASELINES[name]
+
+
+def _linear(title: str, kind: Literal["minimol", "chemeleon"]) -> Baseline:
+    return Baseline(
+        title=f"{title}'s vectors + ridge or logistic regression",
+        represent=functools.partial(vectors_of, kind),
+        defaults={"penalty": None},
+        space=linear_space,
+        fitting=fit_linear,
+        pretrained=kind,
+    )
 
 
 BASELINES = {
@@ -52,22 +66,8 @@ BASELINES = {
         space=trees.lightgbm_space,
         fitting=trees.fit_lightgbm,
     ),
-    "minimol-linear": Baseline(
-        title="MiniMol's vectors + ridge or logistic regression",
-        represent=minimol_of,
-        defaults={"penalty": None},
-        space=linear_space,
-        fitting=fit_linear,
-        pretrained="minimol",
-    ),
-    "chemeleon-linear": Baseline(
-        title="CheMeleon's vectors + ridge or logistic regression",
-        represent=chemeleon_of,
-        defaults={"penalty": None},
-        space=linear_space,
-        fitting=fit_linear,
-        pretrained="chemeleon",
-    ),
+    "minimol-linear": _linear("MiniMol", "minimol"),
+    "chemeleon-linear": _linear("CheMeleon", "chemeleon"),
     "chemprop": Baseline(
         title="chemprop",
         represent=chemprop_inputs,

@@ -149,18 +149,11 @@ def pretrained_vectors(
     return in_chunks(_minimol_chunk, smiles, min(workers, max(1, len(smiles) // FEW)))
 
 
-def minimol_of(mols: Sequence[Mol]) -> NDArray[np.float32]:
-    """Return MiniMol's vectors of molecules, as `pretrained_vectors` of their canonical SMILES."""
+def vectors_of(kind: Literal["minimol", "chemeleon"], mols: Sequence[Mol]) -> NDArray[np.float32]:
+    """Return a network's vectors of molecules, as `pretrained_vectors` of their canonical SMILES."""
     from rdkit.Chem import MolToSmiles
 
-    return pretrained_vectors("minimol", [MolToSmiles(mol) for mol in mols], "")
-
-
-def chemeleon_of(mols: Sequence[Mol]) -> NDArray[np.float32]:
-    """Return CheMeleon's vectors of molecules, as `pretrained_vectors` of their canonical SMILES."""
-    from rdkit.Chem import MolToSmiles
-
-    return pretrained_vectors("chemeleon", [MolToSmiles(mol) for mol in mols], "")
+    return pretrained_vectors(kind, [MolToSmiles(mol) for mol in mols], "")
 
 
 def _minimol_chunk(smiles: Sequence[str]) -> NDArray[np.float32]:

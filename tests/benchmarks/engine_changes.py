@@ -21,13 +21,14 @@ import argparse
 import functools
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cluster.runtime.session import ray_session
+from teacher.llm import schema
 from teacher.llm.engine import Request
 from teacher.llm.engines import vllm_engine
 from teacher.llm.engines.rendering import Renderer
@@ -92,8 +93,9 @@ class Sides:
             return self._asked(self.requests)
 
     def _with_bounds(self) -> tuple[float, float, int]:
-        schema = _without_unique_items(self.setup.prompt.json_schema)
-        return self._asked([replace(request, schema=request.schema and schema) for request in self.requests])
+        with _replaced(schema, "UNGUIDED", ("uniqueItems",)):  # which vLLM refuses
+            bounded = schema.for_grammar(self.setup.prompt.json_schema)
+        return self._asked([replace(request, schema=request.schema and bounded) for request in self.requests])
 
     def _token_by_token(self) -> tuple[float, float, int]:
         from vllm.sampling_params import RequestOutputKind
@@ -154,15 +156,6 @@ def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
         yield
     finally:
         setattr(owner, name, before)
-
-
-def _without_unique_items(schema: Any) -> Any:
-    """Return the schema without what vLLM refuses."""
-    if isinstance(schema, list):
-        return [_without_unique_items(each) for each in schema]
-    if not isinstance(schema, Mapping):
-        return schema
-    return {name: _without_unique_items(each) for name, each in schema.items() if name != "uniqueItems"}
 
 
 if __name__ == "__main__":
