@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from teacher.nn.dropout import Dropout
 from teacher.nn.graphs import GraphBatch, atom_categories, bond_categories
 from teacher.nn.mlp import MLP, hidden_layers
+from teacher.nn.sums import sums
 
 if TYPE_CHECKING:
     from distill.learn.recipes import Input
@@ -71,7 +72,7 @@ class AtomStudent(nn.Module):
     def read(self, atoms: Tensor, graph: GraphBatch) -> tuple[Tensor, Tensor]:
         """Return the prediction and the representation that come of the representations of atoms."""
         atoms_of_each = torch.bincount(graph.batch, minlength=graph.num_graphs).clamp(min=1)
-        pooled = _summed(atoms, graph.batch, graph.num_graphs) / atoms_of_each[:, None]
+        pooled = sums(atoms, graph.batch, graph.num_graphs) / atoms_of_each[:, None]
         return self.head(pooled), pooled
 
 
@@ -94,12 +95,7 @@ def _neighbourhoods(graph: GraphBatch) -> Tensor:
     atoms, bonds = _one_hot(graph.x, atom_categories()), _one_hot(graph.edge_attr, bond_categories())
     leaves, enters = graph.edge_index
     around = torch.cat([atoms[leaves], bonds], dim=1)
-    return torch.cat([atoms, _summed(around, enters, len(atoms))], dim=1)
-
-
-def _summed(rows: Tensor, group: Tensor, groups: int) -> Tensor:
-    """Return the sum of the rows (n, width) of each group (n): (groups, width)."""
-    return rows.new_zeros(groups, rows.shape[1]).scatter_add_(0, group[:, None].expand_as(rows), rows)
+    return torch.cat([atoms, sums(around, enters, len(atoms))], dim=1)
 
 
 def _one_hot(features: Tensor, categories: tuple[int, ...]) -> Tensor:

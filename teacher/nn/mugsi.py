@@ -28,6 +28,7 @@ from torch.nn.functional import log_softmax, normalize
 
 from teacher.nn.graphs import GraphBatch, Graphs
 from teacher.nn.inputs import starts, stretches
+from teacher.nn.sums import sums
 
 WALKS, STEPS = 20, 8  # of each molecule, as the authors' code for molecules has them
 LEAST_COMMUNITIES = 3  # of which similarities are learnt
@@ -147,8 +148,7 @@ def community_similarities(atoms: Tensor, batch: StructureBatch, pairs: int) -> 
     """
     most = (1 + isqrt(1 + 8 * pairs)) // 2
     place = batch.graphs.batch * most + batch.communities
-    pooled = atoms.new_zeros(batch.graphs.num_graphs * most, atoms.shape[1])
-    pooled = pooled.scatter_add_(0, place[:, None].expand_as(atoms), atoms)
+    pooled = sums(atoms, place, batch.graphs.num_graphs * most)
     unit = normalize(pooled, dim=1).view(-1, most, atoms.shape[1])
     first, second = torch.tril_indices(most, most, -1, device=atoms.device)
     similarities: Tensor = unit @ unit.transpose(1, 2)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 from rdkit import Chem
-from torch_geometric.nn import GCNConv, global_mean_pool
+from torch_geometric.nn import GCNConv, GINEConv, global_mean_pool
 from torch_geometric.utils import from_rdmol
 
 from teacher.nn.graphs import Graphs
@@ -92,3 +92,34 @@ def test_gcn_is_that_of_pyg(graphs: Graphs) -> None:
     batch = graphs.batch(np.arange(20))
     pooled = global_mean_pool(theirs(batch.x.float(), batch.edge_index), batch.batch)
     assert torch.allclose(ours(batch)[1], pooled, atol=1e-5)
+
+
+def test_gin_is_that_of_pyg(graphs: Graphs) -> None:
+    torch.manual_seed(0)
+    ours = ARCHITECTURES["gin"].build(1, width=8, layers=1, dropout=0.0)
+    theirs = GINEConv(ours.layers[0].nn)
+    batch = graphs.batch(np.arange(20))
+    atoms, bonds = ours.norms[0](ours.atom(batch.x)), ours.bond(batch.edge_attr)
+    assert torch.allclose(ours.layers[0](atoms, batch.edge_index, bonds), theirs(atoms, batch.edge_index, bonds))
+
+
+def test_a_bond_of_the_dmpnn_hears_from_those_that_enter_its_atom_but_not_from_its_other_direction() -> None:
+    torch.manual_seed(0)
+    network = ARCHITECTURES["dmpnn"].build(1, width=8, layers=2, dropout=0.0)
+    batch = Graphs.of([Chem.MolFromSmiles("CC(=O)N1CC1"), Chem.MolFromSmiles("[Cl-]")]).batch(np.arange(2))
+    bonds = list(enumerate(batch.edge_index.T.tolist()))
+    atom, bond = network.atom(batch.x), network.bond(batch.edge_attr)
+    start = torch.stack([network.first(torch.cat([atom[leaves], bond[number]])) for number, (leaves, _) in bonds])
+    message = torch.relu(start)
+    for _ in range(2):  # eqs. 3 to 6, bond by bond
+        heard = [
+            sum((message[other] for other, (begin, end) in bonds if end == leaves and begin != enters), torch.zeros(8))
+            for _, (leaves, enters) in bonds
+        ]
+        message = torch.relu(start + network.update(torch.stack(heard)))
+    arrived = torch.stack(
+        [sum((message[number] for number, (_, end) in bonds if end == place), torch.zeros(8)) for place in range(7)]
+    )
+    assert torch.allclose(
+        network.atoms(batch), torch.relu(network.gather(torch.cat([atom, arrived], dim=1))), atol=1e-6
+    )
