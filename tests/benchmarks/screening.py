@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from itertools import islice
@@ -93,12 +93,13 @@ def main() -> None:
 
 def _timed(race: Race, library: Path) -> tuple[float, float]:
     """Return what a race takes by the clock, and of the processors: seconds, those of its processes included."""
-    began, used = time.perf_counter(), _used()
+    began, before = time.perf_counter(), used()
     race(library)
-    return round(time.perf_counter() - began, 2), round(_used() - used, 2)
+    return round(time.perf_counter() - began, 2), round(used() - before, 2)
 
 
-def _used() -> float:
+def used() -> float:
+    """Return the processors' time of this process and of those that it has waited for, in seconds."""
     parts = [resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(part.ru_utime + part.ru_stime for part in parts)
 
@@ -142,7 +143,7 @@ def _racers(folder: Path, library: Path) -> tuple[dict[str, Race], dict[str, Any
     racers["n-grams"] = _scoring_by_ngrams(NGramStudent.load(first / NGRAMS, card["model"]))
     racers[f"--prefilter {PREFILTER}"] = prefiltering
     if shutil.which(COMMAND):
-        racers |= _chemprop(dataset)
+        racers |= {f"chemprop, {workers} workers": _asking_chemprop(dataset, workers) for workers in (0, CORES)}
     else:
         print("There is no command chemprop on the PATH: it is left out.", file=sys.stderr)
     return racers, {key: card[key] for key in ("molecules", "held_out", "r2", "recall")}
@@ -225,17 +226,19 @@ def _parse(chunk: str) -> int:
     return sum(Chem.MolFromSmiles(smiles) is not None for smiles in chunk.splitlines())
 
 
-def _chemprop(dataset: Dataset) -> dict[str, Race]:
-    """Return what asks a network that has learnt for a moment, without and with processes that parse for it."""
+def chemprop_asked(dataset: Dataset, workers: int) -> Callable[[Sequence[str]], object]:
+    """Return what asks a network that has learnt for a moment about SMILES, with processes that parse for it."""
     parts, inputs = split(dataset, "random", seed=0), chemprop_inputs(dataset.mols())
     train, valid = (Examples(inputs[rows], dataset.labels[rows]) for rows in (parts.train, parts.valid))
     learnt = chemprop_fit(train, valid, kind=dataset.kind, settings={"epochs": CHEMPROP_EPOCHS}, seed=0)
 
-    def asking(workers: int) -> Race:
-        settings = {**CHEMPROP_SETTINGS, "num-workers": workers}
-        return lambda library: learnt.predict(np.array(library.read_text().splitlines(), dtype=object), settings)
+    settings = {**CHEMPROP_SETTINGS, "num-workers": workers}
+    return lambda smiles: learnt.predict(np.array(smiles, dtype=object), settings)
 
-    return {f"chemprop, {workers} workers": asking(workers) for workers in (0, CORES)}
+
+def _asking_chemprop(dataset: Dataset, workers: int) -> Race:
+    ask = chemprop_asked(dataset, workers)
+    return lambda library: ask(library.read_text().splitlines())
 
 
 if __name__ == "__main__":
