@@ -7,9 +7,10 @@ Each maps a `GraphBatch` of B molecules to a prediction (B, targets) and the rep
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -92,8 +93,11 @@ class ResidualGNN(nn.Module):
 
     def atoms(self, graph: GraphBatch) -> Tensor:
         """Return the representations of atoms (atoms, width), whose sum, scaled, is the molecule's."""
-        atoms, bonds = self.atom(graph.x), self.bond(graph.edge_attr)
-        return convolved(self, atoms, edge_index=graph.edge_index, edge_attr=bonds)
+        return convolved(self, self.atom(graph.x), edge_index=graph.edge_index, edge_attr=self._bonds(graph))
+
+    def _bonds(self, graph: GraphBatch) -> Any:
+        """Return what a convolution takes of the bonds."""
+        return self.bond(graph.edge_attr)
 
 
 class GIN(ResidualGNN):
@@ -112,8 +116,51 @@ class GATv2(ResidualGNN):
     """A graph attention network with bond features (GATv2; Brody et al., arXiv 2105.14491)."""
 
     def __init__(self, targets: int, *, width: int, layers: int, dropout: float, heads: int) -> None:
-        convolutions = (GATv2Conv(width, width // heads, heads=heads, edge_dim=width) for _ in range(layers))
+        convolutions = (Attention(width, width // heads, heads=heads, edge_dim=width) for _ in range(layers))
         super().__init__(targets, convolutions, width=width, dropout=dropout)
+
+    def _bonds(self, graph: GraphBatch) -> Callable[[Tensor], Tensor]:
+        """Return what maps the vectors of the bonds by a weight."""
+        return partial(self.bond.mapped, graph.edge_attr)
+
+
+class Attention(GATv2Conv):  # type: ignore[misc]
+    """PyG's convolution of GATv2, whose vectors of bonds are mapped before they are copied to each bond.
+
+    An atom hears itself by the mean of the bonds that enter it, beside its neighbours and not among them. Together that
+    takes a CPU two thirds of the time in training.
+    """
+
+    def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return atoms (atoms, heads * width of a head).
+
+        Args:
+            x: atoms.
+            edge_index: as in `GraphBatch`.
+            edge_attr: maps the vectors of all bonds by a weight.
+        """
+        leaves, enters = edge_index
+        said, asks, bonds = self.lin_l(x), self.lin_r(x), edge_attr(self.lin_edge.weight)
+        heard = said.index_select(0, leaves)
+        entering = torch.bincount(enters, minlength=len(x)).clamp(min=1)
+        scores = self._scores(heard + asks.index_select(0, enters) + bonds)
+        of_itself = self._scores(said + asks + sums(bonds, enters, len(x)) / entering[:, None])
+        with torch.no_grad():  # the exponential of their distance to it cannot overflow
+            highest = of_itself.scatter_reduce(0, enters[:, None].expand_as(scores), scores, "amax")
+        weights, own = (scores - highest.index_select(0, enters)).exp(), (of_itself - highest).exp()
+        answered = self._weighted(said, own) + sums(self._weighted(heard, weights), enters, len(x))
+        return self._weighted(answered, 1 / (own + sums(weights, enters, len(x)))) + self.bias
+
+    def _scores(self, pairs: Tensor) -> Tensor:
+        """Return how much each head listens, (n, heads), before it is shared out (Brody et al., eq. 7)."""
+        activated = functional.leaky_relu(pairs, self.negative_slope).view(-1, self.heads, self.out_channels)
+        scores: Tensor = (activated * self.att).sum(-1)
+        return scores
+
+    def _weighted(self, values: Tensor, weights: Tensor) -> Tensor:
+        """Return values (n, heads * width of a head) by the weights (n, heads) of their heads."""
+        weighted: Tensor = values.view(-1, self.heads, self.out_channels) * weights[:, :, None]
+        return weighted.view(values.shape)
 
 
 class DMPNN(nn.Module):
@@ -225,7 +272,7 @@ class Convolutional(Protocol):
     training: bool
 
 
-def convolved(network: Convolutional, atoms: Tensor, **edges: Tensor) -> Tensor:
+def convolved(network: Convolutional, atoms: Tensor, **edges: Any) -> Tensor:
     """Return atoms (atoms, width) after all of a network's convolutions, each with a residual around it.
 
     Args:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 from rdkit import Chem
-from torch_geometric.nn import GCNConv, GINEConv, global_mean_pool
+from torch_geometric.nn import GATv2Conv, GCNConv, GINEConv, global_mean_pool
 from torch_geometric.utils import from_rdmol
 
 from teacher.nn.graphs import Graphs
@@ -101,6 +101,17 @@ def test_gin_is_that_of_pyg(graphs: Graphs) -> None:
     batch = graphs.batch(np.arange(20))
     atoms, bonds = ours.norms[0](ours.atom(batch.x)), ours.bond(batch.edge_attr)
     assert torch.allclose(ours.layers[0](atoms, batch.edge_index, bonds), theirs(atoms, batch.edge_index, bonds))
+
+
+def test_gat_is_that_of_pyg(graphs: Graphs) -> None:
+    torch.manual_seed(0)
+    ours = ARCHITECTURES["gat"].build(1, width=8, layers=1, dropout=0.0, heads=2)
+    theirs = GATv2Conv(8, 4, heads=2, edge_dim=8)
+    theirs.load_state_dict(ours.layers[0].state_dict())
+    batch = graphs.batch(np.arange(20))
+    atoms, bonds = ours.norms[0](ours.atom(batch.x)), ours.bond(batch.edge_attr)
+    heard = theirs(atoms, batch.edge_index, bonds)
+    assert torch.allclose(ours.atoms(batch), ours.norms[-1](ours.atom(batch.x) + torch.relu(heard)), atol=1e-5)
 
 
 def test_a_bond_of_the_dmpnn_hears_from_those_that_enter_its_atom_but_not_from_its_other_direction() -> None:
