@@ -149,7 +149,8 @@ class Attention(GATv2Conv):  # type: ignore[misc]
             highest = of_itself.scatter_reduce(0, enters[:, None].expand_as(scores), scores, "amax")
         weights, own = (scores - highest.index_select(0, enters)).exp(), (of_itself - highest).exp()
         answered = self._weighted(said, own) + sums(self._weighted(heard, weights), enters, len(x))
-        return self._weighted(answered, 1 / (own + sums(weights, enters, len(x)))) + self.bias
+        mean: Tensor = self._weighted(answered, 1 / (own + sums(weights, enters, len(x)))) + self.bias
+        return mean
 
     def _scores(self, pairs: Tensor) -> Tensor:
         """Return how much each head listens, (n, heads), before it is shared out (Brody et al., eq. 7)."""
