@@ -17,7 +17,7 @@ from distill.features.features_id import features_id
 from distill.learn.inputs import ModelInputs
 from distill.learn.metrics import main_metric, score
 from distill.learn.network import settings_for
-from distill.learn.objective import NetworkWithLoss, NetworkWithStructure, Objective, Scale
+from distill.learn.objective import TERMS, NetworkWithLoss, NetworkWithStructure, Objective, Scale
 from distill.learn.recipes import Recipe
 from distill.learn.start import begun
 from teacher.errors import UsageError
@@ -59,6 +59,11 @@ class DistillationTargets:
     communities: Mapping[str, tuple[NDArray[np.float32], float]] = field(default_factory=lambda: MappingProxyType({}))
     walks: Mapping[str, tuple[NDArray[np.float32], float]] = field(default_factory=lambda: MappingProxyType({}))
     temperature: float = 1.0
+
+    @property
+    def by_term(self) -> dict[str, Mapping[str, tuple[NDArray[np.float32], float]]]:
+        """What is learned of each teacher, by the term of the objective that learns it."""
+        return {term: getattr(self, term) for term in TERMS}
 
 
 NOTHING = DistillationTargets()
@@ -187,17 +192,11 @@ def _learner(objective: Objective) -> type[NetworkWithLoss]:
 
 
 def _objective(recipe: Recipe, targets: DistillationTargets) -> Objective:
+    weights = {
+        term: {teacher: weight for teacher, (_, weight) in heard.items()} for term, heard in targets.by_term.items()
+    }
     return Objective(
-        soft={teacher: weight for teacher, (_, weight) in targets.soft.items()},
-        hidden={teacher: weight for teacher, (_, weight) in targets.hidden.items()},
-        same={teacher: weight for teacher, (_, weight) in targets.same.items()},
-        mapped={teacher: weight for teacher, (_, weight) in targets.mapped.items()},
-        graph={teacher: weight for teacher, (_, weight) in targets.graph.items()},
-        communities={teacher: weight for teacher, (_, weight) in targets.communities.items()},
-        walks={teacher: weight for teacher, (_, weight) in targets.walks.items()},
-        temperature=targets.temperature,
-        label_smoothing=recipe.label_smoothing,
-        balance=recipe.balance,
+        **weights, temperature=targets.temperature, label_smoothing=recipe.label_smoothing, balance=recipe.balance
     )
 
 
@@ -225,9 +224,9 @@ def _rare_facts(recipe: Recipe, objective: Objective) -> dict[str, Any]:
 
 def columns_of(targets: DistillationTargets) -> dict[str, NDArray[np.float32]]:
     """Return the columns that a student learns beside the labels, by the names of its targets."""
-    kinds = {"soft": targets.soft, "hidden": targets.hidden, "same": targets.same, "mapped": targets.mapped}
-    kinds |= {"graph": targets.graph, "communities": targets.communities, "walks": targets.walks}
-    return {f"{kind}.{teacher}": column for kind, heard in kinds.items() for teacher, (column, _) in heard.items()}
+    return {
+        f"{term}.{teacher}": column for term, heard in targets.by_term.items() for teacher, (column, _) in heard.items()
+    }
 
 
 def _score(kind: Kind, truth: NDArray[Any], prediction: NDArray[Any]) -> float:

@@ -41,6 +41,7 @@ from teacher.nn.mugsi import (
 
 HIDDEN_WIDTH = 64  # directions of a teacher's representation that are kept when it is whitened
 LEAST_VARIANCE = 1e-6  # share of the first direction's; below it a direction is noise
+TERMS = ("soft", "hidden", "same", "mapped", "graph", "communities", "walks")  # that a teacher can have beside the task
 
 
 @dataclass(frozen=True, kw_only=True)
