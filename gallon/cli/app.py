@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
+import gc
 import signal
 import sys
 from collections.abc import Callable
@@ -136,6 +138,7 @@ def interrupt(signal_number: int, frame: object) -> None:
 def main() -> None:
     """Run the command line; a user's mistake ends in one sentence, never in a traceback."""
     signal.signal(signal.SIGTERM, interrupt)
+    atexit.register(gc.freeze)  # a last search for garbage among the modules of torch and PyG takes a second
     try:
         app()
     except GallonError as error:

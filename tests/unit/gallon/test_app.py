@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from typing import Any
 
@@ -49,3 +50,15 @@ def test_what_is_kept_is_said_of_commands_that_there_are() -> None:
 def test_the_usage_line_names_arguments_in_capitals(words: list[str], usage: str) -> None:
     said = next(line for line in CliRunner().invoke(app, words).output.splitlines() if "Usage:" in line)
     assert said.split(maxsplit=2)[2].strip() == usage
+
+
+def test_a_command_ends_without_a_last_search_for_garbage() -> None:
+    code = """
+import atexit, gc, sys
+atexit.register(lambda: print(gc.get_freeze_count() > 0))
+from gallon.cli.app import main
+sys.argv = ["gallon", "--version"]
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[1] == "True"
