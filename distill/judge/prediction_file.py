@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,7 @@ def write(path: Path, made_of: Mapping[str, Any], judged: Judged, runs: Sequence
     Raises:
         OutputError: it cannot be written.
     """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     facts = {
@@ -80,9 +82,11 @@ def write(path: Path, made_of: Mapping[str, Any], judged: Judged, runs: Sequence
     }
     schema = _schema({METADATA: strict_json.dumps(facts).encode()})
     with replacing(path) as aside, pq.ParquetWriter(aside, schema, compression="zstd") as writer:
-        for run in runs:
-            for part in PARTS:
-                writer.write_table(_table(schema, judged, judged.by_seed[run.seed], run, part))
+        for _, of_method in groupby(runs, key=lambda run: run.method):  # a row group each, which lists molecules once
+            tables = [
+                _table(schema, judged, judged.by_seed[run.seed], run, part) for run in of_method for part in PARTS
+            ]
+            writer.write_table(pa.concat_tables(tables).unify_dictionaries())
 
 
 def read(path: Path) -> Predictions:
