@@ -28,8 +28,8 @@ def sums(rows: Tensor, places: Tensor, number: int) -> Tensor:
 
 
 @dataclass(frozen=True, slots=True)
-class Neighbours:
-    """Which atoms are bonded, for D^-1/2 (A + I) D^-1/2 H (Kipf and Welling, arXiv 1609.02907, eq. 2).
+class NormalisedAdjacency:
+    """D^-1/2 (A + I) D^-1/2 over the atoms of a batch (Kipf and Welling, arXiv 1609.02907, eq. 2).
 
     A product with a sparse matrix takes the place of a message for each bond, which would be as large as the atoms and
     bonds together.
@@ -43,7 +43,7 @@ class Neighbours:
     scale: Tensor
 
     @classmethod
-    def of(cls, graph: GraphBatch) -> Neighbours:
+    def of(cls, graph: GraphBatch) -> NormalisedAdjacency:
         """Read the bonds of molecules."""
         leaves, enters = graph.edge_index
         atoms, device = len(graph.x), enters.device
@@ -55,8 +55,8 @@ class Neighbours:
             adjacency = torch.sparse_csr_tensor(rows, columns, ones, size=(atoms, atoms))
         return cls(adjacency, (1 + bonds).float().rsqrt()[:, None])
 
-    def averaged(self, hidden: Tensor) -> Tensor:
-        """Return the product with H, the representations of atoms (atoms, width)."""
+    def __matmul__(self, hidden: Tensor) -> Tensor:
+        """Return the product with representations of atoms (atoms, width)."""
         own = hidden * self.scale
         summed: Tensor = _SymmetricProduct.apply(self.adjacency, own)  # type: ignore[no-untyped-call]
         return (summed + own) * self.scale
