@@ -88,8 +88,9 @@ def test_a_driver_without_a_node_on_its_machine_is_told_to_start_one(ray_here: R
     require_namespace()
     address = ray.get_runtime_context().gcs_address
     join = f"from cluster.runtime.session import ray_session\nwith ray_session({address!r}):\n    pass"
+    patient = {**os.environ, "RAY_gcs_server_request_timeout_seconds": "10"}  # and not for a minute
     done = subprocess.run(
-        [*APART, sys.executable, "-c", join], capture_output=True, text=True, check=False, timeout=240
+        [*APART, sys.executable, "-c", join], env=patient, capture_output=True, text=True, check=False, timeout=240
     )
     assert "cannot be joined from here (No node" in done.stderr.splitlines()[-1]
     assert f"'ray start --address={address}' starts one" in done.stderr
