@@ -7,6 +7,7 @@ ends processes twice by itself is blamed for it.
 
 from __future__ import annotations
 
+import gc
 import io
 import logging
 import os
@@ -147,6 +148,7 @@ def main() -> None:
     assert isinstance(pipe, io.BufferedReader)
     if not pipe.peek(1):
         return  # a library of few blocks has none for it
+    gc.freeze()  # what is loaded stays: to search it for garbage again and again takes 3 %
     writer = None
     with pa.ipc.open_stream(pipe) as questions:
         for batch in questions:
