@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -122,6 +123,15 @@ def test_the_tables_of_results_are_those_of_the_stored_comparisons(capsys: pytes
     rows = [line.partition(" | ")[2] for line in capsys.readouterr().out.splitlines() if "±" in line]
     assert len(rows) > 30
     assert [row for row in rows if row not in text] == []
+
+
+def test_the_readme_tells_the_means_of_the_stored_25_splits() -> None:
+    file = ROOT / "tests" / "benchmarks" / "results" / "esol-scaffold-cv" / "table.json"
+    means = {row["method"]: f"{row['mean']:.3f}" for row in json.loads(file.read_text(encoding="utf-8"))["rows"]}
+    assert min(means, key=lambda method: float(means[method])) == "lightgbm"
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    told = f"LightGBM has the best mean ({means['lightgbm']}; the student with a graph teacher {means['student+gnn']}"
+    assert f"{told}, with both {means['student+both']})" in text
 
 
 def test_every_page_is_in_the_navigation() -> None:

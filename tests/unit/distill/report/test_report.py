@@ -288,6 +288,13 @@ def test_tables_are_made_again_out_of_the_predictions(tmp_path: Path, numbers: D
         assert again.read_text() == page
 
 
+def test_a_file_of_predictions_lists_its_molecules_once_a_method(tmp_path: Path, numbers: Dataset):
+    report(tmp_path, numbers, kind="random")
+    file = pq.ParquetFile(tmp_path / prediction_file.FILE)
+    methods = {run.method for run in prediction_file.read(tmp_path / prediction_file.FILE).runs}
+    assert file.num_row_groups == len(methods)
+
+
 @pytest.mark.parametrize("damage", ["nothing", "text", "other table", "metadata"])
 def test_a_file_that_holds_no_predictions_is_told(tmp_path: Path, numbers: Dataset, damage: str):
     file = tmp_path / prediction_file.FILE
