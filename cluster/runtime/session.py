@@ -19,6 +19,7 @@ from typing import Any
 from cluster.runtime.chatter import chatter_to
 from cluster.runtime.head import head_watched
 from cluster.runtime.logs import ray_log_folder, ray_warnings_logged
+from cluster.runtime.old_sessions import drop_old_sessions
 from cluster.runtime.private import private_folder
 from teacher.errors import GallonError, UsageError
 from teacher.wording import counted
@@ -189,6 +190,7 @@ def _start(quiet: dict[str, Any]) -> Any:
     """
     folder = private_folder(LEAST_FREE_BYTES)
     _provide_token(folder / "ray-token")
+    drop_old_sessions(folder / "ray")
     os.environ.setdefault("RAY_OBJECT_STORE_ALLOW_SLOW_STORAGE", "1")  # or else a small /dev/shm ends the run
     # Two logical cores at the least: reading, parsing and annotating each need a share to run side by side.
     cores = max(2, os.cpu_count() or 2)
