@@ -318,7 +318,7 @@ RECIPES: dict[str, Recipe] = {
             name="gallon-gcn",
             role="gnn",
             reads="graphs",
-            build=NetworkRef("teacher.nn.gnn:GCN"),
+            build=NetworkRef("teacher.nn.gnn.convolutional:GCN"),
             settings={**GALLON_SIZE, "pooled_dropout": GALLON_SIZE["dropout"]},
             schedule=GALLON_TEACHER,
         ).as_released(),

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from teacher.nn.dropout import Dropout
-from teacher.nn.graphs import GraphBatch, atom_categories, bond_categories
+from teacher.nn.gnn.sums import sums
+from teacher.nn.graph_features import atom_categories, bond_categories
+from teacher.nn.graphs import GraphBatch
 from teacher.nn.mlp import MLP, hidden_layers
-from teacher.nn.sums import sums
 
 if TYPE_CHECKING:
     from distill.learn.recipes import Input

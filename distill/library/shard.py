@@ -25,7 +25,8 @@ from teacher.chemistry.bounds import Notation
 from teacher.chemistry.molecule import KEY_BYTES, InvalidMoleculeError
 from teacher.chemistry.parsing import parse_safely
 from teacher.files import replacing
-from teacher.nn.graphs import ATOM_FEATURES, BOND_FEATURES, Graphs, describe_graph
+from teacher.nn.graph_features import ATOM_FEATURES, BOND_FEATURES, describe_graph
+from teacher.nn.graphs import Graphs
 
 if TYPE_CHECKING:
     import pyarrow as pa

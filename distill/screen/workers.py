@@ -7,7 +7,6 @@ ends processes twice by itself is blamed for it.
 
 from __future__ import annotations
 
-import gc
 import io
 import logging
 import os
@@ -21,6 +20,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from distill.screen.scorer import READ, Scorer
+from teacher.garbage import leave_out_what_is_loaded
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -148,7 +148,7 @@ def main() -> None:
     assert isinstance(pipe, io.BufferedReader)
     if not pipe.peek(1):
         return  # a library of few blocks has none for it
-    gc.freeze()  # what is loaded stays: to search it for garbage again and again takes 3 %
+    leave_out_what_is_loaded()  # to search it again and again takes 3 %
     writer = None
     with pa.ipc.open_stream(pipe) as questions:
         for batch in questions:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import functools
-import gc
 import signal
 import sys
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from gallon.cli import annotation, batch, demo, inspection, learning, prompts, s
 from gallon.cli.annotation import INTERRUPTED
 from gallon.cli.logs import logged
 from teacher.errors import GallonError
+from teacher.garbage import leave_out_what_is_loaded
 from teacher.wording import plain
 
 app = typer.Typer(
@@ -138,7 +138,7 @@ def interrupt(signal_number: int, frame: object) -> None:
 def main() -> None:
     """Run the command line; a user's mistake ends in one sentence, never in a traceback."""
     signal.signal(signal.SIGTERM, interrupt)
-    atexit.register(gc.freeze)  # a last search for garbage among the modules of torch and PyG takes a second
+    atexit.register(leave_out_what_is_loaded)  # the last search takes a second among the modules of torch and Ray
     try:
         app()
     except GallonError as error:

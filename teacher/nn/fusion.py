@@ -10,7 +10,7 @@ from torch_geometric.nn import ChebConv
 from torch_geometric.utils import to_dense_batch
 
 from teacher.nn.dropout import dropout as drop
-from teacher.nn.gnn import TYPICAL_ATOMS, atom_embedding, convolved
+from teacher.nn.gnn.parts import TYPICAL_ATOMS, atom_embedding, convolved
 from teacher.nn.graphs import PairedBatch
 
 Attention = Literal["both", "text", "atoms", "none"]

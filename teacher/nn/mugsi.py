@@ -26,9 +26,9 @@ from rdkit.Chem import Mol
 from torch import Tensor
 from torch.nn.functional import log_softmax, normalize
 
+from teacher.nn.gnn.sums import sums
 from teacher.nn.graphs import GraphBatch, Graphs
 from teacher.nn.inputs import starts, stretches
-from teacher.nn.sums import sums
 
 WALKS, STEPS = 20, 8  # of each molecule, as the authors' code for molecules has them
 LEAST_COMMUNITIES = 3  # of which similarities are learnt

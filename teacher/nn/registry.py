@@ -47,22 +47,22 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
     {
         "gcn": Architecture(
             summary="GCN of GALLON: 3 layers of 32 on raw atom features, no bonds",
-            build=NetworkRef("teacher.nn.gnn:GCN"),
+            build=NetworkRef("teacher.nn.gnn.convolutional:GCN"),
             settings={"width": 32, "layers": 3, "dropout": 0.3},
         ),
         "gin": Architecture(
             summary="GIN with bond features (GINE)",
-            build=NetworkRef("teacher.nn.gnn:GIN"),
+            build=NetworkRef("teacher.nn.gnn.convolutional:GIN"),
             settings={"width": 128, "layers": 4, "dropout": 0.1},
         ),
         "gat": Architecture(
             summary="GATv2 with bond features",
-            build=NetworkRef("teacher.nn.gnn:GATv2"),
+            build=NetworkRef("teacher.nn.gnn.convolutional:GATv2"),
             settings={"width": 128, "layers": 4, "dropout": 0.1, "heads": 4},
         ),
         "dmpnn": Architecture(
             summary="directed-edge message passing (D-MPNN)",
-            build=NetworkRef("teacher.nn.gnn:DMPNN"),
+            build=NetworkRef("teacher.nn.gnn.dmpnn:DMPNN"),
             settings={"width": 128, "layers": 3, "dropout": 0.1},
         ),
     }

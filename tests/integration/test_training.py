@@ -29,7 +29,7 @@ from distill.learn.objective import NetworkWithLoss, NetworkWithTargets, Objecti
 from distill.learn.recipes import RECIPES, Recipe
 from teacher.errors import UsageError
 from teacher.nn.alignment import IDENTITY, SHARED_WIDTH
-from teacher.nn.gnn import GIN
+from teacher.nn.gnn.convolutional import GIN
 from teacher.nn.graphs import Graphs
 from teacher.nn.inputs import Matrix
 from teacher.tiny import library

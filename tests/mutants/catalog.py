@@ -885,6 +885,16 @@ MUTANTS = (
         ("tests/unit/distill/screen/test_workers.py",),
     ),
     Mutant(
+        "triton's types are left for its binding to list",
+        "teacher/garbage.py",
+        "if HAS_TO_BE_FOUND not in sys.modules:",
+        "if True:",
+        (
+            "tests/unit/gallon/test_app.py",
+            "tests/unit/distill/screen/test_workers.py",
+        ),
+    ),
+    Mutant(
         "all molecules have the same interval",
         "distill/models/doubt.py",
         "bins = max(1, min(BINS, len(truth) // LEAST))",

@@ -53,12 +53,21 @@ def test_the_usage_line_names_arguments_in_capitals(words: list[str], usage: str
 
 
 def test_a_command_ends_without_a_last_search_for_garbage() -> None:
-    code = """
+    done = _version_after("atexit.register(lambda: print(gc.get_freeze_count() > 0))")
+    assert done.stdout.splitlines()[1] == "True"
+
+
+def test_a_command_that_has_loaded_pyg_ends_without_a_word_of_leaks() -> None:
+    assert not _version_after("import torch_geometric.nn").stderr
+
+
+def _version_after(line: str) -> subprocess.CompletedProcess[str]:
+    """Run `gallon --version` in a process that has run a line of code before."""
+    code = f"""
 import atexit, gc, sys
-atexit.register(lambda: print(gc.get_freeze_count() > 0))
+{line}
 from gallon.cli.app import main
 sys.argv = ["gallon", "--version"]
 main()
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[1] == "True"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

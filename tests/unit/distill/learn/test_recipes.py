@@ -61,11 +61,16 @@ def test_what_answers_at_once_loads_no_network(module: str) -> None:
     assert not loaded.stdout.split()
 
 
-def test_a_student_on_fingerprints_needs_no_pyg() -> None:
-    program = (
-        "import sys; from distill.screen import screening; from distill.learn.recipes import recipe; "
-        "known = recipe('student-fingerprint'); known.build(1, features=5, **known.settings); "
-        "print('torch_geometric' in sys.modules)"
-    )
+@pytest.mark.parametrize(
+    "work",
+    [
+        "from distill.screen import screening; known = recipe('student-fingerprint'); "
+        "known.build(1, features=5, **known.settings)",
+        "from teacher.nn.graphs import Graphs; from rdkit import Chem; known = recipe('dmpnn'); "
+        "Graphs.of([Chem.MolFromSmiles('C[C@H](N)O')]); known.build(1, **known.settings)",
+    ],
+)
+def test_students_on_fingerprints_and_dmpnns_need_no_pyg(work: str) -> None:
+    program = f"import sys; from distill.learn.recipes import recipe; {work}; print('torch_geometric' in sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert loaded.stdout.split() == ["False"]

@@ -60,9 +60,11 @@ def test_a_row_that_kills_a_process_costs_itself(
     assert [place for place, row in enumerate(scored) if row[TARGET] is None] == [0, 3, 4]
 
 
-def test_a_process_without_a_row_ends_without_a_word(
-    student: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("name", "processes"), [("student-fingerprint", 2), ("gin", 1)])
+def test_processes_end_without_a_word_with_rows_or_without_and_with_networks_of_pyg(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str, processes: int
 ) -> None:
-    with Workers(str(student), doubt=False, processes=2) as workers:
+    model = untrained_student(tmp_path, name)
+    with Workers(str(model), doubt=False, processes=processes) as workers:
         assert len(list(workers.score(blocks(tmp_path)[:1]))) == 1
     assert capfd.readouterr().err == ""

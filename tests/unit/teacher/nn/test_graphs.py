@@ -4,7 +4,9 @@ import torch
 from rdkit import Chem
 from torch_geometric.nn import GATv2Conv, GCNConv, GINEConv, global_mean_pool
 from torch_geometric.utils import from_rdmol
+from torch_geometric.utils.smiles import e_map, x_map
 
+from teacher.nn.graph_features import ATOM_VALUES, BOND_VALUES
 from teacher.nn.graphs import Graphs
 from teacher.nn.inputs import Matrix, Tokens
 from teacher.nn.registry import ARCHITECTURES
@@ -20,6 +22,11 @@ def mols() -> list[Chem.Mol]:
 @pytest.fixture(scope="module")
 def graphs(mols: list[Chem.Mol]) -> Graphs:
     return Graphs.of(mols)
+
+
+def test_the_values_of_features_are_numbered_as_pyg_does() -> None:
+    assert {name: list(values) for name, values in ATOM_VALUES.items()} == x_map
+    assert {name: list(values) for name, values in BOND_VALUES.items()} == e_map
 
 
 def test_features_are_those_of_pyg(mols: list[Chem.Mol], graphs: Graphs) -> None:

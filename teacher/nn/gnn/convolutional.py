@@ -1,15 +1,11 @@
-"""Graph teachers: graph neural networks of PyG that read atoms and bonds.
-
-Each maps a `GraphBatch` of B molecules to a prediction (B, targets) and the representation (B, width) it is made from.
-`teacher.nn.registry` has them by name.
-"""
+"""Graph networks of PyG's convolutions: GCN, GIN and GATv2."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,15 +13,11 @@ from torch.nn import functional
 from torch_geometric.nn import GATv2Conv, GCNConv, GINEConv, global_mean_pool
 from torch_geometric.nn.aggr import Aggregation
 
-from teacher.nn.dropout import Dropout
 from teacher.nn.dropout import dropout as drop
-from teacher.nn.graphs import GraphBatch, atom_categories, bond_categories
-from teacher.nn.sums import NormalisedAdjacency, sums
-
-# Sums over atoms are divided by this, as chemprop 2 divides them by 100: a sum, unlike a mean, tells how large a
-# molecule is. On ESOL (scaffold split, one seed) D-MPNN came from a test RMSE of 1.10 to 0.91 by it, GIN from 1.19 to
-# 0.93.
-TYPICAL_ATOMS = 25
+from teacher.nn.gnn.parts import TYPICAL_ATOMS, atom_embedding, bond_embedding, convolved, head
+from teacher.nn.gnn.sums import NormalisedAdjacency, sums
+from teacher.nn.graph_features import atom_categories
+from teacher.nn.graphs import GraphBatch
 
 
 class GCN(nn.Module):
@@ -90,7 +82,7 @@ class ResidualGNN(nn.Module):
         self.bond = bond_embedding(width)
         self.layers = nn.ModuleList(convolutions)
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(len(self.layers) + 1))
-        self.head = _head(targets, width, dropout)
+        self.head = head(targets, width, dropout)
 
     def forward(self, graph: GraphBatch) -> tuple[Tensor, Tensor]:
         """Return the prediction and the representation."""
@@ -170,51 +162,6 @@ class Attention(GATv2Conv):  # type: ignore[misc]
         return weighted.view(values.shape)
 
 
-class DMPNN(nn.Module):
-    """A network that passes messages along directed bonds (D-MPNN; Yang et al., arXiv 1904.01561, eqs. 3 to 7).
-
-    A bond hears from all bonds that enter the atom it leaves, but for its own other direction.
-    """
-
-    def __init__(self, targets: int, *, width: int, layers: int, dropout: float) -> None:
-        super().__init__()
-        self.steps, self.dropout = layers, dropout
-        self.atom = atom_embedding(width)
-        self.bond = bond_embedding(width)
-        self.first = nn.Linear(2 * width, width, bias=False)
-        self.update = nn.Linear(width, width, bias=False)
-        self.gather = nn.Linear(2 * width, width)
-        self.head = _head(targets, width, dropout)
-
-    def forward(self, graph: GraphBatch) -> tuple[Tensor, Tensor]:
-        """Return the prediction and the representation."""
-        atoms = self.atoms(graph)
-        pooled = sums(atoms, graph.batch, graph.num_graphs) / TYPICAL_ATOMS
-        return self.head(pooled), pooled
-
-    def atoms(self, graph: GraphBatch) -> Tensor:
-        """Return the representations of atoms (atoms, width), whose sum, scaled, is the molecule's."""
-        leaves, enters = graph.edge_index
-        atoms = self.atom(graph.x)
-        start = self._first_of(atoms, graph)
-        bonds = torch.relu(start)
-        for _ in range(self.steps):
-            heard = sums(bonds, enters, len(atoms))
-            bonds = torch.relu(start + self.update(heard.index_select(0, leaves) - _reversed(bonds)))
-            bonds = drop(bonds, self.dropout, self.training)
-        heard = sums(bonds, enters, len(atoms))
-        return drop(torch.relu(self.gather(torch.cat([atoms, heard], dim=1))), self.dropout, self.training)
-
-    def _first_of(self, atoms: Tensor, graph: GraphBatch) -> Tensor:
-        """Return `first` of [atom that a bond leaves, bond], (directed bonds, width).
-
-        Each atom is multiplied once, not once for each bond that leaves it, and of bonds only their vectors.
-        """
-        of_atoms, of_bonds = self.first.weight.chunk(2, dim=1)
-        left = functional.linear(atoms, of_atoms).index_select(0, graph.edge_index[0])
-        return left + self.bond.mapped(graph.edge_attr, of_bonds)
-
-
 class Sum(Aggregation):  # type: ignore[misc]
     """The sum of the messages at an atom, for convolutions of PyG, by `sums`."""
 
@@ -229,74 +176,3 @@ class Sum(Aggregation):  # type: ignore[misc]
         """Return the sums of messages (messages, ...) over the `dim_size` atoms."""
         assert index is not None and dim_size is not None and dim in {0, -x.dim()}
         return sums(x, index, dim_size)
-
-
-class CategoricalEmbedding(nn.Module):
-    """Maps categorical features (n, f) to the sum of their learned vectors (n, width).
-
-    Args:
-        categories: how many values each of the f features can take.
-        width: of a vector.
-    """
-
-    firsts: Tensor
-
-    def __init__(self, categories: tuple[int, ...], width: int) -> None:
-        super().__init__()
-        self.table = nn.EmbeddingBag(sum(categories), width, mode="sum")
-        self.register_buffer("firsts", torch.tensor([0, *categories[:-1]]).cumsum(0), persistent=False)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Return the vectors of atoms or bonds."""
-        summed: Tensor = self.table(features + self.firsts)
-        return summed
-
-    def mapped(self, features: Tensor, weight: Tensor) -> Tensor:
-        """Return the vectors after a linear map (n, m) by a weight (m, width); it is the learned vectors that it maps.
-
-        There are fewer of them than atoms or bonds in a batch.
-        """
-        vectors = functional.linear(self.table.weight, weight)
-        return functional.embedding_bag(features + self.firsts, vectors, mode="sum")
-
-
-def atom_embedding(width: int) -> CategoricalEmbedding:
-    """Return a module that maps the categorical features of atoms (n, 9) to learned vectors (n, width)."""
-    return CategoricalEmbedding(atom_categories(), width)
-
-
-def bond_embedding(width: int) -> CategoricalEmbedding:
-    """Return a module that maps the categorical features of bonds (n, 3) to learned vectors (n, width)."""
-    return CategoricalEmbedding(bond_categories(), width)
-
-
-class Convolutional(Protocol):
-    """A network that has convolutions, and norms: one before each of them, and one at the end."""
-
-    layers: nn.ModuleList
-    norms: nn.ModuleList
-    dropout: float
-    training: bool
-
-
-def convolved(network: Convolutional, atoms: Tensor, **edges: Any) -> Tensor:
-    """Return atoms (atoms, width) after all of a network's convolutions, each with a residual around it.
-
-    Args:
-        network: its dropout comes after each convolution, in training.
-        atoms: as they begin.
-        edges: what a convolution takes beside the atoms.
-    """
-    for layer, norm in zip(network.layers, network.norms, strict=False):
-        atoms = atoms + drop(torch.relu(layer(norm(atoms), **edges)), network.dropout, network.training)
-    normed: Tensor = network.norms[-1](atoms)
-    return normed
-
-
-def _reversed(bonds: Tensor) -> Tensor:
-    """Return directed bonds (2k, width) with the two directions of each bond exchanged."""
-    return bonds.view(-1, 2, bonds.shape[1]).flip(1).view(-1, bonds.shape[1])
-
-
-def _head(targets: int, width: int, dropout: float) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(width, width), nn.ReLU(), Dropout(dropout), nn.Linear(width, targets))
