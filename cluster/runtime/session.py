@@ -46,11 +46,12 @@ class RaySession:
     """A connection to Ray.
 
     Attributes:
-        address: host and port of the cluster's head.
+        address: host and port of the cluster's head, as it calls itself.
         local: whether the cluster is this machine alone, started for this run.
         dashboard: URL of the dashboard, or None.
         logs: folder of Ray's logs on each node.
         nodes: the machines that the cluster has now.
+        asked: what the user calls it, which may be another name of the same machine.
     """
 
     address: str
@@ -58,6 +59,7 @@ class RaySession:
     dashboard: str | None
     logs: Path
     nodes: tuple[Node, ...]
+    asked: str | None = None
 
     @property
     def cpus(self) -> float:
@@ -120,7 +122,7 @@ def in_session() -> bool:
 
 def _same(session: RaySession, address: str | None) -> RaySession:
     """Return the session that this process is in, if it is the one that is meant."""
-    if address not in {None, "auto", session.address}:
+    if address not in {None, "auto", session.address, session.asked}:
         raise UsageError(
             f"This process uses the Ray cluster at {session.address} already, and not {address}: end that session "
             "first, or leave out the address."
@@ -151,6 +153,7 @@ def _connected(address: str | None) -> Iterator[RaySession]:
                 dashboard=context.dashboard_url and f"http://{context.dashboard_url}",
                 logs=logs,
                 nodes=tuple(_node(known["Resources"]) for known in ray.nodes() if known["Alive"]),
+                asked=address,
             )
             logger.info("%s, with its logs in %s", _told(session, head), logs)
             with ray_warnings_logged(), head_watched(head, screen):

@@ -116,6 +116,17 @@ def test_the_private_folder_is_short_and_never_somebody_elses(tmp_path: Path, mo
         private_folder(least_free=1 << 60)
 
 
+def test_a_cluster_that_is_asked_for_by_another_name_of_its_head_is_shared_by_that_name(ray_here: RaySession) -> None:
+    """As `gallon learn --ray ray-head:6379` does it, whose steps have a session each."""
+    name = f"localhost:{ray_here.address.rpartition(':')[2]}"
+    join = (
+        "from cluster.runtime.session import ray_session\n"
+        f"with ray_session({name!r}) as one, ray_session({name!r}) as other:\n    print(one is other, one.address)"
+    )
+    done = subprocess.run([sys.executable, "-c", join], capture_output=True, text=True, check=False, timeout=240)
+    assert done.stdout.split() == ["True", ray_here.address], done.stderr
+
+
 def test_calls_inside_a_session_share_it_and_another_cluster_is_refused(ray_here: RaySession) -> None:
     for address in (None, "auto", ray_here.address):
         with ray_session(address) as again:
