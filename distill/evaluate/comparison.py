@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cluster.training.driver import FitProgress, fit_all
-from distill.evaluate import baselines, predictions
+from distill.evaluate import predictions
+from distill.evaluate.baselines import catalog
 from distill.evaluate.budget import DEFAULT_LM, GRAPH_NETWORKS, GRAPH_TEACHERS, INPUTS_TRIED, Budget, Settings, behind
 from distill.evaluate.methods import AS_RELEASED, BEST_NETWORK, GALLON_GNN, LISTENED, Method, method
 from distill.judge.judged import Judged, SeededSplit
@@ -119,7 +120,7 @@ class _Stages:
         ids = frozenset(f"{known.name} {case.seed}" for known, case in pairs)
         runs: list[Run] = []
         for known, case in pairs:
-            found = baselines.baseline(known.name)
+            found = catalog.baseline(known.name)
             kept = predictions.CachedPredictions(self._settings.folder / "baselines", found, self._model_inputs)
             predicted = kept.predict(case.split, case.seed, self._settings.tuned.get(known.name))
             budget = Budget(1, predicted.seconds)

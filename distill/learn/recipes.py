@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from cluster.training.fit import Schedule
-from distill.features.pretrained import PretrainedKind
+from distill.features.pretrained.encoders import VectorKind
 from distill.features.vectors import DescriptorSet
 from distill.ranking.ranking import NeighbourOrder
 from teacher.errors import UsageError
@@ -89,7 +89,7 @@ class Recipe:
     start: Start | None = None
 
     @property
-    def pretrained(self) -> PretrainedKind | None:
+    def pretrained(self) -> VectorKind | None:
         """Whose vectors stand beside the student's features, if any do."""
         return self.reads if self.reads in ("minimol", "smiles") else None
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from distill.data.dataset import Dataset
 from distill.data.splits import PARTS, Split, folds
-from distill.features.pretrained import check_installed
+from distill.features.pretrained.encoders import check_installed
 from distill.learn.fits import Batch
 from distill.learn.inputs import ModelInputs
 from distill.learn.network import Network, parts_said, settings_for

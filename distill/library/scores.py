@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from distill.features.pretrained import pretrained_vectors
+from distill.features.pretrained.encoders import pretrained_vectors
 from distill.features.vectors import Scaler
 from distill.learn.recipes import VECTORS_OF, Recipe, recipe
 from distill.library.embeddings import TextSet, read_texts

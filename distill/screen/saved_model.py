@@ -15,7 +15,7 @@ from safetensors.numpy import load_file as load_arrays
 from distill.features.environments import Environments
 from distill.features.library_graph import LibraryGraph
 from distill.features.neighbours import Neighbours, packed_of
-from distill.features.pretrained import check_installed, pretrained_vectors
+from distill.features.pretrained.encoders import check_installed, pretrained_vectors
 from distill.features.scaled import ScaledFeatures
 from distill.features.vectors import Scaler, student_features
 from distill.learn.recipes import VECTORS_OF, recipe

@@ -13,7 +13,7 @@ from distill.evaluate import comparison, tuning
 from distill.evaluate.budget import DEFAULT_LM, Settings
 from distill.evaluate.methods import AS_RELEASED, REFERENCE, Method, as_released, defaults, method, of_texts
 from distill.evaluate.provenance import provenance, rules_that_count
-from distill.features.pretrained import check_installed
+from distill.features.pretrained.encoders import check_installed
 from distill.judge import prediction_file
 from distill.judge.curve import FewerLabels, with_fewer_labels
 from distill.judge.judged import Judged, SeededSplit

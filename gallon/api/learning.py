@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cluster.training.driver import FitProgress, FitTally
-from distill.features.pretrained import check_installed
+from distill.features.pretrained.encoders import check_installed
 from distill.features.vectors import descriptor_set
 from distill.learn import distillation, teacher_outputs
 from distill.learn.fits import check_readable

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from rdkit import Chem
 
-from distill.evaluate.chemprop_cli import COMMAND
+from distill.evaluate.baselines.chemprop_cli import COMMAND
 from distill.features.environments import Environments
 from distill.features.scaled import ScaledFeatures
 from distill.features.vectors import DescriptorSet, Scaler, fingerprint_features, student_features

@@ -39,8 +39,8 @@ from distill.data import inhibitors
 from distill.data.dataset import Dataset
 from distill.data.moleculenet import load
 from distill.data.splits import split
-from distill.evaluate.baseline import Examples
-from distill.evaluate.chemprop_cli import COMMAND, chemprop_fit, chemprop_inputs
+from distill.evaluate.baselines.baseline import Examples
+from distill.evaluate.baselines.chemprop_cli import COMMAND, chemprop_fit, chemprop_inputs
 from distill.features.vectors import DescriptorSet
 from distill.learn.distillation import Weights, distill_student
 from distill.learn.inputs import ModelInputs

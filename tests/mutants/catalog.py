@@ -715,7 +715,7 @@ MUTANTS = (
     ),
     Mutant(
         "nobody knows what MiniMol has seen",
-        "distill/features/pretrained.py",
+        "distill/features/pretrained/encoders.py",
         "self.overlaps.get(dataset.lower())",
         "self.overlaps.get(dataset.upper())",
         ("tests/unit/distill/features/test_pretrained.py",),

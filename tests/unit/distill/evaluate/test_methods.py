@@ -19,6 +19,7 @@ def test_rows_that_need_what_is_not_there_are_left_out() -> None:
             "chemprop",
             "minimol-linear",
             "chemeleon-linear",
+            "tabpfn",
             "lm-fine-tuned",
             "e-llagnn",
             "llm-few-shot",

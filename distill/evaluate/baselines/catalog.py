@@ -1,4 +1,4 @@
-"""Models without a teacher, to be printed beside everything that has one.
+"""The baselines by name.
 
 Nearly all neural models gain little over fingerprints and trees (arXiv 2508.06199), so a table without them claims too
 much. All baselines are learned and asked in one way: `represent` turns molecules into inputs, once for all seeds and
@@ -10,11 +10,12 @@ from __future__ import annotations
 import functools
 from typing import Literal
 
-from distill.evaluate import trees
-from distill.evaluate.baseline import Baseline
-from distill.evaluate.chemprop_cli import chemprop_fit, chemprop_inputs, chemprop_space
-from distill.evaluate.linear import fit_linear, linear_space
-from distill.features.pretrained import vectors_of
+from distill.evaluate.baselines import trees
+from distill.evaluate.baselines.baseline import Baseline
+from distill.evaluate.baselines.chemprop_cli import chemprop_fit, chemprop_inputs, chemprop_space
+from distill.evaluate.baselines.linear import fit_linear, linear_space
+from distill.evaluate.baselines.tabpfn import fit_tabpfn, tabpfn_space
+from distill.features.pretrained.encoders import vectors_of
 from distill.features.vectors import ecfp, fingerprint_features
 from teacher.errors import UsageError
 
@@ -65,6 +66,14 @@ BASELINES = {
         defaults={"n_estimators": 2000, "learning_rate": 0.05, "num_leaves": 31, "early_stopping_rounds": 50},
         space=trees.lightgbm_space,
         fitting=trees.fit_lightgbm,
+    ),
+    "tabpfn": Baseline(
+        title="descriptors + TabPFN",
+        represent=fingerprint_features,
+        defaults={"n_estimators": 8, "softmax_temperature": 0.9},  # its own
+        space=tabpfn_space,
+        fitting=fit_tabpfn,
+        pretrained="tabpfn",
     ),
     "minimol-linear": _linear("MiniMol", "minimol"),
     "chemeleon-linear": _linear("CheMeleon", "chemeleon"),

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill.data.cells import Kind
-from distill.evaluate.baseline import Examples
-from distill.evaluate.interruptible import interruptible
+from distill.evaluate.baselines.baseline import Examples
+from distill.evaluate.baselines.interruptible import interruptible
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from distill.evaluate.interruptible import NAME, interruptible
+from distill.evaluate.baselines.interruptible import NAME, interruptible
 from tests.support.interrupt import interrupt_after
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from distill.data.cells import Kind
-from distill.features.pretrained import PretrainedKind
+from distill.features.pretrained.encoders import PretrainedKind
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,7 +57,7 @@ class Baseline:
         defaults: the settings that it has unless a search finds others.
         space: what a search may choose: the settings of an Optuna trial. Those it leaves out stay as in `defaults`.
         fitting: learns.
-        pretrained: whose vectors `represent` returns, if it is a network that others have trained.
+        pretrained: the network that others have trained, if it is one, or `represent` returns the vectors of one.
     """
 
     title: str

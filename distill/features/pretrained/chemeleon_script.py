@@ -1,9 +1,8 @@
 """Embed molecules by CheMeleon: `python -I chemeleon_script.py WEIGHTS VECTORS < SMILES`.
 
-It is not imported but run, in chemprop's environment (`distill.features.chemeleon`), and so needs nothing of gallon.
-Weights are read as chemprop 2.3 reads them for `--from-foundation CheMeleon`
-(`chemprop/cli/train.py`), and vectors are what its `MPNN.fingerprint` returns, as in the authors' own
-`chemeleon_fingerprint.py` (github.com/JacksonBurns/chemeleon).
+It is not imported but run, in chemprop's environment (`chemeleon.py`), and so needs nothing of gallon. Weights are read
+as chemprop 2.3 reads them for `--from-foundation CheMeleon` (`chemprop/cli/train.py`), and vectors are what its
+`MPNN.fingerprint` returns, as in the authors' own `chemeleon_fingerprint.py` (github.com/JacksonBurns/chemeleon).
 """
 
 from __future__ import annotations

@@ -11,9 +11,9 @@ import optuna
 import pytest
 from rdkit.Chem import MolFromSmiles
 
-from distill.evaluate.baseline import Baseline, Examples
-from distill.evaluate.baselines import BASELINES, baseline
-from distill.evaluate.interruptible import NAME
+from distill.evaluate.baselines.baseline import Baseline, Examples
+from distill.evaluate.baselines.catalog import BASELINES, baseline
+from distill.evaluate.baselines.interruptible import NAME
 from teacher.errors import GallonError, UsageError
 from tests.support.interrupt import interrupt_after
 
@@ -68,7 +68,7 @@ def test_a_single_class_is_predicted_for_all(only: int, trees: str):
 
 def test_a_forest_that_grows_in_steps_is_that_of_one_go(monkeypatch: pytest.MonkeyPatch):
     in_steps = fit("random_forest", SIZE, "regression")
-    monkeypatch.setattr("distill.evaluate.trees.TREES_AT_ONCE", 1_000)
+    monkeypatch.setattr("distill.evaluate.baselines.trees.TREES_AT_ONCE", 1_000)
     assert np.allclose(fit("random_forest", SIZE, "regression"), in_steps)
 
 
@@ -114,7 +114,13 @@ def test_every_search_stays_within_the_settings():
             {
                 **{"max_features": 0.1, "min_samples_leaf": 2, "learning_rate": 0.1},
                 **{"max_depth": 4, "subsample": 0.7, "colsample_bytree": 0.5, "min_child_weight": 2.0},
-                **{"num_leaves": 15, "min_child_samples": 5, "penalty": 1.0},
+                **{
+                    "num_leaves": 15,
+                    "min_child_samples": 5,
+                    "penalty": 1.0,
+                    "n_estimators": 4,
+                    "softmax_temperature": 0.8,
+                },
                 **{"message-hidden-dim": 300, "depth": 4, "ffn-num-layers": 2, "dropout": 0.1},
             }
         )

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill.data.cells import Kind
-from distill.evaluate.baseline import Examples, Settings
-from distill.evaluate.per_target import OnePerTarget
+from distill.evaluate.baselines.baseline import Examples, Settings
+from distill.evaluate.baselines.per_target import OnePerTarget
 
 if TYPE_CHECKING:
     from optuna import Trial

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from optuna import Trial
     from rdkit.Chem import Mol
 
-    from distill.evaluate.baseline import Examples
+    from distill.evaluate.baselines.baseline import Examples
 
 COMMAND = "chemprop"
 NO_SETTINGS: Mapping[str, Any] = MappingProxyType({})

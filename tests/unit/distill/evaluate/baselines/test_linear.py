@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from distill.evaluate.baseline import Examples
-from distill.evaluate.linear import PENALTIES, fit_linear
+from distill.evaluate.baselines.baseline import Examples
+from distill.evaluate.baselines.linear import PENALTIES, fit_linear
 
 DRAW = np.random.default_rng(0)
 INPUTS = DRAW.normal(size=(60, 40)).astype(np.float32)

@@ -1,0 +1,1 @@
+"""Models without a teacher, to be printed beside everything that has one."""
