@@ -13,6 +13,7 @@ from cluster.store.store import Store
 from teacher.errors import EngineStartError
 from teacher.llm.engines.vllm_engine import on_cpu
 from teacher.llm.models import weight_bytes
+from teacher.wording import counted
 
 if TYPE_CHECKING:
     from cluster.runtime.session import RaySession
@@ -88,7 +89,7 @@ def plan_pool(
     """
     if session.cpus < LEAST_CPUS and not wait_for_gpus:
         raise EngineStartError(
-            f"The Ray cluster has {session.cpus:g} CPU(s) and a run needs {LEAST_CPUS}, to read and parse beside the "
+            f"A run needs {LEAST_CPUS} CPUs and the Ray cluster has {session.cpus:g}, to read and parse beside the "
             "annotators: give its nodes more, or give --wait-for-gpus if an autoscaler brings nodes."
         )
     if on_cpu():
@@ -100,7 +101,7 @@ def plan_pool(
     if not any(engines) and not wait_for_gpus:
         largest = max((node.gpus for node in session.nodes), default=0)
         raise EngineStartError(
-            f"An engine needs {settings.gpus} GPU(s) on one machine and the largest of the Ray cluster has "
+            f"An engine needs {counted(settings.gpus, 'GPU')} on one machine and the largest of the Ray cluster has "
             f"{largest:g}: start such nodes, lower --tensor-parallel, or give --wait-for-gpus if an autoscaler "
             "brings them."
         )
@@ -149,6 +150,6 @@ def _check_memory(path: str, settings: EngineSettings, workers: int, session: Ra
     free = psutil.virtual_memory().available
     if needed > free:
         raise EngineStartError(
-            f"{workers} engine(s) need about {needed / GIB:.1f} GiB of memory and this machine has "
+            f"{counted(workers, 'engine')} would take about {needed / GIB:.1f} GiB of memory and this machine has "
             f"{free / GIB:.1f} GiB free: use a smaller model, --kv-cache-gib or --workers."
         )

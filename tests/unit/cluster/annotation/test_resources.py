@@ -38,7 +38,7 @@ def of_nodes(*nodes: Node) -> RaySession:
 
 
 def test_a_cluster_of_one_cpu_is_refused_rather_than_waited_for():
-    with pytest.raises(EngineStartError, match=r"has 1 CPU\(s\) and a run needs 2"):
+    with pytest.raises(EngineStartError, match=r"A run needs 2 CPUs and the Ray cluster has 1"):
         plan(of_nodes(Node(cpus=1)))
     assert plan(of_nodes(Node(cpus=1)), wait=True)
 
@@ -54,14 +54,14 @@ def test_there_are_as_many_annotators_as_the_gpus_allow():
 @pytest.mark.usefixtures("with_gpus")
 def test_too_few_gpus_are_refused_unless_more_will_come():
     few = of_nodes(Node(cpus=8, gpus=1))
-    with pytest.raises(EngineStartError, match=r"needs 2 GPU\(s\) on one machine and the largest .* has 1"):
+    with pytest.raises(EngineStartError, match=r"needs 2 GPUs on one machine and the largest .* has 1"):
         plan(few, replace(SETTINGS, tensor_parallel_size=2))
     assert plan(few, replace(SETTINGS, tensor_parallel_size=2), wait=True).workers == 1
 
 
 @pytest.mark.usefixtures("with_gpus")
 def test_what_no_single_machine_can_hold_is_refused_though_all_together_could():
-    with pytest.raises(EngineStartError, match=r"needs 8 GPU\(s\) on one machine and the largest .* has 4"):
+    with pytest.raises(EngineStartError, match=r"needs 8 GPUs on one machine and the largest .* has 4"):
         plan(CLUSTER, replace(SETTINGS, tensor_parallel_size=8))
     uneven = of_nodes(Node(cpus=8, gpus=3), Node(cpus=8, gpus=3), Node(cpus=8))
     assert plan(uneven, replace(SETTINGS, tensor_parallel_size=2)).workers == 2
