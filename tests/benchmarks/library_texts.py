@@ -1,7 +1,7 @@
 """What the annotations of a library bring a student that learns from it, beside those of other molecules.
 
     python -m tests.benchmarks.library_texts PREPARED --store STORE --data-root MOLECULENET [--dataset esol]
-        [--seeds 5] [--epochs 5] [--folder WORK] [--out RESULTS] [--json]
+        [--seeds 5] [--epochs N] [--folder WORK] [--out RESULTS] [--json]
 
 PREPARED is a library with annotations that `gallon embed` has embedded, and STORE has those of the data set by the same
 model. A language teacher learns the labels and scores the library by what was written about its molecules; a student on
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--data-root", type=Path, required=True)
     parser.add_argument("--dataset", default="esol")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=5, help="over the library")
+    parser.add_argument("--epochs", type=int, help="over the library; default: as gallon distill has it")
     parser.add_argument("--folder", type=Path, default=Path("library-texts"), help="where steps that are done are kept")
     parser.add_argument("--out", type=Path, help="folder for the result; default: none is written")
     parser.add_argument("--json", action="store_true")
