@@ -135,6 +135,15 @@ def test_the_readme_tells_the_means_of_the_stored_25_splits() -> None:
     assert f"on ClinTox ({clintox['lightgbm']}; {clintox['student+gnn']} and {clintox['student+both']})" in text
 
 
+def test_nothing_is_significant_where_the_documentation_says_so() -> None:
+    assert "**ClinTox over 25 splits: nothing is significant.**" in (DOCS / "benchmarks" / "models.md").read_text(
+        "utf-8"
+    )
+    pairwise = tables.Column.read(tables.RESULTS / "clintox-scaffold-cv" / "table.json").pairwise
+    assert pairwise is not None and len(pairwise.methods) == len(means_of("clintox"))
+    assert not (abs(pairwise.difference) > pairwise.half).any()
+
+
 def means_of(name: str) -> dict[str, str]:
     file = ROOT / "tests" / "benchmarks" / "results" / f"{name}-scaffold-cv" / "table.json"
     return {row["method"]: f"{row['mean']:.3f}" for row in json.loads(file.read_text(encoding="utf-8"))["rows"]}
