@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from cluster.library.errors import LibraryError
     from cluster.records.batch_reader import BatchReading
@@ -57,10 +58,12 @@ if TYPE_CHECKING:
     embed: Callable[..., Embedded]
     evaluate: Callable[..., Comparison]
     export: Callable[..., ExportResult]
+    few_shot_prompt: Callable[..., Path]
     learn: Callable[..., Learned]
     plan_run: Callable[..., RunPlan]
     prepare: Callable[..., Prepared]
     pretrain: Callable[..., Pretrained]
+    ranking_prompt: Callable[..., tuple[Path, Path]]
     screen: Callable[..., Screened]
     serve: Callable[..., AbstractContextManager[Service]]
     show_prompt: Callable[..., Preview]
@@ -104,6 +107,7 @@ __all__ = [
     "embed",
     "evaluate",
     "export",
+    "few_shot_prompt",
     "import_rules",
     "learn",
     "load",
@@ -112,6 +116,7 @@ __all__ = [
     "plan_run",
     "prepare",
     "pretrain",
+    "ranking_prompt",
     "read_batch",
     "report",
     "screen",
@@ -157,6 +162,8 @@ _HOMES = {
     "Preview": "teacher.llm.engines.preview",
     "RunPlan": f"{_API}.planning",
     "plan_run": f"{_API}.planning",
+    "few_shot_prompt": f"{_API}.prompts",
+    "ranking_prompt": f"{_API}.prompts",
     "show_prompt": f"{_API}.prompts",
     "report": f"{_API}.report",
     "RuleSet": "distill.rules.rule_set",
@@ -186,12 +193,14 @@ _FLAT = {
     "distill",
     "evaluate",
     "export",
+    "few_shot_prompt",
     "learn",
     "screen",
     "serve",
     "plan_run",
     "prepare",
     "pretrain",
+    "ranking_prompt",
     "show_prompt",
     "teach",
     "verify",

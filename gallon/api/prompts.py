@@ -58,7 +58,7 @@ def few_shot_prompt(
     labels: DataConfig,
     out: StrPath,
     shots: int = 8,
-    question: str | None = None,
+    task: str | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write a prompt by which an LLM predicts a property from the most similar training molecules.
@@ -68,7 +68,7 @@ def few_shot_prompt(
         labels: the column, and the split, whose training part the examples are of.
         out: a .yaml file.
         shots: how many examples a molecule is asked about with.
-        question: what the property is, in words, or the name of a task.
+        task: what the property is, in words, or the name of a task.
         overwrite: whether a file that is there may be replaced.
 
     Raises:
@@ -78,9 +78,7 @@ def few_shot_prompt(
     check_output(place, suffixes=[".yaml", ".yml"], inputs=[str(data)], overwrite=overwrite)
     dataset = read_dataset(data, labels)
     parts = split(dataset, labels.split, seed=labels.seed, chirality=labels.scaffold_chirality)  # type: ignore[arg-type]
-    prompt = few_shot.few_shot_prompt(
-        dataset, parts, shots=shots, question=task_text(question) if question else question
-    )
+    prompt = few_shot.few_shot_prompt(dataset, parts, shots=shots, question=task_text(task) if task else None)
     write_text(place, strict_json.dumps(prompt, indent=1, ensure_ascii=False) + "\n")  # JSON is YAML
     load(str(place))  # what cannot be asked is found here
     return place
@@ -92,7 +90,7 @@ def ranking_prompt(
     labels: DataConfig,
     out: StrPath,
     candidates: int = ranking.CANDIDATES,
-    question: str | None = None,
+    task: str | None = None,
     overwrite: bool = False,
 ) -> tuple[Path, Path]:
     """Write a prompt by which an LLM puts candidates for a molecule's neighbours in an order, and the table it shows.
@@ -102,7 +100,7 @@ def ranking_prompt(
         labels: the columns, and the split, whose training part the candidates are of.
         out: a .yaml file; the table is written beside it, of the same name, as .csv.
         candidates: how many are offered for each molecule.
-        question: what the property is, in words, or the name of a task.
+        task: what the property is, in words, or the name of a task.
         overwrite: whether files that are there may be replaced.
 
     Returns:
@@ -118,9 +116,7 @@ def ranking_prompt(
     dataset = read_dataset(data, labels)
     parts = split(dataset, labels.split, seed=labels.seed, chirality=labels.scaffold_chirality)  # type: ignore[arg-type]
     targets = [target.name for target in dataset.targets]
-    prompt = ranking.ranking_prompt(
-        targets, candidates=candidates, question=task_text(question) if question else question
-    )
+    prompt = ranking.ranking_prompt(targets, candidates=candidates, question=task_text(task) if task else None)
     rows = ranking.candidate_rows(dataset, ranking.candidates_of(dataset, parts, candidates))
     write_text(place, strict_json.dumps(prompt, indent=1, ensure_ascii=False) + "\n")  # JSON is YAML
     load(str(place))  # what cannot be asked is found here

@@ -75,7 +75,7 @@ def few_shot(
     """
     from gallon.api.prompts import few_shot_prompt
 
-    written = few_shot_prompt(data, labels=labels, out=out, shots=shots, question=task, overwrite=overwrite)
+    written = few_shot_prompt(data, labels=labels, out=out, shots=shots, task=task, overwrite=overwrite)
     typer.echo(f"Written to {plain(str(written))}")
 
 
@@ -102,9 +102,7 @@ def rank(
     """
     from gallon.api.prompts import ranking_prompt
 
-    prompt, table = ranking_prompt(
-        data, labels=labels, out=out, candidates=candidates, question=task, overwrite=overwrite
-    )
+    prompt, table = ranking_prompt(data, labels=labels, out=out, candidates=candidates, task=task, overwrite=overwrite)
     typer.echo(f"Written to {plain(str(prompt))} and {plain(str(table))}")
 
 

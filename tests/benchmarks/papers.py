@@ -1,14 +1,17 @@
 """What each part of the papers' methods is worth: all rows with the bundled model, and real texts where there are some.
 
     python -m tests.benchmarks.papers --data-root MOLECULENET --kept FOLDER [--sets esol,bbbp] [--seeds 3]
-        [--parts ablations,gallon,dillm,mmf,e-llagnn,depth] [--molecules N] [--texts clintox_gpt35.jsonl] [--json]
+        [--parts ablations,gallon,dillm,mmf,few-shot,ranked,e-llagnn,depth] [--molecules N]
+        [--texts clintox_gpt35.jsonl] [--json]
 
 Scaffold split. `tiny` annotates each set under five specs: everything, no drawing, no graph, SMILES only, and
-GALLON's own prompt. Then: GALLON's ablations; GALLON as released; DiLLM-GNN; MMF with every part switched off in turn;
-E-LLaGNN at 5, 10, 20 and 50 % of the training part, chosen by uncertainty, by coverage and at random, beside all texts
-and none; the gradients' norms of its layers by depth. With --texts, real texts of GPT-3.5 on ClinTox (one target). The
-same command goes on in FOLDER where it was stopped: records, fits and finished comparisons stay. --molecules takes the
-first N of each set.
+GALLON's own prompt. Then: GALLON's ablations; GALLON as released; DiLLM-GNN; MMF with every part switched off in turn,
+and with few-shot predictions; E-LLaGNN with neighbours by an LLM's order; E-LLaGNN at 5, 10, 20 and 50 % of the
+training part, chosen by uncertainty, by coverage and at random, beside all texts and none; the gradients' norms of its
+layers by depth. `tiny` knows one prompt, `describe`: what it answers to others is a valid answer by chance, so that
+`few-shot` and `ranked` tell what answers without knowledge cost. With --texts, real texts of GPT-3.5 on ClinTox (one
+target). The same command goes on in FOLDER where it was stopped: records, fits and finished comparisons stay.
+--molecules takes the first N of each set.
 """
 
 from __future__ import annotations
@@ -54,7 +57,9 @@ GALLON_ROWS = ["gallon-gcn", "student", "student+gnn", "student+lm", "student+bo
 GNNS = ["gin", "dmpnn", "gin+lm", "dmpnn+lm", "gnn+lm"]
 MMF_ROWS = [name for name in MMF_WITHOUT if name != "mmf-few-shot"]
 TEXTS_ROWS = ["lm", "student", "student+lm", "student+both", "student+shuffled"]
-PARTS = ["ablations", "gallon", "dillm", "mmf", "e-llagnn", "depth"]
+FEW_SHOT_ROWS = ["llm-few-shot", "mmf", "mmf-few-shot"]
+RANKED_ROWS = ["e-llagnn-sage", "e-llagnn-sage-ranked", "e-llagnn-sage-shuffled"]
+PARTS = ["ablations", "gallon", "dillm", "mmf", "few-shot", "ranked", "e-llagnn", "depth"]
 CLINTOX, TOXIC = "clintox", "CT_TOX"
 
 
@@ -121,6 +126,8 @@ class Scene:
             "gallon": lambda: self.evaluated("gallon", GALLON_ROWS, **released),
             "dillm": lambda: self.evaluated("dillm", GNNS, spec_id=whole),
             "mmf": lambda: self.evaluated("mmf", MMF_ROWS, spec_id=whole),
+            "few-shot": lambda: self.evaluated("few-shot", FEW_SHOT_ROWS, spec_id=whole, predictions=self._guessed()),
+            "ranked": lambda: self.evaluated("ranked", RANKED_ROWS, spec_id=whole, ranking=self._ranked()),
             "e-llagnn": lambda: self._budgets(whole),
             "depth": lambda: self._depths(whole),
         }
@@ -142,6 +149,18 @@ class Scene:
         table = json.loads((out / "table.json").read_text())
         keys = ("method", "metric", "mean", "std", "valid", "fits", "spent")
         return [_told({"set": self._name, "part": part, **{key: row[key] for key in keys}}) for row in table["rows"]]
+
+    def _guessed(self) -> str:
+        """Have `tiny` predict the property out of similar training molecules, and return the id of the spec."""
+        prompt = self._folder / "few-shot.yaml"
+        gallon.few_shot_prompt(self._table, target=self._targets, out=prompt, overwrite=True)
+        return str(gallon.annotate(self._table, store=self._store, prompt=str(prompt), image=False).spec)
+
+    def _ranked(self) -> str:
+        """Have `tiny` put the candidates for each molecule's neighbours in an order, and return the id of the spec."""
+        prompt = self._folder / "rank.yaml"
+        _, table = gallon.ranking_prompt(self._table, target=self._targets, out=prompt, overwrite=True)
+        return str(gallon.annotate(table, store=self._store, prompt=str(prompt), image=False).spec)
 
     def _budgets(self, spec: str) -> list[dict[str, Any]]:
         rows = self.evaluated("e-llagnn all", ["e-llagnn-sage", "e-llagnn-gcn", "library-sage"], spec_id=spec)

@@ -20,8 +20,6 @@ from cluster.store.store import Store
 from distill.data.dataset import read
 from distill.data.splits import split
 from distill.report.run import write
-from gallon.api.prompts import ranking_prompt
-from gallon.config import DataConfig
 from gallon.texts import annotations_of, rankings_of, record_keys
 from teacher.chemistry.molecule import key_of
 from teacher.errors import UsageError
@@ -125,8 +123,8 @@ def test_an_llms_order_of_neighbours_is_stored_by_the_candidates_that_it_saw(
 ) -> None:
     table = tmp_path / "chains.csv"
     table.write_text("\n".join(["smiles,y", *(f"{'C' * length}O,{length}" for length in range(1, 31))]) + "\n")
-    labels = DataConfig(target=("y",), split="random", smiles_column="smiles")
-    prompt_file, candidates = ranking_prompt(table, labels=labels, out=tmp_path / "rank.yaml")
+    out = tmp_path / "rank.yaml"
+    prompt_file, candidates = gallon.ranking_prompt(table, target="y", split="random", smiles_column="smiles", out=out)
     prompt = load(str(prompt_file))
     ordering = spec.model_copy(update={"prompt": PromptRef.of(prompt), "columns": prompt.row_columns})
     dataset = read(table, targets=["y"])

@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import gallon
 from distill.data.annotations import Annotations
 from distill.data.dataset import Dataset, read
 from distill.data.few_shot import few_shot_prompt, refuse_test_examples
 from distill.data.guesses import Guesses
 from distill.data.splits import Split, split
-from gallon.api.prompts import few_shot_prompt as write_prompt
-from gallon.config import DataConfig
 from teacher.chemistry.molecule import parse
 from teacher.errors import UsageError
 from teacher.llm.prompt import load
@@ -21,6 +20,7 @@ from teacher.llm.shots import all_examples, examples_for
 from tests.support.molecules import write_chains
 
 SHOTS = 3
+LABELS = {"target": "length", "split": "random", "smiles_column": "smiles"}
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +41,7 @@ def parts(dataset: Dataset) -> Split:
 def test_a_prompt_shows_no_molecule_of_the_validation_and_the_test_part(
     table: Path, dataset: Dataset, parts: Split, tmp_path: Path
 ) -> None:
-    labels = DataConfig(target=("length",), split="random", smiles_column="smiles")
-    prompt = load(str(write_prompt(table, labels=labels, out=tmp_path / "few-shot.yaml", shots=SHOTS)))
+    prompt = load(str(gallon.few_shot_prompt(table, **LABELS, out=tmp_path / "few-shot.yaml", shots=SHOTS)))
     shown = {parse(shot.smiles.encode()).key for shot in all_examples(prompt.shots)}
     assert shown == {dataset.keys[row] for row in parts.train}
     refuse_test_examples(prompt, dataset, [parts])
@@ -55,8 +54,7 @@ def test_a_prompt_shows_no_molecule_of_the_validation_and_the_test_part(
 def test_a_molecule_is_none_of_its_own_examples_which_are_the_most_similar_ones(
     table: Path, dataset: Dataset, parts: Split, tmp_path: Path
 ) -> None:
-    labels = DataConfig(target=("length",), split="random", smiles_column="smiles")
-    prompt = load(str(write_prompt(table, labels=labels, out=tmp_path / "few-shot.yaml", shots=SHOTS)))
+    prompt = load(str(gallon.few_shot_prompt(table, **LABELS, out=tmp_path / "few-shot.yaml", shots=SHOTS)))
     for row in (int(parts.train[0]), int(parts.test[0])):
         shots = examples_for(prompt.shots, dataset.smiles[row])
         assert len(shots) == SHOTS and dataset.smiles[row] not in {shot.smiles for shot in shots}

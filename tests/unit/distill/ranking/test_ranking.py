@@ -22,8 +22,6 @@ from distill.learn.inputs import ModelInputs
 from distill.learn.recipes import recipe
 from distill.ranking.prompt import candidates_of, column_names, ranking_prompt, record_keys
 from distill.ranking.ranking import Ranking
-from gallon.api.prompts import ranking_prompt as write_prompt
-from gallon.config import DataConfig
 from teacher.errors import UsageError
 from teacher.llm.prompt import load
 from teacher.llm.schema import for_grammar
@@ -32,7 +30,7 @@ from teacher.nn.library import LibraryInputs
 from tests.support.molecules import write_chains
 
 OFFERED = 10
-LABELS = DataConfig(target=("length",), split="random", smiles_column="smiles")
+LABELS = {"target": "length", "split": "random", "smiles_column": "smiles"}
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +60,9 @@ def ranked(dataset: Dataset, offered: LibraryGraph, text: str | None) -> Ranking
 def test_candidates_are_training_molecules_never_the_molecule_itself_and_no_label_is_shown(
     table: Path, dataset: Dataset, parts: Split, tmp_path: Path
 ) -> None:
-    prompt_file, candidates_file = write_prompt(table, labels=LABELS, out=tmp_path / "rank.yaml", candidates=OFFERED)
+    prompt_file, candidates_file = gallon.ranking_prompt(
+        table, **LABELS, out=tmp_path / "rank.yaml", candidates=OFFERED
+    )
     assert load(str(prompt_file)).row_columns == column_names(OFFERED)
     rows = list(csv.DictReader(candidates_file.open()))
     assert list(rows[0]) == ["smiles", *column_names(OFFERED)]
@@ -73,13 +73,13 @@ def test_candidates_are_training_molecules_never_the_molecule_itself_and_no_labe
         assert len(shown) == OFFERED and shown <= training - {row["smiles"]}
     assert "90" not in candidates_file.read_text() + prompt_file.read_text()  # as all labels begin
     with pytest.raises(UsageError, match="exists already"):
-        write_prompt(table, labels=LABELS, out=tmp_path / "rank.yaml")
+        gallon.ranking_prompt(table, **LABELS, out=tmp_path / "rank.yaml")
 
 
 def test_an_answer_belongs_to_the_candidates_that_were_offered(
     table: Path, dataset: Dataset, parts: Split, offered: LibraryGraph, tmp_path: Path
 ) -> None:
-    _, candidates_file = write_prompt(table, labels=LABELS, out=tmp_path / "rank.yaml", candidates=OFFERED)
+    _, candidates_file = gallon.ranking_prompt(table, **LABELS, out=tmp_path / "rank.yaml", candidates=OFFERED)
     annotated = with_columns(resolve([str(candidates_file)]), column_names(OFFERED))
     asked = {entry.molecule.key: entry.key for entry in unique_entries(annotated)}
     assert [asked[key] for key in dataset.keys] == record_keys(dataset, offered)
