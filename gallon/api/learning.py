@@ -68,8 +68,8 @@ def teach(
             first token, which predict what they have learnt from.
         folds: that training molecules are predicted out of; 0: none; by default 5.
         seeds: networks of each teacher, whose seeds count on from that of the configuration.
-        start: a folder of `pretrain`, with whose network, all but its head, the teacher begins; the teacher is the one
-            that was pre-trained.
+        start: a folder of `pretrain`, with whose network, all but its head, the graph teacher of its kind begins, which
+            is the only one by default.
         tuning: a `tuning.json` of `evaluate`, whose settings are used.
         spec_id: the spec of the annotations, or the beginning of its id.
         store: that has the annotations.
@@ -89,7 +89,8 @@ def teach(
     names = list(dict.fromkeys(listed(teacher or ())))
     beginning = Start.read(Path(start)) if start else None
     if beginning:
-        names = _started(names, beginning)
+        names = names or [beginning.card.recipe]
+        _check_begins(names, beginning)
 
     def check_folder(folder: Path) -> None:
         for name in names or defaults:
@@ -120,7 +121,8 @@ def teach(
         recipes = [session.recipe(name) for name in names or default]
         if beginning:
             beginning.refuse_seen_labels(session.model_inputs.dataset, session.splits[0])
-            recipes = [known.beginning_with(beginning) for known in recipes]
+            begins = beginning.card.recipe
+            recipes = [known.beginning_with(beginning) if known.name == begins else known for known in recipes]
         held_out = FOLDS if folds is None else folds
         return train_teachers(session, recipes, seed=labels.seed, folds=held_out, seeds=seeds, progress=progress)
 
@@ -340,15 +342,15 @@ def _selected(
     )
 
 
-def _started(names: Sequence[str], start: Start) -> list[str]:
-    """Return the teacher that begins with a pre-trained network.
+def _check_begins(names: Sequence[str], start: Start) -> None:
+    """Check that one of the teachers begins with a pre-trained network.
 
     Raises:
-        UsageError: another one was asked for.
+        UsageError: none does.
     """
-    if others := [name for name in names if name != start.card.recipe]:
-        raise UsageError(f"The network of --start is a {start.card.recipe}, and no {others[0]} begins with it.")
-    return [start.card.recipe]
+    name = start.card.recipe
+    if name not in names:
+        raise UsageError(f"The network of --start is a {name}, and no {names[0]} begins with it: add --teacher {name}.")
 
 
 def _weights(objective: ObjectiveConfig, kind: Kind, *, has_transfer_set: bool) -> distillation.Weights:

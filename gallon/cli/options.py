@@ -115,7 +115,7 @@ Start = Annotated[
     Path | None,
     typer.Option(
         "--start",
-        help="Folder of `gallon pretrain`: the teacher begins with its network, all but the head.",
+        help="Folder of `gallon pretrain`: the teacher of its kind begins with its network, all but the head.",
         rich_help_panel="Training",
     ),
 ]

@@ -171,7 +171,7 @@ class Steps:
 
     def _teach(self, watch: Watch) -> dict[str, Any]:
         models, start = self.folder / "models", self.folder / "pretrained"
-        (teacher,) = gallon.teach("esol", folds=0, start=start, out=models, progress=watch, **ESOL)
+        (teacher,) = gallon.teach("esol", teacher="dmpnn", folds=0, start=start, out=models, progress=watch, **ESOL)
         return {"rmse": {"teacher": _rmse(teacher.metrics)}}
 
     def _distill(self, watch: Watch) -> dict[str, Any]:

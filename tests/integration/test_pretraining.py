@@ -118,9 +118,13 @@ def test_the_commands_pretrain_a_network_and_let_a_teacher_begin_with_it(
     data = (tmp_path / "labels.csv", "--target", "y", "--split", "column", "--split-column", "part")
     shared = ("--out", models, "--workers", "1", "--ray", ray_address, "--start", pretrained)
     done = command_here("teach", *data, "--teacher", "dmpnn", *shared, store=store)
-    assert done.status == 2 and "is a gin, and no dmpnn begins with it" in done.err
+    assert done.status == 2 and "is a gin, and no dmpnn begins with it: add --teacher gin." in done.err
+    done = command_here("teach", *data, "--teacher", "dmpnn,gin", "--folds", "0", *shared, "--json", store=store)
+    assert done.status == 0, done.err
+    assert not read_card(models / "dmpnn").start
     done = command_here("teach", *data, "--folds", "0", *shared, "--json", store=store)
     assert done.status == 0, done.err
+    assert [each["name"] for each in json.loads(done.out.splitlines()[-1])["models"]] == ["gin"]
     card = read_card(models / "gin")
     assert card.start["sha256"] == hashlib.sha256((pretrained / "weights.safetensors").read_bytes()).hexdigest()
     assert card.start["targets"] == ["descriptors"] and sum(card.start["seen"].values()) >= 3
