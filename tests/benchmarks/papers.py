@@ -4,8 +4,8 @@
         [--parts ablations,gallon,dillm,mmf,few-shot,ranked,e-llagnn,depth] [--molecules N]
         [--texts clintox_gpt35.jsonl] [--json]
 
-Scaffold split. `tiny` annotates each set under five specs: everything, no drawing, no graph, SMILES only, and
-GALLON's own prompt. Then: GALLON's ablations; GALLON as released; DiLLM-GNN; MMF with every part switched off in turn,
+Scaffold split. GALLON's ablations, for which `tiny` annotates each set under five specs (everything, no drawing, no
+graph, SMILES only, and GALLON's own prompt); GALLON as released; DiLLM-GNN; MMF with every part switched off in turn,
 and with few-shot predictions; E-LLaGNN with neighbours by an LLM's order; E-LLaGNN at 5, 10, 20 and 50 % of the
 training part, chosen by uncertainty, by coverage and at random, beside all texts and none; the gradients' norms of its
 layers by depth. `tiny` knows one prompt, `describe`: what it answers to others is a valid answer by chance, so that
@@ -74,19 +74,22 @@ def main() -> None:
     parser.add_argument("--texts", type=Path, help="real texts on ClinTox, as JSON lines that gallon import reads")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    parts, begun, rows = arguments.parts.split(","), time.perf_counter(), []
-    for name in arguments.sets.split(","):
-        dataset = load(name, data_root=arguments.data_root)
-        scene = Scene(dataset, [target.name for target in dataset.targets], arguments)
-        specs = scene.annotated()
-        for part in parts:
-            rows += scene.part(part, specs)
-    if arguments.texts:
-        scene = Scene(load(CLINTOX, data_root=arguments.data_root, targets=[TOXIC]), [TOXIC], arguments)
-        rows += scene.evaluated("gpt35", TEXTS_ROWS, spec_id=scene.imported(arguments.texts))
+    begun = time.perf_counter()
+    with gallon.session():
+        rows = [row for name in arguments.sets.split(",") for row in _rows(name, arguments)]
+        if arguments.texts:
+            scene = Scene(load(CLINTOX, data_root=arguments.data_root, targets=[TOXIC]), [TOXIC], arguments)
+            rows += scene.evaluated("gpt35", TEXTS_ROWS, spec_id=scene.imported(arguments.texts))
     if arguments.json:
         spent = time.perf_counter() - begun
         print(json.dumps({"seeds": arguments.seeds, "seconds": round(spent), "rows": rows, "machine": machine()}))
+
+
+def _rows(name: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return the rows of a set."""
+    dataset = load(name, data_root=arguments.data_root)
+    scene = Scene(dataset, [target.name for target in dataset.targets], arguments)
+    return [row for part in arguments.parts.split(",") for row in scene.part(part)]
 
 
 class Scene:
@@ -97,16 +100,17 @@ class Scene:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._store = str(arguments.kept / "store")
         self._table = self._folder / f"{dataset.name}.csv"
+        self._specs: dict[str, str] = {}  # by what was shown
         self._name, self._targets, self._seeds = dataset.name, tuple(targets), arguments.seeds
         _write(dataset, arguments.molecules or len(dataset), self._table)
 
-    def annotated(self) -> dict[str, str]:
-        """Have `tiny` describe the set in each way, and return the ids of the specs."""
-        specs = {}
-        for name, shown in SHOWN.items():
-            task = {"task": self._name} if shown.get("prompt") == "gallon" else {}
-            specs[name] = gallon.annotate(self._table, store=self._store, **shown, **task).spec
-        return specs
+    def spec(self, shown: str) -> str:
+        """Have `tiny` describe the set in one of the ways, where it has not, and return the id of the spec."""
+        if shown not in self._specs:
+            how = SHOWN[shown]
+            task = {"task": self._name} if how.get("prompt") == "gallon" else {}
+            self._specs[shown] = gallon.annotate(self._table, store=self._store, **how, **task).spec
+        return self._specs[shown]
 
     def imported(self, texts: Path) -> str:
         """Import texts, and return the id of their spec."""
@@ -114,24 +118,21 @@ class Scene:
             (spec,) = import_annotations(opened, texts)
         return spec
 
-    def part(self, name: str, specs: dict[str, str]) -> list[dict[str, Any]]:
+    def part(self, name: str) -> list[dict[str, Any]]:
         """Return the rows of a part of the papers."""
-        whole = specs["everything"]
-        others = [f"{told}={spec}" for told, spec in specs.items() if spec != whole]
-        released = {"objective": "gallon", "spec_id": whole}
-        parts: dict[str, Callable[[], list[dict[str, Any]]]] = {
-            "ablations": lambda: self.evaluated(
-                "ablations", ["lm", "student", "student+lm", "student+both"], spec_id=whole, other_specs=others
+        parts: dict[str, Callable[[str], list[dict[str, Any]]]] = {
+            "ablations": self._ablations,
+            "gallon": lambda whole: self.evaluated("gallon", GALLON_ROWS, spec_id=whole, objective="gallon"),
+            "dillm": lambda whole: self.evaluated("dillm", GNNS, spec_id=whole),
+            "mmf": lambda whole: self.evaluated("mmf", MMF_ROWS, spec_id=whole),
+            "few-shot": lambda whole: self.evaluated(
+                "few-shot", FEW_SHOT_ROWS, spec_id=whole, predictions=self._guessed()
             ),
-            "gallon": lambda: self.evaluated("gallon", GALLON_ROWS, **released),
-            "dillm": lambda: self.evaluated("dillm", GNNS, spec_id=whole),
-            "mmf": lambda: self.evaluated("mmf", MMF_ROWS, spec_id=whole),
-            "few-shot": lambda: self.evaluated("few-shot", FEW_SHOT_ROWS, spec_id=whole, predictions=self._guessed()),
-            "ranked": lambda: self.evaluated("ranked", RANKED_ROWS, spec_id=whole, ranking=self._ranked()),
-            "e-llagnn": lambda: self._budgets(whole),
-            "depth": lambda: self._depths(whole),
+            "ranked": lambda whole: self.evaluated("ranked", RANKED_ROWS, spec_id=whole, ranking=self._ranked()),
+            "e-llagnn": self._budgets,
+            "depth": self._depths,
         }
-        return parts[name]()
+        return parts[name](self.spec("everything"))
 
     def evaluated(self, part: str, methods: list[str], **how: Any) -> list[dict[str, Any]]:
         """Compare methods, or read the table where that was done."""
@@ -149,6 +150,12 @@ class Scene:
         table = json.loads((out / "table.json").read_text())
         keys = ("method", "metric", "mean", "std", "valid", "fits", "spent")
         return [_told({"set": self._name, "part": part, **{key: row[key] for key in keys}}) for row in table["rows"]]
+
+    def _ablations(self, whole: str) -> list[dict[str, Any]]:
+        others = [f"{shown}={self.spec(shown)}" for shown in SHOWN if shown != "everything"]
+        return self.evaluated(
+            "ablations", ["lm", "student", "student+lm", "student+both"], spec_id=whole, other_specs=others
+        )
 
     def _guessed(self) -> str:
         """Have `tiny` predict the property out of similar training molecules, and return the id of the spec."""
