@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.papers --data-root MOLECULENET --kept FOLDER [--sets esol,bbbp] [--seeds 3]
         [--parts ablations,gallon,dillm,mmf,few-shot,ranked,e-llagnn,depth] [--molecules N]
-        [--texts clintox_gpt35.jsonl] [--json]
+        [--texts clintox_gpt35.jsonl] [--out RESULTS] [--json]
 
 Scaffold split. GALLON's ablations, for which `tiny` annotates each set under five specs (everything, no drawing, no
 graph, SMILES only, and GALLON's own prompt); GALLON as released; DiLLM-GNN; MMF with every part switched off in turn,
@@ -11,7 +11,8 @@ training part, chosen by uncertainty, by coverage and at random, beside all text
 layers by depth. `tiny` knows one prompt, `describe`: what it answers to others is a valid answer by chance, so that
 `few-shot` and `ranked` tell what answers without knowledge cost. With --texts, real texts of GPT-3.5 on ClinTox (one
 target). The same command goes on in FOLDER where it was stopped: records, fits and finished comparisons stay.
---molecules takes the first N of each set.
+--molecules takes the first N of each set; --out puts the rows into RESULTS/papers.json, in the place of those of the
+same set and part.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from distill.learn.inputs import ModelInputs
 from distill.learn.network import Network, settings_for
 from distill.learn.recipes import MMF_WITHOUT, recipe
 from teacher.nn.library import gradient_norms
+from tests.benchmarks.paper_tables import BUDGETS, CHOICES, KEPT, PARTS
 from tests.support.machine import machine
 
 SHOWN: dict[str, dict[str, Any]] = {
@@ -50,8 +52,6 @@ SHOWN: dict[str, dict[str, Any]] = {
     "SMILES only": {"graph": False, "image": False},
     "prompt gallon": {"graph": True, "prompt": "gallon"},
 }
-BUDGETS = (0.05, 0.1, 0.2, 0.5)
-CHOICES = ("uncertainty", "coverage", "random")
 DEPTHS = (1, 2, 3)
 GALLON_ROWS = ["gallon-gcn", "student", "student+gnn", "student+lm", "student+both"]
 GNNS = ["gin", "dmpnn", "gin+lm", "dmpnn+lm", "gnn+lm"]
@@ -59,7 +59,6 @@ MMF_ROWS = [name for name in MMF_WITHOUT if name != "mmf-few-shot"]
 TEXTS_ROWS = ["lm", "student", "student+lm", "student+both", "student+shuffled"]
 FEW_SHOT_ROWS = ["llm-few-shot", "mmf", "mmf-few-shot"]
 RANKED_ROWS = ["e-llagnn-sage", "e-llagnn-sage-ranked", "e-llagnn-sage-shuffled"]
-PARTS = ["ablations", "gallon", "dillm", "mmf", "few-shot", "ranked", "e-llagnn", "depth"]
 CLINTOX, TOXIC = "clintox", "CT_TOX"
 
 
@@ -72,6 +71,7 @@ def main() -> None:
     parser.add_argument("--parts", default=",".join(PARTS))
     parser.add_argument("--molecules", type=int)
     parser.add_argument("--texts", type=Path, help="real texts on ClinTox, as JSON lines that gallon import reads")
+    parser.add_argument("--out", type=Path, help="folder for the result; default: none is written")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     begun = time.perf_counter()
@@ -80,9 +80,21 @@ def main() -> None:
         if arguments.texts:
             scene = Scene(load(CLINTOX, data_root=arguments.data_root, targets=[TOXIC]), [TOXIC], arguments)
             rows += scene.evaluated("gpt35", TEXTS_ROWS, spec_id=scene.imported(arguments.texts))
+    spent = round(time.perf_counter() - begun)
+    result = {"seeds": arguments.seeds, "seconds": spent, "rows": rows, "machine": machine()}
+    if arguments.out:
+        _keep(result, arguments.out / KEPT)
     if arguments.json:
-        spent = time.perf_counter() - begun
-        print(json.dumps({"seeds": arguments.seeds, "seconds": round(spent), "rows": rows, "machine": machine()}))
+        print(json.dumps(result))
+
+
+def _keep(result: dict[str, Any], file: Path) -> None:
+    """Put the rows of a result in the place of those of the same sets and parts."""
+    done = {(row["set"], row["part"]) for row in result["rows"]}
+    before = json.loads(file.read_text(encoding="utf-8"))["rows"] if file.exists() else []
+    rows = [*(row for row in before if (row["set"], row["part"]) not in done), *result["rows"]]
+    facts = {"seeds": result["seeds"], "rows": rows, "machine": result["machine"]}
+    file.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 
 def _rows(name: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
