@@ -10,7 +10,7 @@ import secrets
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from cluster.runtime.head import head_watched
 from cluster.runtime.logs import ray_log_folder, ray_warnings_logged
 from cluster.runtime.old_sessions import drop_old_sessions
 from cluster.runtime.private import private_folder
+from cluster.runtime.temporary import files_in, temporary_folder
 from teacher.errors import GallonError, UsageError
 from teacher.wording import counted
 
@@ -28,7 +29,6 @@ logger = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 5.0
 LEAST_FREE_BYTES = 1 << 26  # for Ray's logs and sockets
-LONGEST_TEMPORARY = 60  # bytes of TMPDIR: to a socket's path, of 107 at most, Python adds 32 and vLLM 37
 TOKEN_VARIABLES = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 HOST_AND_PORT = re.compile(r"(?P<host>[^\s:/@\[\]]+|\[[0-9A-Fa-f:.%\w]+\]):(?P<port>[0-9]{1,5})")
 
@@ -134,15 +134,23 @@ def _same(session: RaySession, address: str | None) -> RaySession:
 def _connected(address: str | None) -> Iterator[RaySession]:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")
-    import ray
-
     address = address or os.environ.get("RAY_ADDRESS")
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
     on_sigterm = signal.getsignal(signal.SIGTERM)
     local = not address or address == "local"
-    with _unnamed_passwords():
-        context = _start(quiet) if local else _join(str(address), quiet)
-    signal.signal(signal.SIGTERM, on_sigterm)  # Ray puts a handler of its own in its place, which ends the run at once
+    with temporary_folder(private_folder(LEAST_FREE_BYTES)) if local else nullcontext() as temporary:
+        with _unnamed_passwords():
+            context = _start(temporary, quiet) if temporary else _join(str(address), quiet)
+        signal.signal(signal.SIGTERM, on_sigterm)  # Ray puts its own in its place, which ends the run at once
+        with _in_cluster(context.dashboard_url, address, local=local) as session:
+            yield session
+
+
+@contextmanager
+def _in_cluster(dashboard: str | None, asked: str | None, *, local: bool) -> Iterator[RaySession]:
+    """Describe the cluster that this process has joined, keep its warnings off the screen, and leave it at the end."""
+    import ray
+
     logs = ray_log_folder()
     head = ray.get_runtime_context().gcs_address
     with chatter_to(logs / "gallon-driver.log") as screen:
@@ -150,10 +158,10 @@ def _connected(address: str | None) -> Iterator[RaySession]:
             session = RaySession(
                 address=head,
                 local=local,
-                dashboard=context.dashboard_url and f"http://{context.dashboard_url}",
+                dashboard=dashboard and f"http://{dashboard}",
                 logs=logs,
                 nodes=tuple(_node(known["Resources"]) for known in ray.nodes() if known["Alive"]),
-                asked=address,
+                asked=asked,
             )
             logger.info("%s, with its logs in %s", _told(session, head), logs)
             with ray_warnings_logged(), head_watched(head, screen):
@@ -185,13 +193,17 @@ def _node(resources: dict[str, float]) -> Node:
     return Node(cpus=resources.get("CPU", 0.0), gpus=resources.get("GPU", 0.0))
 
 
-def _start(quiet: dict[str, Any]) -> Any:
+def _start(temporary: Path, quiet: dict[str, Any]) -> Any:
     """Start a cluster on this machine, with its files where only this user reads them, and on short paths.
+
+    Args:
+        temporary: for the temporary files of its processes; Ray's own stay longer, and lie beside it.
+        quiet: settings that keep Ray from writing on the screen.
 
     Raises:
         GallonError: Ray does not start.
     """
-    folder = private_folder(LEAST_FREE_BYTES)
+    folder = temporary.parent
     _provide_token(folder / "ray-token")
     drop_old_sessions(folder / "ray")
     os.environ.setdefault("RAY_OBJECT_STORE_ALLOW_SLOW_STORAGE", "1")  # or else a small /dev/shm ends the run
@@ -200,7 +212,7 @@ def _start(quiet: dict[str, Any]) -> Any:
     others = os.umask(0o077)
     settings = {"num_cpus": cores, "object_store_memory": _store_bytes(), "_temp_dir": str(folder / "ray"), **quiet}
     try:
-        with _short_temporary_folder(folder):
+        with files_in(temporary):
             return _start_patiently(settings)
     # Among what Ray raises where it does not start is a plain Exception.
     except Exception as error:
@@ -225,20 +237,6 @@ def _start_patiently(settings: dict[str, Any]) -> Any:
         logger.warning("Ray gave its start up (%s), and is started once more", error)
         ray.shutdown()
         return start()
-
-
-@contextmanager
-def _short_temporary_folder(folder: Path) -> Iterator[None]:
-    """Let what is started meanwhile put its sockets elsewhere where the path of the usual folder is too long."""
-    usual = os.environ.get("TMPDIR")
-    if usual is None or len(os.fsencode(usual)) <= LONGEST_TEMPORARY:
-        yield
-        return
-    os.environ["TMPDIR"] = str(folder)
-    try:
-        yield
-    finally:
-        os.environ["TMPDIR"] = usual
 
 
 def _provide_token(file: Path) -> None:

@@ -9,8 +9,12 @@ from distill.models.model_store import PREFIX
 from teacher.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import nn
 
+    from distill.learn.recipes import Recipe
+    from distill.models.pretraining import Start
     from teacher.nn.registry import NetworkRef
 
 HEAD = "head."
@@ -42,3 +46,20 @@ def begun(weights: Path, build: NetworkRef, targets: int, **settings: Any) -> nn
     if unknown or any(not name.startswith(HEAD) for name in missing):
         raise UsageError(f"No network can begin with {weights}: they are of another one.")
     return network
+
+
+def names_beside(start: Start, names: list[str]) -> list[str]:
+    """Return the teachers that are asked for, by default the one that begins with a pre-trained network.
+
+    Raises:
+        UsageError: none of them does.
+    """
+    name = start.card.recipe
+    if names and name not in names:
+        raise UsageError(f"The network of --start is a {name}, and no {names[0]} begins with it: add --teacher {name}.")
+    return names or [name]
+
+
+def beginning_with(start: Start, recipes: Sequence[Recipe]) -> list[Recipe]:
+    """Return recipes of which that of a pre-trained network begins with it."""
+    return [known.beginning_with(start) if known.name == start.card.recipe else known for known in recipes]

@@ -15,6 +15,7 @@ from distill.features.vectors import descriptor_set
 from distill.learn import distillation, teacher_outputs
 from distill.learn.fits import check_readable
 from distill.learn.recipes import FINE_TUNED, INPUTS, VECTORS_OF, Recipe, recipe
+from distill.learn.start import beginning_with, names_beside
 from distill.learn.teach import Trained
 from distill.learn.teach import teach as train
 from distill.library.prepared import PreparedLibrary
@@ -89,8 +90,7 @@ def teach(
     names = list(dict.fromkeys(listed(teacher or ())))
     beginning = Start.read(Path(start)) if start else None
     if beginning:
-        names = names or [beginning.card.recipe]
-        _check_begins(names, beginning)
+        names = names_beside(beginning, names)
 
     def check_folder(folder: Path) -> None:
         for name in names or defaults:
@@ -121,8 +121,7 @@ def teach(
         recipes = [session.recipe(name) for name in names or default]
         if beginning:
             beginning.refuse_seen_labels(session.model_inputs.dataset, session.splits[0])
-            begins = beginning.card.recipe
-            recipes = [known.beginning_with(beginning) if known.name == begins else known for known in recipes]
+            recipes = beginning_with(beginning, recipes)
         held_out = FOLDS if folds is None else folds
         return train_teachers(session, recipes, seed=labels.seed, folds=held_out, seeds=seeds, progress=progress)
 
@@ -340,17 +339,6 @@ def _selected(
         batch_size=teaching.library_batch,
         labelled_share=teaching.labelled_share,
     )
-
-
-def _check_begins(names: Sequence[str], start: Start) -> None:
-    """Check that one of the teachers begins with a pre-trained network.
-
-    Raises:
-        UsageError: none does.
-    """
-    name = start.card.recipe
-    if name not in names:
-        raise UsageError(f"The network of --start is a {name}, and no {names[0]} begins with it: add --teacher {name}.")
 
 
 def _weights(objective: ObjectiveConfig, kind: Kind, *, has_transfer_set: bool) -> distillation.Weights:

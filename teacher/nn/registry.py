@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
+from tempfile import gettempdir
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import nn
+
+GENERATED = ("_propagate", "_edge_updater")  # ends of the names of PyG's modules
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +29,21 @@ class NetworkRef:
     def __call__(self, targets: int, **settings: Any) -> nn.Module:
         """Import the network and build it."""
         module, name = self.place.split(":")
+        known = set(sys.modules)
         network: nn.Module = getattr(import_module(module), name)(targets, **settings)
+        _drop_generated(sys.modules.keys() - known)
         return network
+
+
+def _drop_generated(modules: Iterable[str]) -> None:
+    """Remove the files of modules that PyG has generated: it leaves one for each convolution of each process.
+
+    They lie in the temporary folder, and are not read again.
+    """
+    for name in modules:
+        file = getattr(sys.modules[name], "__file__", None)
+        if name.endswith(GENERATED) and file and Path(file).parent == Path(gettempdir()):
+            Path(file).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

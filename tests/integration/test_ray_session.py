@@ -22,12 +22,18 @@ from tests.support.namespace import APART, require_namespace
 from tests.support.redis_server import start_redis
 
 LOOK = """
-import json, os, ray
+import json, os, ray, tempfile
 from cluster.runtime.session import ray_session
+
+@ray.remote(num_cpus=0)
+def leave_behind():
+    return tempfile.mkdtemp()
+
 with ray_session(None) as session:
     jobs = ray._private.worker.global_worker.gcs_client.get_all_job_info().values()
+    left = ray.get(leave_behind.remote())
     facts = {"logs": str(session.logs), "token": os.environ["RAY_AUTH_TOKEN_PATH"], "local": session.local}
-    print(json.dumps({**facts, "jobs": [job.entrypoint for job in jobs]}))
+    print(json.dumps({**facts, "left": left, "jobs": [job.entrypoint for job in jobs]}))
 """
 
 
@@ -44,7 +50,8 @@ def test_ray_starts_with_a_long_temporary_folder_and_no_home_and_keeps_its_files
     facts = json.loads(done.stdout.splitlines()[-1])
     assert facts["local"]
     private = Path(facts["token"]).parent
-    assert Path(facts["logs"]).is_relative_to(private)
+    assert Path(facts["logs"]).is_relative_to(private) and Path(facts["left"]).is_relative_to(private)
+    assert not Path(facts["left"]).parent.exists()  # what workers leave behind goes with the session
     assert stat.S_IMODE(private.stat().st_mode) == 0o700
     assert stat.S_IMODE(Path(facts["token"]).stat().st_mode) == 0o600
     assert any("redis://***@host" in job for job in facts["jobs"])
