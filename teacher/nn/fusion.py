@@ -6,11 +6,12 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch_geometric.nn import ChebConv
-from torch_geometric.utils import to_dense_batch
 
 from teacher.nn.dropout import dropout as drop
 from teacher.nn.gnn.parts import TYPICAL_ATOMS, atom_embedding, convolved
+from teacher.nn.gnn.sums import sums
 from teacher.nn.graphs import PairedBatch
 
 Attention = Literal["both", "text", "atoms", "none"]
@@ -109,23 +110,65 @@ class MMF(nn.Module):
 
     def _read(self, batch: PairedBatch) -> Tensor:
         """Return of each molecule its graph and its text, after they have asked each other: (B, 2 width)."""
-        graph = batch.graphs
-        hidden = convolved(self, self.atom(graph.x), edge_index=graph.edge_index)
-        atoms, is_atom = to_dense_batch(hidden, graph.batch, batch_size=graph.num_graphs)
-        states, is_token = batch.texts.states, batch.texts.mask
+        graph, texts = batch.graphs, batch.texts
+        atoms = convolved(self, self.atom(graph.x), edge_index=graph.edge_index)
+        of_atoms = Padding.of_groups(graph.batch, graph.num_graphs)
+        states, of_tokens = texts.states, Padding(texts.mask)
         if not self.tokens:
-            states = (states * is_token[..., None]).sum(1, keepdim=True) / is_token.sum(1)[:, None, None]
-            is_token = is_token[:, :1]
+            states, of_tokens = of_tokens.means(states), Padding(texts.mask[:, :1])
         tokens = self.text(states)
-        heard = tokens if self.text_asks is None else tokens + self.text_asks(tokens, atoms, is_atom)
+        heard = tokens if self.text_asks is None else tokens + self.text_asks(tokens, of_tokens, atoms, of_atoms)
         if self.atoms_ask is not None:
-            atoms = atoms + self.atoms_ask(atoms, tokens, is_token)
-        weights = torch.softmax(self.weigh(heard).masked_fill(~is_token[..., None], -torch.inf), dim=1)
-        return torch.cat([(atoms * is_atom[..., None]).sum(1) / TYPICAL_ATOMS, (weights * heard).sum(1)], dim=1)
+            atoms = atoms + self.atoms_ask(atoms, of_atoms, tokens, of_tokens)
+        weights = of_tokens.softmax(self.weigh(heard))
+        return torch.cat([of_atoms.sums(atoms) / TYPICAL_ATOMS, of_tokens.sums(weights * heard)], dim=1)
 
 
 GUESS = ("value", "confidence", "known")  # columns of what the LLM predicts
 KNOWN = GUESS.index("known")
+
+
+class Padding:
+    """Rows that lie one after another, group by group, and their places in a table that has a line for each group.
+
+    Only attention needs such a table, which is half empty: all else is computed of the rows alone.
+
+    Args:
+        mask: bool, shape (groups, longest): True where a group has a row.
+    """
+
+    def __init__(self, mask: Tensor) -> None:
+        self.mask = mask
+        self._places = mask.flatten().nonzero().squeeze(1)
+        self._groups = self._places // mask.shape[1]
+
+    @classmethod
+    def of_groups(cls, groups: Tensor, number: int) -> Padding:
+        """Read which group each row (rows) is in, in ascending order; there are so many groups."""
+        sizes = torch.bincount(groups, minlength=number)
+        return cls(torch.arange(int(sizes.max()), device=groups.device) < sizes[:, None])
+
+    def table(self, rows: Tensor) -> Tensor:
+        """Return rows (rows, width) in their places, (groups, longest, width); elsewhere there are zeros."""
+        groups, longest = self.mask.shape
+        empty = rows.new_zeros(groups * longest, rows.shape[1])
+        return empty.index_copy(0, self._places, rows).view(groups, longest, -1)
+
+    def rows(self, table: Tensor) -> Tensor:
+        """Return the rows (rows, width) of a table (groups, longest, width)."""
+        return table.flatten(0, 1).index_select(0, self._places)
+
+    def sums(self, rows: Tensor) -> Tensor:
+        """Return the sum of each group's rows, (groups, width)."""
+        return sums(rows, self._groups, len(self.mask))
+
+    def means(self, rows: Tensor) -> Tensor:
+        """Return the mean of each group's rows, (groups, width)."""
+        return self.sums(rows) / self.mask.sum(1, keepdim=True)
+
+    def softmax(self, scores: Tensor) -> Tensor:
+        """Return the share of each row (rows, 1) in its group, by scores of the same shape."""
+        return self.rows(torch.softmax(self.table(scores).masked_fill(~self.mask[..., None], -torch.inf), dim=1))
 
 
 class CrossAttention(nn.Module):
@@ -138,9 +181,20 @@ class CrossAttention(nn.Module):
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
+        self.attention = nn.MultiheadAttention(width, heads)
 
-    def forward(self, asking: Tensor, asked: Tensor, is_there: Tensor) -> Tensor:
-        """Return what each asking one hears: (B, askers, width), of those asked (B, asked, width) that are there."""
-        heard: Tensor = self.attention(asking, asked, asked, key_padding_mask=~is_there, need_weights=False)[0]
-        return heard
+    def forward(self, asking: Tensor, of_asking: Padding, asked: Tensor, of_asked: Padding) -> Tensor:
+        """Return what each asking row (N, width) hears from the asked ones (M, width) of its group: (N, width)."""
+        layer, width = self.attention, asking.shape[1]
+        of_queries, of_rest = layer.in_proj_weight[:width], layer.in_proj_weight[width:]
+        bias, bias_of_rest = layer.in_proj_bias[:width], layer.in_proj_bias[width:]
+        queries = self._heads(of_asking.table(functional.linear(asking, of_queries, bias)))
+        rest = of_asked.table(functional.linear(asked, of_rest, bias_of_rest))
+        keys, values = (self._heads(half) for half in rest.chunk(2, dim=2))
+        heard = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=of_asked.mask[:, None, None])
+        said: Tensor = layer.out_proj(of_asking.rows(heard.transpose(1, 2).flatten(2)))
+        return said
+
+    def _heads(self, table: Tensor) -> Tensor:
+        """Return a table (groups, longest, width) by heads, (groups, heads, longest, width of a head)."""
+        return table.view(*table.shape[:2], self.attention.num_heads, -1).transpose(1, 2)

@@ -114,8 +114,8 @@ class StatesBatch:
     """Texts as the states of their tokens.
 
     Attributes:
-        states: float32, shape (texts, longest, features), zero where a text has ended.
-        mask: bool, shape (texts, longest).
+        states: float32, shape (tokens, features): those of one text after those of another, without padding.
+        mask: bool, shape (texts, longest): True where a text has a token.
     """
 
     states: torch.Tensor
@@ -147,12 +147,10 @@ class TokenStates:
         return TokenStates(self.states[places], starts(lengths))
 
     def batch(self, rows: np.ndarray) -> StatesBatch:
-        """Return the texts of some rows, padded to the longest."""
+        """Return the texts of some rows."""
         places, lengths = stretches(self.starts, rows)
         mask = np.arange(lengths.max(initial=0))[None] < lengths[:, None]
-        states = np.zeros((*mask.shape, self.states.shape[1]), dtype=np.float32)
-        states[mask] = self.states[places]
-        return StatesBatch(torch.from_numpy(states), torch.from_numpy(mask))
+        return StatesBatch(torch.from_numpy(self.states[places].astype(np.float32)), torch.from_numpy(mask))
 
 
 def starts(lengths: Sequence[int] | np.ndarray) -> np.ndarray:
