@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PREFIX = "tmp-"
@@ -34,7 +34,8 @@ def temporary_folder(within: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=within))
     with (folder / LOCK).open("wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        with suppress(OSError):  # on a disk that knows no locks, where nobody removes what a killed session left
+            fcntl.flock(lock, fcntl.LOCK_EX)
         try:
             yield folder
         finally:
