@@ -21,7 +21,7 @@ from cluster.records import export
 from cluster.store.record import DeadLetter, Ledger
 from distill.report import comparison
 from distill.screen import screening
-from tests.benchmarks import tables
+from tests.benchmarks import paper_tables, tables
 
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
@@ -121,6 +121,14 @@ def test_the_tables_of_results_are_those_of_the_stored_comparisons(capsys: pytes
     tables.main()
     text = (DOCS / "benchmarks" / "models.md").read_text(encoding="utf-8")
     rows = [line.partition(" | ")[2] for line in capsys.readouterr().out.splitlines() if "±" in line]
+    assert len(rows) > 30
+    assert [row for row in rows if row not in text] == []
+
+
+def test_the_tables_of_the_papers_methods_are_those_of_the_stored_rows(capsys: pytest.CaptureFixture[str]) -> None:
+    paper_tables.main()
+    text = (DOCS / "benchmarks" / "papers.md").read_text(encoding="utf-8")
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| `") or " % |" in line]
     assert len(rows) > 30
     assert [row for row in rows if row not in text] == []
 
