@@ -133,6 +133,19 @@ def test_the_tables_of_the_papers_methods_are_those_of_the_stored_rows(capsys: p
     assert [row for row in rows if row not in text] == []
 
 
+def test_what_the_page_of_the_papers_says_of_chance_and_of_texts_holds() -> None:
+    text = " ".join((DOCS / "benchmarks" / "papers.md").read_text(encoding="utf-8").split())
+    kept = json.loads((tables.RESULTS / paper_tables.KEPT).read_text(encoding="utf-8"))["rows"]
+    of = {(row["part"], row["method"]): row for row in kept if row["set"] == "esol"}
+    scores = {part: row["mean"] for (part, method), row in of.items() if method == "e-llagnn-sage"}
+    ahead = [scores[f"e-llagnn {n}% by random"] - scores[f"e-llagnn {n}% by uncertainty"] for n in (5, 10, 20, 50)]
+    assert [f"{gain:.3f}" for gain in ahead] == ["0.010", "0.011", "0.011", "-0.006"]
+    assert "by 0.010 or 0.011 at 5, 10 and 20 % and behind it by 0.006 at 50 %" in text
+    every, none = (of["e-llagnn all", method] for method in ("e-llagnn-sage", "library-sage"))
+    assert f"all texts over none ({every['valid']:.3f}, {none['valid']:.3f})" in text and every["valid"] < none["valid"]
+    assert f"worse on the test part ({every['mean']:.3f}, {none['mean']:.3f})" in text and every["mean"] > none["mean"]
+
+
 def test_the_readme_tells_the_means_of_the_stored_25_splits() -> None:
     text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     esol, clintox = means_of("esol"), means_of("clintox")

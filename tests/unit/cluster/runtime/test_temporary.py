@@ -10,6 +10,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import pytest
+
 from cluster.runtime.temporary import LOCK, SILENT_SECONDS, files_in, temporary_folder
 
 SESSION = """
@@ -52,6 +54,14 @@ def test_a_folder_in_the_making_stays(tmp_path: Path) -> None:
     with temporary_folder(tmp_path) as folder:
         assert {new, folder} == set(tmp_path.iterdir())
         assert (folder / LOCK).exists()
+
+
+def test_what_is_compiled_outlives_the_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    with temporary_folder(tmp_path) as folder, files_in(folder):
+        compiled = Path(os.environ["TORCHINDUCTOR_CACHE_DIR"])
+        compiled.mkdir()
+    assert compiled.is_dir() and "TORCHINDUCTOR_CACHE_DIR" not in os.environ
 
 
 def test_processes_that_are_started_meanwhile_put_their_files_there(tmp_path: Path) -> None:
