@@ -18,6 +18,7 @@ from distill.data.guesses import Guesses
 from distill.data.leakage import refuse_targets, warn_of_examples
 from distill.data.moleculenet import SETS
 from distill.data.splits import Split
+from distill.evaluate.methods import FROM_START
 from distill.learn.inputs import ModelInputs
 from distill.learn.on_demand import Service
 from distill.ranking.prompt import candidates_of, column_names
@@ -42,6 +43,8 @@ def named_specs(texts: Sequence[str]) -> Mapping[str, str]:
         name, sign, spec = text.partition("=")
         if not (sign and name.strip() and spec.strip()) or set("[]") & set(name):
             raise UsageError(f"--other-spec '{text}' is not NAME=SPEC, as in no-drawing=1f2e: correct it.")
+        if name.strip() == FROM_START:
+            raise UsageError(f"--other-spec calls a spec '{FROM_START}', as rows of --start are called: rename it.")
         if name in found:
             raise UsageError(f"--other-spec calls two specs '{name}': give each a name of its own.")
         found[name.strip()] = spec.strip()

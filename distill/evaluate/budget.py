@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from cluster.training.driver import TrainResources
-from distill.evaluate.methods import BEST_NETWORK, LISTENED, OF_GALLON, Method
+from distill.evaluate.methods import BEST_NETWORK, LISTENED, OF_GALLON, Method, method
 from distill.learn.distillation import WITH_TRANSFER_SET, Weights
 from distill.learn.recipes import Recipe, recipe
 
 if TYPE_CHECKING:
     from cluster.training.fit import Outcome
+    from distill.models.pretraining import Start
 
 DEFAULT_LM = "lm"
 
@@ -63,6 +64,7 @@ class Settings:
         weights, weights_with_transfer_set: how much students listen to their teachers.
         lm: name of the recipe of the language teacher that is distilled.
         recipes: what replaces the recipes of these names, after tuning.
+        start: a pre-trained network; the rows that rest on one of its kind are also made with one that begins with it.
         tuned: settings that differ from the defaults of these baselines, after tuning.
         folder: where fits lie; the same call goes on where it was stopped.
         resources: the workers, and what each may use.
@@ -76,8 +78,18 @@ class Settings:
     weights_with_transfer_set: Weights = WITH_TRANSFER_SET
     lm: str = DEFAULT_LM
     recipes: Mapping[str, Recipe] = field(default_factory=lambda: MappingProxyType({}))
+    start: Start | None = None
     tuned: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: MappingProxyType({}))
 
     def recipe(self, name: str) -> Recipe:
         """Return a recipe, tuned if it was."""
         return self.recipes.get(name) or recipe(name)
+
+
+def with_start(settings: Settings, start: Start) -> Settings:
+    """Return the settings of the rows that rest on a pre-trained network's kind, and of the teachers beside it."""
+    name = start.card.recipe
+    known = [method(each) for each in settings.methods]
+    again = [each.name for each in known if each.rests_on(name) or each.kind == "teacher"]
+    begun = settings.recipe(name).beginning_with(start)
+    return replace(settings, methods=again, recipes={**settings.recipes, name: begun})

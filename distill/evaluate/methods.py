@@ -48,6 +48,7 @@ OF_MMF = {
     "mmf-no-mixture": ", with one expert",
     "mmf-few-shot": ", with the LLM's own predictions as an expert",
 }
+FROM_START = "pre-trained"  # rows of which a graph network begins with a pre-trained one, as 'METHOD [pre-trained]'
 BEST_NETWORK = "gnn"  # stands for the graph network that validates best out of the teachers in the table
 NETWORKS: tuple[str, ...] = (BEST_NETWORK, *ARCHITECTURES)
 OF_NETWORKS = tuple((f"{name}+lm{end}", name, bool(end)) for name in NETWORKS for end in ("", "+transfer"))
@@ -127,6 +128,15 @@ class Method:
         if self.kind == "teacher":
             return recipe(self.name).role == "lm"
         return self.kind in ("mean", "predictor", "pseudo-labels") or self.listens not in ("nobody", "gnn", "network")
+
+    def rests_on(self, network: str) -> bool:
+        """Whether it is this graph network, or learns from the best graph teacher, which may be this one."""
+        if self.released:
+            return False
+        listens = {"gnn", "network"} & set(LISTENED[self.listens])
+        return (
+            self.kind == "mean" or network in (self.name, self.network) or self.network == BEST_NETWORK or bool(listens)
+        )
 
     @property
     def needs_rules(self) -> bool:
@@ -292,15 +302,17 @@ def as_released(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(RELEASED.get(name, name) for name in names))
 
 
-def of_texts(name: str, texts: str) -> str:
-    """Return the name of a row that reads other texts than the table's."""
-    return f"{name} [{texts}]"
+def variant(name: str, differs: str) -> str:
+    """Return the name of a method's row that differs in the texts that it reads, or in what a network begins with."""
+    return f"{name} [{differs}]"
 
 
 def summary_of(row: str) -> str:
     """Return what a row is, by its name."""
-    name, _, texts = row.removesuffix("]").partition(" [")
-    return f"{METHODS[name].summary}; texts: {texts}" if texts else METHODS[name].summary
+    name, _, differs = row.removesuffix("]").partition(" [")
+    if differs == FROM_START:
+        return f"{METHODS[name].summary}; a graph network begins with the pre-trained one"
+    return f"{METHODS[name].summary}; texts: {differs}" if differs else METHODS[name].summary
 
 
 def method(name: str) -> Method:

@@ -10,8 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from cluster.training.driver import FitProgress
 from distill.evaluate import comparison, tuning
-from distill.evaluate.budget import DEFAULT_LM, Settings
-from distill.evaluate.methods import AS_RELEASED, REFERENCE, Method, as_released, defaults, method, of_texts
+from distill.evaluate.budget import DEFAULT_LM, Settings, with_start
+from distill.evaluate.methods import (
+    AS_RELEASED,
+    FROM_START,
+    REFERENCE,
+    Method,
+    as_released,
+    defaults,
+    method,
+    variant,
+)
 from distill.evaluate.provenance import provenance, rules_that_count
 from distill.features.pretrained.encoders import check_installed
 from distill.judge import prediction_file
@@ -20,6 +29,7 @@ from distill.judge.judged import Judged, SeededSplit
 from distill.judge.summary import Summary, SummaryRow, summarize
 from distill.learn.fits import check_readable
 from distill.learn.recipes import RANKED, of_role, recipe
+from distill.models.pretraining import Start
 from distill.report.comparison import check_place
 from distill.report.comparison import write as write_report
 from distill.report.verdict import verdict
@@ -90,6 +100,7 @@ def evaluate(
     recompute: bool = False,
     objective: str | None = None,
     lm: str = DEFAULT_LM,
+    start: StrPath | None = None,
     spec_id: str | None = None,
     other_specs: str | Sequence[str] = (),
     store: StrPath | None = None,
@@ -114,6 +125,8 @@ def evaluate(
         objective: "gallon": the students, their graph teacher and their objective are those that GALLON released, and
             their rows are called so (`distill.evaluate.methods.RELEASED`); by default "whitened", ours.
         lm: the recipe of the language teacher that is distilled.
+        start: a folder of `pretrain`: the rows that rest on a graph network of its kind are also made with one that
+            begins with its network, all but the head, as `METHOD [pre-trained]`.
         spec_id: the spec of the annotations, or the beginning of its id.
         other_specs: as NAME=SPEC: the rows that read texts are also made with those of this spec, as `METHOD [NAME]`.
         store: that has the annotations.
@@ -128,6 +141,7 @@ def evaluate(
     if label_counts:
         _check_fewer_labels(trials, listed(methods or ()))
     _check_names(objective, lm)
+    beginning = Start.read(Path(start)) if start else None
     released = objective == "gallon"
     chosen = _chosen(listed(methods or ()), released=released)
     if any(known.needs_rules for known in chosen):
@@ -144,24 +158,22 @@ def evaluate(
         other_specs=named_specs(listed(other_specs)),
         transfer=transfer,
         seeds=seeds or default_seeds(labels.split),
-        check_inputs=functools.partial(_check_inputs, chosen, counts, training.on_demand),
+        check_inputs=functools.partial(
+            _check_inputs, chosen=chosen, counts=counts, start=beginning, on_demand=training.on_demand
+        ),
         progress=progress,
     ) as session:
         model_inputs = session.model_inputs
         cases = _cases(session.splits, labels.seed)
         judged = Judged.of(model_inputs.dataset, cases)
-        settings = _settings(session, [known.name for known in chosen], folds, lm, released=released)
+        settings = _settings(session, [known.name for known in chosen], folds, lm, beginning, released=released)
         with phase(progress, "fits", "fits") as running:
             show = fits_of(running)
             if trials:
                 settings = tuning.tuned(model_inputs, cases[0], settings, trials, show)
             runs = _compared(session, judged, cases, settings, show)
             made_of = _made_of(session, cases, settings, training, trials)
-            fewer = []
-            for count in counts:
-                few = _few_cases(model_inputs.dataset, cases, count)
-                of_few = Judged.of(model_inputs.dataset, few, like=judged)
-                fewer.append(_with_fewer(count, of_few, _compared(session, of_few, few, settings, show)))
+            fewer = _with_fewer_labels(session, judged, cases, settings, show, counts=counts)
     made_of |= {"objective": objective or "whitened", "lm": lm}
     return _reported(session.folder, judged, runs, made_of, fewer)
 
@@ -173,14 +185,30 @@ def _check_names(objective: str | None, lm: str) -> None:
 
 
 def _check_inputs(
-    chosen: Sequence[Method], counts: Sequence[int], on_demand: bool, model_inputs: ModelInputs, splits: Sequence[Split]
+    model_inputs: ModelInputs,
+    splits: Sequence[Split],
+    *,
+    chosen: Sequence[Method],
+    counts: Sequence[int],
+    start: Start | None,
+    on_demand: bool,
 ) -> None:
-    """Refuse methods that read what is not there, and more labels than there are."""
+    """Refuse methods that read what is not there, more labels than there are, and a start that no row can make."""
+    if start:
+        _check_start(start, chosen, model_inputs.dataset, splits)
     comparison.check_transfer(chosen, model_inputs)
     if not on_demand and any(known.needs_texts and known.kind not in OF_PREDICTIONS for known in chosen):
         check_readable(recipe(DEFAULT_LM), model_inputs, splits[0])
     for count in counts:
         _few_cases(model_inputs.dataset, _cases(splits, 0), count)
+
+
+def _check_start(start: Start, chosen: Sequence[Method], dataset: Dataset, splits: Sequence[Split]) -> None:
+    name = start.card.recipe
+    if chosen and name not in [known.name for known in chosen]:
+        raise UsageError(f"The network of --start is a {name}, and no row is one: add {name} to --methods.")
+    for each in splits:
+        start.refuse_seen_labels(dataset, each)
 
 
 def _cases(splits: Sequence[Split], seed: int) -> list[SeededSplit]:
@@ -194,7 +222,7 @@ def _compared(
     settings: Settings,
     show: Callable[[FitProgress], None],
 ) -> list[Run]:
-    """Do every method, and those that read texts once more with those of each other spec."""
+    """Do every method, and once more those that read texts, with each other spec's, and those that a start is for."""
     runs = comparison.compare(session.model_inputs, judged, cases, settings, show)
     reading = {
         name for name in settings.methods if method(name).needs_texts and method(name).kind not in OF_PREDICTIONS
@@ -203,8 +231,32 @@ def _compared(
     again = [name for name in settings.methods if name in reading or method(name).kind == "teacher"]
     for texts, model_inputs in session.others.items():
         others = comparison.compare(model_inputs, judged, cases, replace(settings, methods=again), show)
-        runs += [replace(run, method=of_texts(run.method, texts)) for run in others if run.method in reading]
+        runs += [replace(run, method=variant(run.method, texts)) for run in others if run.method in reading]
+    if settings.start:
+        name = settings.start.card.recipe
+        begun = comparison.compare(session.model_inputs, judged, cases, with_start(settings, settings.start), show)
+        runs += [
+            replace(run, method=variant(run.method, FROM_START)) for run in begun if method(run.method).rests_on(name)
+        ]
     return runs
+
+
+def _with_fewer_labels(
+    session: TrainingSession,
+    judged: Judged,
+    cases: Sequence[SeededSplit],
+    settings: Settings,
+    show: Callable[[FitProgress], None],
+    *,
+    counts: Sequence[int],
+) -> list[FewerLabels]:
+    """Do every method with so many labels, too."""
+    dataset, fewer = session.model_inputs.dataset, []
+    for count in counts:
+        few = _few_cases(dataset, cases, count)
+        of_few = Judged.of(dataset, few, like=judged)
+        fewer.append(_with_fewer(count, of_few, _compared(session, of_few, few, settings, show)))
+    return fewer
 
 
 def _made_of(
@@ -218,6 +270,9 @@ def _made_of(
     made_of = provenance(session.model_inputs, cases, trials, balance=training.balance, methods=settings.methods)
     read = {texts: model_inputs.annotations for texts, model_inputs in session.others.items()}
     made_of["other_specs"] = {texts: annotations.spec for texts, annotations in read.items() if annotations}
+    if settings.start:
+        began = settings.start.facts(session.model_inputs.dataset, cases[0].split)
+        made_of["start"] = {**began, "seen": sum(began["seen"].values())}
     counting = rules_that_count(session.model_inputs, cases, settings)
     return {**made_of, **training.spent, **({"rules_that_count": counting} if counting else {})}
 
@@ -251,7 +306,9 @@ def default_seeds(split: str) -> int:
     return SEEDS_OF_CV if split == "scaffold-cv" else SEEDS
 
 
-def _settings(session: TrainingSession, methods: Sequence[str], folds: int, lm: str, *, released: bool) -> Settings:
+def _settings(
+    session: TrainingSession, methods: Sequence[str], folds: int, lm: str, start: Start | None, *, released: bool
+) -> Settings:
     model_inputs = session.model_inputs
     return Settings(
         methods=methods
@@ -261,6 +318,7 @@ def _settings(session: TrainingSession, methods: Sequence[str], folds: int, lm: 
             released=released,
         ),
         lm=lm,
+        start=start,
         folds=folds,
         folder=session.folder,
         resources=session.resources,

@@ -115,7 +115,8 @@ Start = Annotated[
     Path | None,
     typer.Option(
         "--start",
-        help="Folder of `gallon pretrain`: the teacher of its kind begins with its network, all but the head.",
+        help="Folder of `gallon pretrain`: the teacher of its kind begins with its network, all but the head; evaluate "
+        "has rows of both, the latter called 'METHOD [pre-trained]'.",
         rich_help_panel="Training",
     ),
 ]

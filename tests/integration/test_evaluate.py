@@ -93,3 +93,5 @@ def test_rows_that_read_texts_are_also_made_with_those_of_other_specs(
     assert "texts: blind" in (tmp_path / "results" / "comparison.html").read_text()
     refused = command_here(*what, *compared, "--other-spec", specs["silent"], store=store)
     assert refused.status == 2 and "is not NAME=SPEC" in refused.err
+    refused = command_here(*what, *compared, "--other-spec", f"pre-trained={specs['silent']}", store=store)
+    assert refused.status == 2 and "as rows of --start are called: rename it" in refused.err

@@ -129,3 +129,18 @@ def test_the_commands_pretrain_a_network_and_let_a_teacher_begin_with_it(
     assert card.start["sha256"] == hashlib.sha256((pretrained / "weights.safetensors").read_bytes()).hexdigest()
     assert card.start["targets"] == ["descriptors"] and sum(card.start["seen"].values()) >= 3
     assert "Began with a network that was pre-trained on 4 molecules" in (models / "gin" / "README.md").read_text()
+    results, compared = (
+        tmp_path / "results",
+        ("--methods", "gin,dmpnn,student,student+gnn", "--seeds", "1", "--folds", "0"),
+    )
+    shared = ("--out", results, "--workers", "1", "--ray", ray_address, "--start", pretrained)
+    refused = command_here("evaluate", *data, "--methods", "dmpnn", *shared, store=store)
+    assert refused.status == 2 and "is a gin, and no row is one: add gin to --methods." in refused.err
+    done = command_here("evaluate", *data, *compared, *shared, "--json", store=store)
+    assert done.status == 0, done.err
+    facts = json.loads(done.out.splitlines()[-1])
+    scores = {row["method"]: row["mean"] for row in facts["rows"]}
+    assert scores.keys() == {"gin", "gin [pre-trained]", "dmpnn", "student", "student+gnn", "student+gnn [pre-trained]"}
+    assert scores["gin"] != scores["gin [pre-trained]"]
+    assert facts["start"]["seen"] == sum(card.start["seen"].values())
+    assert "begins with one pre-trained on 4 molecules" in (results / "comparison.html").read_text()

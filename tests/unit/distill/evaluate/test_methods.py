@@ -2,7 +2,7 @@
 
 import pytest
 
-from distill.evaluate.methods import METHODS, MUGSI_TERMS, ON_RULES, as_released, defaults, method
+from distill.evaluate.methods import METHODS, MUGSI_TERMS, ON_RULES, as_released, defaults, method, summary_of
 from distill.learn.distillation import MUGSI
 from distill.learn.recipes import PRETRAINED
 from teacher.errors import UsageError
@@ -59,6 +59,31 @@ def test_rows_as_gallon_released_them_take_the_place_of_ours() -> None:
     assert {"gcn", "gallon-student", "gallon+gnn", "gallon+lm", "gallon"} <= set(rows)
     assert all(METHODS[name].released for name in rows if METHODS[name].kind == "student")
     assert all("GALLON as released" in METHODS[name].summary for name in rows if METHODS[name].released)
+
+
+def test_what_rests_on_a_graph_network_is_the_network_and_who_may_learn_from_it() -> None:
+    rows = (
+        "gin",
+        "dmpnn",
+        "lm",
+        "gradient_boosting",
+        "teachers",
+        "student",
+        "student+gnn",
+        "student+lm",
+        "gin+lm",
+        "gnn+lm",
+        "gallon",
+    )
+    assert [name for name in rows if method(name).rests_on("gin")] == [
+        "gin",
+        "teachers",
+        "student+gnn",
+        "gin+lm",
+        "gnn+lm",
+    ]
+    assert summary_of("gin [pre-trained]").endswith("; a graph network begins with the pre-trained one")
+    assert summary_of("lm [blind]").endswith("; texts: blind")
 
 
 def test_an_unknown_method_is_named() -> None:
