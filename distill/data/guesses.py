@@ -13,8 +13,11 @@ from distill.data.annotations import Annotations
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from distill.data.cells import Kind
+
 PREDICTION, CONFIDENCE = "prediction", "confidence"  # keys of an answer
 LARGEST = 1e30  # number that is one, and fits float32 with room for sums
+OUTER_FENCE = 3.0  # times the quartiles' distance, Tukey, Exploratory Data Analysis (1977)
 CONFIDENCES = {"low": 0.0, "medium": 0.5, "high": 1.0}
 
 
@@ -40,17 +43,39 @@ class Guesses:
         pairs = np.array([_read(text) for text in answers.texts], dtype=np.float32).reshape(-1, 2)
         return cls(pairs[:, 0], pairs[:, 1], answers.spec, answers.sha256)
 
-    def features(self, train: NDArray[np.int64]) -> NDArray[np.float32]:
+    def features(self, train: NDArray[np.int64], kind: Kind) -> NDArray[np.float32]:
         """Return what a network reads of them: (molecules, 3), as `teacher.nn.fusion.GUESS` names the columns.
 
+        A number far outside of the others is read as the farthest that is not: one answer of 22,112 among
+        solubilities of -2 makes all others look alike.
+
         Args:
-            train: the molecules whose predictions decide mean and deviation.
+            train: the molecules whose predictions decide what is far outside, mean and deviation.
+            kind: of what is predicted.
         """
         known = np.isfinite(self.values)
-        shown = self.values[train][known[train]].astype(np.float64)
+        values = self.values.astype(np.float64)
+        if kind == "regression":
+            values = np.clip(values, *fences(values[train]))
+        shown = values[train][known[train]]
         mean, deviation = (shown.mean(), shown.std() or 1.0) if len(shown) else (0.0, 1.0)
-        value = np.where(known, (self.values - mean) / deviation, 0.0)
+        value = np.where(known, (values - mean) / deviation, 0.0)
         return np.column_stack([value, np.where(known, self.confidence, 0.0), known]).astype(np.float32)
+
+
+def fences(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Return Tukey's outer fences, beyond which a number is far outside of the others.
+
+    Args:
+        values: any; NaN does not count.
+
+    Returns:
+        The least and the greatest number within; infinite where half of the values are one, or there is none.
+    """
+    known = values[np.isfinite(values)]
+    low, high = np.percentile(known, [25, 75]) if len(known) else (0.0, 0.0)
+    reach = OUTER_FENCE * (high - low) or np.inf
+    return float(low - reach), float(high + reach)
 
 
 def _read(text: str | None) -> tuple[float, float]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from cluster.training.driver import FitProgress, TrainResources, fit_all
 from distill.data.cells import Kind
+from distill.data.guesses import fences
 from distill.data.splits import Split
 from distill.learn.fits import NOTHING, Batch, DistillationTargets
 from distill.learn.inputs import ModelInputs
@@ -288,11 +289,15 @@ def learn_pseudo_labels(
 def pseudo_labels(wider: ModelInputs, labelled: int) -> NDArray[np.float32]:
     """Return what the LLM predicts of a transfer set: (molecules, 1), logits of classes, or values; else NaN.
 
+    A number far outside of the others (`distill.data.guesses.fences`) is no label.
+
     Args:
         wider: the dataset with its transfer set behind it.
         labelled: molecules of the dataset, of which nothing predicted is learnt: not even of the training part.
     """
     values = wider.guessed.values.astype(np.float64)
     values[:labelled] = np.nan
-    known = logits(values) if wider.dataset.kind == "classification" else values
-    return known.astype(np.float32)[:, None]
+    if wider.dataset.kind == "classification":
+        return logits(values).astype(np.float32)[:, None]
+    low, high = fences(values)
+    return np.where((values >= low) & (values <= high), values, np.nan).astype(np.float32)[:, None]

@@ -182,8 +182,8 @@ class ModelInputs:
         if not guessing:
             return f"graphs+states.{self._read_by}", Paired(self.graphs, self.states)
         guesses = self.guessed
-        name = f"graphs+states+guesses.{self._read_by}.{guesses.sha256[:16]}.{split.sha256[:16]}"
-        return name, Paired(self.graphs, self.states, Matrix(guesses.features(split.train)))
+        name = f"graphs+states+fenced guesses.{self._read_by}.{guesses.sha256[:16]}.{split.sha256[:16]}"
+        return name, Paired(self.graphs, self.states, Matrix(guesses.features(split.train, self.dataset.kind)))
 
     @cached_property
     def states(self) -> TokenStates:

@@ -11,7 +11,7 @@ import gallon
 from distill.data.annotations import Annotations
 from distill.data.dataset import Dataset, read
 from distill.data.few_shot import few_shot_prompt, refuse_test_examples
-from distill.data.guesses import Guesses
+from distill.data.guesses import Guesses, fences
 from distill.data.splits import Split, split
 from teacher.chemistry.molecule import parse
 from teacher.errors import UsageError
@@ -87,6 +87,23 @@ def test_answers_are_numbers_with_doubt_or_nothing() -> None:
     assert np.isnan(guesses.values).tolist() == [False, False, *[True] * 6, False]
     assert guesses.values[[0, 1, 8]].tolist() == [2.5, 4.5, 6.5]
     assert guesses.confidence[[0, 1, 8]].tolist() == [1.0, 0.0, 0.5]
-    features = guesses.features(np.array([0, 1, 5]))  # their mean is 3.5, their deviation 1
+    features = guesses.features(np.array([0, 1, 5]), "regression")  # their mean is 3.5, their deviation 1
     assert features[[0, 1, 8]].tolist() == [[-1.0, 1.0, 1.0], [1.0, 0.0, 1.0], [3.0, 0.5, 1.0]]
     assert not features[2:8].any()
+
+
+def test_one_absurd_number_leaves_the_others_apart() -> None:
+    values = np.array([-3.0, -2.0, -1.0, 0.0, 22112.0, np.nan], dtype=np.float32)
+    guesses, train = Guesses(values, np.ones_like(values), "spec", "sha"), np.arange(6)
+    read = guesses.features(train, "regression")[:, 0]
+    assert read[3] - read[0] > 0.5 and read[4] == read.max() and np.isfinite(read).all()
+    sure = np.array([0.9] * 9 + [0.85, 0.95, 0.0], dtype=np.float32)  # a probability is never far outside
+    guesses = Guesses(sure, np.ones_like(sure), "spec", "sha")
+    read = guesses.features(np.arange(12), "classification")[:, 0]
+    assert (read[0] - read[11]) / read.std() == pytest.approx(0.9 / sure.std(), rel=1e-3)
+
+
+def test_where_half_of_the_numbers_are_one_none_is_far_outside() -> None:
+    assert fences(np.array([2.0, 2.0, 2.0, 2.0, 5.0])) == (-np.inf, np.inf)
+    assert fences(np.array([np.nan])) == (-np.inf, np.inf)
+    assert fences(np.array([0.0, 1.0, 2.0, 3.0, 4.0])) == (-5.0, 9.0)

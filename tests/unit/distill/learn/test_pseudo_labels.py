@@ -50,6 +50,16 @@ def test_predictions_are_logits_of_molecules_without_labels_alone(wider: ModelIn
     assert found[LABELLED:-3, 0] == pytest.approx(np.log(3))  # 0.75 against 0.25
 
 
+def test_a_number_far_outside_of_the_others_is_no_label(tmp_path: Path) -> None:
+    path = tmp_path / "numbers.csv"
+    path.write_text("\n".join(["smiles,y", *(f"{'C' * n},{n if n < 3 else ''}" for n in range(1, 13))]) + "\n")
+    values = np.arange(12, dtype=np.float32)
+    values[-1] = 22112
+    guesses = Guesses(values, np.ones_like(values), "spec", "sha")
+    found = distillation.pseudo_labels(ModelInputs(read(path, targets=["y"]), None, tmp_path, guesses=guesses), 2)[:, 0]
+    assert np.isnan(found).tolist() == [True] * 2 + [False] * 9 + [True]
+
+
 def test_the_weight_that_validates_best_is_taken_and_without_it_nothing_predicted_is_learnt(
     labelled: ModelInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
