@@ -70,7 +70,7 @@ def fences(values: NDArray[np.float64]) -> tuple[float, float]:
         values: any; NaN does not count.
 
     Returns:
-        The least and the greatest number within; infinite where half of the values are one, or there is none.
+        The least and the greatest number within; infinite where both quartiles are one number, or there is none.
     """
     known = values[np.isfinite(values)]
     low, high = np.percentile(known, [25, 75]) if len(known) else (0.0, 0.0)

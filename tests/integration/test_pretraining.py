@@ -129,10 +129,8 @@ def test_the_commands_pretrain_a_network_and_let_a_teacher_begin_with_it(
     assert card.start["sha256"] == hashlib.sha256((pretrained / "weights.safetensors").read_bytes()).hexdigest()
     assert card.start["targets"] == ["descriptors"] and sum(card.start["seen"].values()) >= 3
     assert "Began with a network that was pre-trained on 4 molecules" in (models / "gin" / "README.md").read_text()
-    results, compared = (
-        tmp_path / "results",
-        ("--methods", "gin,dmpnn,student,student+gnn", "--seeds", "1", "--folds", "0"),
-    )
+    results = tmp_path / "results"
+    compared = ("--methods", "gin,dmpnn,student,student+gnn", "--seeds", "1", "--folds", "0")
     shared = ("--out", results, "--workers", "1", "--ray", ray_address, "--start", pretrained)
     refused = command_here("evaluate", *data, "--methods", "dmpnn", *shared, store=store)
     assert refused.status == 2 and "is a gin, and no row is one: add gin to --methods." in refused.err
@@ -144,3 +142,8 @@ def test_the_commands_pretrain_a_network_and_let_a_teacher_begin_with_it(
     assert scores["gin"] != scores["gin [pre-trained]"]
     assert facts["start"]["seen"] == sum(card.start["seen"].values())
     assert "begins with one pre-trained on 4 molecules" in (results / "comparison.html").read_text()
+
+    shown = json.loads((pretrained / "pretraining.json").read_text()) | {"examples": [parse(b"CCN").key.hex()]}
+    (pretrained / "pretraining.json").write_text(json.dumps(shown))
+    refused = command_here("evaluate", *data, *compared, *shared, store=store)
+    assert refused.status == 2 and "1 example out of the test part" in refused.err

@@ -12,6 +12,7 @@ from dataclasses import fields
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -19,6 +20,7 @@ import gallon
 from cluster import metrics
 from cluster.records import export
 from cluster.store.record import DeadLetter, Ledger
+from distill.ranking.prompt import CANDIDATES
 from distill.report import comparison
 from distill.screen import screening
 from tests.benchmarks import paper_tables, tables
@@ -154,6 +156,16 @@ def test_what_the_page_of_the_papers_says_of_gallon_predictions_and_gradients_ho
         behind = [sign * (scores["gallon-gcn"] - score) for method, score in scores.items() if method != "gallon-gcn"]
         digits = 2 if name == "esol" else 3
         assert f"by {min(behind):.{digits}f} to {max(behind):.{digits}f} on" in told and told in text
+    bbbp = {(row["part"], row["method"]): row for row in kept if row["set"] == "bbbp"}
+    alone = bbbp["gallon", "gallon-student"]["mean"]
+    taught = [bbbp["gallon", name]["mean"] - alone for name in ("gallon+gnn", "gallon+lm", "gallon")]
+    assert f"{max(taught):.3f} or less" in text
+    texts, none = (bbbp["e-llagnn all", method] for method in ("e-llagnn-sage", "library-sage"))
+    gain, cost = texts["mean"] - none["mean"], none["valid"] - texts["valid"]
+    assert f"On BBBP texts bring {gain:.3f} on the test part and cost {cost:.3f} on the validation part" in text
+    ranked = [row for row in kept if row["part"] == "ranked"]
+    assert f"puts the {CANDIDATES} candidates" in text and len(ranked) == 3
+    assert np.ptp([row["mean"] for row in ranked]) < max(row["std"] for row in ranked)  # makes no difference
     few = {row["method"]: row["valid"] for row in kept if row["part"] == "few-shot"}
     assert f"validates {few['mmf-few-shot'] - few['mmf']:.3f} worse" in text
     norms = {(row["method"], row["layers"]): row["gradients"] for row in kept if row["part"] == "depth"}

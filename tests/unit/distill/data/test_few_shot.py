@@ -103,7 +103,7 @@ def test_one_absurd_number_leaves_the_others_apart() -> None:
     assert (read[0] - read[11]) / read.std() == pytest.approx(0.9 / sure.std(), rel=1e-3)
 
 
-def test_where_half_of_the_numbers_are_one_none_is_far_outside() -> None:
+def test_where_both_quartiles_are_one_number_none_is_far_outside() -> None:
     assert fences(np.array([2.0, 2.0, 2.0, 2.0, 5.0])) == (-np.inf, np.inf)
     assert fences(np.array([np.nan])) == (-np.inf, np.inf)
     assert fences(np.array([0.0, 1.0, 2.0, 3.0, 4.0])) == (-5.0, 9.0)
