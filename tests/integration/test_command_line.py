@@ -576,6 +576,7 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
             "--folds",
             "--labels",
             "--recompute",
+            "--start",
             "--seeds",
             "--trials",
             "--spec",
