@@ -322,7 +322,7 @@ def test_a_training_outlives_the_death_of_the_service_and_nothing_is_asked_twice
                 kill_one(FRONT)
         finally:
             pause.unlink()
-        training.result(SECONDS)
+        training.result()  # a busy machine may take minutes
     number = int(0.5 * 0.8 * len(molecules))
     assert service_store.counts(spec.id).accepted - before == number
     assert set(asked().values()) == {1} and asked().total() == number
