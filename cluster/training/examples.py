@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from itertools import islice
 from typing import Any, Protocol
 
@@ -60,9 +61,23 @@ class HeldExamples:
 
     def of_epoch(self, epoch: int, first: int) -> Iterator[Example]:
         """Yield the steps of an epoch: each molecule stands in one."""
+        if self._fit.schedule.batch_size is None:
+            yield self._whole
+            return
         for rows, shards in islice(batches(self._fit, epoch), first, None):
-            mine = rows[shards % self._group.size == self._group.number]
-            yield _tensors(*self._held.batch(mine))
+            yield self._example(rows, shards)
+
+    @cached_property
+    def _whole(self) -> Example:
+        """All molecules as one step, the same in each epoch: put together once, and on the device to stay."""
+        ((rows, shards),) = batches(self._fit, 0)
+        inputs, targets = self._example(rows, shards)
+        device = self._group.device
+        return inputs.to(device), {name: column.to(device) for name, column in targets.items()}
+
+    def _example(self, rows: np.ndarray, shards: np.ndarray) -> Example:
+        mine = rows[shards % self._group.size == self._group.number]
+        return _tensors(*self._held.batch(mine))
 
 
 class StreamedExamples:

@@ -15,6 +15,7 @@ from rdkit import Chem
 from torch import nn
 
 from cluster.training.driver import TrainResources, arranged
+from cluster.training.examples import HeldExamples
 from cluster.training.fit import Fit, Outcome, Schedule
 from cluster.training.group import ProcessGroup, shard_of
 from cluster.training.loop import DivergenceError, Training
@@ -48,6 +49,18 @@ def trained(fit: Fit, inputs: Inputs, labels: np.ndarray, folder: Path) -> Outco
     alone = ProcessGroup(0, 1, "cpu")
     Training(fit, shard_of([fit], {"inputs": inputs}, {"labels": labels}, alone), alone, folder).run()
     return read_outcome(folder, fit.id)
+
+
+def test_a_step_of_all_molecules_is_put_together_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    of_rows = Matrix.batch
+    monkeypatch.setattr(Matrix, "batch", lambda self, rows: asked.append(len(rows)) or of_rows(self, rows))
+    fit, alone = fit_of(20, None), ProcessGroup(0, 1, "cpu")
+    values, labels = Matrix(np.arange(20, dtype=np.float32)[:, None]), np.arange(20, dtype=np.float32)[:, None]
+    steps_of = HeldExamples(fit, shard_of([fit], {"inputs": values}, {"labels": labels}, alone), alone)
+    (first,), (second,) = steps_of.of_epoch(0, 0), steps_of.of_epoch(1, 0)
+    assert asked == [20]
+    assert torch.equal(first[0], second[0]) and torch.equal(first[1]["labels"], first[0])
 
 
 @pytest.mark.parametrize("batch_size", [3, 8, 32, 64, None])
