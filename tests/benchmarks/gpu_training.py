@@ -1,7 +1,7 @@
 """How fast networks train on a GPU, by how many fits share it, and how fast on a core of the same machine.
 
     python -m tests.benchmarks.gpu_training --data-root MOLECULENET [--set lipo] [--networks dmpnn ...]
-        [--side-by-side 1 4 8] [--out FOLDER] [--json]
+        [--side-by-side 1 4 8] [--molecules N] [--out FOLDER] [--json]
 
 Each fit is a process of its own with one thread, as `cluster.training.independent` has it, and takes the steps of its
 recipe; the processes begin together. An epoch's seconds are those between two scores, the first left out; the rate is
@@ -33,6 +33,7 @@ from cluster.training.examples import examples_of
 from cluster.training.fit import Fit, FitSet
 from cluster.training.group import ProcessGroup, shard_of
 from cluster.training.loop import Training
+from distill.data.dataset import Dataset
 from distill.data.moleculenet import load
 from distill.data.splits import split
 from distill.learn.fits import Batch
@@ -43,7 +44,6 @@ from tests.support.machine import machine
 NETWORKS = ("dmpnn", "gin", "gat", "gcn", "student-atoms", "student-fingerprint")
 EPOCHS = 4
 VALIDATED = 16  # which takes no time
-MOST_MOLECULES = 8_192
 PATIENCE = 300.0
 
 
@@ -53,13 +53,15 @@ def main() -> None:
     parser.add_argument("--set", default="lipo", help="whose molecules")
     parser.add_argument("--networks", nargs="+", default=NETWORKS, help="recipes")
     parser.add_argument("--side-by-side", type=int, nargs="+", default=(1, 4, 8), help="fits on the GPU")
+    parser.add_argument("--molecules", type=int, default=8_192, help="of an epoch, at most")
     parser.add_argument("--out", type=Path, help="folder for the result; default: none is written")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
     numbers = arguments.side_by_side if gpu else ()
     rows = []
-    for row in measured(arguments.set, arguments.data_root, arguments.networks, numbers):
+    dataset = load(arguments.set, data_root=arguments.data_root)
+    for row in measured(dataset, arguments.networks, arguments.molecules, numbers):
         print("  ".join(f"{name} {value}" for name, value in row.items()), flush=True)
         rows.append(row)
     result = {"set": arguments.set, "gpu": gpu, "molecules_per_second": rows, "machine": machine()}
@@ -69,27 +71,40 @@ def main() -> None:
         print(json.dumps(result))
 
 
-def measured(name: str, data_root: Path, networks: Sequence[str], numbers: Sequence[int]) -> Iterator[dict[str, Any]]:
+def measured(
+    dataset: Dataset, networks: Sequence[str], molecules: int, numbers: Sequence[int]
+) -> Iterator[dict[str, Any]]:
     """Yield the rates of each network."""
     with tempfile.TemporaryDirectory() as folder:
-        dataset = load(name, data_root=data_root)
         model_inputs, parts = ModelInputs(dataset, None, Path(folder)), split(dataset)
         for network in networks:
             batch = Batch(model_inputs)
             batch.add(recipe(network), parts, seed=0)
-            fits = _short(batch.fit_set)
+            fits = _short(batch.fit_set, molecules)
             yield {
                 "network": network,
-                "batches": round(_rate(fits, 1, "none")),
+                "batches": round(_rate_of_batches(fits)),
                 "core": round(_rate(fits, 1, "cpu")),
                 **{f"gpu x{number}": round(_rate(fits, number, "cuda")) for number in numbers},
             }
 
 
-def _short(fits: FitSet) -> FitSet:
+def _short(fits: FitSet, molecules: int) -> FitSet:
     (fit,) = fits.fits
-    rows = {"train": fit.train[:MOST_MOLECULES], "valid": fit.valid[:VALIDATED]}
+    rows = {"train": fit.train[:molecules], "valid": fit.valid[:VALIDATED]}
     return replace(fits, fits=[replace(fit, schedule=replace(fit.schedule, epochs=EPOCHS), **rows)])
+
+
+def _rate_of_batches(fits: FitSet) -> float:
+    """Return the molecules a second of who puts batches together, and does nothing else."""
+    (fit,), alone, seconds = fits.fits, ProcessGroup(0, 1, "cpu"), []
+    examples = examples_of(fit, shard_of([fit], fits.inputs, fits.columns, alone), alone)
+    for epoch in range(EPOCHS):
+        begun = time.perf_counter()
+        for _ in examples.of_epoch(epoch, 0):
+            pass
+        seconds.append(time.perf_counter() - begun)
+    return len(fit.train) / median(seconds)
 
 
 def _rate(fits: FitSet, processes: int, device: str) -> float:
@@ -116,18 +131,10 @@ def _work(fits: FitSet, device: str, folder: Path, together: Barrier, told: Queu
     folder.mkdir()
     moments = list[float]()
     fit: Fit = replace(fits.fits[0], score=functools.partial(_noted, moments))
-    group = ProcessGroup(0, 1, "cpu" if device == "none" else device)
-    part = shard_of([fit], fits.inputs, fits.columns, group)
-    if device == "none":
-        together.wait(PATIENCE)
-        for epoch in range(EPOCHS):
-            moments.append(time.perf_counter())
-            for _ in examples_of(fit, part, group).of_epoch(epoch, 0):
-                pass
-    else:
-        training = Training(fit, part, group, folder)
-        together.wait(PATIENCE)
-        training.run()
+    group = ProcessGroup(0, 1, device)
+    training = Training(fit, shard_of([fit], fits.inputs, fits.columns, group), group, folder)
+    together.wait(PATIENCE)
+    training.run()
     told.put(moments)
 
 
