@@ -91,8 +91,9 @@ def measured(
 
 def _short(fits: FitSet, molecules: int) -> FitSet:
     (fit,) = fits.fits
-    rows = {"train": fit.train[:molecules], "valid": fit.valid[:VALIDATED]}
-    return replace(fits, fits=[replace(fit, schedule=replace(fit.schedule, epochs=EPOCHS), **rows)])
+    train, valid = fit.train[:molecules], fit.valid[:VALIDATED]
+    short = replace(fit, schedule=replace(fit.schedule, epochs=EPOCHS), train=train, valid=valid)
+    return replace(fits, fits=[short])
 
 
 def _rate_of_batches(fits: FitSet) -> float:
