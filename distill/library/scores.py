@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from distill.features.pretrained.encoders import pretrained_vectors
 from distill.features.vectors import Scaler
 from distill.learn.recipes import VECTORS_OF, Recipe, recipe
 from distill.library.embeddings import TextSet, read_texts
 from distill.library.manifest import MANIFEST
+from distill.library.molecule_vectors import MOST_HALF, MoleculeVectors
 from distill.library.prepared import PreparedLibrary, Selection
+from distill.library.row_arrays import ROWS, Arrays, add_rows, read_rows
 from distill.library.shard import graphs_of, read_columns, read_facts, vectors_of
 from distill.models.model_store import PREFIX, RULES, SCALER, WEIGHTS, usable_card
 from distill.rules.rule_set import read as read_rules
@@ -33,7 +34,7 @@ from distill.rules.values import rule_values
 from teacher import strict_json
 from teacher.chemistry.molecule import mol_of
 from teacher.errors import GallonError, UsageError
-from teacher.files import replacing, write_text
+from teacher.files import write_text
 from teacher.nn.inputs import Inputs, Matrix
 from teacher.provenance import digest
 
@@ -48,7 +49,6 @@ logger = logging.getLogger(__name__)
 SCORES = "scores"  # the folder in that of the library
 SCORED = "scored.json"  # in a teacher's folder: the digests of the shards of which it says something
 FIRST_LAYER = "body.0.weight"  # of a language teacher on embeddings, whose length is theirs
-MOST_HALF = float(np.finfo(np.float16).max)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -167,15 +167,8 @@ def scored(library: PreparedLibrary, selection: Selection, folder: Path) -> int:
 
 def read_scores(folder: Path, number: int, shard_digest: str) -> ShardScores | None:
     """Return what a teacher says of a shard; None where it has not been asked, or of other rows."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(_file(folder, number), framework="numpy") as opened:
-            if (opened.metadata() or {}).get("shard") != shard_digest:
-                return None
-            return ShardScores(*(opened.get_tensor(name) for name in ("rows", "prediction", "representation")))
-    except (OSError, SafetensorError):
-        return None
+    found = read_rows(_file(folder, number), shard_digest)
+    return ShardScores(found[ROWS], found["prediction"], found["representation"]) if found else None
 
 
 class Scorer:
@@ -198,39 +191,30 @@ class Scorer:
         self._library, self._folder = PreparedLibrary.open(library), folder
         self._texts = texts_of(self._library, card)
         self._scaler, settings = _scaled(teacher, self._recipe)
-        self._encoder = card.encoder or ""
+        kind = self._recipe.pretrained
+        self._vectors = MoleculeVectors(library, kind, card.encoder or "") if kind else None
         self._rules = read_rules(teacher / RULES).rules if card.rules else ()
         build = functools.partial(self._recipe.build, len(card.targets), **settings)
         self._network = Network.load(teacher / WEIGHTS, build)
 
     def score(self, number: int, rows: NDArray[np.int64]) -> int:
         """Score rows of a shard, and keep that beside what is there; return how many."""
-        from safetensors.numpy import save_file
-
         file = self._library.shard(number)
         facts = read_facts(file)
         assert facts is not None
-        found = self._ask(file, rows)
-        before = read_scores(self._folder, number, facts.digest)
-        if before is not None:
-            order = np.argsort(np.concatenate([before.rows, found.rows]))
-            found = ShardScores(
-                *(np.concatenate(pair)[order] for pair in zip(_parts(before), _parts(found), strict=True))
-            )
-        arrays = dict(zip(("rows", "prediction", "representation"), _parts(found), strict=True))
-        with replacing(_file(self._folder, number)) as aside:
-            save_file(arrays, aside, metadata={"shard": facts.digest})
+        found = self._ask(file, rows, facts.digest)
+        add_rows(_file(self._folder, number), facts.digest, found)
         return len(rows)
 
-    def _ask(self, file: Path, rows: NDArray[np.int64]) -> ShardScores:
-        inputs, readable = self._inputs(file, rows)
+    def _ask(self, file: Path, rows: NDArray[np.int64], shard_digest: str) -> Arrays:
+        inputs, readable = self._inputs(file, rows, shard_digest)
         prediction, representation = self._network.predict(inputs, np.arange(len(rows)))
         prediction[~readable] = np.nan
         representation[~readable] = np.nan
         half = np.clip(representation, -MOST_HALF, MOST_HALF).astype(np.float16)
-        return ShardScores(rows, prediction.astype(np.float32), half)
+        return {ROWS: rows, "prediction": prediction.astype(np.float32), "representation": half}
 
-    def _inputs(self, file: Path, rows: NDArray[np.int64]) -> tuple[Inputs, NDArray[np.bool_]]:
+    def _inputs(self, file: Path, rows: NDArray[np.int64], shard_digest: str) -> tuple[Inputs, NDArray[np.bool_]]:
         """Return what the teacher reads of rows, and which of them it can read."""
         readable: NDArray[np.bool_] = np.ones(len(rows), dtype=bool)
         if self._texts:
@@ -238,11 +222,11 @@ class Scorer:
         if self._scaler is None:
             return graphs_of(file).take(rows), readable
         parts = [] if self._recipe.reads == "rules" else [vectors_of(file, self._scaler).dense(rows)]
-        smiles = read_columns(file, ["smiles"])["smiles"].take(rows.tolist()).to_pylist()
-        if kind := self._recipe.pretrained:
-            parts.append(pretrained_vectors(kind, smiles, self._encoder, 1))
+        if self._vectors:
+            parts.append(self._vectors.of(file, self._library.number(file), shard_digest, rows))
             readable = np.asarray(np.isfinite(parts[-1]).all(axis=1))
         if self._rules:
+            smiles = read_columns(file, ["smiles"])["smiles"].take(rows.tolist()).to_pylist()
             parts.append(rule_values([mol_of(each) for each in smiles], self._rules))
         return Matrix(self._scaler.transform(np.concatenate(parts, axis=1))), readable
 
@@ -307,7 +291,3 @@ def missing_rows(library: PreparedLibrary, folder: Path, number: int, selection:
 
 def _file(folder: Path, number: int) -> Path:
     return folder / f"{number:06d}.safetensors"
-
-
-def _parts(scores: ShardScores) -> Sequence[NDArray[np.generic]]:
-    return scores.rows, scores.prediction, scores.representation

@@ -1131,6 +1131,16 @@ MUTANTS = (
         (f"{STREAM}::test_a_teacher_says_of_a_shard_what_it_says_of_its_molecules_and_is_asked_once",),
     ),
     Mutant(
+        "each teacher has molecules embedded for itself",
+        "distill/library/molecule_vectors.py",
+        "rows if kept is None else np.setdiff1d(rows, kept[ROWS])",
+        "rows",
+        (
+            "tests/unit/distill/library/test_molecule_vectors.py"
+            "::test_a_molecule_is_embedded_once_however_many_teachers_read_its_vector",
+        ),
+    ),
+    Mutant(
         "a fit that goes on draws other numbers",
         "cluster/training/loop.py",
         '        torch.set_rng_state(state["random"])',

@@ -71,7 +71,9 @@ def test_a_teacher_says_of_a_shard_what_it_says_of_its_molecules_and_is_asked_on
     scorer.score(1, np.array([2, 7]))
     asked: list[int] = []
     ask = Scorer._ask
-    monkeypatch.setattr(Scorer, "_ask", lambda self, file, rows: asked.extend(rows.tolist()) or ask(self, file, rows))
+    monkeypatch.setattr(
+        Scorer, "_ask", lambda self, file, rows, of: asked.extend(rows.tolist()) or ask(self, file, rows, of)
+    )
     selection = library.select([], None, seed=0)
     missing = scores_module.missing_rows(library, tmp_path, 1, selection)
     scorer.score(1, missing)

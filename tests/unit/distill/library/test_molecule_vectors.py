@@ -1,0 +1,90 @@
+"""Vectors of a library's molecules, which are kept beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from distill.library import molecule_vectors
+from distill.library.molecule_vectors import MoleculeVectors
+from distill.library.prepared import PreparedLibrary
+from distill.library.row_arrays import add_rows, read_rows
+from distill.library.scores import Scorer, read_scores
+from distill.library.shard import read_facts
+from distill.screen.saved_model import SavedModel
+from teacher.chemistry.molecule import parse
+from teacher.nn.text_encoder import MINILM
+from tests.support.models import untrained_student
+from tests.support.prepared import library_of
+
+ALCOHOLS = ["C" * length + "O" for length in range(1, 13)]
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> PreparedLibrary:
+    """Two shards of six alcohols."""
+    return library_of(tmp_path / "library", [ALCOHOLS[:6], ALCOHOLS[6:]])
+
+
+@pytest.fixture
+def embedded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The molecules that a pre-trained network was asked about; it cannot read CCO."""
+    asked: list[str] = []
+    embed = molecule_vectors.pretrained_vectors
+
+    def listening(kind: molecule_vectors.VectorKind, smiles: Sequence[str], encoder: str, workers: int) -> np.ndarray:
+        asked.extend(smiles)
+        vectors = embed(kind, smiles, encoder, workers)
+        vectors[[each == "CCO" for each in smiles]] = np.nan
+        return vectors
+
+    monkeypatch.setattr(molecule_vectors, "pretrained_vectors", listening)
+    return asked
+
+
+def digest_of(library: PreparedLibrary, number: int) -> str:
+    facts = read_facts(library.shard(number))
+    assert facts is not None
+    return facts.digest
+
+
+def test_a_molecule_is_embedded_once_however_many_teachers_read_its_vector(
+    library: PreparedLibrary, embedded: list[str], tmp_path: Path
+) -> None:
+    teacher = untrained_student(tmp_path / "teacher", "smiles-encoder")
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder, rows in zip(folders, ([1, 4], range(6)), strict=True):
+        folder.mkdir()
+        Scorer(teacher, library.folder, folder).score(1, np.array(rows))
+    assert sorted(embedded, key=len) == ALCOHOLS[6:]
+    one, two = (read_scores(folder, 1, digest_of(library, 1)) for folder in folders)
+    assert one is not None and two is not None
+    assert np.allclose(one.prediction, two.of(one.rows).prediction, atol=1e-5)
+    expected = SavedModel(teacher).predict([parse(each.encode()).mol for each in ALCOHOLS[6:]])
+    assert np.allclose(two.prediction, expected, atol=1e-2)  # vectors are kept in half precision
+
+
+def test_a_molecule_that_cannot_be_read_is_not_tried_again(
+    library: PreparedLibrary, embedded: list[str], tmp_path: Path
+) -> None:
+    for _ in range(2):
+        vectors = MoleculeVectors(library.folder, "smiles", MINILM)
+        found = vectors.of(library.shard(0), 0, digest_of(library, 0), np.arange(3))
+        assert np.isfinite(found).all(axis=1).tolist() == [True, False, True]
+    assert embedded == ALCOHOLS[:3]
+
+
+def test_what_is_known_of_rows_grows_and_what_is_there_stays(tmp_path: Path) -> None:
+    file, first = tmp_path / "rows.safetensors", np.array([2, 5])
+    add_rows(file, "these rows", {"rows": first, "value": np.array([0.2, 0.5])})
+    both = add_rows(file, "these rows", {"rows": np.array([1, 2]), "value": np.array([0.1, 9.0])})
+    read = read_rows(file, "these rows")
+    assert read is not None
+    for found in (both, read):
+        assert (found["rows"].tolist(), found["value"].tolist()) == ([1, 2, 5], [0.1, 0.2, 0.5])
+    assert read_rows(file, "other rows") is None
+    file.write_bytes(file.read_bytes()[:-4])
+    assert read_rows(file, "these rows") is None
