@@ -21,6 +21,7 @@ from cluster.runtime.head import head_watched
 from cluster.runtime.logs import ray_log_folder, ray_warnings_logged
 from cluster.runtime.old_sessions import drop_old_sessions
 from cluster.runtime.private import private_folder
+from cluster.runtime.raylet import raylet_watched
 from cluster.runtime.temporary import files_in, temporary_folder
 from teacher.errors import GallonError, UsageError
 from teacher.wording import counted
@@ -164,7 +165,7 @@ def _in_cluster(dashboard: str | None, asked: str | None, *, local: bool) -> Ite
                 asked=asked,
             )
             logger.info("%s, with its logs in %s", _told(session, head), logs)
-            with ray_warnings_logged(), head_watched(head, screen):
+            with ray_warnings_logged(), head_watched(head, screen), raylet_watched(logs, screen):
                 yield session
         finally:
             ray.shutdown()

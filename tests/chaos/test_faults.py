@@ -11,7 +11,7 @@ import pytest
 from tests.chaos import faults
 from tests.chaos.faults import FAULTS
 from tests.chaos.machines import Machines
-from tests.chaos.scene import IN_FLIGHT, KILLERS, SOUND, Scene
+from tests.chaos.scene import IN_FLIGHT, KILLERS, SOUND, Scene, wait_until
 
 ROWS = 800
 POISON = "Cc1cc(C)c(N)c(C)c1"  # of the library's first rows
@@ -51,6 +51,8 @@ def test_a_run_on_this_machine_alone_resumes_after_a_fault(scene: Scene, name: s
     """The run has started a Ray of its own, and nothing takes the place of what dies."""
     scene.machines = None
     fault_strikes(scene, name)
+    # Said by another process, which outlives the run by a moment.
+    wait_until(lambda: "was killed, as where memory or processor time runs out" in scene.last_words())
     whole(scene, scene.finish(scene.start()))
     assert scene.redone() <= IN_FLIGHT
 

@@ -72,6 +72,13 @@ MUTANTS = (
         (f"{PLAN}::test_rows_that_are_drawn_from_a_library_are_noted_one_by_one",),
     ),
     Mutant(
+        "nobody says that Ray's process has died",
+        "cluster/runtime/raylet.py",
+        "read -r done && exit",
+        "exit",
+        ("tests/chaos/test_faults.py::test_a_run_on_this_machine_alone_resumes_after_a_fault",),
+    ),
+    Mutant(
         "a worker that is gone holds its GPUs for ever",
         "cluster/runs/workers.py",
         "min(worker.age, SIGN_SECONDS)",
