@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cluster.store.connection import StoreError
     from cluster.store.open import open_store
     from distill.learn.teach import Trained
-    from distill.library.embedding import Embedded
+    from distill.library.beside.embedding import Embedded
     from distill.library.prepare import Prepared
     from distill.library.pretrain import Pretrained
     from distill.rules.rule_set import RuleSet
@@ -143,7 +143,7 @@ _HOMES = {
     "evaluate": f"{_API}.evaluation",
     "distill": f"{_API}.learning",
     "teach": f"{_API}.learning",
-    "Embedded": "distill.library.embedding",
+    "Embedded": "distill.library.beside.embedding",
     "embed": f"{_API}.selection",
     "Prepared": "distill.library.prepare",
     "prepare": f"{_API}.selection",

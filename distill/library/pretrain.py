@@ -32,7 +32,7 @@ from teacher.provenance import digest
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from distill.library.embeddings import TextSet
+    from distill.library.beside.embeddings import TextSet
     from distill.library.targets import Group
 
 FORMAT = 1  # of what a pre-training is; raise it when the same call comes to train otherwise

@@ -15,8 +15,8 @@ from distill.features.sparse import SparseVectors
 from distill.features.vectors import Scaler
 from distill.learn.objective import Whitening
 from distill.learn.recipes import Role
+from distill.library.beside.scores import ShardScores, read_scores, scored_shards
 from distill.library.prepared import PreparedLibrary, Selection
-from distill.library.scores import ShardScores, read_scores, scored_shards
 from distill.library.shard import graphs_of, read_facts, vectors_of
 from distill.models.ensemble import consensus
 from teacher.errors import GallonError

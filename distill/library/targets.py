@@ -17,7 +17,7 @@ import numpy as np
 
 from distill.features.vectors import CLIP, descriptor_names
 from distill.learn.objective import Whitening
-from distill.library.embeddings import ShardTexts, TextSet, read_texts
+from distill.library.beside.embeddings import ShardTexts, TextSet, read_texts
 from distill.library.fields import FieldColumn, field_columns, field_values
 from distill.library.prepared import PreparedLibrary, Selection
 from distill.library.shard import read_columns, read_facts

@@ -18,8 +18,8 @@ from distill.learn.inputs import ModelInputs
 from distill.learn.objective import Whitening
 from distill.learn.recipes import Recipe, Role, recipe
 from distill.learn.teacher_outputs import TeacherOutputs
+from distill.library.beside.scores import score_library, scored, texts_of
 from distill.library.prepared import PreparedLibrary, Selection
-from distill.library.scores import score_library, scored, texts_of
 from distill.library.stream import LibraryStream, Statements
 from distill.models.card import ModelCard
 from teacher.errors import UsageError

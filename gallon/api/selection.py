@@ -14,8 +14,8 @@ from distill.data import subset
 from distill.features.library_graph import node_choice
 from distill.features.vectors import descriptor_set
 from distill.learn.recipes import recipe
-from distill.library.embedding import Embedded, embed_library, refuse_columns
-from distill.library.embeddings import TextSet
+from distill.library.beside.embedding import Embedded, embed_library, refuse_columns
+from distill.library.beside.embeddings import TextSet
 from distill.library.prepare import Prepared, check_place, plan_of
 from distill.library.prepare import prepare as prepare_shards
 from distill.library.prepared import PreparedLibrary

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cluster.store.record import Ledger
     from distill.judge.summary import SummaryRow
     from distill.learn.teach import Trained
-    from distill.library.embedding import Embedded
+    from distill.library.beside.embedding import Embedded
     from distill.library.prepare import Prepared
     from distill.library.pretrain import Pretrained
     from distill.screen.screening import Screened

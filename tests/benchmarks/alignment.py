@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 import gallon
-from distill.library.embeddings import ShardTexts, TextSet, read_texts, write_texts
+from distill.library.beside.embeddings import ShardTexts, TextSet, read_texts, write_texts
 from distill.library.prepared import PreparedLibrary
 from distill.library.shard import read_facts
 from tests.support.machine import machine

@@ -35,10 +35,10 @@ from distill.learn.inputs import ModelInputs
 from distill.learn.network import settings_for
 from distill.learn.objective import NetworkWithLoss, Objective, Scale
 from distill.learn.recipes import recipe
+from distill.library.beside.scores import Scorer
 from distill.library.manifest import shard_name
 from distill.library.prepare import finish, plan_of
 from distill.library.prepared import PreparedLibrary, Selection
-from distill.library.scores import Scorer
 from distill.library.shard import write_shard
 from distill.library.stream import LibraryStream, Statements
 from tests.benchmarks.learn_million import write_library

@@ -37,8 +37,8 @@ from distill.learn.inputs import ModelInputs
 from distill.learn.network import Network
 from distill.learn.recipes import INPUTS, recipe
 from distill.learn.teach import Trained, teach
-from distill.library.embeddings import ShardTexts, TextSet, write_texts
-from distill.library.scores import read_scores, scored_shards
+from distill.library.beside.embeddings import ShardTexts, TextSet, write_texts
+from distill.library.beside.scores import read_scores, scored_shards
 from distill.library.shard import read_facts
 from distill.library.teaching import LibraryTeaching
 from distill.models import model_store, packing

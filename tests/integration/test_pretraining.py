@@ -12,8 +12,8 @@ import pytest
 from cluster.runtime.session import RaySession
 from cluster.store.store import Row, Store
 from cluster.training.driver import TrainResources
-from distill.library.embedding import Embedded, embed_library
-from distill.library.embeddings import TextSet, read_texts
+from distill.library.beside.embedding import Embedded, embed_library
+from distill.library.beside.embeddings import TextSet, read_texts
 from distill.library.prepared import PreparedLibrary
 from distill.library.shard import read_facts
 from distill.models.model_store import read_card

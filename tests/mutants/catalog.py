@@ -1122,7 +1122,7 @@ MUTANTS = (
     ),
     Mutant(
         "a text is embedded again",
-        "distill/library/embedding.py",
+        "distill/library/beside/embedding.py",
         "before and row in place and before.texts[place[row]] == text",
         "False",
         (
@@ -1132,14 +1132,14 @@ MUTANTS = (
     ),
     Mutant(
         "a teacher is asked again",
-        "distill/library/scores.py",
+        "distill/library/beside/scores.py",
         "return rows if there is None else np.setdiff1d(rows, there.rows)",
         "return rows",
         (f"{STREAM}::test_a_teacher_says_of_a_shard_what_it_says_of_its_molecules_and_is_asked_once",),
     ),
     Mutant(
         "each teacher has molecules embedded for itself",
-        "distill/library/molecule_vectors.py",
+        "distill/library/beside/molecule_vectors.py",
         "rows if kept is None else np.setdiff1d(rows, kept[ROWS])",
         "rows",
         (
@@ -1244,7 +1244,7 @@ MUTANTS = (
     ),
     Mutant(
         "damaged embeddings are taken for silence",
-        "distill/library/embeddings.py",
+        "distill/library/beside/embeddings.py",
         "        raise DamagedTextsError(f\"{file} is damaged: run the same 'gallon embed' again.\") from error",
         "        return None",
         ("tests/unit/distill/library/test_embeddings.py",),

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distill.library.embedding import _left
-from distill.library.embeddings import DamagedTextsError, ShardTexts, TextSet, read_texts, write_texts
+from distill.library.beside.embedding import _left
+from distill.library.beside.embeddings import DamagedTextsError, ShardTexts, TextSet, read_texts, write_texts
 
 
 def test_what_is_damaged_is_not_taken_for_silence_except_by_who_makes_it_anew(tmp_path: Path) -> None:

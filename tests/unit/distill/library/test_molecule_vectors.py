@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distill.library import molecule_vectors
-from distill.library.molecule_vectors import MoleculeVectors
+from distill.library.beside import molecule_vectors
+from distill.library.beside.molecule_vectors import MoleculeVectors
+from distill.library.beside.row_arrays import add_rows, read_rows
+from distill.library.beside.scores import Scorer, read_scores
 from distill.library.prepared import PreparedLibrary
-from distill.library.row_arrays import add_rows, read_rows
-from distill.library.scores import Scorer, read_scores
 from distill.library.shard import read_facts
 from distill.screen.saved_model import SavedModel
 from teacher.chemistry.molecule import parse

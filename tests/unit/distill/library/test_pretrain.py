@@ -25,7 +25,7 @@ from distill.features.vectors import CLIP, student_features
 from distill.learn.recipes import recipe
 from distill.learn.start import begun
 from distill.library import pretrain as pretrain_module
-from distill.library.embeddings import ShardTexts, TextSet, write_texts
+from distill.library.beside.embeddings import ShardTexts, TextSet, write_texts
 from distill.library.fields import FieldColumn, field_columns, field_values
 from distill.library.prepared import PreparedLibrary
 from distill.library.pretrain import Pretrained, Pretraining, explained, pretrain

@@ -10,11 +10,11 @@ import pytest
 from distill.features.vectors import Scaler, student_features
 from distill.learn.objective import Whitening
 from distill.learn.recipes import recipe
-from distill.library import scores as scores_module
 from distill.library import stream as stream_module
+from distill.library.beside import scores as scores_module
+from distill.library.beside.scores import Scorer, read_scores
 from distill.library.manifest import shard_name
 from distill.library.prepared import PreparedLibrary
-from distill.library.scores import Scorer, read_scores
 from distill.library.shard import read_facts
 from distill.library.stream import LibraryStream, Statements
 from distill.library.teaching import LibraryTeaching

@@ -19,7 +19,7 @@ import numpy as np
 
 from cluster.runtime.errors import first_of_ours
 from distill.library import duplicates
-from distill.library.embeddings import DamagedTextsError, ShardTexts, TextSet, read_texts, write_texts
+from distill.library.beside.embeddings import DamagedTextsError, ShardTexts, TextSet, read_texts, write_texts
 from distill.library.manifest import PACKAGES
 from distill.library.prepared import PreparedLibrary
 from distill.library.shard import read_columns, read_facts

@@ -22,11 +22,11 @@ import numpy as np
 
 from distill.features.vectors import Scaler
 from distill.learn.recipes import VECTORS_OF, Recipe, recipe
-from distill.library.embeddings import TextSet, read_texts
+from distill.library.beside.embeddings import TextSet, read_texts
+from distill.library.beside.molecule_vectors import MOST_HALF, MoleculeVectors
+from distill.library.beside.row_arrays import ROWS, Arrays, add_rows, read_rows
 from distill.library.manifest import MANIFEST
-from distill.library.molecule_vectors import MOST_HALF, MoleculeVectors
 from distill.library.prepared import PreparedLibrary, Selection
-from distill.library.row_arrays import ROWS, Arrays, add_rows, read_rows
 from distill.library.shard import graphs_of, read_columns, read_facts, vectors_of
 from distill.models.model_store import PREFIX, RULES, SCALER, WEIGHTS, usable_card
 from distill.rules.rule_set import read as read_rules

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from distill.features.pretrained.encoders import VectorKind, encoder_of, pretrained_vectors
+from distill.library.beside.row_arrays import ROWS, add_rows, read_rows
 from distill.library.manifest import MANIFEST
-from distill.library.row_arrays import ROWS, add_rows, read_rows
 from distill.library.shard import read_columns
 from teacher import strict_json
 from teacher.files import write_text

@@ -1,0 +1,1 @@
+"""What lies beside the shards of a prepared library: texts and their embeddings, vectors, and what teachers say."""
