@@ -1,6 +1,6 @@
 """Vectors of a library's molecules by a pre-trained network: each molecule is embedded once, whoever reads it.
 
-MiniMol takes 17 ms of a core for a molecule, and the perceptron that reads its vector 0.1: teachers of other seeds and
+MiniMol takes 17 to 39 ms of a core for a molecule, and who reads its vector 0.05: teachers of other seeds and
 properties find the vectors in the library's folder. They are kept in half precision, 1 kB a molecule, and read as they
 are kept, so that it makes no difference who embeds a molecule first.
 """
