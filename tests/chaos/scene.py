@@ -213,10 +213,8 @@ class Scene:
         """Wait for the end of a run, as long as it gets on, and return its ledger, with its exit status."""
         while self.wait_for_progress(driver, 1):
             pass
-        ledger: dict[str, Any] = {}
-        if driver.wait() == 0:  # what a killed run leaves behind keeps its output open for a minute
-            output, _ = driver.communicate()
-            ledger = json.loads(output.splitlines()[-1])
+        output, _ = driver.communicate()
+        ledger: dict[str, Any] = json.loads(output.splitlines()[-1]) if driver.returncode == 0 else {}
         if ledger and not ledger["interrupted"]:
             self.witness.hear(ledger)
         return {"status": driver.returncode, **ledger}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from distill.features.pretrained.encoders import VectorKind, encoder_of, pretrained_vectors
-from distill.library.beside.row_arrays import ROWS, add_rows, read_rows
+from distill.library.beside.row_arrays import ROWS, add_rows, file_of, halved, read_rows
 from distill.library.manifest import MANIFEST
 from distill.library.shard import read_columns
 from teacher import strict_json
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 VECTORS = "vectors"  # the folder in that of the library
 VECTOR = "vector"
-MOST_HALF = float(np.finfo(np.float16).max)
 
 
 class MoleculeVectors:
@@ -57,19 +56,16 @@ class MoleculeVectors:
             shard: its file.
             number: of the shard.
             shard_digest: of its rows.
-            rows: ascending; all of them hold a molecule.
+            rows: ascending, one or more; all of them hold a molecule.
         """
-        file = self._folder / f"{number:06d}.safetensors"
+        file = file_of(self._folder, number)
         kept = read_rows(file, shard_digest)
         missing = rows if kept is None else np.setdiff1d(rows, kept[ROWS])
-        if len(missing):
+        if kept is None or len(missing):
             kept = add_rows(file, shard_digest, {ROWS: missing, VECTOR: self._embedded(shard, missing)})
-        if kept is None:  # no row was asked for
-            return self._embedded(shard, rows).astype(np.float32)
         vectors: NDArray[np.float32] = kept[VECTOR][np.searchsorted(kept[ROWS], rows)].astype(np.float32)
         return vectors
 
     def _embedded(self, shard: Path, rows: NDArray[np.int64]) -> NDArray[np.float16]:
         smiles = read_columns(shard, ["smiles"])["smiles"].take(rows.tolist()).to_pylist()
-        vectors = pretrained_vectors(self._kind, smiles, self._encoder, 1)
-        return np.clip(vectors, -MOST_HALF, MOST_HALF).astype(np.float16)
+        return halved(pretrained_vectors(self._kind, smiles, self._encoder, 1))

@@ -14,7 +14,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ROWS = "rows"
+MOST_HALF = float(np.finfo(np.float16).max)
 Arrays = Mapping[str, "NDArray[Any]"]
+
+
+def file_of(folder: Path, number: int) -> Path:
+    """Return the file of a shard in a folder of such files."""
+    return folder / f"{number:06d}.safetensors"
+
+
+def halved(values: NDArray[np.floating[Any]]) -> NDArray[np.float16]:
+    """Return numbers in half precision; what is beyond it becomes its greatest number, and NaN stays."""
+    return np.clip(values, -MOST_HALF, MOST_HALF).astype(np.float16)
 
 
 def read_rows(file: Path, shard_digest: str) -> Arrays | None:

@@ -23,8 +23,8 @@ import numpy as np
 from distill.features.vectors import Scaler
 from distill.learn.recipes import VECTORS_OF, Recipe, recipe
 from distill.library.beside.embeddings import TextSet, read_texts
-from distill.library.beside.molecule_vectors import MOST_HALF, MoleculeVectors
-from distill.library.beside.row_arrays import ROWS, Arrays, add_rows, read_rows
+from distill.library.beside.molecule_vectors import MoleculeVectors
+from distill.library.beside.row_arrays import ROWS, Arrays, add_rows, file_of, halved, read_rows
 from distill.library.manifest import MANIFEST
 from distill.library.prepared import PreparedLibrary, Selection
 from distill.library.shard import graphs_of, read_columns, read_facts, vectors_of
@@ -167,7 +167,7 @@ def scored(library: PreparedLibrary, selection: Selection, folder: Path) -> int:
 
 def read_scores(folder: Path, number: int, shard_digest: str) -> ShardScores | None:
     """Return what a teacher says of a shard; None where it has not been asked, or of other rows."""
-    found = read_rows(_file(folder, number), shard_digest)
+    found = read_rows(file_of(folder, number), shard_digest)
     return ShardScores(found[ROWS], found["prediction"], found["representation"]) if found else None
 
 
@@ -203,7 +203,7 @@ class Scorer:
         facts = read_facts(file)
         assert facts is not None
         found = self._ask(file, rows, facts.digest)
-        add_rows(_file(self._folder, number), facts.digest, found)
+        add_rows(file_of(self._folder, number), facts.digest, found)
         return len(rows)
 
     def _ask(self, file: Path, rows: NDArray[np.int64], shard_digest: str) -> Arrays:
@@ -211,8 +211,7 @@ class Scorer:
         prediction, representation = self._network.predict(inputs, np.arange(len(rows)))
         prediction[~readable] = np.nan
         representation[~readable] = np.nan
-        half = np.clip(representation, -MOST_HALF, MOST_HALF).astype(np.float16)
-        return {ROWS: rows, "prediction": prediction.astype(np.float32), "representation": half}
+        return {ROWS: rows, "prediction": prediction.astype(np.float32), "representation": halved(representation)}
 
     def _inputs(self, file: Path, rows: NDArray[np.int64], shard_digest: str) -> tuple[Inputs, NDArray[np.bool_]]:
         """Return what the teacher reads of rows, and which of them it can read."""
@@ -287,7 +286,3 @@ def missing_rows(library: PreparedLibrary, folder: Path, number: int, selection:
         raise UsageError(f"{library.shard(number)} is damaged: run the same 'gallon prepare' again.")
     there = read_scores(folder, number, facts.digest)
     return rows if there is None else np.setdiff1d(rows, there.rows)
-
-
-def _file(folder: Path, number: int) -> Path:
-    return folder / f"{number:06d}.safetensors"

@@ -15,6 +15,7 @@ from distill.library.beside.scores import Scorer, read_scores
 from distill.library.prepared import PreparedLibrary
 from distill.library.shard import read_facts
 from distill.screen.saved_model import SavedModel
+from teacher import strict_json
 from teacher.chemistry.molecule import parse
 from teacher.nn.text_encoder import MINILM
 from tests.support.models import untrained_student
@@ -75,6 +76,17 @@ def test_a_molecule_that_cannot_be_read_is_not_tried_again(
         found = vectors.of(library.shard(0), 0, digest_of(library, 0), np.arange(3))
         assert np.isfinite(found).all(axis=1).tolist() == [True, False, True]
     assert embedded == ALCOHOLS[:3]
+
+
+def test_vectors_take_two_bytes_a_number_beside_a_manifest_that_names_the_network(
+    library: PreparedLibrary, tmp_path: Path
+) -> None:
+    MoleculeVectors(library.folder, "smiles", MINILM).of(library.shard(0), 0, digest_of(library, 0), np.arange(3))
+    (folder,) = (library.folder / "vectors").iterdir()
+    kept = read_rows(folder / "000000.safetensors", digest_of(library, 0))
+    assert kept is not None and (kept["vector"].dtype, len(kept["vector"])) == (np.float16, 3)
+    named = strict_json.read(dict[str, object], (folder / "manifest.json").read_bytes())
+    assert (named["title"], named["licence"]) == (MINILM, "its own") and "data" in named
 
 
 def test_what_is_known_of_rows_grows_and_what_is_there_stays(tmp_path: Path) -> None:
