@@ -31,7 +31,7 @@ from teacher.llm.spec import Model, PromptRef, Sampling, Spec
 from tests.support.models import TARGET, untrained_student
 from tests.support.records import ELSEWHERE, record
 from tests.support.scripted import Script, true_answer
-from tests.support.service import FRONT, SECONDS, ask_all, kill_one, scripted_service
+from tests.support.service import FRONT, SECONDS, ask_all, kill_all, kill_one, scripted_service
 
 TOKEN = "a token of the tests"
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}
@@ -318,8 +318,7 @@ def test_a_training_outlives_the_death_of_the_service_and_nothing_is_asked_twice
         try:
             while not service_store.counts(spec.id).pending and not training.done():
                 time.sleep(0.1)
-            for _ in range(2):  # whichever of the two it asks
-                kill_one(FRONT)
+            kill_all(FRONT)  # whichever it asks
         finally:
             pause.unlink()
         training.result()  # a busy machine may take minutes

@@ -80,6 +80,14 @@ def kill_one(title: str) -> None:
     os.kill(processes_of(title)[0].pid, signal.SIGKILL)
 
 
+def kill_all(title: str) -> None:
+    """Kill all processes that call themselves so; of those that died before, some may not be back yet."""
+    found = processes_of(title)
+    assert found, f"no process calls itself {title}"
+    for process in found:
+        os.kill(process.pid, signal.SIGKILL)
+
+
 @dataclass(frozen=True, slots=True)
 class Answered:
     """What a request came to, and the seconds that it took."""
