@@ -66,12 +66,13 @@ def test_a_poison_row_costs_itself_only_whatever_else_happens(scene: Scene) -> N
 def fault_strikes(scene: Scene, name: str) -> dict[str, Any]:
     """Let a fault happen to a run, and return how that run ended."""
     fault = FAULTS[name]
-    quick = scene.delay
+    quick, progress = scene.delay, 200
     if name == "head killed" or not scene.machines:
-        scene.delay = 0.2  # annotators need no head: a short run would be over before anybody misses it, or the raylet
+        # Annotators need no head: a short run would be over before anybody misses it, or the raylet.
+        scene.delay, progress = 0.2, 20
     driver = scene.start()
     scene.delay = quick
-    assert scene.wait_for_progress(driver, 200), scene.last_words()
+    assert scene.wait_for_progress(driver, progress), scene.last_words()
     scene.look()
     fault.strike(scene, driver)
     ended = scene.finish(driver)
