@@ -3,11 +3,26 @@
 Everything else is a defect and propagates as it is.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 
 class GallonError(Exception):
-    """Something failed that the user can act on; the message is one sentence. Exit status 1."""
+    """Something failed that the user can act on; the message is one sentence. Exit status 1.
+
+    It comes out of a worker as it was raised there, whatever `__init__` of its class makes the sentence of.
+    """
 
     exit_code = 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _with_its_message, (type(self), self.args), self.__dict__
+
+
+def _with_its_message(kind: type[GallonError], args: tuple[object, ...]) -> GallonError:
+    """Make an error again, without asking its class for the message, which is there."""
+    return kind.__new__(kind, *args)
 
 
 class UsageError(GallonError):

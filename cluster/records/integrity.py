@@ -87,7 +87,9 @@ def _defects(key: bytes, record: Record, spec: Spec, schema: dict[str, object] |
 def _sampled_as(record: Record, spec: Spec) -> bool:
     """Tell whether a record's sampling is a rung of the spec's ladder."""
     assert spec.sampling is not None
-    retry_sampling = spec.sampling.retry_sampling(
-        record.seed - spec.sampling.seed, cut_off=record.max_tokens > spec.sampling.max_tokens
-    )
-    return (record.temperature, record.max_tokens) == (retry_sampling.temperature, retry_sampling.max_tokens)
+    steps, cut_off = record.seed - spec.sampling.seed, record.max_tokens > spec.sampling.max_tokens
+    attempts = {steps}  # of one answer; of several, too, before those of an attempt had seeds of their own
+    if steps % spec.answers == 0:
+        attempts.add(steps // spec.answers)
+    rungs = [spec.sampling.retry_sampling(attempt, cut_off) for attempt in attempts]
+    return (record.temperature, record.max_tokens) in [(rung.temperature, rung.max_tokens) for rung in rungs]

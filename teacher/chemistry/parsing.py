@@ -32,6 +32,10 @@ class Parsed:
     key: bytes
 
 
+class ParserEndedError(InvalidMoleculeError):
+    """The parser ended over the text, which a machine that is short of time or memory may bring about, too."""
+
+
 class SafeParser:
     """Parses texts in a process of its own, which is started with the first text; threads take turns.
 
@@ -45,7 +49,7 @@ class SafeParser:
 
     def parse(self, texts: Sequence[Text]) -> list[Parsed | InvalidMoleculeError]:
         """Return for each text its molecule, or why it is none."""
-        return self._process.work(texts, _question, _answers, InvalidMoleculeError)
+        return self._process.work(texts, _question, _answers, ParserEndedError)
 
     def close(self) -> None:
         """End the process; the next text would start it again."""

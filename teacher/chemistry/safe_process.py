@@ -2,7 +2,7 @@
 
 Questions and answers are lines. A question that ends the process is asked about its parts, one by one, and the part
 that ends it alone is blamed. It has to do so twice, since a process may also be killed for what others did (by the
-kernel, where memory is short).
+kernel, where memory is short). A process that cannot start has been asked nothing, and blames nobody.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from threading import Lock
 from typing import TypeVar
+
+from teacher.module_process import ModuleProcess, how_it_ended, say_ready
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +40,7 @@ class SafeProcess:
     """
 
     def __init__(self, module: str, seconds: float, at_a_time: int) -> None:
-        self._command = [sys.executable, "-m", module, str(seconds)]
-        self._seconds, self._at_a_time = seconds, at_a_time
+        self._module, self._seconds, self._at_a_time = module, seconds, at_a_time
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = Lock()
 
@@ -57,6 +58,9 @@ class SafeProcess:
             question: writes a question about some of them, in one line without its end.
             answers: reads the answers, one for each of them.
             blame: makes the answer of an item that ends the process, from what it does ("kills RDKit (SIGSEGV)").
+
+        Raises:
+            ProcessStartError: this machine cannot start the process.
         """
         step = self._at_a_time
 
@@ -89,8 +93,9 @@ class SafeProcess:
 
         Raises:
             _EndedError: the process ended over it.
+            ProcessStartError: it could not start.
         """
-        process = self._process = self._process or self._start()
+        process = self._process = self._process or ModuleProcess(self._module, str(self._seconds)).ready()
         assert process.stdin is not None and process.stdout is not None
         try:
             process.stdin.write(question + b"\n")
@@ -105,41 +110,44 @@ class SafeProcess:
             raise _EndedError(process.returncode)
         return answer
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        # Workers of Ray find modules where their driver does, which their environment does not tell.
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        return subprocess.Popen(self._command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-
 
 class _EndedError(Exception):
     """The process ended before it answered."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
-        self._signal = signal.Signals(-status).name if status < 0 else f"exit status {status}"
+        self._end = how_it_ended(status)
 
     @property
     def is_about_time(self) -> bool:
         """Whether its time was over: it would be again."""
-        return self._signal == signal.SIGALRM.name
+        return self._end == signal.SIGALRM.name
 
     def reason(self, seconds: float) -> str:
         """Say what an item did."""
         if self.is_about_time:
             return f"keeps RDKit busy for more than {seconds:g} s"
-        return f"kills RDKit ({self._signal})"
+        return f"kills RDKit ({self._end})"
 
 
 def serve(answer: Callable[[bytes], bytes]) -> None:
     """Answer the questions on standard input, each a line, until it is closed; to be called by a process's `main`."""
     seconds = float(sys.argv[1])
     answers, sys.stdout = sys.stdout.buffer, sys.stderr
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # RDKit's last words: the reason is in the answer
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    memory = _memory_bytes()
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who asks, and closes standard input
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # RDKit's last words: the reason is in the answer
+    say_ready(answers)
     for question in sys.stdin.buffer:
         signal.setitimer(signal.ITIMER_REAL, seconds)  # nobody handles its signal, which ends RDKit wherever it is
         answers.write(answer(question) + b"\n")
         answers.flush()
         signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _memory_bytes() -> int:
+    """Return how much memory the process may have: ours to give, or less where the user allows less."""
+    limits = [limit for limit in resource.getrlimit(resource.RLIMIT_AS) if limit != resource.RLIM_INFINITY]
+    return min([MEMORY_BYTES, *limits])

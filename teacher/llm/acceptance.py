@@ -157,5 +157,7 @@ def _as_written(claim: Any, value: Any) -> Any:
     if claim is None:
         return value
     if isinstance(claim, frozenset):
-        return [member for member in dict.fromkeys(value) if member in claim] + sorted(claim.difference(value))
+        # The typical sample may have null where most have words, or members that are none.
+        words = [member for member in value if isinstance(member, str)] if isinstance(value, list) else []
+        return [word for word in dict.fromkeys(words) if word in claim] + sorted(claim.difference(words))
     return json.loads(claim)

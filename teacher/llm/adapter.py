@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,34 @@ from teacher.file_digest import digest_of
 CONFIG = "adapter_config.json"
 WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin", "adapter_model.pt")  # in the order in which vLLM looks
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM makes room for
-UNSERVED = {
-    "use_dora": "DoRA",
-    "lora_bias": "a bias of the LoRA",
-    "use_qalora": "QALoRA",
-    "alora_invocation_tokens": "an activated LoRA",
-    "layer_replication": "replicated layers",
+KEPT_HEADS = ("classifier", "score")  # of modules that are saved beside the LoRA, those that vLLM passes over
+# Starts that leave the model's own weights as they are, so that the adapter is a LoRA like any other.
+PLAIN_STARTS = ("gaussian", "eva", "orthogonal", "mica", "lora_ga")
+
+
+def _has_trained_modules(modules: Any) -> bool:
+    return any(name not in KEPT_HEADS for name in modules or ())
+
+
+def _has_a_bias(bias: Any) -> bool:
+    return bool(bias != "none")
+
+
+def _changes_the_model(start: Any) -> bool:
+    return isinstance(start, str) and start.lower() not in PLAIN_STARTS
+
+
+# Which values of a setting vLLM refuses (`PEFTHelper`), and what they mean; what is not set, it serves.
+UNSERVED: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "use_dora": (bool, "DoRA"),
+    "lora_bias": (bool, "a bias of the LoRA"),
+    "bias": (_has_a_bias, "trained biases (bias)"),
+    "use_qalora": (bool, "QALoRA"),
+    "use_bdlora": (bool, "block-diagonal LoRA"),
+    "alora_invocation_tokens": (bool, "an activated LoRA"),
+    "layer_replication": (bool, "replicated layers"),
+    "modules_to_save": (_has_trained_modules, "trained modules beside the LoRA (modules_to_save)"),
+    "init_lora_weights": (_changes_the_model, "a start that changes the model's own weights (init_lora_weights)"),
 }
 
 
@@ -82,8 +105,8 @@ def _rank(folder: Path, config: dict[str, Any]) -> int:
     kind = config.get("peft_type", "LORA")
     if kind != "LORA":
         raise UsageError(f"The adapter in {folder} is no LoRA ({kind}): vLLM serves no other.")
-    for name, feature in UNSERVED.items():
-        if config.get(name):
+    for name, (is_refused, feature) in UNSERVED.items():
+        if name in config and is_refused(config[name]):
             raise UsageError(f"The adapter in {folder} has {feature}, which vLLM does not serve.")
     ranks = [config.get("r"), *(config.get("rank_pattern") or {}).values()]
     if not all(isinstance(rank, int) and rank > 0 for rank in ranks):

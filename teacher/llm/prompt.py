@@ -22,6 +22,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 PROMPTS = Path(__file__).parent / "prompts"
 TASKS = Path(__file__).parent / "tasks.yaml"
+NAME_SHOWN = 80  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,10 +170,19 @@ def load(name: str) -> Prompt:
         UsageError: there is no such prompt, or the file is not a valid prompt.
     """
     path = PROMPTS / f"{name}.yaml" if name in names() else Path(name)
-    if not path.is_file():
+    if not _is_file(path):
         known = ", ".join(names())
-        raise UsageError(f"There is no prompt '{name}': choose one of {known}, or give the path of a prompt file.")
+        shown = shorten(name, NAME_SHOWN, placeholder=" ...")
+        raise UsageError(f"There is no prompt '{shown}': choose one of {known}, or give the path of a prompt file.")
     return _parse(path)
+
+
+def _is_file(path: Path) -> bool:
+    """Tell whether there is a file; a text that was given in the place of its name is too long for one."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _parse(path: Path) -> Prompt:
@@ -191,6 +202,8 @@ def _parse(path: Path) -> Prompt:
         return prompt
     except (MisplacedColumnError, ShotError) as error:
         raise UsageError(f"The prompt file {path} is not a valid prompt: {error}.") from None
+    except OSError as error:
+        raise UsageError(f"The prompt file {path} cannot be read: {error.strerror or error}.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"The prompt file {path} is not valid YAML: {' '.join(str(error).split())}") from None
     except RecursionError:

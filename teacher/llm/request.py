@@ -63,8 +63,7 @@ def build_request(
         instructed=not any(turn.role == "user" for turn in before),
     )
     grammar = for_grammar(prompt.json_schema) if spec.structured else None
-    samples = spec.samples.number if spec.samples else 1
-    return Request(content, sampling_of(spec), grammar, before, spec.thinking, samples), structure
+    return Request(content, sampling_of(spec), grammar, before, spec.thinking, spec.answers), structure
 
 
 def turns_before(prompt: Prompt, spec: Spec, smiles: str | None = None) -> tuple[Turn, ...]:
@@ -94,7 +93,7 @@ def turns_before(prompt: Prompt, spec: Spec, smiles: str | None = None) -> tuple
 def sampling_of(spec: Spec, attempt: int = 0, rejected: Stage | None = None) -> Sampling:
     """Return how an attempt samples: 0 is the first; `rejected` is the check that rejected the last answer, if any."""
     assert spec.sampling is not None, "only specs of imported annotations have none"
-    return spec.sampling.retry_sampling(attempt, cut_off=rejected == "finish")
+    return spec.sampling.retry_sampling(attempt, cut_off=rejected == "finish", answers=spec.answers)
 
 
 def retried(request: Request, spec: Spec, attempt: int, rejected: Stage | None) -> Request:

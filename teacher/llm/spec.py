@@ -40,18 +40,23 @@ class Sampling(Frozen):
     max_tokens: int = Field(ge=1)
     seed: int = 0
 
-    def retry_sampling(self, attempt: int, cut_off: bool) -> Sampling:
+    def retry_sampling(self, attempt: int, cut_off: bool, answers: int = 1) -> Sampling:
         """Return the sampling of retry number `attempt` (0 is the first try).
 
         A retry draws with another seed, at a temperature that lets the seed matter, and with half as many tokens
         again for each retry when the last answer was cut off.
+
+        Args:
+            attempt: its number.
+            cut_off: whether the last answer was.
+            answers: to one request. vLLM draws them with seeds from this one on, none of which was drawn with before.
         """
         if attempt == 0:
             return self
         return self.model_copy(
             update={
                 "temperature": max(self.temperature, 0.5),
-                "seed": self.seed + attempt,
+                "seed": self.seed + attempt * answers,
                 "max_tokens": round(self.max_tokens * (1 + 0.5 * attempt)) if cut_off else self.max_tokens,
             }
         )
@@ -128,6 +133,11 @@ class Spec(Frozen):
         if self.samples and self.sampling and self.sampling.temperature == 0:
             raise ValueError("samples at temperature 0 are all alike: give --temperature with --samples")
         return self
+
+    @property
+    def answers(self) -> int:
+        """How many answers to one request are drawn."""
+        return self.samples.number if self.samples else 1
 
     @property
     def id(self) -> str:

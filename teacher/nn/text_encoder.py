@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from threading import Lock
 from typing import Any, Literal
 
 import numpy as np
@@ -58,11 +60,16 @@ def embed(texts: Sequence[str], name: str) -> np.ndarray:
     Raises:
         UsageError: the encoder cannot be loaded.
     """
-    return TextEmbedder(name)(texts)
+    return _embedder(name)(texts)
+
+
+@lru_cache(maxsize=1)  # of an encoder's weights: a prediction of one molecule would mostly be their loading
+def _embedder(name: str) -> TextEmbedder:
+    return TextEmbedder(name)
 
 
 class TextEmbedder:
-    """An encoder that is not fine-tuned, loaded once for many calls; on a GPU where there is one.
+    """An encoder that is not fine-tuned, loaded once for many calls; on a GPU where there is one. Threads may share it.
 
     Args:
         name: of the encoder.
@@ -72,7 +79,8 @@ class TextEmbedder:
     """
 
     def __init__(self, name: str) -> None:
-        self._name = name
+        self._lock = Lock()  # a tokenizer that is asked to cut texts off is changed by that
+        self._tokenizer = _load_tokenizer(name)
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._at_a_time = TEXTS_AT_A_TIME_ON_GPU if torch.cuda.is_available() else TEXTS_AT_A_TIME
         self._encoder = load_encoder(name).eval().to(self._device)
@@ -82,7 +90,8 @@ class TextEmbedder:
         embedded = np.empty((len(texts), self._encoder.config.hidden_size), dtype=np.float32)
         if not texts:
             return embedded
-        tokens = tokenize(texts, self._name)
+        with self._lock:
+            tokens = _tokens_of(texts, self._tokenizer, LONGEST)
         by_length = np.argsort(np.diff(tokens.starts), kind="stable")
         with torch.inference_mode():
             for first in range(0, len(texts), self._at_a_time):
@@ -120,22 +129,29 @@ def tokenize(texts: Sequence[str], name: str, longest: int = LONGEST) -> Tokens:
     Raises:
         UsageError: the encoder's tokenizer cannot be loaded.
     """
-    from transformers import AutoTokenizer
+    return _tokens_of(texts, _load_tokenizer(name), longest)
 
-    tokenizer = _loaded(AutoTokenizer.from_pretrained, name)
+
+def _tokens_of(texts: Sequence[str], tokenizer: Any, longest: int) -> Tokens:
     ids = tokenizer(list(texts), truncation=True, max_length=min(longest, tokenizer.model_max_length))["input_ids"]
     return Tokens.of(ids, tokenizer.pad_token_id or 0)
 
 
+def _load_tokenizer(name: str) -> Any:
+    from transformers import AutoTokenizer
+
+    return _loaded(AutoTokenizer.from_pretrained, name)
+
+
 def load_encoder(name: str) -> Any:
-    """Load a pretrained encoder.
+    """Load a pretrained encoder, in single precision whatever it is stored in: what is trained on top of it is, too.
 
     Raises:
         UsageError: there is none of this name, or it cannot be reached.
     """
     from transformers import AutoModel
 
-    return _loaded(AutoModel.from_pretrained, name)
+    return _loaded(partial(AutoModel.from_pretrained, dtype=torch.float32), name)
 
 
 class FineTunedEncoder(nn.Module):

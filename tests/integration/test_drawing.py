@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,7 +14,7 @@ import ray
 
 from cluster.annotation import annotate
 from cluster.annotation.batches import Batch
-from cluster.annotation.draw import draw_rows, drawn
+from cluster.annotation.draw import AHEAD, draw_rows, drawn
 from cluster.annotation.pool import Pool
 from cluster.runtime.session import RaySession
 from cluster.store.store import Store
@@ -50,6 +52,15 @@ def test_a_drawing_comes_out_as_it_was_drawn(drawer: SafeDrawer) -> None:
         assert unpack(packed, SIZE).tobytes() == draw(mol_of(smiles), SIZE).tobytes()
 
 
+def test_files_of_the_users_are_not_run_where_molecules_are_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "select.py").write_text("raise SystemExit(1)")
+    monkeypatch.chdir(tmp_path)
+    with closing(SafeDrawer()) as drawer:
+        assert all(isinstance(packed, bytes) for packed in drawer.draw(MOLECULES, SIZE))
+
+
 def test_what_kills_the_one_who_draws_costs_itself(drawer: SafeDrawer) -> None:
     many = ["C"] * 20
     *first, dead, undrawn, last = drawer.draw([*many, "CCO", "O", "CCN"], SIZE)
@@ -75,10 +86,35 @@ def test_batches_are_drawn_side_by_side_and_none_is_lost(ray_here: RaySession) -
     block = table([f"{'C' * length}O" for length in range(1, 41)])
     ref = ray.put(block)
     batches = [Batch(ref, start, 8) for start in range(0, 40, 8)]
-    done = [ray.get(batch.block).slice(batch.start, batch.rows) for batch in drawn(batches, SIZE, ray_here.cpus)]
+    done = [
+        ray.get(batch.block).slice(batch.start, batch.rows) for batch in drawn(batches, SIZE, lambda: ray_here.cpus)
+    ]
     found = pa.concat_tables(done)
     assert sorted(found.column("key").to_pylist()) == sorted(block.column("key").to_pylist())
     assert found.column("drawing").null_count == 0
+
+
+def test_as_many_batches_are_drawn_ahead_as_suits_the_machines_that_are_there_by_then(
+    ray_here: RaySession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with an autoscaler, which brings machines for what waits to run."""
+    taken: list[int] = []
+    cores = iter([1.0, 1.0])
+    ref = ray.put(table(MOLECULES))
+
+    def slow(block: pa.Table, *_: object) -> tuple[pa.Table, int]:
+        time.sleep(3)  # until the last one is taken
+        return block, block.num_rows
+
+    def endless() -> Iterator[Batch]:
+        for number in count(1):
+            taken.append(number)
+            yield Batch(ref, 0, 1)
+
+    monkeypatch.setattr("cluster.annotation.draw._draw", slow)
+    with closing(drawn(endless(), SIZE, lambda: next(cores, 16.0))) as batches:
+        next(batches)
+        assert len(taken) == AHEAD * 16
 
 
 def test_a_batch_that_could_not_be_drawn_ahead_comes_as_it_was(
@@ -90,7 +126,7 @@ def test_a_batch_that_could_not_be_drawn_ahead_comes_as_it_was(
     monkeypatch.setattr("cluster.annotation.draw._draw", lost)
     ref = ray.put(table(MOLECULES))
     batches = [Batch(ref, start, 2) for start in (0, 2)]
-    assert sorted(drawn(batches, SIZE, ray_here.cpus), key=lambda batch: batch.start) == batches
+    assert sorted(drawn(batches, SIZE, lambda: ray_here.cpus), key=lambda batch: batch.start) == batches
 
 
 def test_a_run_with_pictures_has_them_drawn_ahead_and_one_without_draws_nothing(
@@ -100,7 +136,7 @@ def test_a_run_with_pictures_has_them_drawn_ahead_and_one_without_draws_nothing(
     path.write_text("".join(f"{'C' * length}O\n" for length in range(1, 101)))
     rows: list[int] = []
 
-    def watched(batches: Iterator[Batch], size: int, cpus: float) -> Iterator[Batch]:
+    def watched(batches: Iterator[Batch], size: int, cpus: Callable[[], float]) -> Iterator[Batch]:
         for batch in drawn(batches, size, cpus):
             assert ray.get(batch.block).column("drawing").null_count == 0
             rows.append(batch.rows)
@@ -120,7 +156,7 @@ def test_a_molecule_that_cannot_be_drawn_is_a_dead_letter_that_says_why(
     path = tmp_path / "two.smi"
     path.write_text("CCO\nCCN\n")
 
-    def refused(batches: Iterator[Batch], size: int, cpus: float) -> Iterator[Batch]:
+    def refused(batches: Iterator[Batch], size: int, cpus: Callable[[], float]) -> Iterator[Batch]:
         for batch in batches:
             block = draw_rows(ray.get(batch.block).slice(batch.start, batch.rows), size)
             is_ethanol = pa.compute.equal(block["smiles"], "CCO")

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from teacher.chemistry.bounds import LONG, Notation, why_too_dense
 from teacher.chemistry.molecule import InvalidMoleculeError, parse
 from teacher.chemistry.parsing import Parsed, SafeParser, parse_safely
+from teacher.module_process import ProcessStartError
 from tests.support.killers import complete_graph, graphene, v3000
 
 GOOD = [b"CCO", b"c1ccccc1O", b"[Na+].[Cl-]"]
@@ -72,6 +77,60 @@ def test_a_text_is_not_blamed_for_the_death_of_a_process_that_others_kill(parser
         assert process is not None
         process.kill()
         process.wait()
+
+
+@pytest.mark.parametrize("is_among_the_places", [False, True], ids=["a command", "a worker of Ray"])
+def test_files_of_the_users_are_not_run_in_the_place_of_modules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_among_the_places: bool
+) -> None:
+    for module in ("select", "rdkit"):
+        (tmp_path / f"{module}.py").write_text("raise SystemExit(1)")
+    monkeypatch.chdir(tmp_path)
+    if is_among_the_places:  # which the worker has from its driver
+        monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    with closing(SafeParser()) as parser:
+        assert parser.parse(smiles(GOOD[:1])) == [Parsed("CCO", parse(b"CCO").key)]
+
+
+def test_a_module_in_the_current_folder_is_found_where_the_caller_would_find_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a_parser_in_a_checkout.py").write_text("from teacher.chemistry.parsing import main\n\nmain()\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    with closing(SafeParser(module="a_parser_in_a_checkout")) as parser:
+        assert parser.parse(smiles(GOOD[:1])) == [Parsed("CCO", parse(b"CCO").key)]
+
+
+def test_a_process_that_cannot_start_is_the_machines_fault_and_no_molecules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a_broken_parser.py").write_text("print('hello')\nraise MemoryError('of a small machine')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with (
+        closing(SafeParser(module="a_broken_parser")) as parser,
+        pytest.raises(ProcessStartError, match=r"cannot start .*exit status 1, MemoryError: of a small machine"),
+    ):
+        parser.parse(smiles(GOOD))
+
+
+LITTLE_MEMORY = """
+import resource
+from contextlib import closing
+
+from teacher.chemistry.parsing import SafeParser
+
+resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+with closing(SafeParser()) as parser:
+    print(parser.parse([(b"OCC", "smiles")])[0].smiles)
+"""
+
+
+def test_molecules_are_parsed_where_less_memory_is_allowed_than_we_would_take() -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-P", "-c", LITTLE_MEMORY]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.stdout == "CCO\n", done.stderr
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from cluster.records.export import export
+from cluster.records.integrity import audit
 from cluster.store.store import Store
 from distill.data.annotations import fetch
 from gallon.api.spec import resolve_spec
@@ -19,6 +20,7 @@ from teacher.llm.acceptance import accept
 from teacher.llm.engines.vllm_engine import VllmEngine
 from teacher.llm.request import build_request
 from teacher.llm.spec import Keep, Samples, Spec
+from tests.support.records import record as stored_record
 from tests.support.scripted import true_answer
 
 MOLECULES = ["CCO", "CCN", "Oc1ccccc1", "CC(=O)Nc1ccc(O)cc1"]
@@ -53,6 +55,23 @@ def test_all_samples_are_counted_and_those_that_were_accepted_are_kept(
         assert record.agreement == 0.75
         nonsense = len("nonsense") // 4
         assert record.completion_tokens == 6 * (len(true_answer(record.smiles)) // 4) + 2 * nonsense
+
+
+@pytest.mark.parametrize(
+    ("steps", "max_tokens", "is_a_rung"),
+    [(0, 100, True), (16, 200, True), (16, 100, True), (2, 200, True), (16, 300, False), (3, 200, False)],
+)
+def test_a_retry_is_known_by_its_seed_also_where_the_samples_of_all_attempts_had_seeds_in_a_row(
+    store: Store, sampled: Callable[[Keep], Spec], steps: int, max_tokens: int, is_a_rung: bool
+) -> None:
+    spec = sampled("best")
+    assert spec.sampling is not None and spec.sampling.max_tokens == 100
+    store.save_spec(spec)
+    key = key_of("CCO")
+    found = stored_record(seed=spec.sampling.seed + steps, temperature=0.7, max_tokens=max_tokens)
+    store._redis.hset(f"gallon:{{{key[0]:02x}}}:{spec.id}:accepted", key, found.pack())
+    defects = [defect.message for defect in audit(store, spec.id)]
+    assert ("was sampled in another way than its spec says" not in defects) == is_a_rung
 
 
 def test_an_export_tells_how_far_samples_agree_and_their_texts_where_all_are_kept(

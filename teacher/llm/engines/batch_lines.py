@@ -14,10 +14,10 @@ from teacher import strict_json
 from teacher.llm.completion import Completion
 from teacher.llm.engine import PromptRejectedError, Request
 from teacher.llm.engines.endpoint import (
-    BUSY,
-    DENIED,
     LIMIT,
     NEWER_LIMIT,
+    PROMPT_REFUSED,
+    WORDS_SHOWN,
     EndpointError,
     chat_body,
     completion_of,
@@ -73,7 +73,7 @@ def answer_of(line: bytes | str) -> BatchAnswer:
         raise ValueError("it has neither a response nor an error")
     status = response.get("status_code") if isinstance(response, dict) else None
     body = response.get("body") if isinstance(response, dict) else response
-    if error or status not in {None, 200}:
+    if error or status not in (None, 200):
         return BatchAnswer(custom_id=custom_id, outcome=_failure(status, error or body))
     try:
         outcome: Outcome = completion_of(body)
@@ -84,12 +84,12 @@ def answer_of(line: bytes | str) -> BatchAnswer:
 
 def _failure(status: Any, error: Any) -> Outcome:
     try:
-        words = error_message(error)
+        words = error_message(error)[:WORDS_SHOWN]
     except AttributeError:
         words = str(error)
     code = error.get("code") if isinstance(error, dict) else None
     told = ": ".join(str(part) for part in (f"HTTP {status}" if status else None, code, words) if part)
-    if isinstance(status, int) and 400 <= status < 500 and status not in BUSY | DENIED:
+    if isinstance(status, int) and status in PROMPT_REFUSED:
         return PromptRejectedError(f"the provider refuses it ({told})")
     return EndpointError(f"the provider failed ({told})")
 

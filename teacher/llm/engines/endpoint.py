@@ -1,8 +1,9 @@
 """An OpenAI-compatible server in place of an engine: vLLM, Ray Serve, SGLang, LiteLLM, or a service paid by the token.
 
 The server is shared with others and may be busy, so that a refusal for the moment (429, 503) cools all requests down
-together, and what is broken for the moment is tried again until the deadline. What the server is asked is what the
-engine would be asked; whether it keeps to the schema is found out when the answer is checked.
+together, and what is broken for the moment is tried again until the deadline. Only a refusal that is about what was
+asked (400, 413, 422) is the prompt's fault: a server that no longer has the model ends the engine. What the server is
+asked is what the engine would be asked; whether it keeps to the schema is found out when the answer is checked.
 """
 
 from __future__ import annotations
@@ -27,10 +28,13 @@ if TYPE_CHECKING:
 
 UNPROVEN = "unproven"  # the revision of a model that a server only claims to have
 KEY_VARIABLES = ("GALLON_ENDPOINT_KEY", "OPENAI_API_KEY")
-BUSY = frozenset({408, 425, 429, 502, 503, 504})  # for the moment
+BUSY = frozenset({402, 408, 425, 429, 502, 503, 504})  # for the moment, or until somebody pays
 DENIED = frozenset({401, 403})
+GONE = frozenset({404, 405, 410})  # the model, or what we ask at this address
+PROMPT_REFUSED = frozenset({400, 413, 422})
 CONNECT_SECONDS = 10.0
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # seconds, where the server does not say how long
+REASON_SHOWN, WORDS_SHOWN = 200, 300  # characters
 MOST_TOKENS = 10**9  # of one answer: more is no count, and the store adds up exactly only so far
 LIMIT, NEWER_LIMIT = "max_tokens", "max_completion_tokens"  # OpenAI's newest models refuse the first, others the second
 BROKEN_TRIES = 3  # of an answer that is no answer: cut off on the way, no JSON, an error of the server's own
@@ -109,8 +113,8 @@ class EndpointEngine:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             await self._client.aclose()
             raise EngineStartError(
-                f"No OpenAI-compatible server answers at {self._settings.url} ({_reason(error)}): start it, or correct "
-                "--endpoint, which ends with /v1 for most servers."
+                f"No OpenAI-compatible server answers at {self._settings.url} ({self._reason(error)}): start it, or "
+                "correct --endpoint, which ends with /v1 for most servers."
             ) from None
         except EngineStartError:
             await self._client.aclose()
@@ -123,11 +127,9 @@ class EndpointEngine:
                 f"{KEY_VARIABLES[0]}."
             )
         if answer.status_code in BUSY:
-            raise EngineStartError(f"The server at {self._settings.url} is busy (HTTP {answer.status_code}).")
+            raise EngineStartError(f"The server at {self._settings.url} is busy ({self._told(answer)}).")
         if answer.is_server_error:  # while it starts, or behind a proxy
-            raise EngineStartError(
-                f"The server at {self._settings.url} fails (HTTP {answer.status_code}: {self._words(answer)})."
-            )
+            raise EngineStartError(f"The server at {self._settings.url} fails ({self._told(answer)}).")
         try:
             names = [str(known["id"]) for known in answer.json()["data"]]
         except (ValueError, KeyError, TypeError):
@@ -157,20 +159,18 @@ class EndpointEngine:
                     "chat/completions", json=body, timeout=max(0.1, deadline - time.monotonic())
                 )
             except httpx.TimeoutException as error:
-                raise EndpointError(f"the server did not answer in time ({_reason(error)})") from None
+                raise EndpointError(f"the server did not answer in time ({self._reason(error)})") from None
             except httpx.TransportError as error:
-                reason = _reason(error)
+                reason = self._reason(error)
                 self._cool_down(backoff)
                 backoff = _longer(backoff)
             else:
+                self._check_that_it_serves(answer)
                 if answer.status_code in BUSY or self._fails_everyone(answer):
-                    words = self._words(answer)
-                    reason = f"HTTP {answer.status_code}{f': {words}' if words else ''}"
+                    reason = self._told(answer)
                     self._cool_down(_retry_after(answer) or backoff)
                     backoff = _longer(backoff)
-                elif answer.status_code in DENIED:
-                    raise EngineDeadError(f"the server does not let us in any more (HTTP {answer.status_code})")
-                elif answer.is_client_error:
+                elif answer.status_code in PROMPT_REFUSED:
                     message = self._words(answer)
                     if LIMIT in body and NEWER_LIMIT in message:
                         self._limit = NEWER_LIMIT
@@ -181,7 +181,7 @@ class EndpointEngine:
                     try:
                         return self._completion(answer)
                     except (ValueError, KeyError, TypeError, IndexError) as error:
-                        reason = f"HTTP {answer.status_code}, {_reason(error)}"
+                        reason = f"HTTP {answer.status_code}, {self._reason(error)}"
                     broken += 1
                     if broken >= BROKEN_TRIES:
                         raise EndpointError(f"the server's answers are broken ({reason})") from None
@@ -190,9 +190,21 @@ class EndpointEngine:
             if time.monotonic() >= deadline:
                 raise EndpointError(f"the server gave no answer until the deadline ({reason})")
 
+    def _check_that_it_serves(self, answer: httpx.Response) -> None:
+        """Check that the server still lets us in and has the model; the next start finds out what has become of it.
+
+        Raises:
+            EngineDeadError: it does not, whatever it is asked.
+        """
+        if answer.status_code in DENIED:
+            raise EngineDeadError(f"the server does not let us in any more (HTTP {answer.status_code})")
+        if answer.status_code in GONE:
+            raise EngineDeadError(f"the server does not serve the model any more ({self._told(answer)})")
+
     def _fails_everyone(self, answer: httpx.Response) -> bool:
         """Tell whether an error of the server's own is one of many in a row: no request is to blame then."""
-        self._errors = self._errors + 1 if answer.is_server_error else 0
+        is_its_own = answer.is_error and answer.status_code not in PROMPT_REFUSED
+        self._errors = self._errors + 1 if is_its_own else 0
         return self._errors > ERRORS_IN_A_ROW
 
     def _cool_down(self, seconds: float) -> None:
@@ -201,13 +213,24 @@ class EndpointEngine:
 
     def _completion(self, answer: httpx.Response) -> Completion:
         """Read an answer; raises what `completion_of` does, and where the server failed its own words."""
-        if answer.is_server_error:
+        if answer.is_error:
             raise ValueError(self._words(answer))
         return completion_of(answer.json())
 
+    def _told(self, answer: httpx.Response) -> str:
+        """Return the status of an error, with the server's words."""
+        words = self._words(answer)
+        return f"HTTP {answer.status_code}{f': {words}' if words else ''}"
+
     def _words(self, answer: httpx.Response) -> str:
         """Return the server's own words about an error, in one line; some servers repeat the key in them."""
-        words = _message(answer)
+        return self._without_key(_message(answer))[:WORDS_SHOWN]
+
+    def _reason(self, error: Exception) -> str:
+        """Return what an error says, in one line; some quote what was sent."""
+        return self._without_key(" ".join(str(error).split()))[:REASON_SHOWN] or type(error).__name__
+
+    def _without_key(self, words: str) -> str:
         return words.replace(self._settings.key, "***") if self._settings.key else words
 
     async def _cool(self, deadline: float) -> None:
@@ -336,7 +359,7 @@ def _message(answer: httpx.Response) -> str:
     try:
         return error_message(answer.json())
     except (ValueError, AttributeError):
-        return " ".join(answer.text.split())[:300]
+        return " ".join(answer.text.split())
 
 
 def error_message(facts: Any) -> str:
@@ -347,8 +370,4 @@ def error_message(facts: Any) -> str:
     """
     error = facts.get("error", facts)
     words = error.get("message") if isinstance(error, dict) else error
-    return " ".join(str(words).split())[:300]
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    return " ".join(str(words).split())

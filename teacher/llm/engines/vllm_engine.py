@@ -204,11 +204,29 @@ async def _launch(
         llm = AsyncLLM.from_vllm_config(config, stat_loggers=list(stat_loggers), disable_log_stats=True)
         undo.callback(llm.shutdown)
         if lora := lora_request(settings):
-            await llm.add_lora(lora)  # whatever is wrong with it is said now, and not about each molecule
+            await _add_adapter(llm, lora)
         if pool:
             pool.wait()
         undo.pop_all()
     return llm, marks, pool or Renderer(llm.renderer)
+
+
+async def _add_adapter(llm: AsyncLLM, lora: LoRARequest) -> None:
+    """Load an adapter: whatever is wrong with it is said now, and not about each molecule.
+
+    Raises:
+        EngineRefusedError: vLLM does not take it, and would not the next time.
+    """
+    from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
+
+    try:
+        await llm.add_lora(lora)
+    except VllmDeadError:
+        raise
+    # vLLM hands on whatever its engine's process raised as a plain Exception with the words of it.
+    except Exception as error:
+        reason = _one_line(str(error) or type(error).__name__)
+        raise EngineRefusedError(f"vLLM does not serve the adapter in {lora.lora_path}: {reason}.") from error
 
 
 def lora_request(settings: EngineSettings) -> LoRARequest | None:

@@ -79,6 +79,18 @@ def test_the_vote_takes_each_claim_as_most_samples_make_it(spec: Spec, describe:
     assert annotation.agreement == pytest.approx((0.8 + 0.8 + 0.9) / 3)
 
 
+@pytest.mark.parametrize(
+    "typical", [None, ["nitrile", None], [{"name": "nitrile"}], "nitrile"], ids=["null", "partly", "objects", "prose"]
+)
+def test_a_vote_for_words_is_written_where_the_typical_sample_has_none(
+    spec: Spec, aspirin: Structure, typical: object
+) -> None:
+    asked = spec.model_copy(update={"samples": Samples(number=3, keep="vote")})
+    samples = [{"groups": typical, "a": 0, "b": 0}, *({"groups": ["ester"], "a": a, "b": 5 - a} for a in (5, 0))]
+    kept = accept(completion(*samples), {"type": "object"}, aspirin, asked)
+    assert kept.fields == {"groups": ["ester"], "a": 0, "b": 0}
+
+
 def test_samples_that_say_the_same_agree_wholly_whatever_their_prose(
     spec: Spec, describe: Prompt, aspirin: Structure
 ) -> None:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from gallon.api.spec import resolve_spec
 from gallon.config import SpecConfig
 from teacher.errors import UsageError
-from teacher.llm.adapter import RANKS, identify_adapter
+from teacher.llm.adapter import PLAIN_STARTS, RANKS, identify_adapter
 from tests.support.checkpoints import tiny_adapter
+
+if TYPE_CHECKING:
+    from vllm.config.lora import LoRAConfig
+    from vllm.lora.peft_helper import PEFTHelper
 
 
 @pytest.fixture
@@ -60,6 +66,13 @@ def test_the_ranks_are_those_of_vllm() -> None:
         ({"r": None}, "has no rank"),
         ({"peft_type": "IA3"}, r"is no LoRA \(IA3\)"),
         ({"use_dora": True}, "has DoRA, which vLLM does not serve"),
+        ({"modules_to_save": ["score", "lm_head"]}, r"has trained modules beside the LoRA \(modules_to_save\)"),
+        ({"bias": "lora_only"}, r"has trained biases \(bias\)"),
+        ({"use_bdlora": {"nblocks": 2}}, "has block-diagonal LoRA"),
+        *(
+            ({"init_lora_weights": start}, "has a start that changes the model's own weights")
+            for start in ("pissa", "pissa_niter_4", "olora", "corda", "loftq")
+        ),
     ],
 )
 def test_an_adapter_that_vllm_does_not_serve_is_refused(
@@ -67,6 +80,44 @@ def test_an_adapter_that_vllm_does_not_serve_is_refused(
 ) -> None:
     with pytest.raises(UsageError, match=sentence):
         resolve_spec(SpecConfig(adapter=str(tiny_adapter(tmp_path / "adapter", **changes))))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"bias": "none", "modules_to_save": None, "use_bdlora": None, "init_lora_weights": True},
+        {"modules_to_save": ["classifier", "score"], "init_lora_weights": "Gaussian"},
+        {"init_lora_weights": False},
+        *({"init_lora_weights": start} for start in PLAIN_STARTS),
+        {"modules_to_save": ["lm_head"]},
+        {"bias": "all"},
+        {"use_bdlora": {"nblocks": 2}},
+        {"use_dora": True},
+        {"use_qalora": True},
+        {"lora_bias": True},
+        {"alora_invocation_tokens": [1]},
+        {"layer_replication": [[0, 1]]},
+        {"init_lora_weights": "pissa"},
+        {"init_lora_weights": "something new"},
+    ],
+)
+def test_an_adapter_is_refused_where_vllm_refuses_it(tmp_path: Path, changes: dict[str, object]) -> None:
+    from vllm.config.lora import LoRAConfig
+    from vllm.lora.peft_helper import PEFTHelper
+
+    folder = str(tiny_adapter(tmp_path / "adapter", **changes))
+    helper = PEFTHelper.from_local_dir(folder, max_position_embeddings=None)
+    with nullcontext() if _is_legal(helper, LoRAConfig(max_lora_rank=8)) else pytest.raises(UsageError):
+        identify_adapter(folder)
+
+
+def _is_legal(helper: PEFTHelper, config: LoRAConfig) -> bool:
+    try:
+        helper.validate_legal(config)
+    except ValueError:
+        return False
+    return True
 
 
 def test_a_folder_without_an_adapter_is_refused(adapter: Path, tmp_path: Path) -> None:

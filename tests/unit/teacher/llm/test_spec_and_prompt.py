@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from gallon.config import SpecConfig
 from teacher.chemistry.facts import vocabulary
 from teacher.errors import UsageError
 from teacher.llm.prompt import Picture, load, names, task_text, tasks
-from teacher.llm.spec import Model, PromptRef, Sampling, Spec
+from teacher.llm.request import sampling_of
+from teacher.llm.spec import Model, PromptRef, Samples, Sampling, Spec
 from tests.support.prompts import PROMPT
 
 
@@ -139,6 +141,23 @@ def test_everything_in_a_spec_decides_its_id(change: dict) -> None:
     assert make_spec(**change).id != make_spec().id
 
 
+def test_a_prompt_that_is_given_as_its_text_is_told_in_one_line() -> None:
+    text = "You are an expert chemist.\n" * 500
+    with pytest.raises(UsageError, match=r"There is no prompt 'You are an expert chemist\. .* \.\.\.': choose") as told:
+        load(text)
+    assert len(str(told.value)) < 300 and "\n" not in str(told.value)
+
+
+def test_a_prompt_file_that_cannot_be_read_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object, **__: object) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    (tmp_path / "prompt.yaml").write_text("name: own\n")
+    monkeypatch.setattr(Path, "read_text", refused)  # whoever runs the tests as root may read any file
+    with pytest.raises(UsageError, match=r"prompt\.yaml cannot be read: Permission denied\."):
+        load(str(tmp_path / "prompt.yaml"))
+
+
 def test_a_spec_read_back_from_json_keeps_its_id() -> None:
     spec = make_spec(task="µ-opioid")
     assert Spec.model_validate_json(spec.model_dump_json()).id == spec.id
@@ -156,6 +175,13 @@ def test_a_retry_draws_anew_and_gets_more_tokens_only_if_it_was_cut_off() -> Non
     assert (again.seed, again.max_tokens) == (9, 100)
     assert again.temperature > 0
     assert sampling.retry_sampling(2, cut_off=True).max_tokens == 200
+
+
+def test_a_retry_of_several_samples_draws_none_of_them_again() -> None:
+    spec = make_spec(sampling=Sampling(max_tokens=100, temperature=0.7, seed=7), samples=Samples(number=8))
+    firsts = [sampling_of(spec, attempt).seed for attempt in range(4)]
+    drawn = [seed + sample for seed in firsts for sample in range(8)]  # as vLLM gives them seeds
+    assert firsts[0] == 7 and len(set(drawn)) == 4 * 8
 
 
 def test_each_set_that_gallon_learns_has_a_question_by_its_name_that_asks_for_no_label() -> None:

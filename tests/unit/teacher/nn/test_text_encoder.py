@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from transformers import BertConfig, BertModel, DistilBertConfig, DistilBertModel, RobertaConfig, RobertaModel
+from transformers import (
+    AutoModel,
+    AutoTokenizer,
+    BertConfig,
+    BertModel,
+    DistilBertConfig,
+    DistilBertModel,
+    RobertaConfig,
+    RobertaModel,
+)
 
+from teacher.nn import text_encoder
 from teacher.nn.inputs import TokenBatch
-from teacher.nn.text_encoder import FineTunedEncoder
+from teacher.nn.text_encoder import MINILM, FineTunedEncoder, embed
 
 SIZES = {"vocab_size": 30, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
 ENCODERS = {
@@ -47,3 +61,32 @@ def test_any_encoder_is_read_at_its_first_token_or_over_all_of_a_text(folder: Pa
     assert torch.allclose(said["mean"][1][0], states[0].mean(0), atol=1e-6)
     assert torch.allclose(said["mean"][1][1], states[1, 0], atol=1e-6)  # padding is no part of the mean
     assert not torch.allclose(said["mean"][1][0], said["cls"][1][0], atol=1e-4)
+
+
+@pytest.mark.parametrize("stored_in", [torch.float16, torch.bfloat16])
+def test_an_encoder_that_is_stored_in_half_precision_is_trained_in_single(
+    tmp_path: Path, stored_in: torch.dtype
+) -> None:
+    ENCODERS["bert"]().to(stored_in).save_pretrained(tmp_path)
+    network = FineTunedEncoder(2, encoder=str(tmp_path), dropout=0.0)
+    predicted, represented = network(padded())
+    predicted.sum().backward()
+    assert {weights.dtype for weights in network.parameters()} == {torch.float32} == {represented.dtype}
+
+
+def test_texts_of_several_calls_are_read_by_one_encoder_that_is_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[str] = []
+    for kind in (AutoModel, AutoTokenizer):
+
+        def counted(path: str, load: Callable = kind.from_pretrained, of: str = kind.__name__, **how: Any) -> Any:
+            loaded.append(of)
+            return load(path, **how)
+
+        monkeypatch.setattr(kind, "from_pretrained", counted)
+    text_encoder._embedder.cache_clear()
+    texts = [f"{'C' * length}O" for length in range(1, 9)]
+    together = embed(texts, MINILM)
+    with ThreadPoolExecutor(4) as threads:
+        alone = list(threads.map(lambda text: embed([text], MINILM)[0], texts))
+    assert sorted(loaded) == ["AutoModel", "AutoTokenizer"]
+    assert np.allclose(together, alone, atol=1e-5)

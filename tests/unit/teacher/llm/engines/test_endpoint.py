@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 
+import httpx
 import pytest
 from PIL import Image
 
@@ -220,11 +221,45 @@ def test_a_server_that_fails_until_the_deadline_is_quoted(
     opened.close()
 
 
-def test_a_request_that_the_server_refuses_is_refused_at_once(engine: EndpointEngine, behaviour: Behaviour) -> None:
-    behaviour.faults = [400]
-    with pytest.raises(PromptRejectedError, match=r"refuses it \(HTTP 400\): fault 400"):
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_a_request_that_the_server_refuses_is_refused_at_once(
+    engine: EndpointEngine, behaviour: Behaviour, status: int
+) -> None:
+    behaviour.faults = [status]
+    with pytest.raises(PromptRejectedError, match=rf"refuses it \(HTTP {status}\): fault {status}"):
         engine.submit(request()).result(timeout=20)
     assert len(behaviour.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        (401, r"does not let us in any more \(HTTP 401\)"),
+        (403, r"does not let us in any more \(HTTP 403\)"),
+        (404, r"does not serve the model any more \(HTTP 404: fault 404\)"),
+        (405, "does not serve the model any more"),
+        (410, "does not serve the model any more"),
+    ],
+)
+def test_a_server_that_has_shut_us_out_or_lost_the_model_is_a_dead_engine_and_no_molecules_fault(
+    engine: EndpointEngine, behaviour: Behaviour, status: int, told: str
+) -> None:
+    behaviour.faults = [status]
+    with pytest.raises(EngineDeadError, match=told):
+        engine.submit(request()).result(timeout=20)
+
+
+@pytest.mark.parametrize("status", [402, 409, 418])
+def test_a_refusal_that_is_about_no_prompt_is_tried_again(
+    engine: EndpointEngine, behaviour: Behaviour, status: int
+) -> None:
+    behaviour.faults = [status] * (endpoint.BROKEN_TRIES - 1)
+    assert engine.submit(request()).result(timeout=20).text == true_answer("CCO")
+
+
+def test_an_account_without_credit_is_waited_for(engine: EndpointEngine, behaviour: Behaviour) -> None:
+    behaviour.faults = [402] * (2 * endpoint.BROKEN_TRIES)
+    assert engine.submit(request()).result(timeout=20).text == true_answer("CCO")
 
 
 def test_a_model_that_knows_another_name_for_the_longest_answer_is_told_by_that_name(
@@ -281,3 +316,15 @@ def test_the_key_is_not_shown_though_the_server_repeats_it(engine: EndpointEngin
             engine.submit(request()).result(timeout=20)
     assert KEY not in repr(EndpointSettings(url="http://h/v1", model=MODEL, key=KEY))
     assert json.dumps(KEY) not in str(EndpointSettings(url="http://h/v1", model=MODEL, key=KEY))
+
+
+def test_the_key_is_not_shown_though_a_library_quotes_what_it_sends(
+    engine: EndpointEngine, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refused(*_: object, **__: object) -> None:
+        raise httpx.LocalProtocolError(f"Illegal header value b'{'x' * 170} {KEY}'")
+
+    monkeypatch.setattr(httpx.AsyncClient, "get", refused)
+    with pytest.raises(EngineStartError, match=r"Illegal header value .* \*\*\*") as failed:
+        EndpointEngine(EndpointSettings(url=url, model=MODEL, key=KEY))
+    assert KEY[:4] not in str(failed.value)
