@@ -15,7 +15,9 @@ from cluster.library.rows import behind, read, read_all
 from cluster.library.source import Source
 from cluster.library.whole_rows import read_all_whole, read_whole
 
-BLOCK_BYTES = 2**18  # of `ROWS_PER_BLOCK` SMILES with their row numbers
+# Of `ROWS_PER_BLOCK` molecules with their row numbers: SMILES take some 60 bytes each, mol blocks some 2,000.
+BLOCK_BYTES = 2**18
+SDF_BLOCK_BYTES = 2**23
 
 
 def read_library(
@@ -41,7 +43,8 @@ def read_library(
         first: how many rows, the first ones, are left out.
     """
     context = DataContext.get_current()
-    context.target_max_block_size = BLOCK_BYTES
+    has_mol_blocks = any(source.format == "sdf" for source in sources)
+    context.target_max_block_size = SDF_BLOCK_BYTES if has_mol_blocks else BLOCK_BYTES
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.execution_options.preserve_order = in_order

@@ -11,3 +11,16 @@ class LibraryError(UsageError):
 
     def __init__(self, message: str) -> None:
         super().__init__(without_login(message))
+
+
+class ColumnError(LibraryError):
+    """No column of a table, or more than one, may be that with the SMILES.
+
+    Attributes:
+        path: of the table.
+        columns: that it has, as a message lists them.
+    """
+
+    def __init__(self, path: str, columns: str, message: str) -> None:
+        super().__init__(message)
+        self.path, self.columns = without_login(path), columns

@@ -99,12 +99,25 @@ def count(sources: Sequence[Source], limit: int | None = None) -> int:
     Raises:
         LibraryError: as `read` does; of Parquet, only the file's own count is read.
     """
+    return sum(block_sizes(sources, limit))
+
+
+def block_sizes(sources: Sequence[Source], limit: int | None = None) -> Iterator[int]:
+    """Count the rows that `read_all` yields, block after block, so that a count can be given up on its way.
+
+    Yields:
+        Numbers of rows, whose sum is what `count` returns.
+
+    Raises:
+        LibraryError: as `count` does.
+    """
     total = 0
     for source in sources:
         if total == limit:
             break
-        total += _count(source, None if limit is None else limit - total)
-    return total
+        for rows in _block_sizes(source, None if limit is None else limit - total):
+            total += rows
+            yield rows
 
 
 def column_names(source: Source) -> list[str]:
@@ -210,11 +223,12 @@ def molecule_column(source: Source) -> str:
     return source.smiles_column
 
 
-def _count(source: Source, limit: int | None) -> int:
+def _block_sizes(source: Source, limit: int | None) -> Iterator[int]:
     if source.format != "parquet":
-        return sum(map(len, in_blocks(source, _molecules(source), limit)))
+        yield from map(len, in_blocks(source, _molecules(source), limit))
+        return
     rows = _parquet_rows(source.path)
-    return rows if limit is None else min(rows, limit)
+    yield rows if limit is None else min(rows, limit)
 
 
 def _table(raws: list[bytes], index: int, row: int, notation: Notation) -> pa.Table:

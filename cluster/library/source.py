@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from cluster.library.columns import smiles_columns, told
 from cluster.library.delimited import COMMAS, SEPARATORS, Dialect, fitting, header, likeliest
-from cluster.library.errors import LibraryError
+from cluster.library.errors import ColumnError, LibraryError
 from cluster.library.parquet import text_columns
 from cluster.library.streams import (
     COMPRESSIONS,
@@ -90,7 +90,7 @@ def resolve(
             opened or does not begin as its suffix says, it has no such column or several that could be meant, or
             something is named that none of the files has.
     """
-    formats = {path: _format(path) for pattern in patterns for path in _expand(pattern)}
+    formats = {path: _format(path) for path in paths_of(patterns)}
     named = _Named(smiles_column, _separator(separator), _encoding(encoding))
     sources = [_look_into(path, kind, named) for path, kind in formats.items()]
     _check_use(sources, named)
@@ -123,6 +123,15 @@ def data_name(path: str) -> str:
 
 
 # Finding files
+
+
+def paths_of(patterns: Sequence[str]) -> list[str]:
+    """Return the files that paths, globs and URLs stand for, each once.
+
+    Raises:
+        LibraryError: a pattern matches nothing, or a name is a directory.
+    """
+    return list(dict.fromkeys(path for pattern in patterns for path in _expand(pattern)))
 
 
 def _expand(pattern: str) -> list[str]:
@@ -219,7 +228,9 @@ def _choose_column(path: str, columns: Sequence[str], wanted: str | None) -> str
     else:
         lacks = f"there is {'more than one' if found else 'no'} text column {wanted!r}"
     help_too = "" if len(columns) > 1 else ", or what separates the columns with --separator"
-    raise LibraryError(f"{path}: {lacks}; name one with --smiles-column{help_too} (there are: {told(columns)})")
+    there = told(columns)
+    message = f"{path}: {lacks}; name one with --smiles-column{help_too} (there are: {there})"
+    raise ColumnError(path, there, message)
 
 
 def _separator(wanted: str | None) -> str | None:

@@ -18,6 +18,7 @@ from pathlib import PurePosixPath
 from typing import Protocol, TypeVar
 
 COMPRESSIONS = (".gz", ".zst")
+PADDING = {".gz": b"\0"}  # as tapes and block devices leave, and gzip itself reads
 LINE_LIMIT = 2**20  # bytes of a line beyond which the rest is skipped
 CHUNK = 2**18  # bytes of text at a time
 FEED = 2**10  # compressed bytes at a time: in Zstandard, 4 bytes may stand for 128 KiB
@@ -134,7 +135,8 @@ def pieces(path: str) -> Iterator[bytes]:
         if new_decoder is None:
             yield from iter(partial(file.read, CHUNK), b"")
         else:
-            yield from _decompress(iter(partial(file.read, FEED), b""), new_decoder)
+            padding = PADDING.get(suffixes(path)[1], b"")
+            yield from _decompress(iter(partial(file.read, FEED), b""), new_decoder, padding)
 
 
 @contextmanager
@@ -231,8 +233,10 @@ def _decoder(path: str) -> tuple[Callable[[], _Decoder] | None, type[Exception]]
     return None, zlib.error
 
 
-def _decompress(compressed: Iterable[bytes], new_decoder: Callable[[], _Decoder]) -> Iterator[bytes]:
-    """Yield the content of compressed frames, one after the other.
+def _decompress(
+    compressed: Iterable[bytes], new_decoder: Callable[[], _Decoder], padding: bytes = b""
+) -> Iterator[bytes]:
+    """Yield the content of compressed frames, one after the other, with nothing but `padding` behind each.
 
     Raises:
         EOFError: the data end within a frame (`zstandard`'s own stream reader takes that for the end of the file).
@@ -242,6 +246,8 @@ def _decompress(compressed: Iterable[bytes], new_decoder: Callable[[], _Decoder]
         rest = data
         while rest:
             if decoder.eof:
+                if not (rest := rest.lstrip(padding)):
+                    break
                 decoder = new_decoder()
             content = decoder.decompress(rest)
             for start in range(0, len(content), CHUNK):

@@ -198,21 +198,46 @@ def _of_mol_blocks(source: Source, index: int, kept: KeptColumns) -> Iterator[_R
 # Parquet
 
 
+@dataclass(frozen=True, slots=True)
+class _ColumnsRead:
+    """What is read of a file: the names of its columns, None for all, and where the kept ones are found among them."""
+
+    names: Sequence[str] | None
+    kept: Sequence[int | str | None]
+
+
 def _parquet_tables(source: Source, index: int, kept: KeptColumns, limit: int | None) -> Iterator[pa.Table]:
+    import pyarrow as pa
+
+    if limit == 0:  # and a file that nothing is read of is not opened
+        return
     first = 1
     try:
         with opened(source.path) as file:
-            for batch in file.iter_batches(ROWS_PER_BLOCK):
+            columns = _columns_read(source, file.schema_arrow.names, kept.places[index])
+            for batch in file.iter_batches(ROWS_PER_BLOCK, columns=columns.names):
                 left = batch.num_rows if limit is None else min(batch.num_rows, limit + 1 - first)
                 if not left:
                     return
-                yield _parquet_table(source, index, first, batch.slice(0, left), kept)
+                rows = batch.slice(0, left)
+                yield pa.table(
+                    {**_parquet_cells(source, index, first, rows), **_kept_cells(rows, columns.kept, kept.types)}
+                )
                 first += left
     except UnreadableError as error:
         raise no_further(source, first - 1, error) from error
 
 
-def _parquet_table(source: Source, index: int, first: int, batch: pa.RecordBatch, kept: KeptColumns) -> pa.Table:
+def _columns_read(source: Source, names: Sequence[str], kept: Sequence[int | None]) -> _ColumnsRead:
+    """Choose what is read of a file with these columns: what is needed, or all where a name is that of several."""
+    if len(set(names)) < len(names):
+        return _ColumnsRead(None, kept)
+    theirs = [None if place is None else names[place] for place in kept]
+    needed = [molecule_column(source), *(column for _, column in source.columns), *theirs]
+    return _ColumnsRead(list(dict.fromkeys(name for name in needed if name is not None)), theirs)
+
+
+def _parquet_cells(source: Source, index: int, first: int, batch: pa.RecordBatch) -> dict[str, Any]:
     import pyarrow as pa
 
     rows = batch.num_rows
@@ -225,9 +250,18 @@ def _parquet_table(source: Source, index: int, first: int, batch: pa.RecordBatch
         shown = zip(*(batch.column(column).to_pylist() for _, column in source.columns), strict=True)
         columns["columns"] = pa.array([packed(names, values) for values in shown], pa.string())
     columns[DAMAGE] = pa.nulls(rows, pa.string())
-    for number, (place, kind) in enumerate(zip(kept.places[index], kept.types, strict=True)):
-        columns[kept_name(number)] = pa.nulls(rows, kind) if place is None else _as(kind, _plain(batch.column(place)))
-    return pa.table(columns)
+    return columns
+
+
+def _kept_cells(
+    batch: pa.RecordBatch, theirs: Sequence[int | str | None], types: Sequence[pa.DataType]
+) -> dict[str, Any]:
+    import pyarrow as pa
+
+    return {
+        kept_name(number): pa.nulls(batch.num_rows, kind) if column is None else _as(kind, _plain(batch.column(column)))
+        for number, (column, kind) in enumerate(zip(theirs, types, strict=True))
+    }
 
 
 def _plain(column: pa.Array) -> pa.Array:

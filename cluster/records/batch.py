@@ -78,11 +78,6 @@ class Asked:
         return None
 
 
-def tells_more(letter: DeadLetter, than: DeadLetter) -> bool:
-    """Tell whether a letter is about a later answer than another one."""
-    return (letter.attempts, is_check(letter.stage)) > (than.attempts, is_check(than.stage))
-
-
 @dataclass(frozen=True, slots=True)
 class Batch:
     """What was asked: under which spec, by which prompt, and about which molecules, by their `custom_id`."""

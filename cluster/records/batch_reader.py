@@ -6,16 +6,18 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 from cluster.library.errors import LibraryError
 from cluster.library.streams import text
-from cluster.records.batch import Asked, Batch, tells_more
-from cluster.records.json_lines import Numbered, numbered_lines
+from cluster.records.answers import Answer, AnswerStore
+from cluster.records.batch import Asked, Batch
+from cluster.records.json_lines import TOO_LONG, Numbered, is_cut, numbered_lines
 from cluster.runs.run import Run, mark_lost_runs
 from cluster.store.record import RAW_SHOWN, DeadLetter, Ledger, Record, Stage
-from cluster.store.store import Row, Store
+from cluster.store.store import Store
 from teacher.chemistry.facts import structure_of
 from teacher.chemistry.molecule import mol_of
 from teacher.errors import GallonError
@@ -96,16 +98,6 @@ def read_results(
     return reading.finish()
 
 
-@dataclass(frozen=True, slots=True)
-class _Answered:
-    """A line that answers a request: its number, the molecule, and the answer."""
-
-    number: int
-    key: bytes
-    asked: Asked
-    answer: BatchAnswer
-
-
 class _Reading:
     """A run like any other, whose answers are there already.
 
@@ -118,8 +110,10 @@ class _Reading:
         self._store, self._batch, self._paths = store, batch, paths
         self.run = Run(store, batch.spec, paths, None, time.time())
         self.rows = 0
+        self._answers = AnswerStore(store, batch.spec.id, self.run.id)
         self._counts: Counter[str] = Counter()
         self._models: Counter[str] = Counter()
+        self._checked_by = installed(PACKAGES)
         self._software: dict[str, str] = {}
 
     def take(self, source: int, numbered: Sequence[Numbered]) -> None:
@@ -130,19 +124,17 @@ class _Reading:
         """
         self.run.check()
         self.rows += len(numbered)
-        answered: list[_Answered] = []
+        answers: list[Answer] = []
         invalid: dict[int, DeadLetter] = {}
         for number, line in numbered:
-            found = self._answered(number, line)
-            if isinstance(found, _Answered):
-                answered.append(found)
+            found = self._answer(source, number, line)
+            if isinstance(found, Answer):
+                answers.append(found)
             else:
                 invalid[number] = self._letter(source, number, "parse", found, raw=text(line)[:RAW_SHOWN])
-        spec_id = self._batch.spec.id
-        flags = self._store.register(spec_id, self.run.id, [Row(each.key, source, each.number) for each in answered])
+        first = self._answers.register(source, answers)
         self._store.note_rows(self.run.id, source, range(numbered[0][0], numbered[-1][0] + 1), invalid)
-        self._commit([(each, self._outcome(source, each)) for each, flag in zip(answered, flags, strict=True) if flag])
-        self._improve(source, [each for each, flag in zip(answered, flags, strict=True) if not flag])
+        self._answers.take(answers, first)
 
     def refuse_strangers(self) -> None:
         """Refuse files that have nothing to do with the batch.
@@ -180,52 +172,30 @@ class _Reading:
             models=dict(self._models),
         )
 
-    def _answered(self, number: int, line: bytes) -> _Answered | Exception:
+    def _answer(self, source: int, number: int, line: bytes) -> Answer | Exception:
         """Find out what a line answers, or why it answers nothing."""
         try:
             answer = answer_of(line)
         except ValueError as error:
             self._counts["broken"] += 1
-            return ValueError(f"The line is no answer: {error}.")
+            return ValueError(f"The line is no answer: {TOO_LONG if is_cut(line) else error}.")
         asked = self._batch.asked.get(answer.custom_id)
         if asked is None:
             self._counts["unknown"] += 1
             return LookupError(f"The line answers what is not in this batch: {answer.custom_id[:RAW_SHOWN]}.")
         if model := answer.claims.get("model"):
             self._models[model] += 1
-        return _Answered(number, asked.key, asked, answer)
+        judge = partial(self._outcome, source, number, asked, answer)
+        return Answer(asked.key, number, _tokens(answer), judge)
 
-    def _improve(self, source: int, answered: Sequence[_Answered]) -> None:
-        """Take in answers about molecules that were given up, and have been asked about again since."""
-        answered = [each for each in answered if isinstance(each.answer.outcome, Completion)]
-        letters = self._store.fetch_letters(self._batch.spec.id, [each.key for each in answered]) if answered else []
-        better = []
-        for each, letter in zip(answered, letters, strict=True):
-            if letter is not None:
-                outcome = self._outcome(source, each)
-                if isinstance(outcome, Record) or tells_more(outcome, than=letter):
-                    better.append((each, outcome))
-        self._commit(better)
-        rejected = [(each.key, outcome) for each, outcome in better if isinstance(outcome, DeadLetter)]
-        self._store.replace_letters(self._batch.spec.id, rejected)
-
-    def _commit(self, outcomes: Sequence[tuple[_Answered, Record | DeadLetter]]) -> None:
-        if outcomes:
-            self._store.commit(
-                self._batch.spec.id,
-                self.run.id,
-                [(each.key, outcome) for each, outcome in outcomes],
-                [_tokens(each.answer) for each, _ in outcomes],
-            )
-
-    def _outcome(self, source: int, answered: _Answered) -> Record | DeadLetter:
+    def _outcome(self, source: int, number: int, asked: Asked, answer: BatchAnswer) -> Record | DeadLetter:
         stage: Stage
         reason: Exception
-        asked, outcome = answered.asked, answered.answer.outcome
+        outcome = answer.outcome
         try:
             if isinstance(outcome, Exception):
                 raise outcome
-            return self._record(asked, outcome, answered.answer.claims)
+            return self._record(asked, outcome, answer.claims)
         except RejectedError as error:
             stage, reason = error.stage, error
         except PromptRejectedError as error:
@@ -235,7 +205,7 @@ class _Reading:
             stage, reason = "engine", error
         written = outcome.text[:TEXT_SHOWN] if isinstance(outcome, Completion) else None
         return self._letter(
-            source, answered.number, stage, reason, smiles=asked.smiles, text=written, attempts=asked.attempt + 1
+            source, number, stage, reason, smiles=asked.smiles, text=written, attempts=asked.attempt + 1
         )
 
     def _record(self, asked: Asked, completion: Completion, claims: dict[str, str]) -> Record:
@@ -260,9 +230,9 @@ class _Reading:
 
     def _software_of(self, claims: dict[str, str]) -> str:
         """Return the id of what has made an answer: what the provider claims, and what has checked it."""
-        versions = {**installed(PACKAGES), **{f"claimed {name}": value for name, value in claims.items()}}
         facts = str(sorted(claims.items()))
         if facts not in self._software:
+            versions = {**self._checked_by, **{f"claimed {name}": value for name, value in claims.items()}}
             self._software[facts] = digest(versions, 12)
             self._store.save_software(self._software[facts], versions)
         return self._software[facts]

@@ -42,14 +42,12 @@ def verify(sources: Sequence[Source], *, limit: int | None, spec_id: str, store:
         LibraryError: a file cannot be read.
         StoreError: Redis failed.
     """
-    import numpy as np
-
     rows = 0
     keys = bytearray()
     for block, parsed in parsed_blocks(read_all(sources, limit)):
         rows += block.num_rows
         keys += b"".join(key for key in keys_of(block, parsed) if key)
-    unique = np.unique(np.frombuffer(keys, dtype=[("high", ">u8"), ("low", ">u8")])).tobytes()
+    unique = unique_keys(keys)
     states = _states(unique, spec_id, store) if store else Counter()
     molecules = len(unique) // KEY_BYTES
     valid = len(keys) // KEY_BYTES
@@ -62,6 +60,17 @@ def verify(sources: Sequence[Source], *, limit: int | None, spec_id: str, store:
         dead=states["dead"],
         missing=molecules - states["accepted"] - states["dead"],
     )
+
+
+def unique_keys(keys: bytes | bytearray) -> bytes:
+    """Return joined keys, each once, joined again.
+
+    As text of a fixed width they are sorted ten times as fast as in pairs of integers. NumPy cuts trailing zeros off
+    when it hands out such a text, and not when it compares two.
+    """
+    import numpy as np
+
+    return np.unique(np.frombuffer(keys, f"S{KEY_BYTES}")).tobytes()
 
 
 def _states(keys: bytes, spec_id: str, store: Store) -> Counter[str]:

@@ -14,12 +14,28 @@ from teacher.llm.spec import Spec
 
 
 def dead_letters(store: Store, spec: Spec, run: str | None = None) -> Iterator[DeadLetter]:
-    """Yield the letters of a spec's dead molecules, then of the rows of a run, or its latest, that are no molecule."""
+    """Yield the letters of a spec's dead molecules, then of rows that are no molecule.
+
+    Args:
+        store: that has them.
+        spec: of the molecules.
+        run: whose rows count; by default the latest run over each library, for each parses its rows anew.
+    """
     for _, letter in store.dead_letters(spec.id):
         yield letter
-    runs = [run] if run else [known for known, facts in store.runs().items() if facts["spec"] == spec.id]
-    if runs:
-        yield from store.invalid_letters(runs[-1])
+    for each in [run] if run else _latest_runs(store, spec):
+        yield from store.invalid_letters(each)
+
+
+def _latest_runs(store: Store, spec: Spec) -> list[str]:
+    """Return the latest run of a spec over each set of files, the oldest first."""
+    latest: dict[frozenset[str], str] = {}
+    for run, facts in store.runs().items():
+        if facts["spec"] == spec.id:
+            files = frozenset(facts["sources"])
+            latest.pop(files, None)
+            latest[files] = run
+    return list(latest.values())
 
 
 def write_jsonl(letters: Iterable[DeadLetter], out: Path) -> int:

@@ -6,26 +6,50 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cluster.library.errors import LibraryError
 from cluster.library.streams import text
-from cluster.records.json_lines import numbered_lines
+from cluster.records.answers import Answer, AnswerStore
+from cluster.records.finish_reasons import as_an_engine_says
+from cluster.records.json_lines import TOO_LONG, is_cut, numbered_lines
 from cluster.runs.run import Run, mark_lost_runs
 from cluster.store.record import RAW_SHOWN, DeadLetter, Ledger, Record
-from cluster.store.store import Row, Store
+from cluster.store.store import Store
 from teacher.chemistry.facts import facts_of
 from teacher.chemistry.molecule import InvalidMoleculeError, Molecule
 from teacher.chemistry.parsing import parse_safely
 from teacher.errors import GallonError
 from teacher.llm.spec import Model, PromptRef, Spec
-from teacher.llm.validation import RejectedError, validate
+from teacher.llm.validation import RejectedError, storable, validate
 
+REASON_KEPT = 200  # characters of why an LLM stopped
 MOST_TOKENS = 10**9  # of one annotation: Redis and its scripts count exactly only so far
+
+
+class Maker(NamedTuple):
+    """Who wrote annotations, and what it was asked, as far as it is known."""
+
+    model: str
+    revision: str
+    prompt: str
+    prompt_version: int
+
+    @property
+    def spec(self) -> Spec:
+        """The spec under which the annotations are kept; what is not known of it is None or `unknown`."""
+        return Spec(
+            model=Model(name=self.model, revision=self.revision),
+            prompt=PromptRef(name=self.prompt, version=self.prompt_version, digest="unknown"),
+            graph=False,
+            sampling=None,
+            structured=False,
+        )
 
 
 class Line(BaseModel):
@@ -36,7 +60,8 @@ class Line(BaseModel):
         text: what the LLM wrote.
         model, revision: who wrote it, as far as it is known.
         prompt, prompt_version: what it was asked, by a name of your own.
-        finish_reason: why the LLM stopped; a cut-off text is refused, an unknown reason is not.
+        finish_reason: why the LLM stopped, in its maker's words; a text is refused where they are known to mean that it
+            is not whole, as `cluster.records.finish_reasons` does.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -52,31 +77,28 @@ class Line(BaseModel):
     completion_tokens: int = Field(default=0, ge=0, le=MOST_TOKENS)
 
     @property
-    def spec(self) -> Spec:
-        """The spec under which the annotation is kept; what is not known of it is None or `unknown`."""
-        return Spec(
-            model=Model(name=self.model, revision=self.revision),
-            prompt=PromptRef(name=self.prompt, version=self.prompt_version, digest="unknown"),
-            graph=False,
-            sampling=None,
-            structured=False,
-        )
+    def maker(self) -> Maker:
+        """Who wrote it, and what it was asked."""
+        return Maker(self.model, self.revision, self.prompt, self.prompt_version)
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
-    """A line of the file that can be read, with its molecule."""
+class _Broken:
+    """A line that is no annotation: how it begins, and why it is none."""
 
-    number: int
-    line: Line
-    molecule: Molecule
+    raw: str
+    reason: str
+
+
+_Numbered = tuple[int, Line | _Broken]
 
 
 def import_annotations(store: Store, path: Path) -> dict[str, Ledger]:
     """Import a file and return the ledger of its rows for each spec that it names.
 
     A row is a line that is not blank. Texts are checked as the texts of a run are: an empty or cut-off one becomes a
-    dead letter. A molecule that already has a record under the same spec keeps it.
+    dead letter. A molecule that already has a record under the same spec keeps it, and one that has a dead letter takes
+    the first text that is accepted.
 
     Raises:
         LibraryError: the file cannot be read, or its first line is no annotation.
@@ -111,37 +133,31 @@ class _Import:
     """
 
     def __init__(self, store: Store, spec: Spec, path: Path, lives: ExitStack) -> None:
-        self._store, self._spec, self._path = store, spec, str(path)
+        self._store, self._path = store, str(path)
         store.save_spec(spec)
         self.run = Run(store, spec, [self._path], None, time.time())
+        self._answers = AnswerStore(store, spec.id, self.run.id)
         self._rows = 0
         lives.enter_context(self.run.alive())
 
-    def take(self, lines: Sequence[tuple[int, Line | str]]) -> None:
-        """Store a few consecutive lines.
+    def take(self, lines: Sequence[_Numbered]) -> None:
+        """Store a few lines, in their order.
 
         Raises:
             LostRunError: what was taken before is no more in the store.
         """
         self.run.check()
         self._rows += len(lines)
-        entries, invalid = [], {}
+        answers, invalid = [], {}
         for number, line in lines:
             try:
-                entries.append(_entry(number, line))
+                answers.append(self._answer(number, line))
             except InvalidMoleculeError as error:
-                raw = line.smiles[:RAW_SHOWN] if isinstance(line, Line) else ""
+                raw = line.smiles[:RAW_SHOWN] if isinstance(line, Line) else line.raw
                 invalid[number] = self._dead_letter(number, "parse", error, raw=raw)
-        rows = [Row(entry.molecule.key, 0, entry.number) for entry in entries]
-        flags = self._store.register(self._spec.id, self.run.id, rows)
-        self._store.note_rows(self.run.id, 0, range(lines[0][0], lines[-1][0] + 1), invalid)
-        new = [entry for entry, flag in zip(entries, flags, strict=True) if flag]
-        self._store.commit(
-            self._spec.id,
-            self.run.id,
-            [(entry.molecule.key, self._outcome(entry)) for entry in new],
-            [(entry.line.prompt_tokens, entry.line.completion_tokens) for entry in new],
-        )
+        first = self._answers.register(0, answers)
+        self._store.note_stretches(self.run.id, 0, _stretches([number for number, _ in lines]), invalid)
+        self._answers.take(answers, first)
 
     def finish(self) -> Ledger:
         """Write down how the import ended.
@@ -152,16 +168,27 @@ class _Import:
         self.run.expect(self._rows)
         return self.run.end("finished")
 
-    def _outcome(self, entry: _Entry) -> Record | DeadLetter:
-        line = entry.line
+    def _answer(self, number: int, line: Line | _Broken) -> Answer:
+        """Parse the molecule of a line.
+
+        Raises:
+            InvalidMoleculeError: the line is no annotation, or its molecule is none.
+        """
+        if isinstance(line, _Broken):
+            raise InvalidMoleculeError(f"The line is no annotation: {line.reason}")
+        molecule = parse_safely(line.smiles.encode())
+        tokens = (line.prompt_tokens, line.completion_tokens)
+        return Answer(molecule.key, number, tokens, partial(self._outcome, number, line, molecule))
+
+    def _outcome(self, number: int, line: Line, molecule: Molecule) -> Record | DeadLetter:
         try:
-            checked = validate(line.text, line.finish_reason or "stop", None, facts_of(entry.molecule.mol))
+            checked = validate(line.text, as_an_engine_says(line.finish_reason), None, facts_of(molecule.mol))
         except RejectedError as error:
-            return self._dead_letter(entry.number, error.stage, error, smiles=entry.molecule.smiles)
+            return self._dead_letter(number, error.stage, error, smiles=molecule.smiles)
         return Record(
-            smiles=entry.molecule.smiles,
+            smiles=molecule.smiles,
             text=line.text,
-            finish_reason=line.finish_reason or "unknown",
+            finish_reason=storable(line.finish_reason or "unknown")[:REASON_KEPT],
             prompt_tokens=line.prompt_tokens,
             completion_tokens=line.completion_tokens,
             grounding=checked.grounding,
@@ -188,40 +215,35 @@ class _Import:
         )
 
 
-def _parts_by_spec(path: Path) -> Iterator[tuple[Spec, list[tuple[int, Line | str]]]]:
-    """Yield the numbered rows of a file, a few consecutive ones of a spec at a time.
+def _parts_by_spec(path: Path) -> Iterator[tuple[Spec, list[_Numbered]]]:
+    """Yield the numbered lines of a file, a part of it at a time and those of a spec together.
 
     What is no annotation belongs to the spec of what stands before it.
     """
-    current: Spec | None = None
-    for part in _parts(path):
-        for spec, group in groupby(part, key=lambda item: item[1].spec if isinstance(item[1], Line) else None):
-            lines, current = list(group), spec or current
-            if current is None:
-                raise LibraryError(f"{path} does not begin with an annotation: {lines[0][1]}.")
-            yield current, lines
-
-
-def _parts(path: Path) -> Iterator[list[tuple[int, Line | str]]]:
-    """Yield the numbered rows of a file, a few at a time; what is no annotation comes as the reason why."""
+    current: Maker | None = None
     for part in numbered_lines(path):
-        yield [(number, _line(raw)) for number, raw in part]
+        by_maker: dict[Maker, list[_Numbered]] = {}
+        for number, raw in part:
+            line = _line(raw)
+            if isinstance(line, Line):
+                current = line.maker
+            elif current is None:
+                raise LibraryError(f"{path} does not begin with an annotation: {line.reason}.")
+            by_maker.setdefault(current, []).append((number, line))
+        yield from ((maker.spec, lines) for maker, lines in by_maker.items())
 
 
-def _line(raw: bytes) -> Line | str:
+def _stretches(numbers: Sequence[int]) -> list[range]:
+    """Return ascending numbers as stretches of consecutive ones."""
+    side_by_side = groupby(enumerate(numbers), key=lambda numbered: numbered[1] - numbered[0])
+    stretches = [[number for _, number in stretch] for _, stretch in side_by_side]
+    return [range(stretch[0], stretch[-1] + 1) for stretch in stretches]
+
+
+def _line(raw: bytes) -> Line | _Broken:
     try:
         return Line.model_validate_json(text(raw))
     except ValidationError as error:
         first = error.errors()[0]
-        return f"{'.'.join(map(str, first['loc'])) or 'the line'}: {first['msg']}"
-
-
-def _entry(number: int, line: Line | str) -> _Entry:
-    """Parse the molecule of a line.
-
-    Raises:
-        InvalidMoleculeError: the line is no annotation, or its molecule is none.
-    """
-    if isinstance(line, str):
-        raise InvalidMoleculeError(f"is no annotation: {line}")
-    return _Entry(number, line, parse_safely(line.smiles.encode()))
+        reason = ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]]))
+        return _Broken(text(raw).strip()[:RAW_SHOWN], TOO_LONG if is_cut(raw) else reason)

@@ -7,9 +7,10 @@ from itertools import chain, islice
 from pathlib import Path
 
 from cluster.library.errors import LibraryError
-from cluster.library.streams import UnreadableError, find_encoding, lines
+from cluster.library.streams import LINE_LIMIT, UnreadableError, find_encoding, lines
 
 LINES_PER_PART = 1_000
+TOO_LONG = f"it is longer than {LINE_LIMIT >> 20} MiB"
 
 Numbered = tuple[int, bytes]
 
@@ -34,3 +35,8 @@ def numbered_lines(path: Path) -> Iterator[list[Numbered]]:
         if part:
             yield part
         raise LibraryError(f"{path} cannot be read: {error}.") from None
+
+
+def is_cut(line: bytes) -> bool:
+    """Tell whether a line is but the beginning of one that is `TOO_LONG`."""
+    return len(line) >= LINE_LIMIT and not line.endswith((b"\n", b"\r"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from cluster.store.calls import Calls
 from cluster.store.connection import StoreError, store_errors
@@ -13,6 +13,9 @@ from cluster.store.stored import damaged, run_facts
 from teacher import strict_json
 from teacher.llm.prompt import Prompt
 from teacher.llm.spec import Spec
+
+if TYPE_CHECKING:
+    from redis.cluster import RedisCluster
 
 
 class Catalog(Calls):
@@ -111,8 +114,9 @@ class Catalog(Calls):
 
     def _memory(self) -> list[dict[str, Any]]:
         with store_errors(self.url):
-            if self._on_cluster:
-                return list(self._redis.info("memory", target_nodes="primaries").values())
+            if self._on_cluster:  # node by node, for the answers of all come without their nodes where there is one
+                nodes = cast("RedisCluster", self._redis).get_primaries()  # type: ignore[no-untyped-call]
+                return [self._redis.info("memory", target_nodes=node) for node in nodes]
             return [self._redis.info("memory")]
 
 

@@ -96,13 +96,18 @@ class Molecules(Heartbeats):
 
         The last word counts: a row that took too long to parse on a busy machine may hold a molecule the next time.
         """
+        self.note_stretches(run, source, [rows], invalid)
+
+    def note_stretches(self, run: str, source: int, stretches: Sequence[range], invalid: dict[int, DeadLetter]) -> None:
+        """Note several stretches of consecutive rows, as `note_rows` notes one, in one step."""
         keys = [rows_key(run, "rows", source), rows_key(run, "invalid", source), letters_key(run)]
         letters = [(row, f"{source}:{row}", letter.pack()) for row, letter in invalid.items()]
         with store_errors(self.url):
             for start in range(0, max(len(letters), 1), LETTERS_PER_CALL):
                 part = [argument for letter in letters[start : start + LETTERS_PER_CALL] for argument in letter]
-                noted = [source, rows.start, rows.stop - 1] if start == 0 else [source, 0, -1]
-                self._run_script("rows", keys, [*noted, *part])
+                noted = stretches if start == 0 else ()
+                ends = [row for stretch in noted for row in (stretch.start, stretch.stop - 1)]
+                self._run_script("rows", keys, [source, len(noted), *ends, *part])
 
     def claim(
         self, spec_id: str, run: str, keys: Sequence[bytes], claim: str, ended_well: Sequence[str] = ()

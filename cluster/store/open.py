@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -58,9 +58,29 @@ def choose_spec(store: Store, spec_id: str | None) -> Spec:
             return _under(fitting[0], specs[fitting[0]])
     if not specs:
         raise UsageError("The store is empty: run 'gallon annotate' first, or name another with --store.")
-    known = ", ".join(f"{spec.id} ({spec.model.name}, {spec.prompt.name})" for spec in specs.values())
     what = "There are several specs" if fitting else f"There is no spec '{spec_id}'"
-    raise UsageError(f"{what}: choose one with --spec out of {known}.")
+    raise UsageError(f"{what}: choose one with --spec out of {_listed(specs)}.")
+
+
+def known_spec(store: Store, spec: Spec) -> Spec:
+    """Return a spec that options make, which something was annotated under.
+
+    Raises:
+        UsageError: nothing was.
+    """
+    specs = store.specs()
+    if spec.id in specs:
+        return spec
+    if not specs:
+        return choose_spec(store, None)  # which says that the store is empty
+    raise UsageError(
+        f"Nothing was annotated under spec {spec.id}, which the options name: give those of the annotation, or choose "
+        f"one with --spec out of {_listed(specs)}."
+    )
+
+
+def _listed(specs: Mapping[str, Spec]) -> str:
+    return ", ".join(f"{spec.id} ({spec.model.name}, {spec.prompt.name})" for spec in specs.values())
 
 
 def _under(spec_id: str, spec: Spec) -> Spec:

@@ -36,7 +36,7 @@ class Record:
     Attributes:
         smiles: canonical SMILES of the molecule.
         text: what the LLM wrote, unchanged; where samples vote, what most of them say.
-        finish_reason: why the LLM stopped; always `stop`.
+        finish_reason: why the LLM stopped: `stop`, or, of an annotation made elsewhere, what its maker calls it.
         prompt_tokens, completion_tokens: of the attempt that was accepted, all its samples together.
         grounding: how far the text's claims agree with RDKit.
         attempts: how many times the molecule was given to the engine, this time included.

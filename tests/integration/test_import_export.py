@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyarrow import parquet
 
 from cluster.library.errors import LibraryError
+from cluster.records.dead_letters import dead_letters
 from cluster.records.export import OURS, export
 from cluster.records.importer import import_annotations
 from cluster.store.connection import StoreError
@@ -108,11 +112,120 @@ def test_a_field_that_is_called_like_a_column_of_ours_is_written_beside_it(name:
     assert len({*columns, *OURS}) == len(OURS) + 2
 
 
+def test_unreadable_rows_of_each_file_stay_listed_until_that_file_is_read_again(store: Store, tmp_path: Path) -> None:
+    first, second = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    fine = json.dumps({"smiles": "CCO", "text": "An alcohol.", "model": "gpt"}) + "\n"
+    first.write_text(fine + "{broken\n")
+    second.write_text(fine)
+    for path in (first, second):
+        import_annotations(store, path)
+    (letter,) = dead_letters(store, choose_spec(store, None))
+    assert (letter.source, letter.row, letter.stage) == (str(first), 2, "parse")
+    first.write_text(fine)
+    import_annotations(store, first)
+    assert not list(dead_letters(store, choose_spec(store, None)))
+
+
 def test_importing_twice_changes_nothing(store: Store, tmp_path: Path) -> None:
     path = tmp_path / "one.jsonl"
     path.write_text(json.dumps({"smiles": "CCO", "text": "An alcohol.", "model": "gpt"}) + "\n")
     ledgers = [next(iter(import_annotations(store, path).values())) for _ in range(2)]
     assert [(ledger.accepted, ledger.new) for ledger in ledgers] == [(1, 1), (1, 0)]
+
+
+def lines_at(path: Path, *lines: dict) -> Path:
+    path.write_text(
+        "".join(json.dumps({"smiles": "CCO", "text": "An alcohol.", "model": "gpt", **line}) + "\n" for line in lines)
+    )
+    return path
+
+
+@pytest.mark.parametrize("reason", ["stop", "end_turn", "STOP", "eos", "COMPLETE", "FinishReason.STOP", "done\0", None])
+def test_an_answer_that_ended_in_its_makers_words_is_taken_in(store: Store, tmp_path: Path, reason: str | None) -> None:
+    path = lines_at(tmp_path / "made.jsonl", {"finish_reason": reason})
+    ((spec_id, ledger),) = import_annotations(store, path).items()
+    assert (ledger.accepted, ledger.dead) == (1, 0)
+    ((_, kept),) = store.records(spec_id)
+    assert kept.finish_reason == (reason or "unknown").replace("\0", "\ufffd")
+
+
+@pytest.mark.parametrize(
+    ("reason", "message"),
+    [
+        *((reason, "was cut off") for reason in ("length", "max_tokens", "MAX_TOKENS", "FinishReason.MAX_TOKENS")),
+        *((reason, "did not finish") for reason in ("content_filter", "content-filter", "SAFETY", "RECITATION")),
+        *((reason, "did not finish") for reason in ("refusal", "pause_turn", "USER_CANCEL")),
+        ("ABORT", "was aborted"),
+        ("error", "ended in an error"),
+    ],
+)
+def test_an_answer_that_is_known_to_be_unfinished_is_refused(
+    store: Store, tmp_path: Path, reason: str, message: str
+) -> None:
+    path = lines_at(tmp_path / "made.jsonl", {"finish_reason": reason})
+    ((spec_id, ledger),) = import_annotations(store, path).items()
+    assert (ledger.accepted, ledger.dead) == (0, 1)
+    ((_, letter),) = store.dead_letters(spec_id)
+    assert letter.stage == "finish" and letter.message.startswith(message)
+
+
+CUT_OFF = {"text": "An alco", "finish_reason": "length", "prompt_tokens": 1}
+
+
+@pytest.mark.parametrize(
+    "files", [[[CUT_OFF, {}]], [[CUT_OFF], [{}]], [[CUT_OFF], [{}, {"text": "Another."}, CUT_OFF]]]
+)
+def test_a_repaired_line_replaces_a_dead_letter(store: Store, tmp_path: Path, files: list[list[dict]]) -> None:
+    for lines in files:
+        ((spec_id, ledger),) = import_annotations(store, lines_at(tmp_path / "made.jsonl", *lines)).items()
+    assert (ledger.molecules, ledger.accepted, ledger.dead, ledger.new) == (1, 1, 0, 1)
+    assert [record.text for _, record in store.records(spec_id)] == ["An alcohol."]
+    assert not list(store.dead_letters(spec_id))
+
+
+def test_a_line_that_is_cut_off_again_leaves_the_dead_letter_as_it_was(store: Store, tmp_path: Path) -> None:
+    path = lines_at(tmp_path / "made.jsonl", CUT_OFF)
+    ((spec_id, _),) = import_annotations(store, path).items()
+    before = list(store.dead_letters(spec_id))
+    (again,) = import_annotations(store, path).values()
+    assert (again.dead, again.new_dead, again.prompt_tokens) == (1, 0, 0)
+    assert list(store.dead_letters(spec_id)) == before
+
+
+def test_lines_of_several_models_in_turn_are_stored_together(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: Counter[str] = Counter()
+
+    def counted_step(name: str) -> Callable[..., Any]:
+        step = getattr(Store, name)
+
+        def counting(*given: Any) -> Any:
+            steps[name] += 1
+            return step(*given)
+
+        return counting
+
+    for name in ("register", "note_stretches", "commit"):
+        monkeypatch.setattr(Store, name, counted_step(name))
+    smiles = [("C" * number, model) for number in range(1, 101) for model in ("gpt", "claude")]
+    lines = [{"smiles": each, "model": model} for each, model in smiles]
+    path = lines_at(tmp_path / "made.jsonl", *lines, {"smiles": "no molecule"}, {"model": "claude"})
+    ledgers = import_annotations(store, path).values()
+    counts = [(ledger.rows, ledger.accepted, ledger.duplicates, ledger.invalid) for ledger in ledgers]
+    assert counts == [(101, 100, 0, 1), (101, 101, 0, 0)]
+    assert steps == {"register": 2, "note_stretches": 2, "commit": 2}
+
+
+def test_a_broken_line_is_told_with_what_stands_there(store: Store, tmp_path: Path) -> None:
+    path = lines_at(tmp_path / "made.jsonl", {})
+    long = b'{"smiles": "CCO", "model": "gpt", "text": "%s"}' % (b"x" * 2**20)
+    path.write_bytes(path.read_bytes() + b'{"smiles": "CCN"}\n' + long + b"\n")
+    ((_, ledger),) = import_annotations(store, path).items()
+    assert (ledger.accepted, ledger.invalid) == (1, 2)
+    short, cut = sorted(store.invalid_letters(*store.runs()), key=lambda letter: letter.row)
+    assert (short.raw, short.message) == ('{"smiles": "CCN"}', "The line is no annotation: text: Field required")
+    assert (len(cut.raw or ""), cut.message) == (200, "The line is no annotation: it is longer than 1 MiB")
 
 
 @pytest.mark.parametrize("content", [b"CCO\n", b"\xff\xfe\n", b"[]\n"])

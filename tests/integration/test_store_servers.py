@@ -19,7 +19,7 @@ from cluster.annotation.pool import Pool
 from cluster.library.source import resolve
 from cluster.runtime.session import RaySession
 from cluster.store import connection
-from cluster.store.connection import StoreGoneError, StoreUnsettledError
+from cluster.store.connection import StoreError, StoreGoneError, StoreUnsettledError
 from cluster.store.store import Store
 from teacher.errors import UsageError
 from teacher.llm.prompt import Prompt
@@ -32,13 +32,21 @@ SLOTS = 16_384
 
 
 @pytest.fixture
-def cluster_store(tmp_path: Path) -> Iterator[Store]:
-    """A store on a Redis Cluster of two nodes, each with half of the slots."""
-    nodes = [start_redis(tmp_path / name, "--cluster-enabled", "yes") for name in ("first", "second")]
+def nodes_of_cluster() -> int:
+    """How many nodes `cluster_store` has."""
+    return 2
+
+
+@pytest.fixture
+def cluster_store(tmp_path: Path, nodes_of_cluster: int) -> Iterator[Store]:
+    """A store on a Redis Cluster, each of whose nodes has an equal share of the slots."""
+    nodes = [start_redis(tmp_path / f"node{node}", "--cluster-enabled", "yes") for node in range(nodes_of_cluster)]
     clients = [redis.Redis(port=port) for _, port in nodes]
-    clients[0].execute_command("CLUSTER MEET", "127.0.0.1", nodes[1][1])
-    for client, slots in zip(clients, (range(SLOTS // 2), range(SLOTS // 2, SLOTS)), strict=True):
-        client.execute_command("CLUSTER ADDSLOTS", *slots)
+    for _, port in nodes[1:]:
+        clients[0].execute_command("CLUSTER MEET", "127.0.0.1", port)
+    for node, client in enumerate(clients):
+        first, end = (SLOTS * each // nodes_of_cluster for each in (node, node + 1))
+        client.execute_command("CLUSTER ADDSLOTS", *range(first, end))
     while any(client.execute_command("CLUSTER INFO")["cluster_state"] != "ok" for client in clients):
         time.sleep(0.05)
     store = Store(f"redis+cluster://127.0.0.1:{nodes[0][1]}")
@@ -66,6 +74,20 @@ def test_a_cluster_holds_the_whole_life_of_a_molecule(cluster_store: Store) -> N
     assert store.state_of("spec", KEYS[:2]) == ["pending", "accepted"]
     sizes = [node.redis_connection.dbsize() for node in store._redis.get_primaries()]
     assert min(sizes) > 10
+
+
+@pytest.mark.parametrize("nodes_of_cluster", [1, 2])
+def test_the_memory_of_a_cluster_is_that_of_all_its_nodes(cluster_store: Store, nodes_of_cluster: int) -> None:
+    nodes = [node.redis_connection for node in cluster_store._redis.get_primaries()]
+    for node in nodes:
+        node.config_set("maxmemory", "1gb")
+    used, most = cluster_store.memory()
+    assert len(nodes) == nodes_of_cluster and most == nodes_of_cluster * 2**30
+    assert used > nodes_of_cluster * 2**19
+    cluster_store.check_policy()
+    nodes[-1].config_set("maxmemory-policy", "allkeys-lru")
+    with pytest.raises(StoreError, match="allkeys-lru"):
+        cluster_store.check_policy()
 
 
 def slots_in_move(store: Store) -> tuple[int, redis.Redis, redis.Redis]:

@@ -462,6 +462,23 @@ def test_file_of_several_frames_is_read_whole(tmp_path: Path, compression: str) 
     assert raws(str(path)) == [smiles(i) for i in range(500)]
 
 
+@pytest.mark.parametrize("zeros", [1, 512, 5_000])
+def test_zeros_behind_a_gzip_file_are_padding(tmp_path: Path, zeros: int) -> None:
+    path = tmp_path / "a.smi.gz"
+    path.write_bytes(gzip.compress(b"C\nN\n") + b"\0" * zeros)
+    assert raws(str(path)) == [b"C", b"N"]
+    path.write_bytes(path.read_bytes() + gzip.compress(b"O\n"))
+    assert raws(str(path)) == [b"C", b"N", b"O"]
+
+
+@pytest.mark.parametrize(("suffix", "behind"), [(".gz", b"\0\0junk"), (".zst", b"\0" * 512)])
+def test_anything_else_behind_a_compressed_file_is_damage(tmp_path: Path, suffix: str, behind: bytes) -> None:
+    path = tmp_path / f"a.smi{suffix}"
+    path.write_bytes(COMPRESS[suffix](b"C\n" * 10) + behind)
+    with pytest.raises(LibraryError, match="can be read no further than row 10"):
+        raws(str(path))
+
+
 def test_file_that_vanishes_is_told_when_it_is_read(write: Callable[[str, bytes], str]) -> None:
     sources = resolve([write("a.smi", b"C\n")])
     Path(sources[0].path).unlink()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import tracemalloc
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,51 @@ def test_the_rows_are_those_that_are_annotated(tmp_path: Path, kind: str, limit:
     plain = pa.concat_tables(read_all(sources, limit)).combine_chunks()
     assert whole.select(plain.column_names).equals(plain)
     assert whole.num_rows == (limit or 100)
+
+
+@pytest.fixture
+def columns_asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str] | None]:
+    """The columns that each Parquet file was asked for that is read for its rows."""
+    asked: list[list[str] | None] = []
+    iter_batches = parquet.ParquetFile.iter_batches
+
+    def spy(file: parquet.ParquetFile, rows: int, columns: list[str] | None = None) -> Any:
+        asked.append(columns)
+        return iter_batches(file, rows, columns=columns)
+
+    monkeypatch.setattr(parquet.ParquetFile, "iter_batches", spy)
+    return asked
+
+
+def test_only_what_is_needed_is_read_of_a_parquet_file(tmp_path: Path, columns_asked: list[list[str] | None]) -> None:
+    made = {"a": ["x"], "a.b": [1], "smiles": ["CCO"], "assay": ["shown"], "vector": [[0.0] * 99], "note": ["y"]}
+    parquet.write_table(pa.table(made), tmp_path / "wide.parquet")
+    (source,) = resolve([str(tmp_path / "wide.parquet")])
+    source = replace(source, columns=(("assay", "assay"),))
+    kept = keep_columns([source], ["note,a.b"])
+    (table,) = read_all_whole([source], kept)
+    assert columns_asked == [["smiles", "assay", "note", "a.b"]]
+    assert table.select(_names(kept)).to_pylist() == [{kept_name(0): "y", kept_name(1): 1}]
+    assert table["raw"].to_pylist() == [b"CCO"] and "shown" in table["columns"][0].as_py()
+
+
+def test_all_is_read_of_a_parquet_file_whose_columns_share_a_name(
+    tmp_path: Path, columns_asked: list[list[str] | None]
+) -> None:
+    cells = [pa.array([cell]) for cell in ("CCO", "one", "two")]
+    parquet.write_table(pa.Table.from_arrays(cells, ["smiles", "note", "note"]), tmp_path / "twice.parquet")
+    kept, rows = read([str(tmp_path / "twice.parquet")])
+    assert columns_asked == [None] and rows == [["CCO", "one", "two"]]
+    assert len(set(kept.names)) == 3
+
+
+def test_a_parquet_file_beyond_the_limit_is_not_opened(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        parquet.write_table(pa.table({"smiles": ["CCO"]}), tmp_path / f"{name}.parquet")
+    sources = resolve([str(tmp_path / f"{name}.parquet") for name in ("a", "b")])
+    kept = keep_columns(sources)
+    (tmp_path / "b.parquet").unlink()
+    assert [table.num_rows for table in read_all_whole(sources, kept, 1)] == [1]
 
 
 words = st.text(st.sampled_from("abÄµ12 ,;\"'\n=()-."), max_size=8)
