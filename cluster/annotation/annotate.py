@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,17 +17,18 @@ from cluster.annotation.job import REQUEST_SECONDS, START_WAITS, EngineFactory, 
 from cluster.annotation.metrics import publish
 from cluster.annotation.plan import plan_in_worker
 from cluster.annotation.pool import AnnotatorPool, Pool
-from cluster.library.rows import count
+from cluster.annotation.spare_cpus import SpareCpus
+from cluster.library.rows import block_sizes
 from cluster.library.source import NoMoleculeError, Source
 from cluster.runs.limits import LimitMonitor, RunLimits, enforce_limits
-from cluster.runs.progress import Progress, ProgressMeter, watched
+from cluster.runs.progress import Progress, ProgressMeter, RowCounter, watched
 from cluster.runs.run import Run, mark_lost_runs
 from cluster.runtime.errors import first_of_ours
 from cluster.runtime.logs import worker_level
 from cluster.store.connection import StoreGoneError
 from cluster.store.record import Ledger
 from cluster.store.store import Store
-from teacher.errors import GallonError
+from teacher.errors import GallonError, UsageError
 from teacher.llm.prompt import Prompt
 from teacher.llm.spec import Spec
 from teacher.wording import counted
@@ -43,7 +45,6 @@ logger = logging.getLogger(__name__)
 NO_LIMITS = RunLimits(max_error_rate=1.0, stall_minutes=float("inf"))
 COUNT_AFTER_SECONDS = 20.0  # a run that has ended by then needs no estimate, which takes reading the library once more
 WAIT_SECONDS = 5.0  # between looks at what another run has left to do
-STEPS_CPUS = 1.0  # reading and parsing need so many at least
 PLANNED_BYTES = 2**28  # of planned rows that wait for annotators: some millions
 
 
@@ -102,8 +103,10 @@ def annotate(
         show: called about once a second with the progress.
 
     Raises:
+        UsageError: this is not the main thread.
         GallonError: what ended the run, in one sentence.
     """
+    refuse_other_threads()
     store.check_policy()
     store.save_spec(spec, prompt)
     mark_lost_runs(store)
@@ -122,33 +125,54 @@ def annotate(
     )
     logger.info("the logs of its annotators are in %s, on the machine of each", session.logs)
     meter = ProgressMeter(store, run.id, len(sources))
-    interrupted = False
     shows: list[Callable[[Progress], None]] = [partial(publish, store=store, run=run.id)]
     if show:
         shows.append(show)
-    watching = watched(meter, partial(_expected, run, sources, limit, sample), shows, COUNT_AFTER_SECONDS)
-    try:
-        stopping = enforce_limits(run.check, LimitMonitor(limits, store, run.id, len(sources)).check)
-        with run.alive(), watching, stopping, AnnotatorPool(job, pool, session.logs, warn) as annotators:
-            _drive(_rows(sources, limit, sample), session, annotators)
-            while _others_left_some(run):
-                _drive(_rows(sources, limit, sample), session, annotators)
-            _refuse_emptiness(run, sources)
-    except KeyboardInterrupt:
-        interrupted = True
-    except GallonError as error:
-        if not isinstance(error, StoreGoneError):
-            run.fail(str(error))
-        raise
-    ledger = run.end("interrupted" if interrupted else "finished")
+    counter = RowCounter(partial(_block_sizes, sources, limit, sample), COUNT_AFTER_SECONDS)
+    watching = watched(meter, counter, run.expect, shows)
+    stopping = enforce_limits(run.check, LimitMonitor(limits, store, run.id, len(sources)).check)
+    interrupted = False
+    with run.alive():  # until its end is written down: who takes over what it holds should know that it ended well
+        try:
+            with _failure_noted(run), watching, stopping, AnnotatorPool(job, pool, session.logs, warn) as annotators:
+                _drive(_rows(sources, limit, sample), annotators)
+                while _others_left_some(run):
+                    _drive(_rows(sources, limit, sample), annotators)
+                _refuse_emptiness(run, sources)
+        except KeyboardInterrupt:
+            interrupted = True
+        ledger = run.end("interrupted" if interrupted else "finished")
     return Result(run=run.id, ledger=ledger, interrupted=interrupted)
 
 
-def _expected(run: Run, sources: Sequence[Source], limit: int | None, sample: pa.Table | None) -> int:
-    """Count the rows that are to be annotated, and note their number with the run."""
-    rows = count(sources, limit) if sample is None else sample.num_rows
-    run.expect(rows)
-    return rows
+def refuse_other_threads() -> None:
+    """Make sure that this is the main thread, as a run needs it: only there an interrupt, or a limit, can stop it.
+
+    Raises:
+        UsageError: it is another one.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        raise UsageError(
+            "Molecules are annotated in the main thread only, where an interrupt or a limit can stop the run: call it "
+            "there, or in a process of its own."
+        )
+
+
+@contextmanager
+def _failure_noted(run: Run) -> Iterator[None]:
+    """Write down why the run failed where the body fails."""
+    try:
+        yield
+    except StoreGoneError:
+        raise  # nothing can be written down
+    except GallonError as error:
+        run.fail(str(error))
+        raise
+
+
+def _block_sizes(sources: Sequence[Source], limit: int | None, sample: pa.Table | None) -> Iterator[int]:
+    """Count the rows that are to be annotated, block after block."""
+    return block_sizes(sources, limit) if sample is None else iter([sample.num_rows])
 
 
 def _refuse_emptiness(run: Run, sources: Sequence[Source]) -> None:
@@ -178,17 +202,16 @@ def _rows(sources: Sequence[Source], limit: int | None, sample: pa.Table | None)
     return read_library(sources, limit, in_order=False, cpus=0.25) if sample is None else ray.data.from_arrow(sample)
 
 
-def _drive(rows: ray.data.Dataset, session: RaySession, annotators: AnnotatorPool) -> None:
+def _drive(rows: ray.data.Dataset, annotators: AnnotatorPool) -> None:
     """Walk the rows once: read, plan and draw them, and have the annotators finish them as they become ready."""
     from ray.exceptions import RayError
 
     job, pool = annotators.job, annotators.pool
-    # The annotators are not Ray Data's: it must leave them their CPUs.
-    cpus = max(STEPS_CPUS, session.cpus - pool.workers * pool.cpus)
-    with closing(_blocks(_planned(rows, job, cpus))) as blocks:
+    spare = SpareCpus(pool)
+    with closing(_blocks(_planned(rows, job), spare)) as blocks:
         batches = cut(blocks, pool.workers, pool.batch_rows)
         if job.spec.image_size is not None:
-            batches = drawn(batches, job.spec.image_size, cpus)
+            batches = drawn(batches, job.spec.image_size, spare)
         try:
             annotators.annotate(batches)
         except RayError as error:
@@ -197,14 +220,8 @@ def _drive(rows: ray.data.Dataset, session: RaySession, annotators: AnnotatorPoo
             batches.close()
 
 
-def _planned(rows: ray.data.Dataset, job: Job, cpus: float) -> ray.data.Dataset:
+def _planned(rows: ray.data.Dataset, job: Job) -> ray.data.Dataset:
     """Lay out the walk of the rows up to what is to be annotated: read and plan."""
-    from ray.data import ExecutionResources
-
-    # Nor may it plan a whole library ahead of the annotators.
-    rows.context.execution_options.resource_limits = ExecutionResources.for_limits(
-        cpu=cpus, object_store_memory=PLANNED_BYTES
-    )
     arguments = {"job": job, "log_level": worker_level()}
     dataset = rows.map_batches(
         plan_in_worker, fn_kwargs=arguments, batch_size=None, batch_format="pyarrow", num_cpus=0.5
@@ -213,11 +230,26 @@ def _planned(rows: ray.data.Dataset, job: Job, cpus: float) -> ray.data.Dataset:
     return dataset
 
 
-def _blocks(dataset: ray.data.Dataset) -> Generator[tuple[ObjectRef, int], None, None]:
-    """Yield references to blocks, each with its number of rows; Ray Data ends when this generator is closed."""
+def _limit(dataset: ray.data.Dataset, cpus: float) -> None:
+    """Have Ray Data leave the annotators their CPUs, and plan no whole library ahead of them."""
+    from ray.data import ExecutionResources
+
+    limits = ExecutionResources.for_limits(cpu=cpus, object_store_memory=PLANNED_BYTES)
+    dataset.context.execution_options.resource_limits = limits
+
+
+def _blocks(dataset: ray.data.Dataset, spare: Callable[[], float]) -> Generator[tuple[ObjectRef, int], None, None]:
+    """Yield references to blocks, each with its number of rows; Ray Data ends when this generator is closed.
+
+    Args:
+        dataset: what is walked.
+        spare: tells how many CPUs the walk may take; it is asked again and again, and Ray Data follows.
+    """
+    _limit(dataset, spare())
     bundles = dataset.iter_internal_ref_bundles()
     try:
         for bundle in bundles:
+            _limit(dataset, spare())
             for entry in bundle.blocks:
                 yield entry.ref, entry.metadata.num_rows
     finally:

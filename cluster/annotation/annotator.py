@@ -18,7 +18,7 @@ from cluster.annotation.in_flight import InFlight, Pulse, failed
 from cluster.annotation.job import Job, software_id, software_versions
 from cluster.annotation.metrics import AnnotatorMetrics, gpus_held, place
 from cluster.annotation.shared_lock import SharedLock
-from cluster.runs.run import ended_well
+from cluster.runs.run import EndedWell
 from cluster.runs.workers import WorkerReporter
 from cluster.runtime.logs import log_in_worker
 from cluster.store.record import DeadLetter, Record, Stage
@@ -120,7 +120,7 @@ class Annotator:
         self._host = EngineHost(
             lambda: job.engine(self._log_path), job.start_waits, self._reporter.engine, self._metrics.engine_died
         )
-        self._ended_well = ended_well(self._store, job.spec.id)
+        self._ended_well = EndedWell(self._store, job.spec.id)
         versions = software_versions()
         self._software = software_id(versions)
         self._store.save_software(self._software, versions)
@@ -186,7 +186,7 @@ class Annotator:
         """Claim molecules, anew where an engine died with them; drop those that others have, and those to be blamed."""
         claim = secrets.token_hex(6)
         keys = [task.key for task in claimed]
-        losses = self._store.claim(self._job.spec.id, self._job.run, keys, claim, self._ended_well)
+        losses = self._store.claim(self._job.spec.id, self._job.run, keys, claim, self._ended_well.runs())
         for task, lost in zip(claimed, losses, strict=True):
             task.losses, task.claim = lost, claim
             if lost in {FINISHED, HELD}:

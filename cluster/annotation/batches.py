@@ -24,14 +24,16 @@ class Batch:
 
 
 def cut(blocks: Iterable[tuple[ObjectRef, int]], workers: int, rows: int) -> Generator[Batch, None, None]:
-    """Cut blocks into batches.
+    """Cut blocks into batches, which are small only as long as the library may be.
 
     Args:
         blocks: references to tables as `cluster.annotation.plan.plan` makes them, with the number of their rows.
         workers: annotators that are to share the rows of a small library.
         rows: at most, in a batch.
     """
+    seen = 0
     for block, total in blocks:
-        size = min(rows, max(SMALL_BATCH, math.ceil(total / workers)))
+        seen += total
+        size = min(rows, max(SMALL_BATCH, math.ceil(seen / workers)))
         for start in range(0, total, size):
             yield Batch(block, start, min(size, total - start))

@@ -7,7 +7,7 @@ as much as everything else that is done there for a molecule, so it comes ready 
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from typing import TYPE_CHECKING
 
 from cluster.annotation.batches import Batch
@@ -48,25 +48,25 @@ def draw_rows(table: pa.Table, size: int) -> pa.Table:
     return table.append_column("undrawn", pa.array(reasons, pa.string()))
 
 
-def drawn(batches: Iterable[Batch], size: int, cpus: float) -> Generator[Batch, None, None]:
+def drawn(batches: Iterable[Batch], size: int, cpus: Callable[[], float]) -> Generator[Batch, None, None]:
     """Draw batches side by side, and yield each as it is ready; one whose machine is lost, or cannot, comes as it was.
 
     Args:
         batches: of planned molecules; taken as far ahead as the stage works.
         size: width and height of a drawing in pixels.
-        cpus: cores that draw, beside what reads and plans.
+        cpus: tells how many cores draw, beside what reads and plans; it is asked for each batch, since they change.
     """
     import ray
     from ray.exceptions import RayError
 
-    draw = ray.remote(_draw).options(name="draw", num_cpus=1.0 if cpus >= 2 else 0.5, num_returns=2)
+    draw = ray.remote(_draw)
     working: dict[ObjectRef, tuple[ObjectRef, Batch]] = {}
     waiting = iter(batches)
-    ahead = max(2, round(AHEAD * cpus))
     all_taken = False
     try:
         while working or not all_taken:
-            is_full = all_taken or len(working) >= ahead
+            cores = cpus()
+            is_full = all_taken or len(working) >= max(2, round(AHEAD * cores))
             # No longer than a second, so that an interrupt gets its turn.
             done, _ = ray.wait(list(working), timeout=WAIT_SECONDS if is_full else 0) if working else ([], [])
             for rows in done:
@@ -82,7 +82,8 @@ def drawn(batches: Iterable[Batch], size: int, cpus: float) -> Generator[Batch, 
                 if (taken := next(waiting, None)) is None:
                     all_taken = True
                 else:
-                    table, rows = draw.remote(taken.block, taken.start, taken.rows, size, worker_level())
+                    share = draw.options(name="draw", num_cpus=1.0 if cores >= 2 else 0.5, num_returns=2)
+                    table, rows = share.remote(taken.block, taken.start, taken.rows, size, worker_level())
                     working[rows] = (table, taken)
     finally:
         for table, _ in working.values():

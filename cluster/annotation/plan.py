@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import blake2b
 from itertools import groupby
@@ -18,6 +18,7 @@ from cluster.store.record import RAW_SHOWN, DeadLetter
 from cluster.store.store import Row, Store
 from teacher.chemistry.molecule import KEY_BYTES, PARSER_VERSION, InvalidMoleculeError, record_key
 from teacher.chemistry.parsing import Parsed, shared_parser
+from teacher.llm.row_columns import unpack_cells
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -108,12 +109,33 @@ def _plan_source(source: int, rows: Sequence[LibraryRow], job: Job) -> list[_Pla
         store.save_parsed(digest, b"".join(keys_of_rows.get(row["row"], NO_KEY) for row in rows))
     entered = [Row(record_key(key, _columns(row)), source, row["row"]) for row, key in valid]
     flags = store.register(job.spec.id, job.run, entered)
+    todo = [(row, entry) for (row, _), entry, flag in zip(valid, entered, flags, strict=True) if flag]
+    parsed |= _parse([row for row, _ in todo if row["row"] not in parsed])
+    planned = _plan_rows(todo, parsed, job)
     # Rows count as read only once their molecules stand in the ledger.
     store.note_rows(job.run, source, range(rows[0]["row"], rows[-1]["row"] + 1), invalid)
     count_rows(job.run, todo=sum(flags), skipped=len(flags) - sum(flags), invalid=len(invalid))
-    todo = [(row, entry) for (row, _), entry, flag in zip(valid, entered, flags, strict=True) if flag]
-    parsed |= _parse([row for row, _ in todo if row["row"] not in parsed])
-    return [_Planned(entry, _smiles(parsed[row["row"]]), _columns(row)) for row, entry in todo]
+    return planned
+
+
+def _plan_rows(
+    todo: Sequence[tuple[LibraryRow, Row]], parsed: Mapping[int, Parsed | InvalidMoleculeError], job: Job
+) -> list[_Planned]:
+    """Plan registered rows; a molecule of before that can no longer be parsed, on this machine, is a dead letter."""
+    planned, letters = [], []
+    for row, entry in todo:
+        molecule = parsed[row["row"]]
+        if isinstance(molecule, InvalidMoleculeError):
+            logger.warning(
+                "row %d of %s was parsed before, and now it %s", entry.row, job.sources[entry.source], molecule
+            )
+            letter = _dead_letter(job, entry.source, row, molecule)
+            letters.append((entry.key, replace(letter, columns=unpack_cells(_columns(row)))))
+        else:
+            planned.append(_Planned(entry, molecule.smiles, _columns(row)))
+    if letters:
+        shared_store(job.store_url).commit(job.spec.id, job.run, letters, [(0, 0)] * len(letters))
+    return planned
 
 
 def _columns(row: LibraryRow) -> str:
@@ -126,13 +148,6 @@ def _parse(rows: Sequence[LibraryRow]) -> dict[int, Parsed | InvalidMoleculeErro
     """Parse rows of one file; return what came of each, by its number."""
     found = shared_parser().parse([(row["raw"], row["notation"]) for row in rows])
     return {row["row"]: molecule for row, molecule in zip(rows, found, strict=True)}
-
-
-def _smiles(molecule: Parsed | InvalidMoleculeError) -> str:
-    """Return the SMILES of a row that was parsed before and held a molecule."""
-    if isinstance(molecule, InvalidMoleculeError):
-        raise molecule
-    return molecule.smiles
 
 
 def _digest(rows: Sequence[LibraryRow]) -> str:

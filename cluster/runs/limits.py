@@ -62,7 +62,7 @@ class LimitMonitor:
         """Look at the counters now.
 
         Raises:
-            BrakeError: the run must stop; the message says why and what to do.
+            LimitError: the run must stop; the message says why and what to do.
         """
         progress = self._store.progress(self._run)
         rows, invalid = self._store.rows_read(self._run, self._sources)
@@ -114,7 +114,7 @@ def enforce_limits(*checks: Callable[[], None]) -> Iterator[None]:
     A body that ends before anybody looked is judged at its end, so that what comes of a run never hangs on its speed.
 
     Raises:
-        BrakeError: the reason why the body was stopped.
+        LimitError: the reason why the body was stopped.
     """
     done = threading.Event()
     deciding = threading.Lock()  # so that the main thread is not interrupted once the body has ended

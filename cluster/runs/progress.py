@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Self
 
 from cluster.runtime.periodic import run_periodically
 from cluster.store.connection import StoreError
 from cluster.store.store import Store
+from teacher.errors import GallonError
 
 PERIOD_SECONDS = 1.0
 RATE_WINDOW_SECONDS = 60.0
@@ -77,30 +80,62 @@ class ProgressMeter:
         )
 
 
+class RowCounter:
+    """Counts the rows of a library in a thread of its own, which nobody waits for: it ends with its next block.
+
+    Args:
+        block_sizes: starts the count, and yields numbers of rows, one block of the library after the other.
+        after: seconds before it is started: not worth it for a run that has ended by then.
+    """
+
+    def __init__(self, block_sizes: Callable[[], Iterator[int]], after: float) -> None:
+        self.total: int | None = None
+        self._block_sizes, self._after = block_sizes, after
+        self._given_up = threading.Event()
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._count, name="row-count", daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._given_up.set()
+
+    def _count(self) -> None:
+        if self._given_up.wait(self._after):
+            return
+        total = 0
+        with suppress(GallonError):  # the run itself meets the same failure and says so
+            for rows in self._block_sizes():
+                if self._given_up.is_set():
+                    return
+                total += rows
+            self.total = total
+
+
 @contextmanager
 def watched(
     meter: ProgressMeter,
-    count_rows: Callable[[], int],
+    counter: RowCounter,
+    expect: Callable[[int], None],
     shows: Sequence[Callable[[Progress], None]],
-    count_after: float = 0.0,
 ) -> Iterator[None]:
     """Show the progress once a second while the body runs, from a thread of its own.
 
     Args:
         meter: measures it.
-        count_rows: counts the rows of the library, which reads it once more.
+        counter: counts the rows of the library meanwhile, which may take longer than the body.
+        expect: takes their number, once it is known.
         shows: take the progress.
-        count_after: seconds before the rows are counted: not worth it in a run that has ended by then.
     """
-    begun = time.monotonic()
 
     def look() -> None:
         with suppress(StoreError):  # the run itself meets the same failure and says so
-            if meter.total_rows is None and time.monotonic() - begun >= count_after:
-                meter.total_rows = count_rows()
+            if meter.total_rows is None and counter.total is not None:
+                expect(counter.total)
+                meter.total_rows = counter.total
             progress = meter.measure()
             for show in shows:
                 show(progress)
 
-    with run_periodically(PERIOD_SECONDS, look, "progress"):
+    with counter, run_periodically(PERIOD_SECONDS, look, "progress"):
         yield

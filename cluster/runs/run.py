@@ -8,7 +8,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from typing import Any, Literal
@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 BEAT_SECONDS = 10.0
 STOPPED = frozenset({"interrupted", "failed"})
 RUNS_PARDONED = 100
+ENDS_SECONDS = 60.0  # in which a run may have begun and ended unseen
 ALIVE_SECONDS = 60.0  # how long a sign of life counts: a driver may be busy, or Redis frozen for a while
 RENEW_SECONDS = RUN_SECONDS / 24
 
@@ -81,16 +82,20 @@ class Run:
 
     @contextmanager
     def alive(self) -> Iterator[None]:
-        """Give signs of life while the body runs, so that no other run takes up what this one has claimed."""
+        """Give signs of life while the body runs, so that no other run takes up what this one has claimed.
+
+        A body that says how the run ended, by `end` or `fail`, leaves nothing to be taken for lost with the run.
+        """
         process = Process.own()
         renewed = time.monotonic()
 
         def beat() -> None:
             nonlocal renewed
             self._store.heartbeat(self.id, self._spec.id, process, ALIVE_SECONDS)
-            if self._store.facts(self.id).get("state") == "lost":
+            facts = self._store.facts(self.id)
+            if facts.get("state") == "lost":
                 logger.warning("run %s was taken for lost, and goes on", self.id)
-                self._store.save_run(self.id, self._running)
+                self._store.change_run(self.id, facts, self._running)  # unless it has just ended
             if time.monotonic() - renewed > RENEW_SECONDS:
                 self._store.renew(self.id, self._sources)
                 renewed = time.monotonic()
@@ -219,6 +224,28 @@ def ended_well(store: Store, spec_id: str) -> list[str]:
     return ended[-RUNS_PARDONED:]
 
 
+class EndedWell:
+    """Knows `ended_well` of now, for who asks often: it reads all runs only where one may have ended meanwhile.
+
+    A run says how it ended before it gives up its signs of life, so that who misses those finds the other.
+    """
+
+    def __init__(self, store: Store, spec_id: str) -> None:
+        self._store, self._spec_id = store, spec_id
+        self._alive: frozenset[str] = frozenset()
+        self._runs: list[str] = []
+        self._read: float | None = None
+
+    def runs(self) -> list[str]:
+        """Return the latest runs of the spec that were stopped in good order."""
+        alive = frozenset(self._store.alive(self._spec_id))
+        now = time.monotonic()
+        if self._read is None or self._alive - alive or now - self._read > ENDS_SECONDS:
+            self._runs, self._read = ended_well(self._store, self._spec_id), now
+        self._alive = alive  # last, as other threads ask, too
+        return self._runs
+
+
 def mark_lost_runs(store: Store) -> None:
     """Write down which runs ended without a word, as a killed driver cannot do so itself.
 
@@ -228,14 +255,23 @@ def mark_lost_runs(store: Store) -> None:
     for run, beat in beats.items():
         if beat.process.has_died:
             store.stop_heartbeat(run)
-    alive = store.alive()
-    for run, facts in store.runs().items():
+    alive, runs = store.alive(), store.runs()
+    over = {run for run in beats if runs.get(run, {}).get("state") != "running"}
+    for run, facts in runs.items():
         if facts["state"] == "running" and run not in alive:
             lasted = beats[run].until - ALIVE_SECONDS - facts["started"] if run in beats else 0.0
             ledger = ledger_of_run(store, facts["spec"], run, len(facts["sources"]), max(0.0, lasted))
             if store.change_run(run, facts, {**facts, "state": "lost", "ledger": asdict(ledger)}):
                 logger.warning("run %s is lost: it ended without a word", run)
                 store.renew(run, len(facts["sources"]))  # else it has ended, or come back, just now
+                over.add(run)
+    _drop_heartbeats(store, over)
+
+
+def _drop_heartbeats(store: Store, runs: Set[str]) -> None:
+    """Drop the last signs of life of runs, which every claim reads; one that has come back meanwhile is alive."""
+    if dropped := runs - store.alive().keys():
+        store.stop_heartbeat(*dropped)
 
 
 def _new_id(started: float) -> str:

@@ -40,8 +40,8 @@ def status(store: Store) -> dict[str, Any]:
 def _run(store: Store, run: str, facts: dict[str, Any], alive: bool) -> dict[str, Any]:
     state = _state(facts["state"], alive)
     counted = asdict(ledger_of(facts)) if "ledger" in facts and state != "running" else _counted(store, run, facts)
-    seconds = facts.get("finished", time.time()) - facts["started"]
-    rate = max(0.0, (counted["new"] + counted["new_dead"]) / seconds if seconds else 0.0)
+    rate = (counted["new"] + counted["new_dead"]) / counted["seconds"] if counted["seconds"] > 0 else 0.0
+    left = _progress(counted, facts.get("total_rows"), rate).eta_seconds if alive else None
     return {
         "run": run,
         "spec": facts["spec"],
@@ -51,7 +51,7 @@ def _run(store: Store, run: str, facts: dict[str, Any], alive: bool) -> dict[str
         "total_rows": facts.get("total_rows"),
         **{name: counted[name] for name in ("rows", "invalid", "new", "new_dead", "pending", "gpu_seconds")},
         "molecules_per_second": round(rate, 2),
-        "eta_seconds": round(counted["pending"] / rate) if rate and alive else None,
+        "eta_seconds": None if left is None else round(left),
         "workers": [asdict(sign) for sign in worker_statuses(store, run)] if alive else [],
     }
 
@@ -62,8 +62,24 @@ def _counted(store: Store, run: str, facts: dict[str, Any]) -> dict[str, Any]:
     rows, invalid = store.rows_read(run, len(facts["sources"]))
     new, new_dead = moved["accepted"], moved["dead"]
     pending = moved["todo"] - new - new_dead
+    seconds = facts.get("finished", time.time()) - facts["started"]
     counts = {"rows": rows, "invalid": invalid, "new": new, "new_dead": new_dead, "pending": pending}
-    return {**counts, "gpu_seconds": gpu_seconds(store, run)}
+    return {**counts, "seconds": seconds, "gpu_seconds": gpu_seconds(store, run)}
+
+
+def _progress(counted: dict[str, Any], total_rows: int | None, rate: float) -> Progress:
+    """Return how far a run is, at the rate that it has had from its beginning."""
+    new, new_dead = counted["new"], counted["new_dead"]
+    todo = counted["pending"] + new + new_dead
+    return Progress(
+        rows=counted["rows"],
+        total_rows=total_rows,
+        todo=todo,
+        accepted=new,
+        dead=new_dead,
+        rate=rate,
+        token_rate=0.0,
+    )
 
 
 def _state(noted: str, alive: bool) -> str:

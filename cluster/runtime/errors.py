@@ -1,9 +1,10 @@
-"""What Ray has wrapped around an error that a worker raised."""
+"""What Ray has wrapped around an error that a worker raised, and what its own errors mean."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from teacher.errors import GallonError
 
@@ -11,6 +12,7 @@ from teacher.errors import GallonError
 OF_A_MACHINE = re.compile(
     "memory|cuda error|cudnn|cublas|nccl|gloo|connection|peer|socket|store|timed out|timeout", re.IGNORECASE
 )
+VERSIONS = re.compile(r"Ray: (\S+)\s+Python: (\S+)")
 
 
 def exception_chain(error: BaseException) -> Iterator[BaseException]:
@@ -30,6 +32,19 @@ def first_of_ours(error: BaseException) -> BaseException:
 
     ours = (seen for seen in exception_chain(error) if isinstance(seen, GallonError) and not isinstance(seen, RayError))
     return next(ours, error)
+
+
+@contextmanager
+def ours_unwrapped() -> Iterator[None]:
+    """Raise an error of ours as it was raised in a worker, without what Ray has wrapped around it; others stay."""
+    from ray.exceptions import RayError
+
+    try:
+        yield
+    except RayError as error:
+        if (ours := first_of_ours(error)) is error:
+            raise
+        raise ours from error
 
 
 def root_of(error: BaseException) -> BaseException:
@@ -60,3 +75,20 @@ def may_pass(error: BaseException) -> bool:
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message: Ray adds a traceback, or advice of many lines."""
     return str(error).strip().split("\n", maxsplit=1)[0]
+
+
+def version_mismatch(address: str, error: Exception) -> GallonError | None:
+    """Return what to say of a cluster that runs another Ray or Python, if that is what Ray says where it is joined.
+
+    Args:
+        address: of the cluster.
+        error: raised by `ray.init`; it names both versions of the cluster, and then those of this process.
+    """
+    versions = VERSIONS.findall(str(error))
+    if len(versions) != 2:
+        return None
+    (ray, python), (our_ray, our_python) = versions
+    return GallonError(
+        f"The Ray cluster at {address} runs Ray {ray} with Python {python}, and this process Ray {our_ray} with Python "
+        f"{our_python}: install the same versions of both on all machines."
+    )

@@ -111,8 +111,8 @@ def ray_log_folder() -> Path:
 def ray_warnings_logged() -> Iterator[None]:
     """Let what Ray warns of in this process reach our log, too, while the body runs.
 
-    Ray's libraries keep warnings (a pool that cannot grow, say) for its console and its own files. To be called where
-    Ray's console is not the user's. What its daemons say of the cluster (a worker that died), Ray prints to standard
+    Ray's libraries keep warnings (a pool that cannot grow, say) for its console and its own files. Its console is the
+    user's, and is silent meanwhile. What its daemons say of the cluster (a worker that died), Ray prints to standard
     output, where results go: that reaches the log only.
     """
     import ray.data  # which makes its logger anew when it is first imported
@@ -122,7 +122,10 @@ def ray_warnings_logged() -> Iterator[None]:
     forward = _Forward(logging.WARNING)
     loggers = [logging.getLogger(name) for name in (RAY, *_apart_from(RAY))]
     level = loggers[0].level
+    consoles = {handler: handler.level for each in loggers for handler in each.handlers if _is_console(handler)}
     loggers[0].setLevel(logging.WARNING)
+    for console in consoles:
+        console.setLevel(logging.CRITICAL + 1)
     for each in loggers:
         each.addHandler(forward)
     try:
@@ -130,6 +133,8 @@ def ray_warnings_logged() -> Iterator[None]:
     finally:
         ray._private.worker.print_to_stdstream = printed
         loggers[0].setLevel(level)
+        for console, was in consoles.items():
+            console.setLevel(was)
         for each in loggers:
             each.removeHandler(forward)
 
@@ -193,6 +198,10 @@ class _Forward(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         logger.handle(record)
+
+
+def _is_console(handler: logging.Handler) -> bool:
+    return isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler)
 
 
 def _log_lines(data: Mapping[str, Any], ignore_prefix: bool) -> None:

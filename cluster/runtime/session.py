@@ -9,6 +9,7 @@ import re
 import secrets
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cluster.runtime.chatter import chatter_to
+from cluster.runtime.chatter import chatter_to, session_chatter_to
+from cluster.runtime.errors import version_mismatch
 from cluster.runtime.head import head_watched
 from cluster.runtime.logs import ray_log_folder, ray_warnings_logged
 from cluster.runtime.old_sessions import drop_old_sessions
@@ -51,7 +53,7 @@ class RaySession:
         local: whether the cluster is this machine alone, started for this run.
         dashboard: URL of the dashboard, or None.
         logs: folder of Ray's logs on each node.
-        nodes: the machines that the cluster has now.
+        nodes: the machines that the cluster had when it was joined; `living_nodes` are those that it has now.
         asked: what the user calls it, which may be another name of the same machine.
     """
 
@@ -112,8 +114,15 @@ def session_here() -> RaySession:
         local=False,
         dashboard=None,
         logs=ray_log_folder(),
-        nodes=tuple(_node(known["Resources"]) for known in ray.nodes() if known["Alive"]),
+        nodes=living_nodes(),
     )
+
+
+def living_nodes() -> tuple[Node, ...]:
+    """Return the machines that the cluster of this process has now."""
+    import ray
+
+    return tuple(_node(known["Resources"]) for known in ray.nodes() if known["Alive"])
 
 
 def in_session() -> bool:
@@ -133,6 +142,8 @@ def _same(session: RaySession, address: str | None) -> RaySession:
 
 @contextmanager
 def _connected(address: str | None) -> Iterator[RaySession]:
+    import ray
+
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")
     address = address or os.environ.get("RAY_ADDRESS")
@@ -142,26 +153,38 @@ def _connected(address: str | None) -> Iterator[RaySession]:
     with temporary_folder(private_folder(LEAST_FREE_BYTES)) if local else nullcontext() as temporary:
         with _unnamed_passwords():
             context = _start(temporary, quiet) if temporary else _join(str(address), quiet)
-        signal.signal(signal.SIGTERM, on_sigterm)  # Ray puts its own in its place, which ends the run at once
-        with _in_cluster(context.dashboard_url, address, local=local) as session:
-            yield session
+        try:
+            _take_back_sigterm(on_sigterm)
+            with _in_cluster(context.dashboard_url, address, local=local) as session:
+                yield session
+        finally:
+            ray.shutdown()  # where the session could not even begin
+
+
+def _take_back_sigterm(handler: Any) -> None:
+    """Undo that Ray puts a handler of its own in the place of ours, which ends the run at once.
+
+    Only the main thread may, and only there Ray does. A handler that was not set from Python is None, and is lost.
+    """
+    if handler is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
 
 
 @contextmanager
 def _in_cluster(dashboard: str | None, asked: str | None, *, local: bool) -> Iterator[RaySession]:
-    """Describe the cluster that this process has joined, keep its warnings off the screen, and leave it at the end."""
+    """Describe the cluster that this process has joined, log what it warns of, and leave it at the end."""
     import ray
 
     logs = ray_log_folder()
     head = ray.get_runtime_context().gcs_address
-    with chatter_to(logs / "gallon-driver.log") as screen:
+    with session_chatter_to(logs / "gallon-driver.log") as screen:
         try:
             session = RaySession(
                 address=head,
                 local=local,
                 dashboard=dashboard and f"http://{dashboard}",
                 logs=logs,
-                nodes=tuple(_node(known["Resources"]) for known in ray.nodes() if known["Alive"]),
+                nodes=living_nodes(),
                 asked=asked,
             )
             logger.info("%s, with its logs in %s", _told(session, head), logs)
@@ -282,6 +305,8 @@ def _join(address: str, quiet: dict[str, Any]) -> Any:
     except AuthenticationError as error:
         raise denied from error
     except (OSError, RuntimeError, ValueError) as error:
+        if mismatch := version_mismatch(address, error):
+            raise mismatch from error
         reason = str(error.__cause__ or error).strip().split("\n", maxsplit=1)[0].rstrip(".")
         raise GallonError(
             f"The Ray cluster at {address} cannot be joined from here ({reason}): a driver wants a node of its cluster "

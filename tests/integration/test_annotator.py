@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,6 +14,7 @@ import pytest
 
 from cluster.annotation.annotator import Annotator
 from cluster.annotation.job import Job
+from cluster.runs.run import Run
 from cluster.runtime.session import RaySession
 from cluster.store.store import Row, Store
 from teacher.chemistry.molecule import key_of
@@ -79,8 +81,18 @@ def here(ray_here: RaySession, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cluster.annotation.annotator.log_in_worker", lambda *_: None)
 
 
-def annotate_here(store: Store, spec: Spec, prompt: Prompt, engines: list[Engine], folder: Path) -> None:
-    """Have an annotator deal with the molecules; the last of the engines is its first."""
+def annotate_here(
+    store: Store,
+    spec: Spec,
+    prompt: Prompt,
+    engines: list[Engine],
+    folder: Path,
+    meanwhile: Callable[[], object] | None = None,
+) -> None:
+    """Have an annotator deal with the molecules; the last of the engines is its first.
+
+    Where something happens meanwhile, it is given those that are left again after that.
+    """
     job = Job(
         run="ours",
         store_url=store.url,
@@ -99,6 +111,9 @@ def annotate_here(store: Store, spec: Spec, prompt: Prompt, engines: list[Engine
     annotator.start()
     with closing(annotator):
         annotator.annotate(pa.Table.from_pylist(rows), 0, len(rows))
+        if meanwhile is not None:
+            meanwhile()
+            annotator.annotate(pa.Table.from_pylist(rows), 0, len(rows))
 
 
 def test_molecules_that_others_have_meanwhile_are_left_to_them(
@@ -110,6 +125,27 @@ def test_molecules_that_others_have_meanwhile_are_left_to_them(
     (finished,) = store.fetch(spec.id, [KEYS[FINISHED_BY_OTHERS]])
     assert finished is not None
     assert finished.run == "other"
+
+
+def test_what_a_run_had_in_hand_that_was_interrupted_while_this_one_waited_is_not_lost(
+    here: None, store: Store, spec: Spec, describe: Prompt, second_engine: NotingEngine, tmp_path: Path
+) -> None:
+    keys = list(KEYS.values())
+    other = Run(store, spec, ["f"], None, time.time())
+    store.register(spec.id, other.id, [Row(key, 0, row) for row, key in enumerate(keys, 1)])
+    with ExitStack() as life:
+        life.enter_context(other.alive())
+        store.claim(spec.id, other.id, keys, "claim")
+        store.hand(spec.id, other.id, [(key, "claim") for key in keys])
+
+        def interrupt() -> None:
+            assert not second_engine.asked
+            other.end("interrupted")
+            life.close()
+
+        annotate_here(store, spec, describe, [second_engine], tmp_path, interrupt)
+    records = [record for record in store.fetch(spec.id, keys) if record is not None]
+    assert [record.attempts for record in records] == [1] * len(MOLECULES)
 
 
 def test_a_machine_that_cannot_draw_is_done_without_and_no_molecule_is_blamed(

@@ -27,9 +27,10 @@ from contextlib import suppress
 from pathlib import Path
 import ray
 from cluster.runtime import patience
+from cluster.runtime.chatter import chatter_off_screen
 from cluster.runtime.logs import logging_to
 from cluster.runtime.session import ray_session
-with logging_to(Path(sys.argv[1]), "annotate") as log, ray_session(None):
+with logging_to(Path(sys.argv[1]), "annotate") as log, chatter_off_screen(), ray_session(None):
     import ray.data, ray.train
     for name in ("ray", "ray.data._internal.actor_autoscaler", "ray.train", "ray.serve"):
         logging.getLogger(name).warning("the pool of %s cannot grow", name)
@@ -39,6 +40,19 @@ with logging_to(Path(sys.argv[1]), "annotate") as log, ray_session(None):
     while "A worker died" not in log.read_text():
         time.sleep(0.1)
 logging.getLogger("ray").warning("nobody is logged to")
+"""
+
+SCRIPT = """
+import logging, os, sys
+import gallon
+logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+with gallon.session():
+    import ray.data
+    logging.getLogger("gallon.api").warning("No engine on this machine")
+    logging.getLogger("script").warning("its own line")
+    print("its progress", file=sys.stderr)
+    logging.getLogger("ray.data").info("chatter")
+    logging.getLogger("ray.data").warning("the pool cannot grow")
 """
 
 
@@ -168,3 +182,13 @@ def test_what_ray_warns_of_reaches_the_log_and_nothing_of_ray_the_terminal(
     for name in ("ray", "ray.data._internal.actor_autoscaler", "ray.train", "ray.serve"):
         assert text.count(f"WARNING {name}: the pool of {name} cannot grow") == 1
     assert "chatter" not in text and "nobody is logged to" not in text
+
+
+def test_what_a_script_writes_to_standard_error_in_a_session_is_there(own_environment: None) -> None:
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False, timeout=240)
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.splitlines()
+    for line in ("WARNING gallon.api: No engine on this machine", "WARNING script: its own line", "its progress"):
+        assert line in lines
+    assert done.stderr.count("the pool cannot grow") == 1
+    assert "chatter" not in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -11,7 +12,8 @@ from cluster.annotation.job import Job
 from cluster.annotation.plan import plan
 from cluster.store.connection import StoreError
 from cluster.store.store import Store
-from teacher.chemistry.molecule import key_of
+from teacher.chemistry.molecule import InvalidMoleculeError, key_of
+from teacher.chemistry.parsing import shared_parser
 from teacher.llm.prompt import Prompt
 from teacher.llm.spec import Spec
 from tests.support.scripted import Script
@@ -71,3 +73,31 @@ def test_rows_that_are_drawn_from_a_library_are_noted_one_by_one(store: Store, j
     rows = [{"source": 0, "row": row, "raw": raw, "notation": "smiles"} for row, raw in ((2, b"CCO"), (7, b"CCN"))]
     assert planned(pa.Table.from_pylist(rows), job) == [key_of("CCO"), key_of("CCN")]
     assert store.rows_read(job.run, 1) == (2, 0)
+
+
+def test_a_molecule_that_is_not_parsed_the_second_time_costs_itself(
+    store: Store, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the process that parses is killed twice because memory is short."""
+    plan(block("CCO", "CCN"), job)
+    later = replace(job, run="later")
+    killed = InvalidMoleculeError("kills RDKit (SIGKILL)")
+    (second,) = shared_parser().parse([(b"CCN", "smiles")])
+    assert not isinstance(second, InvalidMoleculeError)
+
+    class Parser:
+        def parse(self, texts: list[tuple[bytes, str]]) -> list[Any]:
+            return [{b"CCO": killed, b"CCN": second}[raw] for raw, _ in texts]
+
+    monkeypatch.setattr("cluster.annotation.plan.shared_parser", Parser)
+    assert planned(block("CCO", "CCN"), later) == [key_of("CCN")]
+    assert store.state_of(job.spec.id, [key_of("CCO"), key_of("CCN")]) == ["dead", "pending"]
+    ((_, letter),) = store.dead_letters(job.spec.id)
+    assert (letter.stage, letter.message, letter.source, letter.row) == (
+        "parse",
+        "The row kills RDKit (SIGKILL).",
+        "f",
+        1,
+    )
+    ledger = store.ledger(job.spec.id, later.run, 1, 0.0)
+    assert (ledger.rows, ledger.molecules, ledger.invalid, ledger.dead) == (2, 2, 0, 1)

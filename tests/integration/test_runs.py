@@ -9,18 +9,28 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from cluster.annotation.annotate import annotate
+from cluster.annotation.pool import Pool
+from cluster.library.source import resolve
 from cluster.records import importer
 from cluster.records.importer import MOST_TOKENS, import_annotations
-from cluster.runs.run import LostRunError, Run, mark_lost_runs
+from cluster.runs.progress import Progress, ProgressMeter, RowCounter, watched
+from cluster.runs.run import ALIVE_SECONDS, LostRunError, Run, mark_lost_runs
 from cluster.runs.status import status
 from cluster.runtime.process import Process
+from cluster.runtime.session import RaySession
 from cluster.store.connection import StoreError
 from cluster.store.store import LETTERS_SECONDS, RUN_SECONDS, Row, Store
+from teacher.errors import GallonError
+from teacher.llm.prompt import Prompt
 from teacher.llm.spec import Spec
 from tests.support.namespace import APART, require_namespace
 from tests.support.records import ELSEWHERE, KEYS, ROWS, letter, record
@@ -122,6 +132,31 @@ def test_a_run_in_another_namespace_of_processes_is_not_taken_for_dead(store: St
     mark_lost_runs(store)
     assert shown(store) == "running"
     assert machine.split()[0] == Process.own().machine.split()[0]
+
+
+def test_the_signs_of_life_of_lost_runs_are_dropped(store: Store, spec: Spec, begun: Run) -> None:
+    running = Run(store, spec, ["g.smi"], None, time.time())
+    store.heartbeat(running.id, spec.id, ELSEWHERE, 60)
+    store.heartbeat("of a run that nobody knows", spec.id, ELSEWHERE, 0)
+    mark_lost_runs(store)
+    assert store.heartbeats().keys() == {running.id}
+    store.heartbeat(begun.id, spec.id, ELSEWHERE, 0)  # as one that was found lost by an earlier version has left
+    mark_lost_runs(store)
+    assert store.heartbeats().keys() == {running.id}
+
+
+def test_a_run_that_comes_back_while_it_is_taken_for_lost_keeps_its_sign_of_life(
+    store: Store, spec: Spec, begun: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change_run = store.change_run
+
+    def come_back(run: str, before: dict, after: dict) -> bool:
+        store.heartbeat(run, spec.id, ELSEWHERE, 60)
+        return change_run(run, before, after)
+
+    monkeypatch.setattr(store, "change_run", come_back)
+    mark_lost_runs(store)
+    assert begun.id in store.alive()
 
 
 def test_runs_that_begin_in_the_same_second_have_ids_of_their_own(
@@ -264,7 +299,113 @@ def test_a_second_signal_does_not_keep_the_end_from_being_written_down(
     assert shown(store) == "interrupted"
 
 
+# How far it is
+
+
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look at the progress so often that no test waits for it."""
+    monkeypatch.setattr("cluster.runs.progress.PERIOD_SECONDS", 0.02)
+
+
+def test_a_count_of_rows_that_takes_long_holds_up_neither_the_progress_nor_the_end(
+    store: Store, begun: Run, often: None
+) -> None:
+    counting, shown_meanwhile, go_on = threading.Event(), threading.Event(), threading.Event()
+
+    def block_sizes() -> Iterator[int]:
+        counting.set()
+        assert go_on.wait(60), "the body was left only when its rows were counted"
+        yield 50
+
+    def show(progress: Progress) -> None:
+        if counting.is_set():
+            shown_meanwhile.set()
+
+    counter = RowCounter(block_sizes, 0.0)
+    with watched(ProgressMeter(store, begun.id, 1), counter, begun.expect, [show]):
+        assert counting.wait(30)
+        assert shown_meanwhile.wait(30)
+    (thread,) = (each for each in threading.enumerate() if each.name == "row-count")
+    go_on.set()
+    thread.join()
+    assert counter.total is None
+    assert "total_rows" not in store.facts(begun.id)
+
+
+def test_rows_that_were_counted_are_part_of_the_progress_and_noted_with_the_run(
+    store: Store, begun: Run, often: None
+) -> None:
+    known = threading.Event()
+
+    def show(progress: Progress) -> None:
+        if progress.total_rows == 70:
+            known.set()
+
+    counter = RowCounter(lambda: iter([50, 20]), 0.0)
+    with watched(ProgressMeter(store, begun.id, 1), counter, begun.expect, [show]):
+        assert known.wait(30)
+    assert store.facts(begun.id)["total_rows"] == 70
+
+
+def test_the_time_left_counts_the_rows_that_were_not_read_yet(store: Store, spec: Spec) -> None:
+    """Ten molecules of the hundred that were found in a hundred of a thousand rows, in a hundred seconds."""
+    run = Run(store, spec, ["f.smi"], None, time.time() - 100)
+    keys = [number.to_bytes(16, "little") for number in range(100)]
+    store.register(spec.id, run.id, [Row(key, 0, row) for row, key in enumerate(keys, 1)])
+    store.note_rows(run.id, 0, range(1, 101), {})
+    store.commit(spec.id, run.id, [(key, record()) for key in keys[:10]], [(1, 1)] * 10)
+    with run.alive():
+        assert status(store)["runs"][0]["eta_seconds"] is None
+        run.expect(1_000)
+        assert status(store)["runs"][0]["eta_seconds"] == pytest.approx(9_900, rel=0.1)
+
+
+def test_a_lost_run_was_as_fast_as_long_as_it_lived(store: Store, spec: Spec) -> None:
+    run = Run(store, spec, ["f.smi"], None, time.time() - 1_000)
+    store.register(spec.id, run.id, ROWS)
+    store.note_rows(run.id, 0, READ, {})
+    annotate_all(store, spec, run)
+    store.heartbeat(run.id, spec.id, ELSEWHERE, ALIVE_SECONDS - 975)  # its last, 25 s after its beginning
+    mark_lost_runs(store)
+    assert status(store)["runs"][0]["molecules_per_second"] == pytest.approx(2, rel=0.1)
+
+
 # What it leaves to others
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt(), GallonError("for a reason")])
+def test_a_run_is_alive_until_its_end_is_written_down(
+    store: Store, spec: Spec, describe: Prompt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: BaseException
+) -> None:
+    alive: list[set[str]] = []
+    close = Run._close
+
+    def noting(run: Run, *given: Any, **more: str) -> None:
+        alive.append(set(store.alive()))
+        close(run, *given, **more)
+
+    def stop(*_: object) -> None:
+        raise end
+
+    monkeypatch.setattr(Run, "_close", noting)
+    monkeypatch.setattr("cluster.annotation.annotate._drive", stop)
+    monkeypatch.setattr("cluster.annotation.annotate._rows", lambda *_: None)
+    (tmp_path / "f.smi").write_text("CCO\n")
+    nowhere = RaySession(address="", local=True, dashboard=None, logs=tmp_path, nodes=())
+    with suppress(GallonError):
+        annotate(
+            resolve([str(tmp_path / "f.smi")]),
+            limit=None,
+            spec=spec,
+            prompt=describe,
+            store=store,
+            session=nowhere,
+            engine=Script(),
+            pool=Pool(),
+        )
+    assert alive == [set(store.runs())]
+    assert store.alive() == {}
 
 
 def test_molecules_of_an_ended_run_are_free_though_a_third_one_lives(store: Store, spec: Spec, begun: Run) -> None:
