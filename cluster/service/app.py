@@ -77,6 +77,7 @@ class Failure(BaseModel):
 FAILURES: dict[int | str, dict[str, Any]] = {
     401: {"model": Failure, "description": "The token is missing or wrong."},
     404: {"model": Failure, "description": "The service does not offer this: it was started without."},
+    413: {"model": Failure, "description": "The body is larger than the molecules of one request can be."},
     422: {"model": Failure, "description": "The request is wrong, e.g. a SMILES is no molecule."},
     429: {
         "model": Failure,
@@ -157,6 +158,7 @@ def build_app(front: Front) -> FastAPI:
     app.exception_handler(StoreError)(_store_failed)
     app.exception_handler(RequestValidationError)(_invalid)
     app.exception_handler(HTTPException)(_refused)
+    app.add_middleware(BodyLimit, most=(front.settings.queue + 1) * LONGEST_TEXT)  # one text for what is around them
     app.add_middleware(Gate, digest=front.settings.token_digest)
     return app
 
@@ -186,6 +188,37 @@ class Gate:
             refused = _failure(401, "The token is missing or wrong: send 'Authorization: Bearer TOKEN'.")
             refused.headers["WWW-Authenticate"] = "Bearer"
             await refused(scope, receive, counted)
+
+
+class BodyLimit:
+    """Refuses a body beyond a number of bytes: unread where its length is announced, else as soon as it is longer."""
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        self._app, self._most = app, most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle a request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        announced = dict(scope["headers"]).get(b"content-length", b"0")
+        length = int(announced) if announced.isdigit() else 0  # a server refuses what is no number
+        received = 0
+
+        async def bounded() -> Message:
+            nonlocal received
+            self._refuse(length)
+            message = await receive()
+            received += len(message.get("body", b""))
+            self._refuse(received)
+            return message
+
+        await self._app(scope, bounded, send)
+
+    def _refuse(self, length: int) -> None:
+        if length > self._most:
+            sentence = f"The body is larger than {self._most:,} bytes: send the molecules in several requests."
+            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, sentence)
 
 
 async def _well_formed(request: Request) -> Question | None:
@@ -222,7 +255,7 @@ async def _invalid(request: Request, error: Exception) -> Response:
 
 
 async def _refused(request: Request, error: Exception) -> Response:
-    """Tell what the framework refuses: a path that there is not, a method that a path does not take, broken text."""
+    """Tell what is refused before it is a question: a path, a method, a body that is too large, broken text."""
     assert isinstance(error, HTTPException), "what it is registered for"
     path = request.url.path
     if error.status_code == HTTPStatus.NOT_FOUND:
@@ -230,6 +263,8 @@ async def _refused(request: Request, error: Exception) -> Response:
     elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         taken = (error.headers or {}).get("Allow", "")
         sentence = f"{path} takes {taken}, not {request.method}{f': {HOW}' if taken == 'POST' else ''}."
+    elif error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        sentence = error.detail
     else:
         sentence = f"The body is no JSON in UTF-8: {HOW}."
     answer = _failure(error.status_code, sentence)

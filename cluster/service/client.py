@@ -21,7 +21,7 @@ SECONDS = 600.0  # for an answer
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0  # seconds between tries
 PATIENCE = 3_600.0  # seconds without an answer, after which it is not waited for any more
 FIRST_PATIENCE = 10.0  # the same where it has not answered yet
-ANSWERED = frozenset({200, 422})  # the latter: refused, with a reason
+ANSWERED = frozenset({200, 413, 422})  # the latter two: refused, with a reason
 DENIED, LATER = 401, frozenset({408, 425, 429})
 
 

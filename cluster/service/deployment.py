@@ -22,6 +22,7 @@ from cluster.service.front import FrontSettings
 from cluster.service.listening import ListeningFront, bind, url_of
 from cluster.service.predicting import Predict, PredictorReplica
 from teacher.errors import EngineStartError, GallonError, UsageError
+from teacher.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +47,8 @@ class Service:
         queue: molecules that each may have on their way to annotators.
         token_digest: of the token that is asked for; None where none is.
         drain_seconds: how long requests may take to finish when the service is stopped.
-        starts: how often a replica may fail to start before the service is given up.
+        starts: how often a replica may fail to start before the service is given up; an engine that cannot start does
+            not count any more once another is ready.
     """
 
     host: str = "127.0.0.1"
@@ -81,6 +83,8 @@ def served(
 ) -> Iterator[str]:
     """Offer the service while the body runs, and yield its URL; then let it finish what it has in hand.
 
+    The body begins as soon as one engine is ready; others may still start, or wait for CPUs and GPUs.
+
     Args:
         service: how it is offered.
         annotators: what describes; None where nothing is to be described.
@@ -88,14 +92,15 @@ def served(
         session: the Ray cluster.
 
     Raises:
-        UsageError: the address is taken, or there are too many replicas.
+        UsageError: the address is taken, or this machine has no room for so many engines or replicas.
         EngineStartError: no engine starts.
         GallonError: Ray Serve is used by others, or what is deployed does not start.
     """
     from ray import serve
 
     _refuse_taken(service)
-    _refuse_too_many(service, annotators, session)
+    if session.local:
+        _refuse_too_many(service, annotators.pool if annotators else None, session)
     patience = 0.0  # nobody has been answered yet
     try:
         _start()
@@ -110,6 +115,8 @@ def served(
         serve.run_many([serve.RunTarget(front, FRONT, None)], wait_for_applications_running=False)
         _wait([FRONT, *handles])
         logger.info("the service listens at %s", service.url)
+        if annotators:
+            _tell_missing(annotators.pool.workers)
         patience = service.drain_seconds
         yield service.url
     finally:
@@ -205,7 +212,7 @@ def _annotators(service: Service, annotators: Annotators, logs: Path) -> Any:
         .options(
             num_replicas=pool.workers,
             ray_actor_options={"num_cpus": pool.cpus, "num_gpus": pool.gpus},
-            **_options(service, threads),
+            **_options(service, threads, starts=service.starts * pool.workers),
         )
         .bind(annotators.job, str(logs), worker_level(), threads)
     )
@@ -221,13 +228,13 @@ def _predictors(service: Service, load: Callable[[], Predict]) -> Any:
     )
 
 
-def _options(service: Service, ongoing: int) -> dict[str, Any]:
+def _options(service: Service, ongoing: int, starts: int | None = None) -> dict[str, Any]:
     return {
         "max_ongoing_requests": ongoing,
         "graceful_shutdown_timeout_s": service.drain_seconds,
         "graceful_shutdown_wait_loop_s": LOOK_SECONDS,
         "health_check_period_s": HEALTH_SECONDS,
-        "max_constructor_retry_count": service.starts,
+        "max_constructor_retry_count": starts or service.starts,  # of all its replicas together
         "logging_config": {"enable_access_log": False},
     }
 
@@ -243,12 +250,34 @@ def _wait(names: Sequence[str]) -> None:
 
     while True:
         known = serve.status().applications
-        if all(name in known and known[name].status == "RUNNING" for name in names):
+        missing = [name for name in names if name not in known or not _can_answer(name, known[name])]
+        if not missing:
             return
-        for name in names:
+        for name in missing:
             if name in known and known[name].status in FAILED:
                 raise _why_not([known[name].message, *(each.message for each in known[name].deployments.values())])
         time.sleep(LOOK_SECONDS)
+
+
+def _can_answer(name: str, application: Any) -> bool:
+    """Tell whether an application is there, of which Ray Serve says so only when all of its replicas are.
+
+    For annotators one is enough: the others may wait for CPUs and GPUs, or stand on a GPU that is broken.
+    """
+    return _running(application) > 0 if name == ANNOTATORS else application.status == "RUNNING"
+
+
+def _running(application: Any) -> int:
+    return sum(each.replica_states.get("RUNNING", 0) for each in application.deployments.values())
+
+
+def _tell_missing(engines: int) -> None:
+    """Log how many engines are ready, where some are not yet."""
+    from ray import serve
+
+    ready = _running(serve.status().applications[ANNOTATORS])
+    if ready < engines:
+        logger.warning("%d of %s ready: the others start, or wait for CPUs and GPUs", ready, counted(engines, "engine"))
 
 
 def _why_not(messages: Sequence[str]) -> GallonError:
@@ -278,16 +307,40 @@ def _refuse_taken(service: Service) -> None:
     bind(service.host, service.port, shared=False).close()
 
 
-def _refuse_too_many(service: Service, annotators: Annotators | None, session: RaySession) -> None:
-    """Refuse what this machine has no CPUs for: Ray would wait for them for ever.
+def _refuse_too_many(service: Service, pool: Pool | None, session: RaySession) -> None:
+    """Refuse what this machine has no CPUs or GPUs for: Ray would wait for them for ever.
 
     Raises:
         UsageError: it has too few.
     """
-    engines = annotators.pool.workers * annotators.pool.cpus if annotators else 0.0
-    room = int((session.cpus - engines) / SMALL_CPUS) - 1  # which the predictor takes
-    if session.local and service.replicas > room:
-        raise UsageError(f"{service.replicas} replicas do not fit beside the engines: give --replicas {room} or fewer.")
+    if pool and pool.workers > (most := _room_for_engines(pool, session)):
+        advice = f"give --workers {_at_most(most)}" if most else "name a cluster that has more with --ray"
+        raise UsageError(
+            f"This machine has CPUs and GPUs for {counted(most, 'engine')}, not for {pool.workers}: {advice}."
+        )
+    taken, beside = (pool.workers * pool.cpus, " beside the engines") if pool else (0.0, "")
+    room = _shares(session.cpus - taken, SMALL_CPUS) - 1  # for the predictor
+    if service.replicas > room:
+        raise UsageError(
+            f"This machine has CPUs for {counted(room, 'replica')}{beside}, not for {service.replicas}: "
+            f"give --replicas {_at_most(room)}."
+        )
+
+
+def _room_for_engines(pool: Pool, session: RaySession) -> int:
+    """Return how many engines this machine has CPUs and GPUs for, beside a replica and the predictor."""
+    if not pool.cpus:
+        return pool.workers  # which ask a server, and are too many for shares of the CPUs
+    return min(session.room(pool.cpus, pool.gpus), _shares(session.cpus - 2 * SMALL_CPUS, pool.cpus))
+
+
+def _shares(cpus: float, each: float) -> int:
+    """Return how many shares CPUs have, of which sums of decimals are not exact."""
+    return int(round(cpus / each, 6))
+
+
+def _at_most(number: int) -> str:
+    return f"{number} or fewer" if number > 1 else str(number)
 
 
 def _stop(seconds: float) -> None:

@@ -8,24 +8,23 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cluster.metrics import SERVICE_MOLECULES, SERVICE_QUEUED, SERVICE_SECONDS
 from cluster.runs.run import ALIVE_SECONDS
 from cluster.runtime.errors import first_of_ours
 from cluster.runtime.logs import log_in_worker, ray_log_folder
 from cluster.service.errors import BusyError, RequestError, UnavailableError
+from cluster.service.known_molecules import KnownMolecules
 from cluster.service.predicting import Prediction
 from cluster.service.single_flight import SingleFlight
 from cluster.service.stored_answers import StoredAnswers
+from cluster.store.connection import StoreError
 from cluster.store.record import DeadLetter, Record
 from teacher.chemistry.molecule import InvalidMoleculeError
-from teacher.chemistry.parsing import Parsed, SafeParser
+from teacher.chemistry.parsing import Parsed
 from teacher.errors import GallonError
 from teacher.wording import counted
-
-if TYPE_CHECKING:
-    from teacher.chemistry.parsing import Text
 
 logger = logging.getLogger(__name__)
 
@@ -34,8 +33,6 @@ HELD_SECONDS = 1.5 * ALIVE_SECONDS  # that a molecule in another run's hands is 
 LOOK_SECONDS = 0.5
 DEATHS = 8  # of annotators that a request outlives
 INVALID_SHOWN = 3
-KNOWN = 20_000  # SMILES whose molecules are kept in mind: what was asked for once is asked for again
-PARSING_SECONDS = 10.0  # of one molecule, for which other requests wait: the slowest within the bounds takes two
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +42,7 @@ class FrontSettings:
     Attributes:
         store_url, spec_id: the Redis, and the spec of the annotations; None where nothing is described.
         token_digest: of the token that is asked for; None where none is.
-        queue: molecules that may be on their way to annotators at a time, and in one request.
+        queue: molecules that may be on their way to annotators at a time, as many to predictors, and in a request.
         log_level: what `worker_level` returned in the driver.
     """
 
@@ -97,9 +94,8 @@ class Front:
         if settings.store_url:
             self._answers = StoredAnswers(settings.store_url, self._spec_id)
         self._flights = SingleFlight[None]()
-        self._parser = SafeParser(PARSING_SECONDS)
-        self._parser.parse([(b"C", "smiles")])  # starts it
-        self._known: dict[str, Parsed | InvalidMoleculeError] = {}
+        self._predicting = 0  # molecules
+        self._molecules = KnownMolecules()
 
     async def describe(self, texts: Sequence[str]) -> list[Answer]:
         """Describe molecules, in their order.
@@ -132,11 +128,17 @@ class Front:
 
         Raises:
             RequestError: one of them is no molecule, or they are too many.
+            BusyError: too many others are being predicted.
             UnavailableError: there is no predictor now.
         """
         begun = time.monotonic()
         await self._parsed(texts)
-        predicted: list[Prediction] = await self._called(lambda: self._predictors.predict.remote(list(texts)))
+        self._refuse_beyond_queue(self._predicting, len(texts), "predicted")
+        self._predicting += len(texts)
+        try:
+            predicted: list[Prediction] = await self._called(lambda: self._predictors.predict.remote(list(texts)))
+        finally:
+            self._predicting -= len(texts)
         SERVICE_SECONDS.observe(time.monotonic() - begun, run=RUN, kind="predicted")
         SERVICE_MOLECULES.add(len(predicted), run=RUN, kind="predicted")
         return predicted
@@ -151,20 +153,17 @@ class Front:
             await self._answers.check()
 
     async def _parsed(self, texts: Sequence[str]) -> list[Parsed]:
-        """Parse SMILES in a process of its own, which one that kills RDKit ends."""
+        """Parse the SMILES of a request.
+
+        Raises:
+            RequestError: one of them is no molecule, or they are too many.
+        """
         if not 0 < len(texts) <= self.settings.queue:
             raise RequestError(
                 f"'smiles' holds {counted(len(texts), 'molecule')}, and a request 1 to {self.settings.queue:,} "
                 "(--queue): send more in several requests, or annotate a library by 'gallon annotate'."
             )
-        unknown = [text for text in dict.fromkeys(texts) if text not in self._known]
-        if unknown:
-            raw: list[Text] = [(text.encode(errors="surrogatepass"), "smiles") for text in unknown]
-            parsed = await asyncio.to_thread(self._parser.parse, raw)
-            if len(self._known) + len(parsed) > KNOWN:
-                self._known.clear()
-            self._known.update(zip(unknown, parsed, strict=True))
-        found = [self._known[text] for text in texts]
+        found = await self._molecules.parse(texts)
         invalid = [
             f"{text!r:.100} {reason}"
             for text, reason in zip(texts, found, strict=True)
@@ -178,11 +177,7 @@ class Front:
     async def _made(self, missing: Mapping[bytes, str]) -> dict[bytes, Record | DeadLetter]:
         """Have molecules annotated, and return what the store then has about them."""
         new = sum(key not in self._flights for key in missing)
-        if len(self._flights) + new > self.settings.queue:
-            raise BusyError(
-                f"{counted(len(self._flights), 'molecule')} of at most {self.settings.queue:,} are being annotated "
-                "here: ask again later."
-            )
+        self._refuse_beyond_queue(len(self._flights), new, "annotated")
         calls = [self._flights.share(key, partial(self._annotated, key, smiles)) for key, smiles in missing.items()]
         try:
             SERVICE_QUEUED.set(len(self._flights), run=RUN)
@@ -193,6 +188,13 @@ class Front:
         if len(made) < len(missing):
             raise UnavailableError("The store has lost what was annotated just now: ask again.")
         return made
+
+    def _refuse_beyond_queue(self, here: int, new: int, done: str) -> None:
+        if here + new > self.settings.queue:
+            raise BusyError(
+                f"{counted(here, 'molecule')} of at most {self.settings.queue:,} are being {done} here: "
+                "ask again later."
+            )
 
     async def _annotated(self, key: bytes, smiles: str) -> None:
         """Have a molecule annotated; one that another run holds is waited for."""
@@ -206,7 +208,8 @@ class Front:
         """Call another deployment; where the replica that was asked dies, the next one is.
 
         Raises:
-            UnavailableError: it fails, or there is none any more.
+            StoreError: the store failed there.
+            UnavailableError: it fails otherwise, or there is none any more.
         """
         from ray.exceptions import RayActorError, RayError
         from ray.serve.exceptions import RayServeException
@@ -225,8 +228,11 @@ class Front:
                 raise UnavailableError("The service is being stopped.") from error
             except RayError as error:
                 cause = first_of_ours(error)
-                if isinstance(cause, GallonError):
-                    raise UnavailableError(str(cause)) from error
+                if isinstance(cause, StoreError):
+                    raise cause from error
+                if isinstance(cause, GallonError):  # in words for who runs the service
+                    logger.warning("a replica cannot answer: %s", cause)
+                    raise UnavailableError("The service's workers fail: ask again later; its log says why.") from error
                 raise
 
     def _answer(self, text: str, found: Record | DeadLetter, *, stored: bool) -> Answer:

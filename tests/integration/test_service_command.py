@@ -9,6 +9,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -22,8 +23,9 @@ from teacher.errors import EngineStartError
 from teacher.llm.prompt import Prompt
 from teacher.llm.spec import Spec
 from tests.support.command import COMMAND, CommandHere
+from tests.support.gpus import FAKE_GPUS
 from tests.support.models import untrained_student
-from tests.support.scripted import Script
+from tests.support.scripted import Script, true_answer
 from tests.support.service import SECONDS, free_port, scripted_service
 
 TOKEN = "a token of the tests"
@@ -119,3 +121,22 @@ def test_an_engine_that_does_not_start_ends_the_service_in_its_own_sentence(
         raise AssertionError("it started")
     (run,) = served_store.runs().values()
     assert run["state"] == "failed"
+
+
+def test_the_service_answers_while_one_engine_does_not_start_and_another_waits_for_gpus(
+    ray_with_gpus: RaySession,
+    served_store: Store,
+    spec: Spec,
+    describe: Prompt,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (tmp_path / "start").touch()  # which befalls one engine
+    cluster = replace(ray_with_gpus, local=False)
+    with scripted_service(
+        served_store.url, cluster, spec, describe, Script(trouble=tmp_path), workers=3, gpus=FAKE_GPUS // 2
+    ) as url:
+        assert not (tmp_path / "start").exists()
+        answer = httpx.post(f"{url}/describe", json={"smiles": ASPIRIN}, timeout=SECONDS).json()
+        assert answer["record"]["text"] == true_answer(ASPIRIN)
+    assert "of 3 engines ready" in caplog.text

@@ -1,4 +1,4 @@
-"""The process of `screen.workers` that dies over ethanol, and once over propane alone."""
+"""The process of `screen.workers` that dies over ethanol, fails over methane, and dies once over propane alone."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ score = scorer.Scorer.score
 
 def score_or_die(self: scorer.Scorer, rows: pa.Table) -> pa.Table:
     raws = rows["raw"].to_pylist()
+    if b"C" in raws:
+        raise ZeroDivisionError
     if b"CCO" in raws or (raws == [b"CCC"] and not (once := Path(os.environ[ONCE])).exists()):
         if b"CCO" not in raws:
             once.touch()

@@ -46,6 +46,7 @@ def scripted_service(
     script: Script,
     load: Callable[[], Predict] | None = None,
     workers: int = 1,
+    gpus: int = 0,
     **settings: Any,
 ) -> Iterator[str]:
     """Offer the service at a free port, and yield its URL."""
@@ -59,7 +60,7 @@ def scripted_service(
         engine=script,
         start_waits=(),
     )
-    annotators = Annotators(job=job, pool=Pool(workers=workers, cpus=0.2, concurrency=16))
+    annotators = Annotators(job=job, pool=Pool(workers=workers, cpus=0.2, gpus=gpus, concurrency=16))
     service = Service(port=free_port(), drain_seconds=20.0, **settings)
     with served(service, annotators=annotators, load=load, session=session) as url:
         yield url

@@ -6,8 +6,11 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -371,6 +374,45 @@ def test_the_slurm_script_goes_back_into_the_queue_and_asks_for_a_token() -> Non
     text = (DEPLOY / "slurm" / "gallon.sbatch").read_text()
     assert {"#SBATCH --requeue", "#SBATCH --open-mode=append"} <= set(text.splitlines())
     assert "RAY_AUTH_MODE=token" in text
+
+
+def test_slurm_jobs_that_follow_one_another_share_no_port() -> None:
+    text = (DEPLOY / "slurm" / "gallon.sbatch").read_text()
+    (port,) = re.findall(r"^port=(\$\(\(.+\)\))", text, re.MULTILINE)
+    offsets = {0, *map(int, re.findall(r"\$\(\(port \+ (\d+)\)\)", text))}
+    jobs = range(3990, 4010)
+    script = f"for SLURM_JOB_ID in {' '.join(map(str, jobs))}; do echo {port}; done"
+    first = subprocess.run(["bash", "-c", script], check=True, capture_output=True, text=True).stdout.split()
+    taken = [int(each) + offset for each in first for offset in offsets]
+    assert len(set(taken)) == len(taken) == 3 * len(jobs)
+    assert min(taken) > 1024 and max(taken) < 32_768  # from where Linux gives ports to whoever asks for any
+
+
+@pytest.fixture
+def groups() -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Three process groups, whose ends somebody takes note of."""
+    started = [subprocess.Popen(["sleep", "60"], start_new_session=True) for _ in range(3)]
+    for each in started:
+        threading.Thread(target=each.wait, daemon=True).start()
+    yield started
+    for each in started:
+        each.kill()
+
+
+def test_taking_down_the_local_cluster_spares_processes_that_were_given_a_number_of_its_own(
+    groups: list[subprocess.Popen[bytes]], tmp_path: Path
+) -> None:
+    local = DEPLOY / "local"
+    births = [subprocess.check_output([local / "birth", str(each.pid)], text=True).strip() for each in groups]
+    boot, _, start = births[0].partition(":")
+    written = [births[0], f"another-boot:{start}", f"{boot}:{int(start) - 1}"]
+    lines = [f"{each.pid} part {birth}" for each, birth in zip(groups, written, strict=True)]
+    (tmp_path / "pids").write_text("\n".join([*lines, f"{2**22 + 1} part {boot}:gone"]) + "\n")
+    (tmp_path / "env").write_text("exit 1\n")  # there are no jobs to be stopped
+    subprocess.run([local / "down", tmp_path], check=True, timeout=60)
+    assert groups[0].wait(10) == -signal.SIGTERM
+    assert [each.poll() for each in groups[1:]] == [None, None]
+    assert not (tmp_path / "pids").exists()
 
 
 # Every folder

@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 
 from cluster.training import loop
 from cluster.training.driver import LEAST_SHARED, Arrangement, TrainResources, arranged
-from cluster.training.examples import examples_of
+from cluster.training.examples import StreamedExamples, examples_of
 from cluster.training.fit import Fit, Schedule
 from cluster.training.group import ProcessGroup, shard_of
 from cluster.training.loop import Training
@@ -125,6 +125,22 @@ def test_labelled_molecules_have_their_share_of_every_step_and_all_come_round() 
     assert seen(fit, 0) != seen(fit, 1)
 
 
+def test_labelled_molecules_are_shuffled_once_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    shuffled = list[int]()
+    order = StreamedExamples._order
+    monkeypatch.setattr(StreamedExamples, "_order", lambda self, number: shuffled.append(number) or order(self, number))
+    fit = fit_of(stream_of(90, 11), batch_size=12)  # three labelled molecules a step, of ten
+    inputs, columns = held()
+    part = shard_of([fit], {"inputs": inputs}, columns, ALONE)
+    examples = examples_of(fit, part, ALONE)
+    taken = [batch[:, 0].int().tolist() for epoch in range(3) for batch, _ in examples.of_epoch(epoch, 0)]
+    labelled = [number for step in taken for number in step if number < 1000]
+    rounds = -(-len(labelled) // 10)
+    assert shuffled == list(range(rounds)) and rounds > 3
+    orders = [np.random.default_rng([fit.seed, number]).permutation(fit.train) for number in range(rounds)]
+    assert labelled == np.concatenate(orders)[: len(labelled)].tolist()
+
+
 @pytest.mark.parametrize("workers", [2, 3])
 def test_a_step_has_the_same_molecules_however_many_workers_share_it(workers: int) -> None:
     fit = fit_of(stream_of(90, 11), batch_size=12)
@@ -184,6 +200,35 @@ def test_a_fit_that_dies_in_the_middle_of_an_epoch_ends_with_the_same_weights(
     assert all(np.allclose(weights[name], again[name], atol=1e-6) for name in weights)
     for first, second in zip(one.history, other.history, strict=True):
         assert first == pytest.approx(second, rel=1e-5)
+
+
+def test_a_fit_that_goes_on_draws_the_next_numbers_of_each_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = torch.Generator()  # in the place of a GPU's
+    monkeypatch.setattr(loop, "generators_of", lambda _: [torch.default_generator, device])
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
+    fit = fit_of(stream_of(60, 11))
+    inputs, columns = held()
+    part = shard_of([fit], {"inputs": inputs}, columns, ALONE)
+    drawn, killed = list[float](), list[int]()
+    descend = Training._descend
+
+    def drawing(self: Training, terms: Any, step: int) -> None:
+        if step == steps(fit) and not killed:
+            killed.append(step)
+            raise KilledError
+        drawn.append(torch.rand(1, generator=device).item())
+        descend(self, terms, step)
+
+    monkeypatch.setattr(Training, "_descend", drawing)
+    device.manual_seed(1)
+    with pytest.raises(KilledError):
+        Training(fit, part, ALONE, tmp_path).run()
+    device.manual_seed(1)
+    Training(fit, part, ALONE, tmp_path).run()
+    device.manual_seed(1)
+    assert drawn == [torch.rand(1, generator=device).item() for _ in drawn]
 
 
 def test_a_worker_that_is_killed_at_random_five_times_ends_with_the_weights_of_an_undisturbed_one(
