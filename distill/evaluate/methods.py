@@ -129,6 +129,13 @@ class Method:
             return recipe(self.name).role == "lm"
         return self.kind in ("mean", "predictor", "pseudo-labels") or self.listens not in ("nobody", "gnn", "network")
 
+    @property
+    def reads_predictions(self) -> bool:
+        """Whether it reads what an LLM predicts, which has seen labels of the training part."""
+        if self.kind == "teacher":
+            return recipe(self.name).reads_guesses
+        return self.kind in ("predictor", "pseudo-labels")
+
     def rests_on(self, network: str) -> bool:
         """Whether it is this graph network, or learns from the best graph teacher, which may be this one."""
         if self.released:
@@ -270,21 +277,34 @@ METHODS: dict[str, Method] = {
 }
 
 
-def defaults(*, with_texts: bool, with_transfer_set: bool, released: bool = False) -> list[str]:
+def defaults(
+    *, with_texts: bool, with_transfer_set: bool, with_rules: bool = False, released: bool = False
+) -> list[str]:
     """Return the rows of a table where none are named: those that are not `EXTRA`, nor need what is not there.
 
-    Those as GALLON `released` them take the place of those of our students.
+    Rules that somebody names are there to be compared, beside their controls. Rows as GALLON `released` them take the
+    place of those of our students.
     """
     names = [
         known.name
         for known in METHODS.values()
-        if known.name not in EXTRA
+        if (known.name not in EXTRA or (with_rules and known.needs_rules))
         and (with_texts or not known.needs_texts)
         and (with_transfer_set or not known.transfer)
     ]
     if not released:
         return names
     return as_released([name for name in names if METHODS[name].kind != "student" or name in {*RELEASED, "gallon"}])
+
+
+def named(names: Sequence[str], *, released: bool = False) -> list[Method]:
+    """Return the methods of these names, each once, or those that stand for them as GALLON released them.
+
+    Raises:
+        UsageError: there is no such method, or GALLON released none for it.
+    """
+    known = list(dict.fromkeys(method(name).name for name in names))
+    return [method(name) for name in (as_released(known) if released else known)]
 
 
 def as_released(names: Sequence[str]) -> list[str]:

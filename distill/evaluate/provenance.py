@@ -53,7 +53,8 @@ def provenance(
         methods: that were compared.
 
     Returns:
-        `written` (UTC), `trials`, `balance`, `dataset` (name, hash, targets, and what was left out of it),
+        `written` (UTC), `trials`, `balance`, `dataset` (name, whether it is MoleculeNet's, hash,
+        targets, and what was left out of it),
         `annotations` (None without any), `transfer` (how many molecules without labels; empty without any), `splits`
         (as `splits`), `rules` (None without any), `rankings` (of each split, who has put the candidates for neighbours
         in an order; empty where nobody was asked), `pretrained` (of each method that has a pre-trained network, what
@@ -136,6 +137,7 @@ def splits(dataset: Dataset, cases: Sequence[SeededSplit]) -> list[dict[str, Any
 def _dataset(dataset: Dataset) -> dict[str, Any]:
     return {
         "name": dataset.name,
+        "benchmark": dataset.benchmark,
         "sha256": dataset.sha256,
         "molecules": len(dataset),
         "targets": [{"name": target.name, "kind": target.kind} for target in dataset.targets],

@@ -235,7 +235,6 @@ class _Bench:
 
     def _key(self, one: Search[Any]) -> str:
         """Return a digest of all that decides what a search finds."""
-        annotations = self.model_inputs.annotations
         facts = {
             "format": FORMAT,
             "features": features_id(),
@@ -243,12 +242,19 @@ class _Bench:
             "defaults": _facts(one),
             "space": one.space(),
             "dataset": self.model_inputs.dataset.sha256,
-            "annotations": [self.model_inputs.encoder, annotations.sha256] if annotations else None,
+            "reads": self._reads(one),
             "split": self.case.split.sha256,
             "seed": self.case.seed,
             "trials": [self.trials, AT_A_TIME],
         }
         return digest(facts)
+
+    def _reads(self, one: Search[Any]) -> str | None:
+        """Return what a method reads beside the molecules: texts, rules, an LLM's answers, a pre-trained network."""
+        if isinstance(one.defaults, Recipe):
+            return self.model_inputs.inputs(one.defaults, self.case.split)[0]
+        known = baseline(one.name).pretrained
+        return self.model_inputs.pretraining(known)["version"] if known else None
 
 
 def _facts(one: Search[Any]) -> Any:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 ALIKE = 0.9
 APART = 1.0  # in the unit of the labels
+ROUNDING = 1e-5  # by which a difference of labels below 80 may be too small for being kept in float32
 BITS = 1024  # of the fingerprints, as in MoleculeACE
 MOST = 20_000  # molecules; of more the pairs are too many to be compared
 
@@ -45,9 +46,9 @@ def cliffs(smiles: Sequence[str], labels: NDArray[np.float32]) -> NDArray[np.boo
     found = np.zeros(labels.shape, dtype=bool)
     mols = [mol_of(each) for each in smiles]
     whole, skeletons = _indexed(mols), _indexed([_skeleton(mol) for mol in mols])
-    texts = _Texts(smiles)
+    texts, exact = _Texts(smiles), labels.astype(np.float64)
     for row in range(len(smiles) - 1):
-        apart = np.abs(labels[row + 1 :] - labels[row]) >= APART  # never where a label is missing
+        apart = np.abs(exact[row + 1 :] - exact[row]) >= APART - ROUNDING  # never where a label is missing
         others = np.flatnonzero(apart.any(axis=1)) + row + 1
         if len(others):
             near = whole.similar(row, others) | skeletons.similar(row, others)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from distill.data.splits import Split, scaffold_of
+from distill.data.splits import PARTS, Split, scaffold_of
 from distill.features.neighbours import Neighbours, packed_of
 from distill.judge.cliffs import cliffs
 from teacher.chemistry.molecule import mol_of
@@ -35,8 +35,9 @@ class JudgedSplit:
 
     Attributes:
         seed: of the split, and of the training.
-        sha256: of the split; seeds that share it share their molecules.
-        learned: how many molecules are learned from or choose.
+        sha256: of the split.
+        learned: how many molecules with a label are learned from or choose under the whole split, whose test part is
+            held against them also where a comparison with fewer labels hides most of them.
         valid, test: int64, rows of those with a label, ascending.
         similarity: float32, of each test molecule to the nearest training molecule, Tanimoto's of ECFP4.
     """
@@ -47,6 +48,11 @@ class JudgedSplit:
     valid: NDArray[np.int64]
     test: NDArray[np.int64]
     similarity: NDArray[np.float32]
+
+    @property
+    def test_key(self) -> bytes:
+        """The same for splits with the same test part, which tell nothing about other molecules than its own."""
+        return self.test.tobytes()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -72,13 +78,20 @@ class Judged:
 
     @classmethod
     def of(cls, dataset: Dataset, cases: Sequence[SeededSplit], like: Judged | None = None) -> Judged:
-        """Return what the parts of splits hold; with cliffs as those of another one of the same dataset."""
+        """Return what the parts of splits hold.
+
+        Args:
+            dataset: the molecules and labels.
+            cases: seeds and splits.
+            like: of the whole splits, where these hide labels of them: the cliffs, and how many are learned from.
+        """
         labelled = np.asarray((~np.isnan(dataset.labels)).any(axis=1))
         fingerprints = packed_of(dataset.mols())
         similarity: dict[str, NDArray[np.float32]] = {}
         splits = []
         for case in cases:
-            valid, test = (rows[labelled[rows]] for rows in (case.split.valid, case.split.test))
+            parts = (getattr(case.split, part) for part in PARTS)
+            train, valid, test = (rows[labelled[rows]] for rows in parts)
             if case.split.sha256 not in similarity:
                 alike, _ = Neighbours.of(fingerprints[case.split.train]).nearest(fingerprints[test])
                 similarity[case.split.sha256] = alike.astype(np.float32)
@@ -86,7 +99,7 @@ class Judged:
                 JudgedSplit(
                     seed=case.seed,
                     sha256=case.split.sha256,
-                    learned=len(case.split.train) + len(case.split.valid),
+                    learned=like.by_seed[case.seed].learned if like else len(train) + len(valid),
                     valid=valid,
                     test=test,
                     similarity=similarity[case.split.sha256],
@@ -111,10 +124,9 @@ class Judged:
         """The splits by their seeds."""
         return {each.seed: each for each in self.splits}
 
-    @cached_property
-    def scaffolds(self) -> NDArray[np.int64]:
-        """The number of each molecule's scaffold, chirality left out; molecules without rings share one."""
-        names = [scaffold_of(mol_of(smiles)) for smiles in self.smiles]
+    def scaffolds(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return numbers of some molecules' scaffolds, from 0 on, without chirality; those without rings share one."""
+        names = [scaffold_of(mol_of(self.smiles[row])) for row in rows]
         return np.unique(names, return_inverse=True)[1].astype(np.int64)
 
 

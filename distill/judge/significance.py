@@ -2,9 +2,9 @@
 
 Two questions, by what the seeds share. Where each seed has a split of its own the splits are the sample, as in the
 repeated cross-validation that Ash et al. (J. Chem. Inf. Model. 2025, 65, 9398) recommend: the resampled t-test of
-Nadeau and Bengio (Machine Learning 2003, 52, 239), paired by split. Where all seeds share one split its test molecules
-are the sample: a bootstrap over their scaffolds, and over the seeds. Either way the intervals of all pairs hold at
-once.
+Nadeau and Bengio (Machine Learning 2003, 52, 239), paired by split. Where all seeds share one test part its
+molecules are the sample: a bootstrap over their scaffolds, and over the seeds. Either way the intervals of all pairs
+hold at once.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
+ROUNDING = 1e-9  # of a difference: an error that is smaller is none
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +29,7 @@ class Pairwise:
     Attributes:
         methods: the K methods.
         difference: (K, K), the score of the row's method minus that of the column's.
-        half: (K, K), half the width of the interval of each difference; 0 where nothing varies.
+        half: (K, K), half the width of the interval of each difference; 0 where nothing varies, and so nothing tells.
     """
 
     methods: Sequence[str]
@@ -39,6 +40,11 @@ class Pairwise:
         """Return how much one method is above another, and half the width of the interval."""
         place = self.methods.index(one), self.methods.index(other)
         return float(self.difference[place]), float(self.half[place])
+
+    def interval(self, one: str, other: str) -> tuple[float, float] | None:
+        """Return the interval of how much one method is above another; None where nothing tells."""
+        difference, half = self.between(one, other)
+        return (difference - half, difference + half) if half else None
 
 
 def over_splits(methods: Sequence[str], scores: NDArray[np.float64], test_to_train: float) -> Pairwise | None:
@@ -67,10 +73,11 @@ def over_splits(methods: Sequence[str], scores: NDArray[np.float64], test_to_tra
         return None
     means = scores.mean(axis=1)
     variance = (scores[:, None] - scores).var(axis=2, ddof=1)
-    error = np.sqrt(variance * (1 / splits + test_to_train))
+    difference = means[:, None] - means
+    error = _beyond_rounding(np.sqrt(variance * (1 / splits + test_to_train)), difference)
     pairs = count * (count - 1) / 2
     half = float(t.ppf(1 - (1 - CONFIDENCE) / 2 / pairs, splits - 1)) * error
-    return Pairwise(methods, means[:, None] - means, half)
+    return Pairwise(methods, difference, half)
 
 
 def over_replicates(
@@ -96,12 +103,17 @@ def over_replicates(
     one, other = np.triu_indices(count, 1)
     of_pairs = known[:, one] - known[:, other]
     found = scores[one] - scores[other]
-    error = of_pairs.std(axis=0, ddof=1)
+    error = _beyond_rounding(of_pairs.std(axis=0, ddof=1), found)
     varies = error > 0
     safe = np.where(varies, error, 1.0)
     largest = np.abs(np.where(varies, (of_pairs - found) / safe, 0.0)).max(axis=1)
     half = np.quantile(largest, CONFIDENCE) * error
     return Pairwise(methods, scores[:, None] - scores, _square(count, half))
+
+
+def _beyond_rounding(error: NDArray[np.float64], difference: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the errors of differences, 0 where nothing but rounding varies."""
+    return np.where(error > ROUNDING * np.abs(difference), error, 0.0)
 
 
 def _square(count: int, values: NDArray[np.float64]) -> NDArray[np.float64]:

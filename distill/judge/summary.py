@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 ROC_AUC_THRESHOLD = 0.01
 RMSE_THRESHOLD = 0.02  # of the standard deviation of the labels of all test parts
+LEAST_SCAFFOLDS = 10  # of a test part that is drawn from: with 10 chance is taken for a difference in 4 of 40 cases
 SEEDS_DRAWN = 1_000_003  # seeds the draws of seeds, apart from those of molecules
 
 Sample = Literal["splits", "molecules"]
@@ -74,6 +75,7 @@ class Summary:
         rows: the best first.
         reference: the method that the others are compared with; None where it is not among them.
         sample: what the intervals are over: several splits, or the molecules of one test part; None without any.
+        too_few: the scaffolds of the one test part, where they are too few to tell how sure a difference is.
         threshold: a gain smaller than this matters to nobody, however sure it is.
         not_behind: the methods that the best one is not surely better than, the best of them first.
     """
@@ -83,6 +85,7 @@ class Summary:
     sample: Sample | None
     threshold: float
     not_behind: Sequence[str]
+    too_few: int | None = None
 
     @property
     def best(self) -> SummaryRow:
@@ -102,16 +105,17 @@ def summarize(judged: Judged, runs: Sequence[Run], reference: str | None = None)
     for run in runs:
         by_method.setdefault(run.method, []).append(run)
     reference = reference if reference in by_method else None
-    sample, pairwise = _compared(judged, by_method)
+    compared = _compared(judged, by_method)
     sign = 1 if judged.kind == "classification" else -1
-    rows = [_summary_row(of_method, judged.kind, reference, pairwise) for of_method in by_method.values()]
+    rows = [_summary_row(of_method, judged.kind, reference, compared.pairwise) for of_method in by_method.values()]
     rows.sort(key=lambda row: (isnan(row.mean), -sign * row.mean))
     return Summary(
         rows=rows,
         reference=reference,
-        sample=sample,
+        sample=compared.sample,
         threshold=_threshold(judged),
-        not_behind=_not_behind(rows, pairwise),
+        not_behind=_not_behind(rows, compared.pairwise),
+        too_few=compared.too_few,
     )
 
 
@@ -121,8 +125,7 @@ def _summary_row(runs: Sequence[Run], kind: Kind, reference: str | None, pairwis
     choices = [run.chosen for run in runs if run.chosen is not None]
     gain = interval = None
     if pairwise and reference not in (None, method) and {method, reference} <= set(pairwise.methods):
-        gain, half = pairwise.between(method, reference)
-        interval = gain - half, gain + half
+        gain, interval = pairwise.between(method, reference)[0], pairwise.interval(method, reference)
     return SummaryRow(
         method=method,
         metric=metric,
@@ -163,11 +166,20 @@ def _not_behind(rows: Sequence[SummaryRow], pairwise: Pairwise | None) -> list[s
     best, *others = (row.method for row in rows)
     if pairwise is None or best not in pairwise.methods:
         return others
-    known = [other for other in others if other in pairwise.methods]
-    return [other for other in known if np.subtract(*pairwise.between(best, other)) <= 0]
+    known = {other: pairwise.interval(best, other) for other in others if other in pairwise.methods}
+    return [other for other, interval in known.items() if interval is None or interval[0] <= 0]
 
 
-def _compared(judged: Judged, by_method: Mapping[str, Sequence[Run]]) -> tuple[Sample | None, Pairwise | None]:
+@dataclass(frozen=True, kw_only=True)
+class _Compared:
+    """All differences among methods, what their intervals are over, and why there are none; as in `Summary`."""
+
+    pairwise: Pairwise | None = None
+    sample: Sample | None = None
+    too_few: int | None = None
+
+
+def _compared(judged: Judged, by_method: Mapping[str, Sequence[Run]]) -> _Compared:
     """Compare all methods that can be scored, under the seeds that can score them all."""
     metric, sign = main_metric(judged.kind), 1 if judged.kind == "classification" else -1
     found = {
@@ -176,21 +188,26 @@ def _compared(judged: Judged, by_method: Mapping[str, Sequence[Run]]) -> tuple[S
     methods = [method for method, of_seeds in found.items() if of_seeds]
     splits = [each for each in judged.splits if all(each.seed in found[method] for method in methods)]
     if len(methods) < 2 or not splits:
-        return None, None
+        return _Compared()
     runs = [[found[method][each.seed] for each in splits] for method in methods]
     values = sign * np.array([[run.test[metric] for run in of_method] for of_method in runs])
-    if len({each.sha256 for each in splits}) > 1:
-        # Every split counts once: seeds that share one tell nothing about other molecules.
-        distinct = {each.sha256: place for place, each in enumerate(splits)}
+    # Every test part counts once: seeds that share one tell nothing about other molecules.
+    distinct = {each.test_key: place for place, each in enumerate(splits)}
+    if len(distinct) > 1:
         ratio = fmean(len(splits[place].test) / splits[place].learned for place in distinct.values())
-        return "splits", over_splits(methods, values[:, list(distinct.values())], ratio)
-    replicates = sign * _replicates(judged, splits[0].test, runs)
-    return "molecules", over_replicates(methods, values.mean(axis=1), replicates)
+        return _Compared(pairwise=over_splits(methods, values[:, list(distinct.values())], ratio), sample="splits")
+    groups = judged.scaffolds(splits[0].test)
+    if (count := len(np.unique(groups))) < LEAST_SCAFFOLDS:
+        return _Compared(too_few=count)
+    replicates = sign * _replicates(judged, splits[0].test, groups, runs)
+    pairwise = over_replicates(methods, values.mean(axis=1), replicates)
+    return _Compared(pairwise=pairwise, sample="molecules" if pairwise else None)
 
 
-def _replicates(judged: Judged, test: NDArray[np.int64], runs: Sequence[Sequence[Run]]) -> NDArray[np.float64]:
-    """Return the scores of methods under draws of test molecules and of seeds, (draws, methods)."""
-    _, groups = np.unique(judged.scaffolds[test], return_inverse=True)
+def _replicates(
+    judged: Judged, test: NDArray[np.int64], groups: NDArray[np.int64], runs: Sequence[Sequence[Run]]
+) -> NDArray[np.float64]:
+    """Return the scores of methods under draws of groups of test molecules and of seeds, (draws, methods)."""
     truth, seeds = judged.labels[test], len(runs[0])
     chance = np.random.default_rng(SEEDS_DRAWN)
     blocks = []

@@ -15,7 +15,7 @@ from distill.judge.cliff_errors import errors_on_cliffs
 from distill.judge.per_target import scores_by_target
 from distill.report.comparison_page import page
 from distill.report.html import COMPARISON_PAGE
-from distill.report.published import published
+from distill.report.published import benchmark_name, published
 from teacher import strict_json
 from teacher.files import check_folder, check_output, replacing, write_text
 
@@ -54,15 +54,16 @@ def write(
         OutputError: the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    by_target, cliffs = scores_by_target(judged, runs), errors_on_cliffs(judged, runs)
     facts = {
         **made_of,
         "reference": summary.reference,
         "intervals_over": summary.sample,
         "threshold": summary.threshold,
         "rows": [_row(row) for row in summary.rows],
-        "targets": [asdict(row) for row in scores_by_target(judged, runs)],
-        "cliffs": [asdict(row) for row in errors_on_cliffs(judged, runs)],
-        "published": [asdict(row) for row in published(made_of["dataset"]["name"])],
+        "targets": [asdict(row) for row in by_target],
+        "cliffs": [asdict(row) for row in cliffs],
+        "published": [asdict(row) for row in published(benchmark_name(made_of["dataset"]), judged.kind)],
         "fewer_labels": [{"labels": each.labels, "rows": [_row(row) for row in each.summary.rows]} for each in fewer],
         "runs": [_run(run) for run in runs],
     }
@@ -76,7 +77,7 @@ def write(
         if labels not in {each.labels for each in fewer}:
             file.unlink()
     path = folder / COMPARISON_PAGE
-    write_text(path, page(made_of, judged, runs, summary, fewer))
+    write_text(path, page(made_of, judged, runs, summary, fewer, by_target=by_target, cliffs=cliffs))
     return path
 
 

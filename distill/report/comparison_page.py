@@ -10,15 +10,13 @@ import numpy as np
 
 from distill.data.moleculenet import DEVELOPED_ON, HELD_OUT
 from distill.evaluate.methods import summary_of
-from distill.judge.cliff_errors import errors_on_cliffs
 from distill.judge.judged import Judged, JudgedSplit
-from distill.judge.per_target import scores_by_target
 from distill.judge.run import Run
 from distill.judge.summary import Summary
 from distill.learn.metrics import main_metric, score
 from distill.report import forest, plots
 from distill.report.html import environment
-from distill.report.published import published
+from distill.report.published import benchmark_name, published
 from distill.report.verdict import METRICS, protocol, verdict
 
 if TYPE_CHECKING:
@@ -26,7 +24,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from distill.data.dataset import Target
+    from distill.judge.cliff_errors import CliffRow
     from distill.judge.curve import FewerLabels
+    from distill.judge.per_target import TargetRow
 
 TEMPLATE = "comparison.html.j2"
 WORST = 12  # molecules that are drawn
@@ -39,6 +39,9 @@ def page(
     runs: Sequence[Run],
     summary: Summary,
     fewer: Sequence[FewerLabels] = (),
+    *,
+    by_target: Sequence[TargetRow],
+    cliffs: Sequence[CliffRow],
 ) -> str:
     """Return the report of a comparison as HTML that needs no other file and no network.
 
@@ -48,9 +51,12 @@ def page(
         runs: of all methods and seeds.
         summary: the table.
         fewer: the same comparison with fewer labels, from the least on.
+        by_target: how good methods are of each target by itself.
+        cliffs: how wrong they are on activity cliffs.
     """
     from markupsafe import Markup
 
+    name = benchmark_name(made_of["dataset"])
     view = View.of(judged, runs, [row.method for row in summary.rows])
     shown = summary.reference or summary.best.method
     drawn = forest.forest(summary)
@@ -72,14 +78,14 @@ def page(
             forest=Markup(drawn) if drawn else None,
             left_out=int(max((run.test["left_out"] for run in runs), default=0)),
             listed=TARGETS_LISTED,
-            developed_on=made_of["dataset"]["name"] in DEVELOPED_ON,
-            held_out=made_of["dataset"]["name"] in HELD_OUT,
-            published=published(made_of["dataset"]["name"]),
+            developed_on=name in DEVELOPED_ON,
+            held_out=name in HELD_OUT,
+            published=published(name, judged.kind),
             fewer=fewer,
             by_labels=Markup(plots.by_labels(judged, summary, fewer)) if fewer else None,
             targets=judged.targets,
-            by_target=scores_by_target(judged, runs),
-            cliffs=errors_on_cliffs(judged, runs),
+            by_target=by_target,
+            cliffs=cliffs,
             cliff_labels=_cliff_labels(judged),
             view=view,
             plots=_plots(view) if view else [],

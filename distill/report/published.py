@@ -6,7 +6,14 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from distill.learn.metrics import main_metric
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from distill.data.cells import Kind
 
 FILE = "published.json"
 
@@ -22,11 +29,24 @@ class Published:
     score: float
 
 
-def published(dataset: str) -> list[Published]:
-    """Return what is published on a set, the best first; nothing for other data than MoleculeNet's."""
-    known = _known()
-    metric = next((metric for metric, sets in known["metrics"].items() if dataset in sets), None)
-    if metric is None:
+def benchmark_name(dataset: Mapping[str, Any]) -> str | None:
+    """Return the name of a set of MoleculeNet; None for other data, whatever its name.
+
+    Args:
+        dataset: as in `distill.evaluate.provenance.provenance`.
+    """
+    return dataset["name"] if dataset.get("benchmark") else None
+
+
+def published(name: str | None, kind: Kind) -> list[Published]:
+    """Return what is published on a set of MoleculeNet, the best first; nothing for other data.
+
+    Args:
+        name: of the set (`benchmark_name`).
+        kind: what its labels were taken for, which has to be what others took them for.
+    """
+    known, metric = _known(), main_metric(kind)
+    if name not in known["metrics"][metric]:
         return []
     rows = [
         Published(
@@ -34,7 +54,7 @@ def published(dataset: str) -> list[Published]:
             citation=row["citation"],
             split=known["split"],
             metric=metric,
-            score=row["scores"][dataset],
+            score=row["scores"][name],
         )
         for row in known["rows"]
     ]

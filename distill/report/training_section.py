@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 CURVE = (3.0, 2.0)  # inches
 
 ELEMENTS = (
-    "html head meta title style body main h1 h2 p br dl dt dd details summary code time div span small figure "
+    "html head meta title style body main h1 h2 p br dl dt dd details summary code strong time div span small figure "
     "figcaption table caption thead tbody tr th td svg defs g use clipPath path rect circle ellipse line polygon "
     "polyline text tspan"
 )  # of `comparison.html.j2` and of the drawings in it
-FOREIGN = re.compile(rf"<(?!/?(?:{'|'.join(ELEMENTS.split())})[\s/>]|!doctype html>)", re.IGNORECASE)
+# Of many molecules a drawing holds their density as pixels. Any other attribute could name something to be loaded.
+PIXELS = r'image xlink:href="data:image/png;base64,[\w\s+/=]*"(?: (?:id|transform|x|y|width|height)="[^"<>]*")*/>'
+FOREIGN = re.compile(rf"<(?!/?(?:{'|'.join(ELEMENTS.split())})[\s/>]|!doctype html>|{PIXELS})", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

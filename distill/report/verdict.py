@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from distill.judge.significance import CONFIDENCE
+from distill.judge.summary import LEAST_SCAFFOLDS
 from distill.learn.metrics import main_metric
 from teacher.wording import counted
 
@@ -29,7 +30,7 @@ def verdict(summary: Summary) -> str:
     if not others:
         return f"{ahead}; it is the only method."
     if summary.sample is None:
-        return f"{ahead}; nothing tells how sure that is."
+        return f"{ahead}; nothing tells how sure that is{_too_few(summary)}."
     behind = others - len(summary.not_behind)
     if not summary.not_behind:
         sure = f"significantly better than {'the other' if others == 1 else f'all {others} others'}"
@@ -44,7 +45,7 @@ def protocol(summary: Summary, judged: Judged) -> str:
     """Return what the marks and intervals of a table mean."""
     seeds = len(judged.splits)
     if summary.sample == "splits":
-        splits = counted(len({each.sha256 for each in judged.splits}), "split")
+        splits = counted(len({each.test_key for each in judged.splits}), "split")
         how = (
             f"the t-test of Nadeau and Bengio over the {splits}, which share molecules to learn from, corrected after "
             "Bonferroni"
@@ -53,12 +54,18 @@ def protocol(summary: Summary, judged: Judged) -> str:
         molecules = counted(len(judged.splits[0].test), "test molecule")
         how = f"a bootstrap over the {molecules}, scaffold by scaffold{', and over the seeds' if seeds > 1 else ''}"
     else:
-        return "Nothing tells how sure the differences are."
+        return f"Nothing tells how sure the differences are{_too_few(summary)}."
     alone = " One seed does not tell how far chance in the training moves a method." if seeds == 1 else ""
     return (
         f"Intervals are of {CONFIDENCE:.0%}, for all pairs of methods at once: {how}.{alone} A difference below "
         f"{summary.threshold:.3f} in {METRICS[main_metric(judged.kind)]} is too small to matter, however sure it is."
     )
+
+
+def _too_few(summary: Summary) -> str:
+    if summary.too_few is None:
+        return ""
+    return f": the test part has {counted(summary.too_few, 'scaffold')}, and fewer than {LEAST_SCAFFOLDS} are too few"
 
 
 def _of_reference(summary: Summary) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from distill.evaluate.methods import METHODS, MUGSI_TERMS, ON_RULES, as_released, defaults, method, summary_of
+from distill.evaluate.methods import METHODS, MUGSI_TERMS, ON_RULES, as_released, defaults, method, named, summary_of
 from distill.learn.distillation import MUGSI
 from distill.learn.recipes import PRETRAINED
 from teacher.errors import UsageError
@@ -33,6 +33,11 @@ def test_rows_that_need_what_is_not_there_are_left_out() -> None:
         *("gallon-gcn", "gallon-student", "gallon+gnn", "gallon+lm"),
         *(f"{network}+lm{end}" for network in ("gnn", "gcn", "gin", "gat", "dmpnn") for end in ("", "+transfer")),
     }
+
+
+def test_rules_that_are_named_are_compared_beside_their_controls() -> None:
+    without = defaults(with_texts=True, with_transfer_set=True)
+    assert set(defaults(with_texts=True, with_transfer_set=True, with_rules=True)) - set(without) == set(ON_RULES)
 
 
 def test_a_graph_network_can_be_the_student_of_the_language_teacher() -> None:
@@ -89,3 +94,8 @@ def test_what_rests_on_a_graph_network_is_the_network_and_who_may_learn_from_it(
 def test_an_unknown_method_is_named() -> None:
     with pytest.raises(UsageError, match="no method 'svm': choose out of random_forest"):
         method("svm")
+
+
+def test_a_method_that_is_named_twice_is_one_row() -> None:
+    assert [known.name for known in named(["student", "lm", "student"])] == ["student", "lm"]
+    assert [known.name for known in named(["student", "gallon-student"], released=True)] == ["gallon-student"]

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cluster.training.driver import TrainResources
 from distill.data.dataset import Dataset, read
 from distill.data.splits import Split, split
-from distill.evaluate.tuning import FILE, found_in
+from distill.evaluate.budget import Settings
+from distill.evaluate.search import Search
+from distill.evaluate.tuning import FILE, found_in, tuned
+from distill.judge.judged import SeededSplit
+from distill.learn.inputs import ModelInputs
 from distill.learn.recipes import recipe
+from distill.rules.rule import Rule
+from distill.rules.rule_set import RuleSet
 from teacher.errors import UsageError
 
 PARAMS = {"width": 64, "dropout": 0.25, "learning_rate": 2e-3, "weight_decay": 1e-4}
@@ -84,6 +92,26 @@ def test_a_file_without_settings_is_refused(
         (tmp_path / FILE).write_bytes(content)
     with pytest.raises(UsageError, match=sentence):
         found_in(tmp_path / FILE, dataset, parts)
+
+
+def test_what_was_found_with_other_rules_is_not_taken_up(
+    dataset: Dataset, parts: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[str] = []
+
+    def search(new: Sequence[Search[Any]], trials: int, judge: object) -> None:
+        found.extend(one.name for one in new)
+        for one in new:
+            one.ask(trials)
+            one.tell([0.0] * trials)
+
+    monkeypatch.setattr("distill.evaluate.tuning.search", search)
+    case = SeededSplit(seed=0, split=parts)
+    settings = Settings(methods=["rules"], folds=0, folder=tmp_path, resources=TrainResources())
+    for smarts in ("[OX2H]", "[CX4]", "[OX2H]"):
+        rules = RuleSet(task="solubility", rules=(Rule(smarts=smarts),))
+        tuned(ModelInputs(dataset, None, tmp_path, rules=rules), case, settings, 1)
+    assert found == ["rules", "rules"]
 
 
 def test_settings_that_a_network_does_not_have_are_refused(dataset: Dataset, parts: Split, tmp_path: Path) -> None:

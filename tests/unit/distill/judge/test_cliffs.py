@@ -33,6 +33,11 @@ def test_molecules_that_are_alike_and_measure_tenfold_form_a_cliff(pair: tuple[s
     assert flags((*pair, ALONE), [1.0, float("nan"), 9.0]) == [False, False, False]
 
 
+def test_labels_one_unit_apart_form_a_cliff_however_float32_rounds_them() -> None:
+    for tenths in range(-100, 100):
+        assert flags((*SAME_SKELETON, ALONE), [tenths / 10, tenths / 10 + 1, 99.0]) == [True, True, False]
+
+
 def test_targets_have_cliffs_of_their_own() -> None:
     found = cliffs(SAME_SKELETON, np.array([[1.0, 1.0], [3.0, 1.5]], dtype=np.float32))
     assert found is not None and found.tolist() == [[True, False], [True, False]]
@@ -84,3 +89,22 @@ def test_errors_are_told_apart_by_cliffs() -> None:
         method="good", cliff=pytest.approx(2), other=pytest.approx(1), overall=pytest.approx(overall)
     )
     assert (bad.method, bad.cliff) == ("bad", pytest.approx(4))
+
+
+def test_errors_on_cliffs_and_on_others_have_one_unit_also_of_several_targets() -> None:
+    labels = np.array([[0, 0], [1, 1000], [5, np.nan], [9, np.nan]], dtype=np.float32)  # the second: cliffs alone
+    rows = np.arange(4)
+    part = JudgedSplit(seed=0, sha256="", learned=9, valid=rows[:2], test=rows, similarity=np.zeros(4, np.float32))
+    judged = Judged(
+        name="set",
+        smiles=("C", "N", "O", "CC"),
+        labels=labels,
+        targets=[Target("y", "regression"), Target("z", "regression")],
+        splits=[part],
+        cliffs=np.array([[True, True], [True, True], [False, False], [False, False]]),
+    )
+    errors = np.array([[2.0, 7.0], [2.0, 7.0], [1.0, 0.0], [1.0, 0.0]])
+    (row,) = errors_on_cliffs(judged, [scored(judged, part, labels + errors, method="gin", seed=0)])
+    unit = float(np.std([0, 1, 5, 9]))
+    assert (row.cliff, row.other) == (pytest.approx(2 / unit), pytest.approx(1 / unit))
+    assert row.overall == pytest.approx(np.sqrt(2.5) / unit)

@@ -1,15 +1,21 @@
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from distill.data.dataset import Target
-from distill.judge.judged import Judged, JudgedSplit
+from distill.data import splits
+from distill.data.dataset import Target, read
+from distill.judge.curve import with_fewer_labels
+from distill.judge.judged import Judged, JudgedSplit, SeededSplit
 from distill.judge.run import Run, scored
-from distill.judge.summary import summarize
+from distill.judge.significance import over_splits
+from distill.judge.summary import LEAST_SCAFFOLDS, summarize
+from distill.report.verdict import protocol, verdict
 
 MOLECULES = 60
-CHAINS = [f"{'C' * length}{ring}" for ring in ("C1CCCC1", "c1ccccc1", "C1CC1") for length in range(1, 21)]
+CHAINS = [f"{'C' * tail}C1CC1{'C' * length}C1CC1" for length in range(1, 21) for tail in range(1, 4)]  # 20 scaffolds
 
 
 def judged(seeds: int, *, shared: bool = False, kind: str = "regression") -> Judged:
@@ -17,15 +23,20 @@ def judged(seeds: int, *, shared: bool = False, kind: str = "regression") -> Jud
     labels = np.random.default_rng(0).normal(size=(MOLECULES, 1)).astype(np.float32)
     if kind == "classification":
         labels = (labels > 0).astype(np.float32)
-    splits = []
+    parts = []
     for seed in range(seeds):
         test = np.arange(20, MOLECULES) if shared else np.sort(np.random.default_rng(seed).permutation(MOLECULES)[:40])
         similarity = np.ones(40, np.float32)
         sha256 = "same" if shared else str(seed)
-        splits.append(
+        parts.append(
             JudgedSplit(seed=seed, sha256=sha256, learned=200, valid=np.arange(20), test=test, similarity=similarity)
         )
-    return Judged(name="chains", smiles=CHAINS, labels=labels, targets=[Target("y", kind)], splits=splits)
+    return Judged(name="chains", smiles=CHAINS, labels=labels, targets=[Target("y", kind)], splits=parts)
+
+
+def with_scaffolds(scaffolds: int) -> Judged:
+    """Return molecules of which so many scaffolds judge, under one split."""
+    return replace(judged(3, shared=True), smiles=[CHAINS[3 * (row % scaffolds)] for row in range(MOLECULES)])
 
 
 def runs_of(of: Judged, errors: dict[str, float]) -> list[Run]:
@@ -87,6 +98,52 @@ def test_seeds_that_share_a_split_tell_of_its_molecules_and_not_of_more() -> Non
 def test_one_split_whose_seeds_differ_is_no_sample_of_splits() -> None:
     of = judged(2, shared=True)
     assert summarize(of, runs_of(of, {"gin": 1.0, "lm": 1.0}), "gin").sample == "molecules"
+
+
+def test_fewer_labels_drawn_by_seed_make_no_sample_of_splits_where_all_seeds_have_one_test_part() -> None:
+    of = judged(5, shared=True)
+    drawn = [replace(each, sha256=str(each.seed), valid=each.valid[: 10 + each.seed]) for each in of.splits]
+    few = replace(of, splits=drawn)
+    summary = summarize(few, runs_of(few, {"gin": 1.0, "lm": 1.0}), "gin")
+    assert summary.sample == "molecules"
+    assert "test molecules" in protocol(summary, few)
+
+
+@pytest.mark.parametrize("scaffolds", [1, LEAST_SCAFFOLDS - 1])
+def test_a_test_part_of_few_scaffolds_tells_nothing_and_says_why(scaffolds: int) -> None:
+    of = with_scaffolds(scaffolds)
+    summary = summarize(of, runs_of(of, {"gin": 1.0, "lm": 1.01}), "gin")
+    assert (summary.sample, summary.too_few) == (None, scaffolds)
+    assert all(row.interval is None and row.differs is None for row in summary.rows)
+    assert summary.not_behind == [summary.rows[1].method]
+    for said in (verdict(summary), protocol(summary, of)):
+        assert f"the test part has {scaffolds} scaffold" in said
+    enough = with_scaffolds(LEAST_SCAFFOLDS)
+    assert summarize(enough, runs_of(enough, {"gin": 1.0, "lm": 1.01}), "gin").sample == "molecules"
+
+
+def test_a_difference_that_does_not_vary_is_no_certain_one() -> None:
+    found = over_splits(["one", "other"], np.array([[0.3, 0.3, 0.3], [0.1, 0.1, 0.1]]), 0.1)
+    assert found is not None and found.interval("one", "other") is None
+    of = judged(1, shared=True, kind="classification")
+    exact, wrong = (
+        scored(of, of.splits[0], said.astype(float), method=name, seed=0)
+        for name, said in (("exact", of.labels), ("wrong", 1 - of.labels))
+    )
+    best = summarize(of, [exact, wrong], "wrong").best
+    assert (best.method, best.gain, best.interval, best.differs) == ("exact", 1.0, None, None)
+
+
+def test_only_labelled_molecules_are_learned_from_and_hidden_labels_make_no_test_part_larger(tmp_path: Path) -> None:
+    path = tmp_path / "halves.csv"
+    path.write_text("smiles,y\n" + "".join(f"{'C' * (row + 1)},{row if row % 2 else ''}\n" for row in range(100)))
+    dataset = read(path, targets=["y"])
+    whole = splits.split(dataset, "random")
+    judging = Judged.of(dataset, [SeededSplit(seed=0, split=whole)])
+    known = ~np.isnan(dataset.labels[:, 0])
+    assert judging.splits[0].learned == known[whole.train].sum() + known[whole.valid].sum() < 90
+    few = SeededSplit(seed=0, split=with_fewer_labels(whole, dataset, 20, seed=0))
+    assert Judged.of(dataset, [few], like=judging).splits[0].learned == judging.splits[0].learned
 
 
 def test_a_small_gain_is_too_small_to_matter() -> None:

@@ -205,7 +205,8 @@ def test_the_page_says_what_its_intervals_are_worth(tmp_path: Path, numbers: Dat
     assert "Nadeau and Bengio over the 3 splits" in report(tmp_path / "random", numbers)
     on_one_split = report(tmp_path / "scaffold", numbers, kind="scaffold")
     assert re.search(r"a bootstrap over the \d+ test molecules, scaffold by scaffold, and over the seeds", on_one_split)
-    assert "One seed does not tell" in report(tmp_path / "one", numbers, seeds=1)
+    assert "One seed does not tell" in report(tmp_path / "one", numbers, seeds=1, kind="scaffold")
+    assert re.search(r"the test part has \d scaffolds, and fewer", report(tmp_path / "few", numbers, seeds=1))
     assert "only method" in report(tmp_path / "alone", numbers, methods=["student"])
 
 
@@ -256,12 +257,16 @@ def test_scores_with_fewer_labels_are_drawn_and_kept_until_a_comparison_without(
 
 
 def test_published_scores_stand_beside_a_table_of_their_set_alone(tmp_path: Path, numbers: Dataset):
-    page = report(tmp_path / "lipo", replace(numbers, name="lipo"))
+    page = report(tmp_path / "lipo", replace(numbers, name="lipo", benchmark=True))
     assert page.index("Uni-Mol") < page.index("GEM") < page.index("D-MPNN")  # the best first
     assert "Defaults of gallon were developed on lipo" in page
-    assert "No default of gallon was chosen on freesolv" in report(tmp_path / "free", replace(numbers, name="freesolv"))
-    page = report(tmp_path / "own", numbers)
-    assert "Uni-Mol" not in page and "Defaults of gallon" not in page
+    free = replace(numbers, name="freesolv", benchmark=True)
+    assert "No default of gallon was chosen on freesolv" in report(tmp_path / "free", free)
+    for own in (numbers, replace(numbers, name="freesolv"), replace(numbers, name="lipo")):  # files of such names
+        page = report(tmp_path / "own", own)
+        assert not re.search("Uni-Mol|Defaults of gallon|No default of gallon", page)
+    as_numbers = report(tmp_path / "bace", replace(numbers, name="bace", benchmark=True))
+    assert "Uni-Mol" not in as_numbers  # whose scores are of classes
 
 
 def test_gains_are_drawn_with_their_intervals(tmp_path: Path, numbers: Dataset):
