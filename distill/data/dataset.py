@@ -62,6 +62,7 @@ class Dataset:
         duplicates: rows that were merged into an earlier row of the same molecule.
         conflicts: labels that were left out because rows of one molecule contradict each other about its class.
         sha256: digest of the canonical SMILES and the labels, in their order.
+        benchmark: whether it is the set of MoleculeNet of its name, with the targets that others are scored on.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Dataset:
     conflicts: int
     sha256: str
     times: tuple[float, ...] | None = None
+    benchmark: bool = False
 
     def __len__(self) -> int:
         return len(self.smiles)

@@ -8,6 +8,7 @@ until the user allows it by name; what is a target of training is refused in any
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from itertools import islice
 
 from cluster.library.rows import read
 from cluster.library.source import Source
+from distill.data.cells import read_labels
 from distill.data.dataset import Dataset
 from distill.data.moleculenet import SETS
 from distill.data.splits import Split
@@ -26,6 +28,8 @@ from teacher.llm.shots import all_examples
 from teacher.wording import counted
 
 ROWS_SEEN = 1_000  # of each file
+NUMBERS = 0.5  # share of a column's known cells from which on it holds numbers: there are remarks among measurements
+COMPARISONS = str.maketrans("", "", "<>=~\u2264\u2265\u2248")  # before a number beyond a measurement's range
 LABEL_WORDS = frozenset(
     {
         *("label", "labels", "target", "targets", "y", "class", "classes", "outcome", "result", "response", "measured"),
@@ -39,14 +43,30 @@ LABEL_WORDS = frozenset(
 
 @dataclass(slots=True)
 class _Seen:
-    """What was seen of a column: whether all its values are numbers, and which there are."""
+    """What was seen of a column: how many cells hold something, how many of them a number or yes or no, and which."""
 
-    numbers: bool = True
-    values: set[str] = field(default_factory=set)
+    known: int = 0
+    numbers: int = 0
+    values: set[float] = field(default_factory=set)
+
+    def add(self, cell: str) -> None:
+        """Look at one more cell."""
+        (label,) = read_labels([cell.translate(COMPARISONS)], commas_are_decimal=True)
+        if label is None:
+            self.known += 1
+        elif not math.isnan(label):
+            self.known += 1
+            self.numbers += 1
+            self.values.add(label)
+
+    @property
+    def are_like_labels(self) -> bool:
+        """Whether a good part of what is known are numbers, and these differ."""
+        return self.numbers >= NUMBERS * self.known and len(self.values) > 1
 
 
 def refuse_labels(columns: Sequence[str], sources: Sequence[Source], allowed: Iterable[str] = ()) -> None:
-    """Refuse columns that look like labels: by their names, or because they hold numbers that differ.
+    """Refuse columns that look like labels: by their names, or because half of what they hold are numbers that differ.
 
     Args:
         columns: that a prompt shows.
@@ -63,7 +83,7 @@ def refuse_labels(columns: Sequence[str], sources: Sequence[Source], allowed: It
             raise _leak(column, "its name is that of a label")
     if doubtful:
         for column, seen in _seen(doubtful, sources).items():
-            if seen.numbers and len(seen.values) > 1:
+            if seen.are_like_labels:
                 raise _leak(column, "it holds numbers, as labels do")
 
 
@@ -111,8 +131,7 @@ def _seen(columns: Sequence[str], sources: Sequence[Source]) -> dict[str, _Seen]
             for cells in map(json.loads, block["columns"].to_pylist()):
                 for column, known in seen.items():
                     if (cell := cells[column]) != EMPTY:
-                        known.numbers = known.numbers and _is_number(cell)
-                        known.values.add(cell)
+                        known.add(cell)
     return seen
 
 
@@ -124,14 +143,6 @@ def _is_named_like_a_label(column: str) -> bool:
 def _plain(name: str) -> str:
     """Return the words of a name in lower case: "CT_TOX" and "ct tox" are one."""
     return " ".join(re.findall(r"[^\W_]+", name.lower()))
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell.removeprefix("<").removeprefix(">").strip())
-    except ValueError:
-        return cell.lower() in {"true", "false", "yes", "no"}
-    return True
 
 
 def _leak(column: str, why: str) -> UsageError:

@@ -124,9 +124,11 @@ def moleculenet(
     folder = root.expanduser()
     path = _local_copy(name, folder) or _download(name, folder)
     columns = SETS[name]
-    wanted = targets or columns.targets or _all_but(path, columns.smiles)
-    found = read(path, smiles_column=columns.smiles, targets=wanted, split_column=split_column, time_column=time_column)
-    return replace(found, name=name)
+    own = columns.targets or _all_but(path, columns.smiles)
+    found = read(
+        path, smiles_column=columns.smiles, targets=targets or own, split_column=split_column, time_column=time_column
+    )
+    return replace(found, name=name, benchmark=set(targets or own) == set(own))
 
 
 def _local_copy(name: str, folder: Path) -> Path | None:

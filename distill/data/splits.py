@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SplitKind = Literal["scaffold", "random-scaffold", "scaffold-cv", "random", "time", "column"]
 KINDS: tuple[SplitKind, ...] = get_args(SplitKind)
+DRAWN: frozenset[SplitKind] = frozenset({"random", "random-scaffold", "scaffold-cv"})  # what depends on a seed
 PARTS = ("train", "valid", "test")
 PART_WORDS = {"train": 0, "training": 0, "valid": 1, "val": 1, "validation": 1, "test": 2}
 
@@ -96,17 +97,38 @@ def split(dataset: Dataset, kind: SplitKind = "scaffold", *, seed: int = 0, chir
     Raises:
         UsageError: a part would be empty, there is no such kind, or a column is missing or says something else.
     """
+    (parts,) = splits_under([seed], dataset, kind, chirality=chirality)
+    return parts
+
+
+def splits_under(
+    seeds: Sequence[int], dataset: Dataset, kind: SplitKind = "scaffold", *, chirality: bool = False
+) -> list[Split]:
+    """Split a dataset as `split` does, once under each seed.
+
+    Scaffolds, which take most of the time, are found once for all seeds, and a kind that draws nothing is split once.
+
+    Raises:
+        UsageError: as `split` does.
+    """
     if kind not in KINDS:
         raise UsageError(f"There is no split '{kind}'; known are {', '.join(KINDS)}.")
-    divide: dict[SplitKind, Callable[[], Sequence[Iterable[int]]]] = {
-        "scaffold": lambda: _by_size(_scaffolds(dataset, chirality), len(dataset)),
-        "random-scaffold": lambda: _by_chance(_scaffolds(dataset, chirality), len(dataset), seed),
-        "scaffold-cv": lambda: _by_fold(_scaffolds(dataset, chirality), len(dataset), *divmod(seed, CV_FOLDS)),
-        "random": lambda: _shuffled(dataset, seed),
-        "time": lambda: _by_time(dataset),
-        "column": lambda: _by_column(dataset),
-    }
-    parts = [np.array(sorted(part), dtype=np.int64) for part in divide[kind]()]
+    scaffolds = _scaffolds(dataset, chirality) if "scaffold" in kind else {}
+    chiral = chirality if "scaffold" in kind else None
+    if kind in DRAWN:
+        return [_made(dataset, kind, scaffolds, seed=seed, chirality=chiral) for seed in seeds]
+    return [_made(dataset, kind, scaffolds, seed=None, chirality=chiral)] * len(seeds)
+
+
+def _made(
+    dataset: Dataset,
+    kind: SplitKind,
+    scaffolds: dict[str, list[int]],
+    *,
+    seed: int | None,
+    chirality: bool | None,
+) -> Split:
+    parts = [np.array(sorted(part), dtype=np.int64) for part in _divided(dataset, kind, scaffolds, seed or 0)]
     for name, part in zip(PARTS, parts, strict=True):
         if not len(part):
             raise UsageError(
@@ -119,10 +141,22 @@ def split(dataset: Dataset, kind: SplitKind = "scaffold", *, seed: int = 0, chir
         valid=valid,
         test=test,
         kind=kind,
-        seed=seed if kind.startswith("random") or kind == "scaffold-cv" else None,
-        chirality=chirality if "scaffold" in kind else None,
+        seed=seed,
+        chirality=chirality,
         sha256=_digest(dataset, parts),
     )
+
+
+def _divided(dataset: Dataset, kind: SplitKind, scaffolds: dict[str, list[int]], seed: int) -> Sequence[Iterable[int]]:
+    divide: dict[SplitKind, Callable[[], Sequence[Iterable[int]]]] = {
+        "scaffold": lambda: _by_size(scaffolds, len(dataset)),
+        "random-scaffold": lambda: _by_chance(scaffolds, len(dataset), seed),
+        "scaffold-cv": lambda: _by_fold(scaffolds, len(dataset), *divmod(seed, CV_FOLDS)),
+        "random": lambda: _shuffled(dataset, seed),
+        "time": lambda: _by_time(dataset),
+        "column": lambda: _by_column(dataset),
+    }
+    return divide[kind]()
 
 
 def folds(train: NDArray[np.int64], labels: NDArray[np.float32], k: int, seed: int = 0) -> list[NDArray[np.int64]]:

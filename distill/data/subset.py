@@ -22,7 +22,7 @@ from cluster.library.source import NoMoleculeError, Source
 from cluster.library.whole_rows import DAMAGE, read_all_whole, why
 from cluster.training.driver import FitProgress
 from distill.features.library_graph import NodeChoice, most_telling
-from distill.features.neighbours import fingerprints_of, packed, tanimoto
+from distill.features.neighbours import Neighbours, fingerprints_of, packed
 from teacher.chemistry.molecule import key_of
 from teacher.chemistry.parsing import Parsed
 from teacher.errors import UsageError
@@ -180,19 +180,19 @@ class Coverage:
     """How near the molecules of a pool are to some of them, as a sample of them tells.
 
     Attributes:
-        references: fingerprints of the sample.
+        references: the sample.
         weights: of each of them, 1 on average.
         covered: how near each is to a molecule that is labelled already.
     """
 
-    references: Sequence[ExplicitBitVect]
+    references: Neighbours
     weights: NDArray[np.float64]
     covered: NDArray[np.float64]
 
     @classmethod
     def of(cls, pool: Pool, rows: NDArray[np.int64]) -> Coverage:
         """Return the coverage of a pool, of which these rows are a sample."""
-        references = [pool.fingerprints[row] for row in rows]
+        references = Neighbours.of(packed([pool.fingerprints[row] for row in rows]))
         if pool.doubts is None:
             return cls(references, np.ones(len(rows)), np.zeros(len(rows)))
         weights = pool.doubts.weights[rows]
@@ -202,8 +202,12 @@ class Coverage:
         """Return how near the molecules are to chosen or labelled ones, on average."""
         covered = self.covered
         for fingerprint in chosen:
-            covered = np.maximum(covered, tanimoto(fingerprint, self.references))
+            covered = self.covered_with(fingerprint, covered)
         return float((self.weights * covered).mean())
+
+    def covered_with(self, fingerprint: ExplicitBitVect, covered: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return how near the molecules are to one more, or to those that have covered them so."""
+        return np.maximum(covered, self.references.similarity(packed([fingerprint])[0]))
 
 
 def _most_covering(
@@ -219,16 +223,29 @@ def _most_covering(
     tries = math.ceil(len(left) / number * math.log(1 / SLACK))
     covered, rows = goal.covered, np.empty(number, dtype=np.int64)
     for step in range(number):
-        tried = draw.integers(len(left), size=tries)
-        reached = [np.maximum(covered, tanimoto(pool.fingerprints[row], goal.references)) for row in left[tried]]
-        best = int(np.argmax([goal.weights @ cover for cover in reached]))
-        covered = reached[best]
-        rows[step] = left[tried[best]]
-        left[tried[best]] = left[-1]
+        best, covered = _best_of(draw.integers(len(left), size=tries), pool, goal, left, covered)
+        rows[step] = left[best]
+        left[best] = left[-1]
         left = left[:-1]
         if show:
             show(FitProgress(step + 1, number))
     return rows
+
+
+def _best_of(
+    tried: NDArray[np.int64], pool: Pool, goal: Coverage, left: NDArray[np.int64], covered: NDArray[np.float64]
+) -> tuple[int, NDArray[np.float64]]:
+    """Return which of the tried places among those that are left covers most, the first of equal ones, and its cover.
+
+    To choose a few out of a million, millions are tried in a step: only the best cover is kept of them.
+    """
+    best, most, cover = -1, -math.inf, covered
+    for place in tried:
+        reached = goal.covered_with(pool.fingerprints[left[place]], covered)
+        total = float(goal.weights @ reached)
+        if best < 0 or total > most:
+            best, most, cover = int(place), total, reached
+    return best, cover
 
 
 def write(

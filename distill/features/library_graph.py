@@ -25,6 +25,7 @@ NEIGHBOURS = 8  # of a molecule
 DAMPING = 0.85  # of PageRank (Brin and Page, 1998)
 LEAST_CHANGE = 1e-10  # of a PageRank, over which it is not settled
 CLUSTER_SIZE = 50  # molecules, on average
+POINTS_AT_A_TIME = 256
 
 
 def node_choice(name: str) -> NodeChoice:
@@ -96,13 +97,10 @@ class LibraryGraph:
         neighbours = np.full((len(fingerprints), k), -1, dtype=np.int64)
         similarity = np.zeros((len(fingerprints), k), dtype=np.float32)
         for row, fingerprint in enumerate(fingerprints):
-            alike = library.similarity(fingerprint)
-            if itself[row] >= 0:
-                alike[itself[row]] = -1
-            nearest = np.argsort(-alike, kind="stable")[:k]
-            nearest = nearest[alike[nearest] > 0]
-            neighbours[row, : len(nearest)] = nearest
-            similarity[row, : len(nearest)] = alike[nearest]
+            nearest, alike = library.most_similar(fingerprint, k, itself[row])
+            found = int((alike > 0).sum())
+            neighbours[row, :found] = nearest[:found]
+            similarity[row, :found] = alike[:found]
             if show:
                 show(row + 1)
         return cls(neighbours, similarity)
@@ -151,8 +149,13 @@ def centrality(points: NDArray[np.float32], seed: int) -> NDArray[np.float64]:
     from sklearn.cluster import MiniBatchKMeans
 
     clusters = max(1, len(points) // CLUSTER_SIZE)
-    distances = MiniBatchKMeans(clusters, random_state=seed, n_init=1, batch_size=1024).fit_transform(points)
-    return -np.asarray(distances.min(axis=1), dtype=np.float64)
+    found = MiniBatchKMeans(clusters, random_state=seed, n_init=1, batch_size=1024).fit(points)
+    distances = np.empty(len(points), dtype=np.float32)
+    for start in range(0, len(points), POINTS_AT_A_TIME):
+        rows = slice(start, start + POINTS_AT_A_TIME)
+        away = points[rows].astype(np.float64) - found.cluster_centers_[found.labels_[rows]]
+        distances[rows] = np.sqrt((away**2).sum(axis=1))
+    return -distances.astype(np.float64)
 
 
 def first_of(score: NDArray[np.float64], number: int, seed: int) -> NDArray[np.int64]:

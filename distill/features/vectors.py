@@ -28,6 +28,7 @@ the exact ones) without and with them, scaffold split, means of two to four seed
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
@@ -64,6 +65,7 @@ SURROUNDINGS = 1024  # columns of each radius
 
 CLIP = 5.0  # standard deviations
 RARE = 0.05  # share of the training molecules that a column must speak of to be standardised
+COLUMNS_AT_A_TIME = 256  # of which mean and deviation are computed, in float64
 CHUNK = 256  # molecules that a process takes at a time
 
 
@@ -181,12 +183,9 @@ class Scaler:
             features: (N, F) as `fingerprint_features` makes them, of training molecules only.
             fingerprint_bits: how many columns, from the first, are a fingerprint.
         """
-        known = ~np.isnan(features)
-        counts = known.sum(axis=0)
-        values = np.where(known, features, 0).astype(np.float64)
-        mean = values.sum(axis=0) / np.maximum(counts, 1)
-        std = np.sqrt((np.where(known, values - mean, 0) ** 2).sum(axis=0) / np.maximum(counts, 1))
-        frequent = (values != 0).mean(axis=0) >= RARE
+        blocks = np.array_split(features, max(1, math.ceil(features.shape[1] / COLUMNS_AT_A_TIME)), axis=1)
+        mean, std, share = (np.concatenate(parts) for parts in zip(*map(_spread, blocks), strict=True))
+        frequent = share >= RARE
         frequent[:fingerprint_bits] = True
         keep = np.flatnonzero(frequent & (std > 1e-6 * np.maximum(1, np.abs(mean))))
         bits = keep < fingerprint_bits
@@ -218,6 +217,18 @@ class Scaler:
     def from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> Scaler:
         """Return the scaler that `arrays` wrote down."""
         return cls(arrays["keep"], arrays["mean"], arrays["std"])
+
+
+def _spread(
+    features: NDArray[np.float32],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return each column's mean and standard deviation where it is known, and the share of rows where it is not 0."""
+    known = ~np.isnan(features)
+    counts = known.sum(axis=0)
+    values = np.where(known, features, 0).astype(np.float64)
+    mean = values.sum(axis=0) / np.maximum(counts, 1)
+    std = np.sqrt((np.where(known, values - mean, 0) ** 2).sum(axis=0) / np.maximum(counts, 1))
+    return mean, std, (values != 0).mean(axis=0)
 
 
 def in_chunks(

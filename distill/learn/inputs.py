@@ -19,7 +19,7 @@ from distill.features.environments import FINGERPRINT_BITS
 from distill.features.features_id import features_id
 from distill.features.library_graph import NEIGHBOURS as IN_GRAPH
 from distill.features.library_graph import LibraryGraph
-from distill.features.neighbours import fingerprints_of, neighbour_features, packed_of
+from distill.features.neighbours import neighbour_features, packed_of
 from distill.features.pretrained.encoders import PretrainedKind, VectorKind, encoder_of, pretrained_vectors
 from distill.features.vectors import (
     DescriptorSet,
@@ -38,6 +38,7 @@ from teacher.nn.inputs import Inputs, Matrix, TokenStates
 from teacher.nn.library import LibraryInputs
 from teacher.nn.mugsi import StructuredGraphs, communities, random_walks
 from teacher.nn.text_encoder import LONGEST_LEARNT, MINILM, embed, format_text, token_states, tokenize
+from teacher.provenance import digest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -242,7 +243,7 @@ class ModelInputs:
         """Return the values of rules, (molecules, rules), or a control of them."""
         rules = self.rule_set(columns)
         values = self._cached(
-            f"rules-{rules.digest}-{self._featured}",
+            f"rules-{rules.columns_digest}-{self._featured}",
             lambda: rule_values(self.dataset.mols(), rules.rules, workers=self.processes),
         )
         return np.random.default_rng(0).permutation(values) if columns == "shuffled" else values
@@ -250,7 +251,7 @@ class ModelInputs:
     def _vectors_name(self, recipe: Recipe) -> str:
         names = ["rules"] if recipe.reads == "rules" else [f"features.{recipe.descriptors}"]
         names += [self._embedded_by(recipe.pretrained)] if recipe.pretrained else []
-        names += [f"{recipe.rules}-{self.rule_set(recipe.rules).digest}"] if recipe.rules else []
+        names += [f"{recipe.rules}-{self.rule_set(recipe.rules).columns_digest}"] if recipe.rules else []
         return ".".join(names)
 
     def _neighbourhoods(self, descriptors: DescriptorSet, split: Split) -> Matrix:
@@ -265,7 +266,7 @@ class ModelInputs:
         around = self._cached(
             f"neighbours-{self._read_by}-{split.sha256[:16]}-{self._featured}",
             lambda: neighbour_features(
-                fingerprints_of(self.dataset.mols()), donors, self.embeddings.values[donors], NEIGHBOURS
+                packed_of(self.dataset.mols()), donors, self.embeddings.values[donors], NEIGHBOURS
             ),
         )
         values = np.concatenate([self.features(descriptors), around], axis=1)
@@ -336,10 +337,10 @@ class ModelInputs:
             )
         return donors
 
-    @property
+    @cached_property
     def _read_by(self) -> str:
-        """Digest of the texts and of who reads them."""
-        return hashlib.sha256(f"{self.encoder} {self._annotated.sha256}".encode()).hexdigest()[:16]
+        """Digest of the SMILES and annotation of each molecule, of how far samples agree, and of who reads them."""
+        return digest([self.encoder, self._annotated.sha256, self._texts], 16)
 
     @property
     def _featured(self) -> str:

@@ -104,6 +104,11 @@ class Recipe:
         return self.reads in ("graphs and states", "graphs, states and guesses")
 
     @property
+    def reads_guesses(self) -> bool:
+        """Whether its network reads what an LLM itself predicts."""
+        return self.reads == "graphs, states and guesses"
+
+    @property
     def is_shareable(self) -> bool:
         """Whether workers gain by sharing its steps.
 

@@ -124,11 +124,15 @@ def learn(
 
 
 def judged(model_inputs: ModelInputs, split: Split, prediction: NDArray[np.float32]) -> dict[str, dict[str, float]]:
-    """Score predictions in each part of the split, over the molecules that there is a prediction for."""
-    known = ~np.isnan(prediction.sum(axis=1))
-    parts = {name: getattr(split, name)[known[getattr(split, name)]] for name in PARTS}
+    """Score predictions in each part of the split, of each target over the molecules that there is a prediction for."""
     dataset = model_inputs.dataset
-    return {name: score(dataset.kind, dataset.labels[rows], prediction[rows]) for name, rows in parts.items()}
+
+    def scores(rows: NDArray[np.int64]) -> dict[str, float]:
+        unknown = np.isnan(prediction[rows])
+        truth = np.where(unknown, np.nan, dataset.labels[rows])
+        return score(dataset.kind, truth, np.where(unknown, 0, prediction[rows]))
+
+    return {name: scores(getattr(split, name)) for name in PARTS}
 
 
 def _mean_of(trained: Sequence[Trained], metrics: Mapping[str, Mapping[str, float]], folder: Path) -> Trained:

@@ -21,6 +21,7 @@ from teacher.wording import counted
 
 LONGEST_SMARTS, DEEPEST_SMARTS = 300, 8  # characters; environments inside environments
 LONGEST_WHY = 300
+HEAVIEST = 118  # atomic number of oganesson
 
 # What people and LLMs call descriptors, without case, dots, blanks and a leading "calc" or "get".
 OTHER_NAMES = {
@@ -80,11 +81,16 @@ class Rule:
         return {name: value for name, value in asdict(self).items() if value not in (None, "")}
 
 
-def checked(given: Mapping[str, Any]) -> Rule:
+def checked(given: Mapping[str, Any], *, as_written: bool = False) -> Rule:
     """Return a rule as it was given, repaired where it is plain what was meant.
 
     Names of descriptors are found in any case, with the modules of RDKit's that they stand in, and by what else they
     are usually called; the symbol of an element becomes its SMARTS.
+
+    Args:
+        given: the fields of a rule.
+        as_written: take its SMARTS for SMARTS even where it reads like the symbol of an element, as in files of rules
+            that were checked before.
 
     Raises:
         RuleError: it is none.
@@ -103,7 +109,7 @@ def checked(given: Mapping[str, Any]) -> Rule:
         raise RuleError(f"nothing lies above {above:g} and below {below:g}")
     return Rule(
         **{name: _descriptor(known[name]) for name in ("descriptor", "per_descriptor") if name in known},
-        **{name: _smarts(known[name]) for name in ("smarts", "per_smarts") if name in known},
+        **{name: _smarts(known[name], as_written=as_written) for name in ("smarts", "per_smarts") if name in known},
         above=above,
         below=below,
         why=" ".join(str(known.get("why", "")).split())[:LONGEST_WHY],
@@ -138,15 +144,28 @@ def _plain_names() -> dict[str, str]:
     return {re.sub(r"[^a-z0-9]", "", name.lower()): name for name in descriptor_functions()}
 
 
-def _smarts(given: Any) -> str:
+def _smarts(given: Any, *, as_written: bool) -> str:
     text = str(given).strip()
     if len(text) > LONGEST_SMARTS or text.count("$(") > DEEPEST_SMARTS:
         raise RuleError(f"a SMARTS of {counted(len(text), 'character')} is too long or too deep")
     # An element's symbol alone stands for its atom; several atoms in brackets are meant without these.
-    for candidate in (text, f"[{text}]", text.removeprefix("[").removesuffix("]")):
+    candidates: tuple[str, ...] = (text, f"[{text}]", text.removeprefix("[").removesuffix("]"))
+    if text in _symbols_like_two_atoms() and not as_written:
+        candidates = (f"[{text}]",)
+    for candidate in candidates:
         if canonical := _canonical_smarts(candidate):
-            return canonical
+            # What is read again must not turn into an element: the bond that SMARTS leaves out is written.
+            return "-,:".join(canonical) if canonical in _symbols_like_two_atoms() and not as_written else canonical
     raise RuleError(f"RDKit reads no SMARTS in '{text[:60]}'")
+
+
+@functools.cache
+def _symbols_like_two_atoms() -> frozenset[str]:
+    """Return the symbols of elements that SMARTS may take for two atoms, as "Ca" for a carbon at an aromatic atom."""
+    from rdkit.Chem import GetPeriodicTable
+
+    symbols = map(GetPeriodicTable().GetElementSymbol, range(1, HEAVIEST + 1))
+    return frozenset(symbol for symbol in symbols if len(symbol) == 2) - {"Cl", "Br"}  # which SMARTS has unbracketed
 
 
 def _canonical_smarts(text: str) -> str | None:

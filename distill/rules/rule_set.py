@@ -65,6 +65,11 @@ class RuleSet:
         """16 hexadecimal digits of the SHA-256 of what is computed, whatever the words beside it."""
         return compact_digest([FORMAT, sorted(rule.name for rule in self.rules)], 16)
 
+    @cached_property
+    def columns_digest(self) -> str:
+        """The same of their values as columns of a matrix: other rules, or the same in another order, have another."""
+        return compact_digest([FORMAT, [rule.name for rule in self.rules]], 16)
+
     def at_random(self) -> RuleSet:
         """Return as many of RDKit's descriptors, drawn at random: a control."""
         names = sorted(descriptor_functions())
@@ -124,7 +129,7 @@ def read(file: Path) -> RuleSet:
     try:
         given = [{name: value for name, value in rule.items() if name != "name"} for rule in facts["rules"]]
         rules = replace(
-            RuleSet(str(facts["task"]), tuple(checked(rule) for rule in given)),
+            RuleSet(str(facts["task"]), tuple(checked(rule, as_written=True) for rule in given)),
             sources=tuple(facts["sources"]),
             refused=tuple(facts["refused"]),
         )

@@ -217,7 +217,7 @@ def _summary(runs: Sequence[dict[str, float]]) -> dict[str, float]:
     return {
         "valid": float(np.mean([run["valid"] for run in runs])),
         "test": float(np.mean(test)),
-        "deviation": float(np.std(test)),
+        "deviation": float(np.std(test, ddof=1)) if len(test) > 1 else 0.0,
     }
 
 

@@ -15,7 +15,7 @@ import zstandard
 from rdkit import Chem
 
 from distill.data.dataset import Dataset, Invalid, read
-from distill.data.moleculenet import load, moleculenet
+from distill.data.moleculenet import SETS, load, moleculenet
 from teacher.errors import UsageError
 
 Write = Callable[..., Path]
@@ -208,6 +208,13 @@ def test_sets_with_many_targets_take_all_their_columns(tmp_path: Path):
     (tmp_path / "tox21.csv").write_text("NR-AR,SR-p53,mol_id,smiles\n0,1,T1,CCO\n1,,T2,C\n,0,T3,CC\n")
     dataset = moleculenet("tox21", tmp_path)
     assert [target.name for target in dataset.targets] == ["NR-AR", "SR-p53"]
+
+
+def test_a_set_is_a_benchmark_with_its_own_targets_alone(tmp_path: Path):
+    (tmp_path / "esol.csv").write_text(f"smiles,weight,{SETS['esol'].targets[0]}\nC,16,1.5\nCC,30,2.5\n")
+    known, other = moleculenet("esol", tmp_path), moleculenet("esol", tmp_path, targets=["weight"])
+    assert (known.benchmark, other.benchmark) == (True, False)
+    assert not read(tmp_path / "esol.csv", targets=SETS["esol"].targets).benchmark
 
 
 def test_an_unknown_set_and_a_path_without_targets_are_told(tmp_path: Path):

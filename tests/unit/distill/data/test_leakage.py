@@ -19,7 +19,7 @@ from tests.support.prompts import PROMPT
 TABLE = "smiles,solvent,pIC50 (nM),CT_TOX,temp,batch,constant,flag\n" + "".join(
     f"{smiles},{solvent},text,a,{temp},{batch},5,{flag}\n"
     for smiles, solvent, temp, batch, flag in [
-        ("C", "water", "298.5", "1", "yes"),
+        ("C", "water", "298.5", "b1", "yes"),
         ("CC", "DMSO", "", "b2", "no"),
         ("CCC", "water", ">310", "3", "yes"),
     ]
@@ -46,6 +46,23 @@ def test_what_looks_like_a_label_is_refused_unless_the_user_allows_it(tmp_path: 
         refuse(tmp_path, "solvent", column)
     assert "\n" not in str(caught.value)
     refuse(tmp_path, "solvent", column, allowed=(column,))
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ("5.1", "NA", "7.3"),
+        ('"5,1"', '"6,2"', '"7,3"'),
+        ("5.1", ">=6", "7"),
+        ("~5", "<= 6", "\u22657"),
+        ("5.1", "not soluble", "7.3"),
+    ],
+)
+def test_measurements_with_remarks_among_them_look_like_labels(tmp_path: Path, cells: tuple[str, ...]) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("smiles,assay\n" + "".join(f"{'C' * n},{cell}\n" for n, cell in enumerate(cells, start=1)))
+    with pytest.raises(UsageError, match="it holds numbers, as labels do"):
+        refuse_labels(["assay"], with_columns(resolve([str(path)]), ["assay"]))
 
 
 def test_text_and_a_constant_are_no_labels(tmp_path: Path) -> None:

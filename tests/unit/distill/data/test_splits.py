@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rdkit.Chem import Mol
 
 from distill.data.dataset import Dataset, read
-from distill.data.splits import KINDS, SplitKind, folds, split
+from distill.data.splits import DRAWN, KINDS, SplitKind, folds, scaffold_of, split, splits_under
 from teacher.errors import UsageError
 
 SIZES = range(3, 13)
@@ -41,6 +42,24 @@ def test_a_scaffold_stands_in_one_part(rings: Dataset, kind: SplitKind):
     parts = split(rings, kind, seed=3)
     rows = [set(part // 3) for part in (parts.train, parts.valid, parts.test)]  # three rows to a ring
     assert sum(map(len, rows)) == len(RINGS)
+
+
+@pytest.mark.parametrize("kind", ["scaffold", "random-scaffold", "scaffold-cv", "random"])
+def test_splits_under_several_seeds_are_those_of_each_with_scaffolds_found_once(
+    rings: Dataset, kind: SplitKind, monkeypatch: pytest.MonkeyPatch
+):
+    alone = [split(rings, kind, seed=seed, chirality=True) for seed in range(3)]
+    asked = []
+
+    def counted(mol: Mol, *, chirality: bool) -> str:
+        asked.append(mol)
+        return scaffold_of(mol, chirality=chirality)
+
+    monkeypatch.setattr("distill.data.splits.scaffold_of", counted)
+    together = splits_under(range(3), rings, kind, chirality=True)
+    assert [parts.sha256 for parts in together] == [parts.sha256 for parts in alone]
+    assert [parts.seed for parts in together] == ([0, 1, 2] if kind in DRAWN else [None] * 3)
+    assert len(asked) == (0 if kind == "random" else len(rings))
 
 
 def test_scaffolds_come_by_size_then_from_the_last(tmp_path: Path):

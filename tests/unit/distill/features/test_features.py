@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from rdkit.Chem import Mol, MolFromSmiles
@@ -119,6 +121,22 @@ def test_odd_values_stay_within_bounds():
 def test_a_column_without_values_is_dropped():
     features = np.array([[np.nan, 1], [np.nan, 2]], np.float32)
     assert Scaler.fit(features, fingerprint_bits=0).keep.tolist() == [1]
+
+
+def test_a_scale_is_fitted_some_columns_at_a_time_and_the_same(monkeypatch: pytest.MonkeyPatch):
+    chance = np.random.default_rng(0)
+    features = (chance.random((500, 1001)) * (chance.random(1001) * 2)).astype(np.float32)
+    features[chance.random(features.shape) < 0.3] = 0
+    features[chance.random(features.shape) < 0.1] = np.nan
+    tracemalloc.start()
+    parted = Scaler.fit(features, fingerprint_bits=300)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3 * features.nbytes
+    monkeypatch.setattr("distill.features.vectors.COLUMNS_AT_A_TIME", 1001)
+    whole = Scaler.fit(features, fingerprint_bits=300)
+    for one, other in zip(parted.arrays().values(), whole.arrays().values(), strict=True):
+        assert np.array_equal(one, other)
 
 
 def test_a_scaler_can_be_saved(mols: list[Mol]):

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import networkx
 import numpy as np
 import pytest
 from rdkit import Chem
+from sklearn.cluster import MiniBatchKMeans
 
 from distill.features.library_graph import (
     NODE_CHOICES,
     LibraryGraph,
+    centrality,
     centrality_in_cluster,
     degree,
     most_telling,
     pagerank,
 )
-from distill.features.neighbours import fingerprints_of, packed, tanimoto
+from distill.features.neighbours import fingerprints_of, packed
 from teacher.tiny import library
+from tests.support.molecules import tanimoto
 
 MOLECULES = 80
 
@@ -67,6 +72,17 @@ def test_a_molecule_that_is_like_no_other_has_no_edge_and_a_rank_all_the_same() 
     assert graph.neighbours[3].tolist() == [-1, -1]
     ranks = networkx.pagerank(undirected(graph), tol=1e-12, max_iter=1000)
     assert pagerank(graph.adjacency()) == pytest.approx([ranks[row] for row in range(4)], abs=1e-7)
+
+
+def test_the_distance_to_a_centre_takes_memory_with_the_points_and_not_with_their_square() -> None:
+    points = np.random.default_rng(0).normal(size=(20_000, 8)).astype(np.float32)
+    tracemalloc.start()
+    near = centrality(points, seed=0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * points.nbytes
+    centres = MiniBatchKMeans(400, random_state=0, n_init=1, batch_size=1024).fit(points)
+    assert near == pytest.approx(-centres.transform(points).min(axis=1), rel=1e-5)
 
 
 def test_the_most_telling_come_first_and_never_more_than_asked_for(smiles: list[str], fingerprints: np.ndarray) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -16,9 +17,10 @@ from rdkit.DataStructs import ExplicitBitVect
 from cluster.library.kept import keep_columns
 from cluster.library.source import resolve
 from distill.data.subset import Pool, choose, read_pool, write
-from distill.features.neighbours import Neighbours, fingerprints_of, neighbour_features, packed_of, tanimoto
+from distill.features.neighbours import Neighbours, fingerprints_of, neighbour_features, packed, packed_of
 from teacher.errors import UsageError
 from teacher.tiny import library
+from tests.support.molecules import tanimoto
 
 ALCOHOLS = ["CCO", "CCCO", "CCCCO", "CCCCCO"]
 ACIDS = ["OC(=O)c1ccccc1", "OC(=O)c1ccc(C)cc1", "OC(=O)c1ccc(CC)cc1"]
@@ -45,14 +47,14 @@ def test_any_choice_tells_its_coverage_beside_that_at_random(by: Literal["degree
 def test_likeness_is_the_share_of_common_bits():
     one, *others = ecfp4("CCO", "CCCO", "c1ccccc1", "OCC")
     shares = [(one & other).GetNumOnBits() / (one | other).GetNumOnBits() for other in others]
-    assert tanimoto(one, others) == pytest.approx(shares)
+    assert Neighbours.of(packed(others)).similarity(packed([one])[0]) == pytest.approx(shares)
     assert shares[1:] == [0, 1]
 
 
 def test_a_molecule_borrows_from_the_lenders_most_like_it_and_never_from_itself():
     donors = np.array([1, 3, 4, 6])  # two alcohols, which lend (1, 0), and two acids, which lend (0, 1)
     lent = np.array([[1, 0], [1, 0], [0, 1], [0, 1]], dtype=np.float32)
-    found = neighbour_features(ecfp4(*ALCOHOLS, *ACIDS), donors, lent, neighbours=1)
+    found = neighbour_features(packed(ecfp4(*ALCOHOLS, *ACIDS)), donors, lent, neighbours=1)
     assert found[:4, 0].tolist() == [1] * 4 and found[4:, 1].tolist() == [1] * 3
     assert (found[:, 2] < 1).all()  # how alike: nothing here is the same as anything else
 
@@ -60,7 +62,7 @@ def test_a_molecule_borrows_from_the_lenders_most_like_it_and_never_from_itself(
 def test_the_more_alike_a_lender_is_the_more_it_counts():
     lent = np.array([[1], [0]], dtype=np.float32)
     fingerprints = ecfp4("CCCCO", "CCCCCO", "OC(=O)c1ccccc1")
-    (near, alike), *_ = neighbour_features(fingerprints, np.array([1, 2]), lent, neighbours=2)
+    (near, alike), *_ = neighbour_features(packed(fingerprints), np.array([1, 2]), lent, neighbours=2)
     first, second = tanimoto(fingerprints[0], fingerprints[1:])
     assert near == pytest.approx(first / (first + second))
     assert alike == pytest.approx((first + second) / 2)
@@ -68,7 +70,7 @@ def test_the_more_alike_a_lender_is_the_more_it_counts():
 
 def test_who_has_nobody_like_it_borrows_nothing():
     lent = np.ones((1, 3), dtype=np.float32)
-    assert not neighbour_features(ecfp4("[Na+]", "CCO"), np.array([1]), lent, neighbours=4)[0].any()
+    assert not neighbour_features(packed(ecfp4("[Na+]", "CCO")), np.array([1]), lent, neighbours=4)[0].any()
 
 
 def test_the_chosen_stand_for_the_library_better_than_as_many_at_random(pool: Pool):
@@ -83,6 +85,29 @@ def test_the_chosen_stand_for_the_library_better_than_as_many_at_random(pool: Po
 def test_the_same_seed_chooses_the_same(pool: Pool):
     one, other = (choose(pool, 10, seed=1) for _ in range(2))
     assert (one.rows == other.rows).all() and one.rows.tolist() != choose(pool, 10, seed=2).rows.tolist()
+
+
+def test_choosing_one_holds_no_more_than_the_sample_that_stands_for_the_library(pool: Pool):
+    larger = Pool(pool.smiles * 8, pool.fingerprints * 8)
+    tracemalloc.start()
+    chosen = choose(larger, 1, seed=0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * 2048 * len(larger.smiles)  # bytes: a few times a byte for each bit of the sample
+    cover = {row: tanimoto(pool.fingerprints[row], pool.fingerprints).mean() for row in range(len(pool.smiles))}
+    assert cover[int(chosen.rows[0]) % len(pool.smiles)] == max(cover.values())  # about all of them were tried
+
+
+def test_the_most_similar_are_those_of_a_stable_sort_of_all(pool: Pool):
+    rows = packed(pool.fingerprints + pool.fingerprints[::-1])  # each has an equal
+    known = Neighbours.of(rows)
+    for place in range(0, len(rows), 7):
+        alike = known.similarity(rows[place])
+        alike[place] = 0
+        for k in (1, 8, len(rows), len(rows) + 1):
+            places, similarity = known.most_similar(rows[place], k, place)
+            assert places.tolist() == np.argsort(-alike, kind="stable")[:k].tolist()
+            assert np.array_equal(similarity, alike[places])
 
 
 def test_all_may_be_chosen_but_not_more(pool: Pool):

@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from distill.data.annotations import Annotations
 from distill.data.dataset import read
 from distill.data.splits import Split, split
 from distill.learn.inputs import ModelInputs
 from distill.learn.recipes import recipe
 from distill.rules.rule_set import RuleSet
+from distill.rules.values import rule_values
 from teacher.errors import UsageError
 from teacher.nn.inputs import Matrix
 
@@ -83,6 +85,21 @@ def test_rules_are_read_alone_or_behind_the_students_features(model_inputs: Mode
     assert other.inputs(recipe("rules"), parts)[0] != name
 
 
+def test_rules_in_another_order_are_other_columns_of_other_fits(model_inputs: ModelInputs, parts: Split) -> None:
+    given = [{"descriptor": "MolWt"}, {"smarts": "[CH2]"}, {"descriptor": "TPSA"}]
+    in_order = RuleSet.collected("length", given, {})
+    turned = RuleSet.collected("length", given[::-1], {})
+    assert in_order.digest == turned.digest
+    names = []
+    for rules in (in_order, turned):
+        with_rules = replace(model_inputs, rules=rules)
+        values = rule_values(model_inputs.dataset.mols(), rules.rules)
+        assert np.array_equal(with_rules.vectors(recipe("rules")), values)
+        assert np.array_equal(with_rules.vectors(recipe("rules-beside"))[:, -3:], values)
+        names += [with_rules.inputs(recipe(name), parts)[0] for name in ("rules", "rules-beside")]
+    assert len(set(names)) == 4
+
+
 def test_controls_of_rules_keep_their_number_or_their_values(model_inputs: ModelInputs) -> None:
     with_rules = replace(model_inputs, rules=RuleSet.collected("length", [{"descriptor": "MolWt"}], {}))
     values = with_rules.vectors(recipe("rules"))
@@ -92,3 +109,23 @@ def test_controls_of_rules_keep_their_number_or_their_values(model_inputs: Model
     assert with_rules.vectors(recipe("rules-all")).shape[1] > 200
     with pytest.raises(UsageError, match="needs rules: name their file by --rules"):
         model_inputs.vectors(recipe("rules"))
+
+
+def test_embeddings_are_those_of_the_molecules_that_have_the_texts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def embed(texts: list[str], _encoder: str) -> np.ndarray:
+        return np.array([[sum(text.encode())] for text in texts], dtype=np.float32)
+
+    monkeypatch.setattr("distill.learn.inputs.embed", embed)
+    texts = Annotations(("a chain",) * 12, "spec", "sha256 of the texts")
+    found = {}
+    for end in "ON":
+        file = tmp_path / f"{end}.csv"
+        file.write_text("smiles,y\n" + "".join(f"{'C' * carbons}{end},{carbons}\n" for carbons in range(1, 13)))
+        model_inputs = ModelInputs(read(file, targets=["y"]), texts, tmp_path / "inputs")
+        name, inputs = model_inputs.inputs(recipe("lm"), split(model_inputs.dataset, "random"))
+        assert isinstance(inputs, Matrix)
+        found[name] = inputs.values[:, 0]
+    alcohols, amines = found.values()  # under two names
+    assert (alcohols - amines).tolist() == [1] * 12  # "O" is the letter behind "N"

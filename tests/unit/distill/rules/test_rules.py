@@ -29,6 +29,11 @@ ETHANOL, BENZENE = MolFromSmiles("CCO"), MolFromSmiles("c1ccccc1")
         ({"descriptor": "logP", "smarts": None, "above": 0, "below": 3}, "MolLogP > 0 < 3"),
         ({"descriptor": "tpsa", "per_descriptor": "molecular weight"}, "TPSA per MolWt"),
         ({"smarts": "Fe"}, "count [#26]"),
+        ({"smarts": "Na"}, "count [#11]"),
+        ({"smarts": "Ca"}, "count [#20]"),
+        ({"smarts": "Sn"}, "count [#50]"),
+        ({"smarts": "Cl"}, "count Cl"),
+        ({"smarts": "[S]c", "per_smarts": "S-c"}, "count S-,:c per count S-c"),
         ({"smarts": "[C(=O)O]"}, "count C(=O)O"),
         ({"smarts": "[OX2H]", "per_smarts": "[#6]", "why": " it\nbinds "}, "count [O&X2&H1] per count [#6]"),
     ],
@@ -74,6 +79,17 @@ def test_rules_say_numbers_of_molecules() -> None:
     assert values[0] == pytest.approx([MolWt(ETHANOL), 2 / 3, 1, 0, MolWt(ETHANOL)], rel=1e-6)
     assert values[1, :4] == pytest.approx([MolWt(BENZENE), 1, 0, 1], rel=1e-6)
     assert np.isnan(values[1, 4])  # divided by nothing
+
+
+def test_the_symbol_of_an_element_counts_its_atoms() -> None:
+    salt, tolyl = MolFromSmiles("[Ca+2].[O-]C(=O)c1ccccc1.[O-]C(=O)c1ccccc1"), MolFromSmiles("Cc1ccccc1")
+    assert rule_values([salt, tolyl], [checked({"smarts": "Ca"}), checked({"smarts": "[C]c"})])[:, 0].tolist() == [1, 0]
+
+
+def test_a_file_that_took_a_symbol_for_two_atoms_is_read_as_it_was_trained_on(tmp_path: Path) -> None:
+    old = RuleSet("permeation", (Rule(smarts="Ca"), Rule(descriptor="MolWt")))
+    rule_set.write(old, tmp_path / "rules.json")
+    assert rule_set.read(tmp_path / "rules.json").rules == old.rules
 
 
 def test_each_rule_is_kept_once_and_what_is_refused_is_told(tmp_path: Path) -> None:
