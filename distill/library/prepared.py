@@ -37,6 +37,10 @@ class Selection:
     def __len__(self) -> int:
         return sum(map(len, self.rows))
 
+    def narrowed(self, rows: Sequence[NDArray[np.int32]]) -> Selection:
+        """Return the part of it with these rows of each shard, known by a digest of its own."""
+        return Selection(rows, self.excluded, _digest(self.digest, rows))
+
     def divided(self, number: int, seed: int) -> tuple[Selection, Selection]:
         """Return so many molecules at random, drawn over the whole library, and the others."""
         chosen = np.zeros(len(self), dtype=bool)
@@ -106,10 +110,12 @@ class PreparedLibrary:
             ends = np.cumsum([len(rows) for rows in others])
             parts = np.split(drawn, np.searchsorted(drawn, ends[:-1]))
             others = [rows[part - (end - len(rows))] for rows, part, end in zip(others, parts, ends, strict=True)]
-        return Selection(others, excluded, self._digest(others))
+        return Selection(others, excluded, _digest(self.manifest.digest, others))
 
-    def _digest(self, rows: Sequence[NDArray[np.int32]]) -> str:
-        found = hashlib.sha256(self.manifest.digest.encode())
-        for of_shard in rows:
-            found.update(len(of_shard).to_bytes(4, "little") + of_shard.astype("<i4").tobytes())
-        return found.hexdigest()
+
+def _digest(whole: str, rows: Sequence[NDArray[np.int32]]) -> str:
+    """Return a digest of rows of each shard, and of that of which they are a part."""
+    found = hashlib.sha256(whole.encode())
+    for of_shard in rows:
+        found.update(len(of_shard).to_bytes(4, "little") + of_shard.astype("<i4").tobytes())
+    return found.hexdigest()

@@ -24,10 +24,12 @@ from distill.library.stream import LibraryStream
 from distill.library.targets import TARGETS, PretrainingTargets
 from distill.models.model_store import WEIGHTS
 from distill.models.pretraining import FILES, SEEN, PretrainingCard, check_place, short_keys, write_card
+from teacher.errors import UsageError
 from teacher.files import replacing_folder
 from teacher.nn.alignment import IDENTITY, SHARED_WIDTH, contrast
 from teacher.nn.graphs import Graphs
 from teacher.provenance import digest
+from teacher.wording import counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,8 +38,8 @@ if TYPE_CHECKING:
     from distill.library.targets import Group
 
 FORMAT = 1  # of what a pre-training is; raise it when the same call comes to train otherwise
+FEWEST = 2  # molecules
 VALIDATED = 2_000  # molecules that choose the epoch, or a tenth where there are few
-SAMPLE = 20_000  # molecules that decide the scale of the targets
 LEARNING_RATE, GRADIENT_NORM = 1e-3, 1.0  # as graph teachers have them
 
 
@@ -104,9 +106,13 @@ def pretrain(
     """
     check_place(folder)
     selection = library.select(without, pretraining.molecules, pretraining.seed)
+    if len(selection) < FEWEST:
+        raise UsageError(
+            f"The library in {library.folder} has {counted(len(selection), 'molecule')} to learn of, and it takes "
+            f"{FEWEST} at least: one that is learned, and one that chooses the epoch."
+        )
     valid, train = selection.divided(min(VALIDATED, max(1, len(selection) // 10)), pretraining.seed)
-    sample, _ = train.divided(min(SAMPLE, len(train)), pretraining.seed)
-    targets = PretrainingTargets.fit(library, sample, pretraining.weights, pretraining.texts)
+    targets = PretrainingTargets.fit(library, train, pretraining.weights, pretraining.texts, seed=pretraining.seed)
     fit_set = _fit_set(library, pretraining, targets, train, valid)
     (outcome,) = fit_all(fit_set, folder / "fits", resources, show)
     card = PretrainingCard(
@@ -137,6 +143,8 @@ def explained(
 ) -> dict[str, float]:
     """Return of each group the share of the variance that is predicted (R²), over all of its columns together.
 
+    A group is left out of which these molecules know nothing, or the same of all.
+
     Args:
         targets: T columns.
         truth: (molecules, T), standardised; NaN where nothing is known.
@@ -149,13 +157,14 @@ def explained(
         known = ~np.isnan(wanted)
         means = np.where(known, wanted, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
         spread, missed = (float(np.square(np.where(known, wanted - guess, 0)).sum()) for guess in (means, said))
-        found[name] = 1 - missed / spread if spread else 0.0
+        if spread:
+            found[name] = 1 - missed / spread
         first += width
     return found
 
 
 def _retrieved(targets: PretrainingTargets, fit_set: FitSet, outcome: Outcome) -> dict[str, float]:
-    """Return how well the molecules that were held out find their texts; nothing without an alignment."""
+    """Return how well the molecules that were held out find their texts; nothing where none is aligned."""
     from safetensors.torch import load_file
 
     if not targets.alignment:
@@ -164,7 +173,8 @@ def _retrieved(targets: PretrainingTargets, fit_set: FitSet, outcome: Outcome) -
     learner.load_state_dict(load_file(outcome.weights))
     with torch.inference_mode():
         truth = learner.truth(torch.from_numpy(fit_set.columns[TARGETS])).numpy()
-    return retrieval(*_aligned(targets.numbers, truth, outcome.prediction))
+    graphs, texts, identity = _aligned(targets.numbers, truth, outcome.prediction)
+    return retrieval(graphs, texts, identity) if len(texts) else {}
 
 
 def _fit_set(
@@ -225,15 +235,23 @@ def _score(
             loss += weight * float(np.nanmean(missed))
         first += width
     if alignment:
-        graphs, texts, identity = map(torch.from_numpy, _aligned(first, truth, prediction))
-        steps = max(1, round(len(graphs) / batch_size))
-        known = torch.ones(len(graphs), dtype=torch.bool)
-        losses = [
-            contrast(graphs[some], texts[some], identity[some], known[some], slice(0, len(some)))
-            for some in torch.arange(len(graphs)).tensor_split(steps)
-        ]
-        loss += alignment[1] * float(torch.cat(losses).mean())
+        loss += alignment[1] * _contrasted(*_aligned(first, truth, prediction), batch_size)
     return -loss
+
+
+def _contrasted(
+    graphs: NDArray[np.float32], texts: NDArray[np.float32], identity: NDArray[np.float32], batch_size: int
+) -> float:
+    """Return the loss of an alignment among as many as a step has; 0 where none of them has a text."""
+    if not len(graphs):
+        return 0.0
+    known = torch.ones(len(graphs), dtype=torch.bool)
+    places, told, same = map(torch.from_numpy, (graphs, texts, identity))
+    losses = [
+        contrast(places[some], told[some], same[some], known[some], slice(0, len(some)))
+        for some in torch.arange(len(graphs)).tensor_split(max(1, round(len(graphs) / batch_size)))
+    ]
+    return float(torch.cat(losses).mean())
 
 
 def _aligned(

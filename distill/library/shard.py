@@ -24,6 +24,7 @@ from distill.features.vectors import DescriptorSet, Scaler, completed, computed_
 from teacher.chemistry.bounds import Notation
 from teacher.chemistry.molecule import KEY_BYTES, InvalidMoleculeError
 from teacher.chemistry.parsing import parse_safely
+from teacher.errors import UsageError
 from teacher.files import replacing
 from teacher.nn.graph_features import ATOM_FEATURES, BOND_FEATURES, describe_graph
 from teacher.nn.graphs import Graphs
@@ -35,6 +36,13 @@ if TYPE_CHECKING:
 FACTS = b"gallon"  # the key of a shard's facts, as JSON, in the metadata of its schema
 ENDS = 2  # of a bond
 DIGITS = 32  # of a digest
+
+
+class DamagedShardError(UsageError):
+    """A shard of a prepared library is missing, or cannot be read; to prepare it again writes it anew."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(f"{file} is missing or damaged: run the same 'gallon prepare' again.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,18 +111,41 @@ def read_facts(file: Path) -> ShardFacts | None:
         return None
 
 
+def facts_of(file: Path) -> ShardFacts:
+    """Return what is known of a shard.
+
+    Raises:
+        DamagedShardError: it is missing or damaged.
+    """
+    facts = read_facts(file)
+    if facts is None:
+        raise DamagedShardError(file)
+    return facts
+
+
 def read_columns(file: Path, names: Sequence[str]) -> pa.RecordBatch:
-    """Read some columns of a shard; others cost nothing."""
+    """Read some columns of a shard; others cost nothing.
+
+    Raises:
+        DamagedShardError: it is missing or damaged.
+    """
     import pyarrow as pa
 
-    with pa.memory_map(str(file)) as opened:
-        places = [pa.ipc.open_file(opened).schema.get_field_index(name) for name in names]
-        options = pa.ipc.IpcReadOptions(included_fields=places)
-        return pa.ipc.open_file(opened, options=options).get_batch(0).select(list(names))
+    try:
+        with pa.memory_map(str(file)) as opened:
+            places = [pa.ipc.open_file(opened).schema.get_field_index(name) for name in names]
+            options = pa.ipc.IpcReadOptions(included_fields=places)
+            return pa.ipc.open_file(opened, options=options).get_batch(0).select(list(names))
+    except (OSError, ValueError, KeyError, OverflowError, pa.ArrowNotImplementedError) as error:
+        raise DamagedShardError(file) from error
 
 
 def graphs_of(file: Path) -> Graphs:
-    """Return the graphs of a shard's rows; one without a molecule has no atoms."""
+    """Return the graphs of a shard's rows; one without a molecule has no atoms.
+
+    Raises:
+        DamagedShardError: as `read_columns`.
+    """
     batch = read_columns(file, ["atoms", "bonds", "ends"])
     atoms, atom_starts = _bytes(batch["atoms"])
     bonds, bond_starts = _bytes(batch["bonds"])
@@ -129,7 +160,11 @@ def graphs_of(file: Path) -> Graphs:
 
 
 def vectors_of(file: Path, scaler: Scaler) -> SparseVectors:
-    """Return the features of a shard's rows; those of a row without a molecule are zero and unknown."""
+    """Return the features of a shard's rows; those of a row without a molecule are zero and unknown.
+
+    Raises:
+        DamagedShardError: as `read_columns`.
+    """
     batch = read_columns(file, ["columns", "counts", "descriptors"])
     return SparseVectors(
         columns=batch["columns"].values.to_numpy(),

@@ -17,7 +17,7 @@ from distill.learn.objective import Whitening
 from distill.learn.recipes import Role
 from distill.library.beside.scores import ShardScores, read_scores, scored_shards
 from distill.library.prepared import PreparedLibrary, Selection
-from distill.library.shard import graphs_of, read_facts, vectors_of
+from distill.library.shard import facts_of, graphs_of, vectors_of
 from distill.models.ensemble import consensus
 from teacher.errors import GallonError
 from teacher.nn.graphs import Graphs
@@ -57,6 +57,8 @@ class Statements:
         representations: that are learned, by the names of their targets: the number of the teacher among those, and
             how they are whitened, None where they are learned as they are.
         widths: columns of every target of the student, by its name; those that nobody speaks of are NaN.
+        spoken: by the name of a language teacher's folder, a digest of the molecules of which it says something: they
+            become more with every `gallon embed`. Graph teachers speak of all.
     """
 
     kind: Kind
@@ -64,11 +66,12 @@ class Statements:
     roles: Sequence[Role]
     representations: Mapping[str, tuple[int, Whitening | None]]
     widths: Mapping[str, int]
+    spoken: Mapping[str, str]
 
     @property
-    def facts(self) -> list[str]:
-        """The names of the folders of scores, which are digests of the teachers."""
-        return [folder.name for folder in self.scores]
+    def facts(self) -> list[tuple[str, str | None]]:
+        """The names of the folders of scores, which are digests of the teachers, and of what each of them speaks."""
+        return [(folder.name, self.spoken.get(folder.name)) for folder in self.scores]
 
     def columns(self, library: PreparedLibrary, number: int, rows: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
         """Return the targets of rows of a shard, float32, (rows, columns), by name.
@@ -95,9 +98,7 @@ class Statements:
         folder: Path, role: Role, library: PreparedLibrary, number: int, rows: NDArray[np.int64]
     ) -> ShardScores | None:
         """Return what a teacher says of rows; None where a language teacher never said anything of the shard."""
-        facts = read_facts(library.shard(number))
-        if facts is None:
-            raise GallonError(f"{library.shard(number)} is missing or damaged: run the same 'gallon prepare' again.")
+        facts = facts_of(library.shard(number))
         if scores := read_scores(folder, number, facts.digest):
             return scores.of(rows)
         if role == "lm" and (listed := scored_shards(folder)) is not None and facts.digest not in listed:

@@ -1,6 +1,7 @@
 """What a network learns of a library's molecules when it is pre-trained: descriptors, fields, embeddings, alignment.
 
-All are numbers, standardised by a sample of the library and clipped. None of them is a label: descriptors are computed
+All are numbers, standardised by samples of the library and clipped: what is written by one of the annotated molecules,
+which may be few of the library's. None of them is a label: descriptors are computed
 from the structure, as CheMeleon's are (arXiv 2506.15792), and annotations are what an LLM wrote of it. Their embeddings
 serve twice: whitened as numbers to predict, and as they are for the alignment (`teacher.nn.alignment`).
 """
@@ -8,8 +9,9 @@ serve twice: whitened as numbers to predict, and as they are for the alignment (
 from __future__ import annotations
 
 import hashlib
+import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -18,17 +20,23 @@ import numpy as np
 from distill.features.vectors import CLIP, descriptor_names
 from distill.learn.objective import Whitening
 from distill.library.beside.embeddings import ShardTexts, TextSet, read_texts
+from distill.library.beside.scores import annotated
 from distill.library.fields import FieldColumn, field_columns, field_values
 from distill.library.prepared import PreparedLibrary, Selection
-from distill.library.shard import read_columns, read_facts
-from teacher.errors import GallonError, UsageError
+from distill.library.shard import facts_of, read_columns
+from teacher.errors import UsageError
 from teacher.nn.alignment import IDENTITY
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+logger = logging.getLogger(__name__)
+
 Group = Literal["descriptors", "fields", "embedding", "alignment"]
 GROUPS: tuple[Group, ...] = get_args(Group)
+SAMPLE = (
+    20_000  # molecules that decide what of descriptors is learned, and annotated ones that decide it of annotations
+)
 LEAST_KNOWN = 0.5  # share of the sample's molecules that a descriptor must be known of
 TARGETS = "labels"  # the name that training gives to what is learned
 
@@ -45,7 +53,7 @@ class PretrainingTargets:
         whitening: of their embeddings; None where they are not learned.
         aligned: numbers of an embedding to align with; 0 where there is no alignment.
         texts: where annotations lie; None where none are learned.
-        means, deviations: float32, (T,), over the sample.
+        means, deviations: float32, (T,), over the samples.
     """
 
     weights: Mapping[Group, float]
@@ -60,24 +68,31 @@ class PretrainingTargets:
 
     @classmethod
     def fit(
-        cls, library: PreparedLibrary, sample: Selection, weights: Mapping[Group, float], texts: TextSet | None
+        cls,
+        library: PreparedLibrary,
+        molecules: Selection,
+        weights: Mapping[Group, float],
+        texts: TextSet | None,
+        *,
+        seed: int = 0,
     ) -> PretrainingTargets:
         """Find out what can be learned, and its scale.
 
         Args:
             library: the prepared library.
-            sample: of its molecules.
+            molecules: those that are learned of.
             weights: of the groups; those of weight 0 are left out, and where no annotations are, theirs.
             texts: the annotations.
+            seed: of the samples.
 
         Raises:
             UsageError: there is nothing to learn.
+            GallonError: a shard, or what lies beside it, is damaged.
         """
         wanted = {name: weight for name, weight in weights.items() if weight > 0 and (texts or name == "descriptors")}
         texts = texts if wanted.keys() - {"descriptors"} else None
-        read = [_read(library, number, rows.astype(np.int64), texts) for number, rows in _shards(sample)]
-        described = np.concatenate([each for each, _ in read])
-        said = [each for _, each in read if each is not None]
+        described = _described(library, _sample(molecules, seed))
+        said = _said(library, _sample(annotated(library, molecules, texts), seed), texts) if texts else []
         kept = _useful(described) if "descriptors" in wanted else np.zeros(0, dtype=np.int64)
         columns = field_columns([text for each in said for text in each.texts]) if "fields" in wanted else ()
         whitening = None
@@ -94,12 +109,25 @@ class PretrainingTargets:
                 f"The library in {library.folder} has nothing to learn with these weights: prepare it with "
                 "descriptors, or embed its annotations by 'gallon embed'."
             )
-        values = np.concatenate([found.raw(each, of_texts, len(each)) for each, of_texts in read])
+        _warn_of_missing(wanted.keys() - weights.keys() - {"descriptors"}, sum(len(each.rows) for each in said))
+        return replace(found, weights=weights)._scaled(described, said)
+
+    def _scaled(self, described: NDArray[np.float32], said: Sequence[ShardTexts]) -> PretrainingTargets:
+        """Return these targets with means and deviations: of descriptors over these, of others over annotations."""
+        unknown = np.full((1, described.shape[1]), np.nan, dtype=np.float32)
+        of_texts = [
+            self.raw(
+                np.repeat(unknown, len(each.rows), axis=0),
+                replace(each, rows=np.arange(len(each.rows))),
+                len(each.rows),
+            )
+            for each in said
+        ]
+        values = np.concatenate([self.raw(described, None, len(described)), *of_texts])
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # a column of which the sample knows nothing
+            warnings.simplefilter("ignore", RuntimeWarning)  # a column of which the samples know nothing
             means, deviations = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
-        deviations = np.where(deviations > 0, deviations, 1.0)
-        return replace(found, weights=weights, means=np.nan_to_num(means), deviations=deviations)
+        return replace(self, means=np.nan_to_num(means), deviations=np.where(deviations > 0, deviations, 1.0))
 
     @property
     def widths_of_groups(self) -> dict[Group, int]:
@@ -192,8 +220,36 @@ def _identity(texts: Sequence[str]) -> NDArray[np.float32]:
     return identity
 
 
-def _shards(selection: Selection) -> list[tuple[int, NDArray[np.int32]]]:
-    return [(number, rows) for number, rows in enumerate(selection.rows) if len(rows)]
+def _sample(molecules: Selection, seed: int) -> Selection:
+    drawn, _ = molecules.divided(min(SAMPLE, len(molecules)), seed)
+    return drawn
+
+
+def _described(library: PreparedLibrary, sample: Selection) -> NDArray[np.float32]:
+    """Return the descriptors of molecules."""
+    return np.concatenate([_read(library, number, rows, None)[0] for number, rows in _shards(sample)])
+
+
+def _said(library: PreparedLibrary, sample: Selection, texts: TextSet) -> list[ShardTexts]:
+    """Return what is written of molecules that are annotated, shard by shard."""
+    read = (_read(library, number, rows, texts)[1] for number, rows in _shards(sample))
+    return [each for each in read if each is not None]
+
+
+def _warn_of_missing(groups: Collection[Group], texts: int) -> None:
+    """Say of which groups of annotations nothing is learned though it was asked for."""
+    if groups:
+        logger.warning(
+            "Nothing is learned of %s: %s.",
+            " and ".join(sorted(groups)),
+            "what is written of these molecules has none, or no value that several share"
+            if texts
+            else "of these molecules none that has an annotation is embedded",
+        )
+
+
+def _shards(selection: Selection) -> list[tuple[int, NDArray[np.int64]]]:
+    return [(number, rows.astype(np.int64)) for number, rows in enumerate(selection.rows) if len(rows)]
 
 
 def _read(
@@ -201,9 +257,7 @@ def _read(
 ) -> tuple[NDArray[np.float32], ShardTexts | None]:
     """Return the descriptors of rows of a shard, and what is written of those among them, numbered among the rows."""
     file = library.shard(number)
-    facts = read_facts(file)
-    if facts is None:
-        raise GallonError(f"{file} is damaged: run the same 'gallon prepare' again.")
+    facts = facts_of(file)
     batch = read_columns(file, ["descriptors"])
     described = batch["descriptors"].values.to_numpy().reshape(batch.num_rows, -1)[rows]
     said = read_texts(texts, number, facts.digest) if texts else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from distill.learn.distillation import LibrarySource, Weights, targets_from
 from distill.learn.fits import columns_of
 from distill.learn.inputs import ModelInputs
 from distill.learn.objective import Whitening
-from distill.learn.recipes import Recipe, Role, recipe
+from distill.learn.recipes import Recipe, recipe
 from distill.learn.teacher_outputs import TeacherOutputs
 from distill.library.beside.scores import score_library, scored, texts_of
 from distill.library.prepared import PreparedLibrary, Selection
@@ -136,24 +136,35 @@ class LibraryTeaching:
                 if f"{kind}.{name}" in widths:
                     representations[f"{kind}.{name}"] = place, None
         folders = [folder for _, folder in asked]
-        said = Statements(dataset.kind, folders, roles, representations, {"labels": dataset.labels.shape[1], **widths})
+        spoken = {
+            folder: scored(self.library, self.selection, folder)
+            for folder, role in zip(folders, roles, strict=True)
+            if role == "lm"
+        }
+        said = Statements(
+            dataset.kind,
+            folders,
+            roles,
+            representations,
+            {"labels": dataset.labels.shape[1], **widths},
+            {folder.name: molecules.digest for folder, molecules in spoken.items()},
+        )
 
         def stream(known: Recipe) -> Stream:
             scaler = model_inputs.scaler(known, split) if known.reads == "fingerprint" else None
             return LibraryStream(self.library, self.selection, said, scaler)
 
-        return LibrarySource(stream=stream, labelled_share=self.labelled_share, facts=self._facts(folders, roles))
+        return LibrarySource(stream=stream, labelled_share=self.labelled_share, facts=self._facts(spoken.values()))
 
-    def _facts(self, scores: Sequence[Path], roles: Sequence[Role]) -> dict[str, Any]:
-        """Say what was learned of, fit for a card."""
-        spoken = [
-            scored(self.library, self.selection, folder)
-            for folder, role in zip(scores, roles, strict=True)
-            if role == "lm"
-        ]
+    def _facts(self, spoken: Iterable[Selection]) -> dict[str, Any]:
+        """Say what was learned of, fit for a card.
+
+        Args:
+            spoken: of each language teacher, the molecules of which it says something.
+        """
         return {
             "molecules": len(self.selection),
-            "annotated": max(spoken, default=0),
+            "annotated": max(map(len, spoken), default=0),
             "sha256": self.selection.digest,
             "library": self.library.manifest.digest,
             "labelled_left_out": self.selection.excluded,

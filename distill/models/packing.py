@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from teacher.files import replacing
 
 MOST_BYTES = 2**32  # of all files of a packed model
 CHUNK = 2**20
+DAMAGE = (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError)  # of a zip
 
 
 def pack(place: Path, out: Path) -> None:
@@ -59,7 +61,7 @@ def unpacked_model(place: Path) -> Iterator[Path]:
         try:
             with zipfile.ZipFile(place) as archive:
                 _unpack(archive, Path(folder))
-        except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+        except DAMAGE as error:
             raise UsageError(f"{place} is no model that gallon has packed ({error}).") from None
         yield Path(folder)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,21 +30,28 @@ PENALTIES = (10.0, 100.0, 1000.0)  # of ridge regression, on the scale of standa
 HELD_OUT = 0.2  # of the molecules: the penalty is chosen on one half, recall measured on the other
 TOP = 0.01  # of the molecules, which are to be found again
 KEPT = (0.02, 0.05, 0.1, 0.2)  # shares that recall is told of
-VERSION = 1
+VERSION = 2
+SCALES = ("bias", "means", "deviations")  # float32, beside the weights
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NGramStudent:
     """A linear model of the n-grams of a SMILES: of how many there are, and of what share they have of its length.
 
+    It says values in units of their standard deviation, from their mean, so that half precision has room for its
+    weights whatever the unit of a target is.
+
     Attributes:
         weights: float32, (2, T, COLUMNS + 1): of numbers and of shares; the last column is of no n-gram, and is 0.
         bias: float32, (T,).
+        means, deviations: float32, (T,): of the values that were learned from.
         card: what it is and how good: of which model, learned from how many molecules, recall.
     """
 
     weights: NDArray[np.float32]
     bias: NDArray[np.float32]
+    means: NDArray[np.float32]
+    deviations: NDArray[np.float32]
     card: Mapping[str, Any]
 
     def score(self, smiles: Sequence[bytes]) -> NDArray[np.float32]:
@@ -60,7 +67,8 @@ class NGramStudent:
             for number, table in enumerate(tables):
                 sums[number] += table.take(columns)
         numbers, shares = np.add.reduceat(sums.reshape(2, len(self.bias), -1), texts.firsts, axis=2)
-        scores: NDArray[np.float32] = (numbers + shares / texts.lengths.astype(np.float32)).T + self.bias
+        standardised = (numbers + shares / texts.lengths.astype(np.float32)).T + self.bias
+        scores: NDArray[np.float32] = standardised * self.deviations + self.means
         return scores
 
     def save(self, file: Path) -> None:
@@ -71,7 +79,8 @@ class NGramStudent:
         """
         from safetensors.numpy import save
 
-        arrays: dict[str, NDArray[Any]] = {"weights": self.weights.astype(np.float16), "bias": self.bias}
+        arrays: dict[str, NDArray[Any]] = {name: getattr(self, name) for name in SCALES}
+        arrays["weights"] = self.weights.astype(np.float16)
         with replacing(file) as aside:
             aside.write_bytes(save(arrays, metadata={"card": json.dumps(dict(self.card))}))
 
@@ -88,12 +97,13 @@ class NGramStudent:
         try:
             with safe_open(file, "numpy") as opened:
                 card = json.loads(opened.metadata()["card"])
-                weights, bias = opened.get_tensor("weights").astype(np.float32), opened.get_tensor("bias")
+                weights = opened.get_tensor("weights").astype(np.float32)
+                bias, means, deviations = (opened.get_tensor(name) for name in SCALES)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError):
             return None
         if card.get("model") != model or card.get("version") != VERSION or weights.shape[2:] != (COLUMNS + 1,):
             return None
-        return cls(weights, bias, card)
+        return cls(weights, bias, means, deviations, card)
 
     @classmethod
     def distilled(
@@ -112,12 +122,17 @@ class NGramStudent:
         train, valid, test = np.split(order, [first, (first + len(order)) // 2])
         grams = _matrix(smiles)
         lengths = np.fromiter(map(len, smiles), dtype=np.float32, count=len(smiles)) + 1
-        fitted = [_ridge(grams, lengths, column, train, valid) for column in values.T]
+        exact = values.astype(np.float64)  # whose squares float32 may have no room for
+        means, deviations = exact[train].mean(axis=0), exact[train].std(axis=0)
+        deviations[deviations == 0] = 1.0
+        standardised = ((exact - means) / deviations).astype(np.float32)
+        fitted = [_ridge(grams, lengths, column, train, valid) for column in standardised.T]
         weights = np.zeros((2, values.shape[1], COLUMNS + 1), dtype=np.float32)
         for target, (coefficients, _) in enumerate(fitted):
             weights[:, target, :COLUMNS] = coefficients
         bias = np.array([intercept for _, intercept in fitted], dtype=np.float32)
-        learnt = cls(weights.astype(np.float16).astype(np.float32), bias, {})
+        halved = weights.astype(np.float16).astype(np.float32)
+        learnt = cls(halved, bias, means.astype(np.float32), deviations.astype(np.float32), {})
         said = learnt.score([smiles[row] for row in test])
         card = {
             **facts,
@@ -130,7 +145,7 @@ class NGramStudent:
             "versions": installed(("gallon", "numpy", "scipy", "scikit-learn")),
         }
         logger.info("an n-gram student is distilled: %s", card)
-        return cls(learnt.weights, bias, card)
+        return replace(learnt, card=card)
 
 
 def recall(said: NDArray[np.float32], values: NDArray[np.float32]) -> dict[str, dict[str, float]]:
@@ -176,25 +191,28 @@ def _ridge(
     train: NDArray[np.int64],
     valid: NDArray[np.int64],
 ) -> tuple[NDArray[np.float32], float]:
-    """Return the weights of numbers and shares, (2, COLUMNS), and the intercept, of the penalty that validates best."""
+    """Return the weights of numbers and shares, (2, COLUMNS), and the intercept, of the penalty that validates best.
+
+    Values are standardised.
+    """
     from scipy import sparse
     from sklearn.linear_model import Ridge
 
-    mean, std = float(values[train].mean()), float(values[train].std()) or 1.0
     usual = float(lengths[train].mean())  # so that shares are about as large as numbers
     both = sparse.hstack([grams, sparse.diags_array(usual / lengths) @ grams]).tocsr().astype(np.float32)
     best: tuple[float, Any] | None = None
     for penalty in PENALTIES:
-        ridge = Ridge(alpha=penalty, solver="lsqr", tol=1e-3).fit(both[train], (values[train] - mean) / std)
-        score = _r2(ridge.predict(both[valid]) * std + mean, values[valid])
+        ridge = Ridge(alpha=penalty, solver="lsqr", tol=1e-3).fit(both[train], values[train])
+        score = _r2(ridge.predict(both[valid]), values[valid])
         if best is None or score > best[0]:
             best = score, ridge
     assert best is not None
-    coefficients = best[1].coef_.reshape(2, COLUMNS) * std
+    coefficients = best[1].coef_.reshape(2, COLUMNS)
     coefficients[1] *= usual
-    return coefficients.astype(np.float32), float(best[1].intercept_) * std + mean
+    return coefficients.astype(np.float32), float(best[1].intercept_)
 
 
 def _r2(said: NDArray[np.float32], values: NDArray[np.float32]) -> float:
-    spread = float(((values - values.mean()) ** 2).mean())
-    return 1 - float(((said - values) ** 2).mean()) / spread if spread else 0.0
+    exact = values.astype(np.float64)
+    spread = float(((exact - exact.mean()) ** 2).mean())
+    return 1 - float(((said - exact) ** 2).mean()) / spread if spread else 0.0

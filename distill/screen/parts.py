@@ -6,12 +6,12 @@ A part holds the rows that are written of `PART_ROWS` and more rows of the libra
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from teacher.errors import UsageError
 from teacher.files import replacing, write_text
 from teacher.provenance import digest
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PART_ROWS = 65_536  # of the library, some seconds of work
 PLAN = "screening.json"
+PARTS, ASIDE = "[0-9]" * 6 + ".arrow", ".gallon-*"  # the files of parts, and those that a killed process was writing
 
 
 class Parts:
@@ -32,13 +33,26 @@ class Parts:
     Attributes:
         rows: of the library that are done.
         invalid: those of them that hold no molecule.
+
+    Raises:
+        UsageError: what lies in the place of their folder is not of a screening.
     """
 
     def __init__(self, out: Path, facts: dict[str, Any]) -> None:
         self._folder, self._plan = out.with_name(f"{out.name}.parts"), digest(facts)
         self._files: list[Path] = []
         self.rows = self.invalid = 0
+        self._refuse_what_is_not_ours(out)
         self._find()
+
+    def _refuse_what_is_not_ours(self, out: Path) -> None:
+        if not self._folder.exists() or (self._folder / PLAN).is_file():
+            return
+        if not self._folder.is_dir() or set(self._folder.iterdir()) - set(self._folder.glob(ASIDE)):
+            raise UsageError(
+                f"{self._folder} is not of a screening, and its name is that of the parts of {out.name}: move it, or "
+                "choose another name with --out."
+            )
 
     def _find(self) -> None:
         with suppress(OSError, ValueError, TypeError, KeyError):
@@ -84,8 +98,14 @@ class Parts:
                 yield reader.read_all().replace_schema_metadata(None)
 
     def remove(self) -> None:
-        """Remove all parts: they are written, or of no use."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        """Remove all parts: they are written, or of no use. What else somebody has put beside them stays.
+
+        The plan goes last: it tells whose the others are.
+        """
+        with suppress(OSError):
+            for file in [*self._folder.glob(ASIDE), *sorted(self._folder.glob(PARTS)), self._folder / PLAN]:
+                file.unlink(missing_ok=True)
+            self._folder.rmdir()
 
     def _file(self, number: int) -> Path:
         return self._folder / f"{number:06}.arrow"

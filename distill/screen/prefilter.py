@@ -102,10 +102,17 @@ def prefiltered(
         first += block.num_rows
     if first != rows:
         raise LibraryError(f"{sources[0].shown} has other rows than a moment ago: let nobody write to it meanwhile")
-    worst = np.partition(scores, kept - 1)[kept - 1]
     found = student.card["recall"][place]["lowest" if selection.lowest else "highest"]
     nearest = min(found, key=lambda share: abs(math.log(float(share) * rows / kept)))
-    return Prefiltered(scores <= worst, found[nearest])
+    return Prefiltered(_lowest(scores, kept), found[nearest])
+
+
+def _lowest(scores: NDArray[np.float32], number: int) -> NDArray[np.bool_]:
+    """Return which scores are the lowest, so many of them: of equal ones, as the same SMILES has, the first."""
+    last = np.partition(scores, number - 1)[number - 1]
+    chosen: NDArray[np.bool_] = scores < last
+    chosen[np.flatnonzero(scores == last)[: number - int(chosen.sum())]] = True
+    return chosen
 
 
 def _learnt(sources: Sequence[Source], limit: int | None, rows: int, model: FullStudent) -> NGramStudent:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from rdkit.Chem import Mol
 
+    from distill.models.card import ModelCard
+
 READ = ("raw", "notation", DAMAGE)  # the columns that a scorer reads of rows
 
 
@@ -36,13 +38,6 @@ class Scorer:
         if torch := sys.modules.get("torch"):  # which a student on fingerprints does without
             torch.set_num_threads(1)
 
-    def __call__(self, rows: pa.Table) -> pa.Table:
-        """Return other columns of rows, and behind them `smiles`, the predictions and `error`."""
-        import pyarrow as pa
-
-        ours, theirs = self.score(rows), rows.drop_columns(list(READ))
-        return pa.table([*theirs.columns, *ours.columns], names=[*theirs.column_names, *ours.column_names])
-
     def score(self, rows: pa.Table) -> pa.Table:
         """Return `smiles`, the predictions and `error` of rows of a library with the columns `READ`."""
         texts = list(zip(rows["raw"].to_pylist(), rows["notation"].to_pylist(), strict=True))
@@ -51,12 +46,6 @@ class Scorer:
         errors = [str(each) if isinstance(each, InvalidMoleculeError) else None for each in found]
         smiles = [None if mol is None else _written(*text, mol) for text, mol in zip(texts, mols, strict=True)]
         return self._table(smiles, mols, errors, rows[DAMAGE])
-
-    def blamed(self, reason: str) -> pa.Table:
-        """Return what `score` would of one row that cannot be scored."""
-        import pyarrow as pa
-
-        return self._table([None], [None], [reason], pa.nulls(1, pa.string()))
 
     def _table(
         self, smiles: Sequence[str | None], mols: Sequence[Mol | None], errors: Sequence[str | None], damage: pa.Array
@@ -76,6 +65,21 @@ class Scorer:
                 "error": pa.array(said, pa.string()),
             }
         )
+
+
+def blamed(card: ModelCard, reason: str, *, doubt: bool) -> pa.Table:
+    """Return what `Scorer.score` would of one row that cannot be scored; it needs no model for that.
+
+    Args:
+        card: of the model.
+        reason: why the row cannot be scored.
+        doubt: whether predictions come with how far to trust them.
+    """
+    import pyarrow as pa
+
+    fields = [pa.field("smiles", pa.string()), *prediction_fields(card, doubt=doubt, taken=OURS)]
+    columns = {field.name: pa.nulls(1, field.type) for field in fields}
+    return pa.table({**columns, "error": pa.array([reason], pa.string())})
 
 
 def _written(raw: bytes, notation: str, mol: Mol) -> str:

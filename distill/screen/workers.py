@@ -2,7 +2,8 @@
 
 Blocks of rows go to a process through a pipe, and what it makes of them comes back through another, both as streams of
 Arrow. A process that ends over a block costs nothing: another one is asked about its halves, and so on, and a row that
-ends processes twice by itself is blamed for it.
+ends processes twice by itself is blamed for it. A process that ends before it could be asked has a fault of the
+machine's, and blames no row.
 """
 
 from __future__ import annotations
@@ -11,24 +12,30 @@ import io
 import logging
 import os
 import signal
-import subprocess
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from distill.screen.scorer import READ, Scorer
+from distill.models.packing import card_of
+from distill.screen.scorer import READ, Scorer, blamed
 from teacher.garbage import leave_out_what_is_loaded
+from teacher.module_process import ModuleProcess, ProcessStartError, how_it_ended, say_ready
 
 if TYPE_CHECKING:
+    import subprocess
+
     import pyarrow as pa
 
 logger = logging.getLogger(__name__)
 
 TRIES = 2  # of a row alone
 WAITING = 2  # blocks for each process, which are read before it asks for them
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 class Workers:
@@ -39,11 +46,15 @@ class Workers:
         doubt: whether predictions come with how far to trust them.
         processes: how many; by default one for each core that this process may use.
         module: what they run.
+
+    Raises:
+        UsageError: as `distill.models.packing.card_of`.
     """
 
     def __init__(self, model: str, *, doubt: bool, processes: int | None = None, module: str = __name__) -> None:
-        self._scorer, self._number = Scorer(model, doubt=doubt), processes or len(os.sched_getaffinity(0))
-        self._command = [sys.executable, "-m", module, model, "doubt" if doubt else "plain"]
+        self._card, self._doubt = card_of(Path(model)), doubt
+        self._number = processes or len(os.sched_getaffinity(0))
+        self._command = module, model, "doubt" if doubt else "plain"
         self._idle: SimpleQueue[_Process] = SimpleQueue()
         self._threads = ThreadPoolExecutor(self._number)
 
@@ -58,7 +69,11 @@ class Workers:
             self._idle.get().close()
 
     def score(self, blocks: Iterable[pa.Table]) -> Iterator[tuple[pa.Table, pa.Table]]:
-        """Yield blocks of rows, in order, each with what the model says of its rows (`Scorer.score`)."""
+        """Yield blocks of rows, in order, each with what the model says of its rows (`Scorer.score`).
+
+        Raises:
+            ProcessStartError: this machine cannot start the processes.
+        """
         waiting: deque[tuple[pa.Table, Future[pa.Table]]] = deque()
         for block in filter(len, blocks):
             waiting.append((block, self._threads.submit(self._scored, block.select(READ), TRIES)))
@@ -77,7 +92,7 @@ class Workers:
             answer = process.ask(rows)
         except _EndedError as error:
             process = _Process(self._command)
-            reason = f"kills RDKit ({error})"
+            reason = str(error)
         else:
             return answer
         finally:
@@ -86,55 +101,69 @@ class Workers:
         if len(rows) > 1:
             half = len(rows) // 2
             return pa.concat_tables(self._scored(part, TRIES) for part in (rows.slice(0, half), rows.slice(half)))
-        return self._scored(rows, tries - 1) if tries > 1 else self._scorer.blamed(reason)
+        return self._scored(rows, tries - 1) if tries > 1 else blamed(self._card, reason, doubt=self._doubt)
 
 
 class _EndedError(Exception):
     """A process ended before it answered."""
 
+    def __init__(self, status: int) -> None:
+        what = "kills RDKit" if status < 0 else "ends its process"
+        super().__init__(f"{what} ({how_it_ended(status)})")
+
 
 class _Process:
     """A process, and the two streams between it and us."""
 
-    def __init__(self, command: list[str]) -> None:
-        one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        environment = {**os.environ, **one_thread, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        self._process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    def __init__(self, command: tuple[str, ...]) -> None:
+        self._starting = ModuleProcess(*command, environment=ONE_THREAD)
+        self._process: subprocess.Popen[bytes] | ProcessStartError | None = None
         self._questions: Any = None
         self._answers: Any = None
+
+    def _ready(self) -> subprocess.Popen[bytes]:
+        """Return the process once it can work, or say again why it never will."""
+        if self._process is None:
+            try:
+                self._process = self._starting.ready()
+            except ProcessStartError as error:
+                self._process = error
+        if isinstance(self._process, ProcessStartError):
+            raise self._process
+        return self._process
 
     def ask(self, rows: pa.Table) -> pa.Table:
         """Have rows scored.
 
         Raises:
             _EndedError: the process ended over them; it says how.
+            ProcessStartError: it could not start.
         """
         import pyarrow as pa
 
-        batch = rows.combine_chunks().to_batches()[0]
+        process, batch = self._ready(), rows.combine_chunks().to_batches()[0]
         try:
             if self._questions is None:
-                self._questions = pa.ipc.new_stream(self._process.stdin, batch.schema)
+                self._questions = pa.ipc.new_stream(process.stdin, batch.schema)
             self._questions.write_batch(batch)
-            self._process.stdin.flush()  # type: ignore[union-attr]
+            process.stdin.flush()  # type: ignore[union-attr]
             if self._answers is None:
-                self._answers = pa.ipc.open_stream(self._process.stdout)
+                self._answers = pa.ipc.open_stream(process.stdout)
             return pa.Table.from_batches([self._answers.read_next_batch()])
         except (OSError, StopIteration, pa.ArrowInvalid):
-            self._process.kill()
+            process.kill()
             self.close()
-            status = self._process.returncode
-            raise _EndedError(signal.Signals(-status).name if status < 0 else f"exit status {status}") from None
+            raise _EndedError(process.returncode) from None
 
     def close(self) -> None:
         """End the process: it ends with its questions."""
-        assert self._process.stdin is not None and self._process.stdout is not None
-        for stream in (self._process.stdin, self._process.stdout):
-            try:
-                stream.close()
-            except BrokenPipeError:
-                continue
-        self._process.wait()
+        with suppress(ProcessStartError):  # whoever asked it has been told
+            process = self._ready()
+            assert process.stdin is not None and process.stdout is not None
+            for stream in (process.stdin, process.stdout):
+                with suppress(BrokenPipeError):
+                    stream.close()
+            process.wait()
 
 
 def main() -> None:
@@ -144,6 +173,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who asks, and closes standard input
     answers, sys.stdout = sys.stdout.buffer, sys.stderr
     scorer = Scorer(sys.argv[1], doubt=sys.argv[2] == "doubt")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # last words over a row: the reason is in the answer
+    say_ready(answers)
     pipe = sys.stdin.buffer
     assert isinstance(pipe, io.BufferedReader)
     if not pipe.peek(1):

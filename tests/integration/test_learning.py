@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import shutil
@@ -56,6 +57,8 @@ from teacher.errors import UsageError
 from teacher.nn.inputs import Matrix
 from teacher.nn.text_encoder import MINILM, embed, format_text
 from teacher.tiny import library
+from tests.support import deadly_scorer
+from tests.support.models import untrained_student
 from tests.support.prepared import library_of
 
 MOLECULES = 80
@@ -280,6 +283,18 @@ def test_a_student_of_several_seeds_predicts_as_their_mean(
     error = said.values[parts.test] - model_inputs.dataset.labels[parts.test]
     assert float(np.sqrt(np.mean(error**2))) == pytest.approx(trained.metrics["test"]["rmse"], rel=1e-4)
     assert (said.spread > 0).all()  # no two networks are the same
+
+
+def test_a_row_that_kills_a_process_of_a_cluster_costs_itself(
+    ray_here: RaySession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("distill.screen.scoring.PROCESS", deadly_scorer.__name__)
+    (tmp_path / "library.smi").write_text("CO\nCCO\nCN\n")
+    (source,), out = resolve([str(tmp_path / "library.smi")]), tmp_path / "scores.csv"
+    screened = screen([source], untrained_student(tmp_path / "model"), out, limit=None, session=ray_here, doubt=False)
+    rows = list(csv.DictReader(out.open()))
+    assert [row["error"] for row in rows] == ["", "kills RDKit (SIGSEGV)", ""]
+    assert (screened.rows, screened.invalid) == (3, 1) and rows[0]["smiles"] == "CO" and not rows[1]["smiles"]
 
 
 def test_a_target_called_like_another_column_is_written_beside_it(

@@ -14,8 +14,9 @@ from cluster.runtime.session import RaySession
 from distill.library.manifest import MANIFEST, Manifest, read_manifest, shard_name
 from distill.library.prepare import Prepared, prepare
 from teacher.errors import UsageError
+from teacher.files import OutputError
 from teacher.tiny import library
-from tests.support import deadly_shard
+from tests.support import deadly_shard, full_shard
 from tests.support.command import CommandHere
 
 ROWS = 90
@@ -143,6 +144,19 @@ def test_a_row_that_rdkit_does_not_survive_costs_itself(
     assert caplog.text.count("died, which is tried again row by row") == 1
     table = pyarrow.feather.read_table(tmp_path / "out" / shard_name(1))
     assert (table["smiles"].to_pylist(), table["raw"].to_pylist()) == (["CN", None, None], [None, b"CCO", b"nonsense"])
+
+
+def test_a_disk_that_fills_under_a_worker_is_told_in_one_sentence_and_the_work_is_not_done_again(
+    sources: list[Source],
+    ray_here: RaySession,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("distill.library.prepare.write_shard", full_shard.write_on_a_full_disk)
+    with pytest.raises(OutputError, match=r"shard-00000\d\.arrow cannot be written: No space left on device\."):
+        run(sources, tmp_path / "out", ray_here)
+    assert "tried again" not in caplog.text
 
 
 def test_the_command_prepares_a_library(ray_address: str, command_here: CommandHere, tmp_path: Path) -> None:

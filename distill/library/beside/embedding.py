@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cluster.runtime.errors import first_of_ours
+from cluster.runtime.errors import ours_unwrapped
 from distill.library import duplicates
 from distill.library.beside.embeddings import DamagedTextsError, ShardTexts, TextSet, read_texts, write_texts
 from distill.library.manifest import PACKAGES
 from distill.library.prepared import PreparedLibrary
-from distill.library.shard import read_columns, read_facts
+from distill.library.shard import facts_of, read_columns
 from teacher.chemistry.molecule import parse
 from teacher.errors import UsageError
 from teacher.llm.shots import all_examples
@@ -176,7 +176,13 @@ class Embedder:
         return TextEmbedder(self._name)  # not when the actor starts, which Ray would only tell as a death
 
     def embed(self, number: int, found: Found) -> int:
-        """Embed the texts of a shard that are new or have changed, and keep all; return how many those were."""
+        """Embed the texts of a shard that are new or have changed, and keep all; return how many those were.
+
+        Of a shard of which the store says nothing any more, nothing is kept.
+        """
+        if not len(found.rows):
+            self._texts.file(number).unlink(missing_ok=True)
+            return 0
         before = _left(self._texts, number, found.shard)
         place = {row: n for n, row in enumerate(before.rows.tolist())} if before else {}
         kept = {
@@ -209,12 +215,8 @@ def _next(pool: Any) -> int:
     Raises:
         UsageError: the encoder cannot be loaded.
     """
-    import ray
-
-    try:
+    with ours_unwrapped():
         done: int = pool.get_next_unordered()
-    except ray.exceptions.RayError as error:
-        raise (first_of_ours(error) or error) from error
     return done
 
 
@@ -223,9 +225,7 @@ def _to_do(library: PreparedLibrary, store: Store, spec: Spec, texts: TextSet) -
     repeated = duplicates.read(library.folder)
     for number in range(len(library)):
         file = library.shard(number)
-        facts = read_facts(file)
-        if facts is None:
-            raise UsageError(f"{file} is damaged: run the same 'gallon prepare' again.")
+        facts = facts_of(file)
         columns = read_columns(file, ["key", "smiles"])
         keys, smiles = columns["key"].to_pylist(), columns["smiles"].to_pylist()
         again = set(repeated.get(number, np.zeros(0, dtype=np.int64)).tolist())

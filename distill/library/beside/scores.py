@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cluster.runtime.errors import ours_unwrapped
 from distill.features.vectors import Scaler
 from distill.learn.recipes import VECTORS_OF, Recipe, recipe
 from distill.library.beside.embeddings import TextSet, read_texts
@@ -27,7 +28,7 @@ from distill.library.beside.molecule_vectors import MoleculeVectors
 from distill.library.beside.row_arrays import ROWS, Arrays, add_rows, file_of, halved, read_rows
 from distill.library.manifest import MANIFEST
 from distill.library.prepared import PreparedLibrary, Selection
-from distill.library.shard import graphs_of, read_columns, read_facts, vectors_of
+from distill.library.shard import facts_of, graphs_of, read_columns, vectors_of
 from distill.models.model_store import PREFIX, RULES, SCALER, WEIGHTS, usable_card
 from distill.rules.rule_set import read as read_rules
 from distill.rules.values import rule_values
@@ -94,6 +95,8 @@ def score_library(
 
     Raises:
         UsageError: the teacher reads annotations that the library does not have, or features of another version.
+        GallonError: a shard, or what lies beside it, is damaged.
+        OutputError: the disk is full.
     """
     import ray
     from ray.util import ActorPool
@@ -119,17 +122,22 @@ def score_library(
         workers = min(len(work), max(1, session.room(1, gpus)))
         scorer = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=3, max_task_retries=3)(Scorer)
         pool = ActorPool([scorer.remote(teacher.resolve(), library.folder, folder) for _ in range(workers)])
-        for scored in pool.map_unordered(lambda actor, task: actor.score.remote(*task), work):
-            done += scored
-            if show:
-                show(done)
+        with ours_unwrapped():
+            for scored in pool.map_unordered(lambda actor, task: actor.score.remote(*task), work):
+                done += scored
+                if show:
+                    show(done)
     list_scored(library, folder, numbers)
     return folder
 
 
 def list_scored(library: PreparedLibrary, folder: Path, numbers: Sequence[int]) -> None:
-    """Add shards to the list of those of which a teacher says something."""
-    digests = {facts.digest for number in numbers if (facts := read_facts(library.shard(number)))}
+    """Add shards to the list of those of which a teacher says something.
+
+    Raises:
+        DamagedShardError: one of them is missing or damaged.
+    """
+    digests = {facts_of(library.shard(number)).digest for number in numbers}
     write_text(folder / SCORED, json.dumps(sorted(digests | (scored_shards(folder) or set()))) + "\n")
 
 
@@ -153,16 +161,18 @@ def annotated(library: PreparedLibrary, selection: Selection, texts: TextSet) ->
     """Return those of the selected molecules that have an embedding."""
     rows = []
     for number, selected in enumerate(selection.rows):
-        facts = read_facts(library.shard(number)) if len(selected) else None
-        said = read_texts(texts, number, facts.digest, vectors=False) if facts else None
+        shard = facts_of(library.shard(number)).digest if len(selected) else None
+        said = read_texts(texts, number, shard, vectors=False) if shard else None
         rows.append(selected[np.isin(selected, said.rows)] if said else selected[:0])
-    return replace(selection, rows=rows)
+    return selection.narrowed(rows)
 
 
-def scored(library: PreparedLibrary, selection: Selection, folder: Path) -> int:
-    """Return of how many selected molecules a teacher says something."""
-    missing = (len(missing_rows(library, folder, number, selection)) for number in range(len(library)))
-    return len(selection) - sum(missing)
+def scored(library: PreparedLibrary, selection: Selection, folder: Path) -> Selection:
+    """Return those of the selected molecules of which a teacher says something."""
+    missing = (missing_rows(library, folder, number, selection) for number in range(len(library)))
+    return selection.narrowed(
+        [rows[~np.isin(rows, unsaid)] for rows, unsaid in zip(selection.rows, missing, strict=True)]
+    )
 
 
 def read_scores(folder: Path, number: int, shard_digest: str) -> ShardScores | None:
@@ -200,10 +210,8 @@ class Scorer:
     def score(self, number: int, rows: NDArray[np.int64]) -> int:
         """Score rows of a shard, and keep that beside what is there; return how many."""
         file = self._library.shard(number)
-        facts = read_facts(file)
-        assert facts is not None
-        found = self._ask(file, rows, facts.digest)
-        add_rows(file_of(self._folder, number), facts.digest, found)
+        shard = facts_of(file).digest
+        add_rows(file_of(self._folder, number), shard, self._ask(file, rows, shard))
         return len(rows)
 
     def _ask(self, file: Path, rows: NDArray[np.int64], shard_digest: str) -> Arrays:
@@ -232,8 +240,7 @@ class Scorer:
     def _embeddings(self, file: Path, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the embeddings of annotated rows, and beside them how far samples agree, if the teacher reads that."""
         assert self._texts is not None
-        facts, number = read_facts(file), self._library.number(file)
-        said = facts and read_texts(self._texts, number, facts.digest)
+        said = read_texts(self._texts, self._library.number(file), facts_of(file).digest)
         if not said:
             raise GallonError(f"The embeddings of {file} are gone: run 'gallon embed' again.")
         places = np.searchsorted(said.rows, rows)
@@ -281,8 +288,5 @@ def _folder(library: PreparedLibrary, teacher: Path, card: ModelCard) -> Path:
 def missing_rows(library: PreparedLibrary, folder: Path, number: int, selection: Selection) -> NDArray[np.int64]:
     """Return the selected rows of a shard that have no scores yet."""
     rows = selection.rows[number].astype(np.int64)
-    facts = read_facts(library.shard(number))
-    if facts is None:
-        raise UsageError(f"{library.shard(number)} is damaged: run the same 'gallon prepare' again.")
-    there = read_scores(folder, number, facts.digest)
+    there = read_scores(folder, number, facts_of(library.shard(number)).digest)
     return rows if there is None else np.setdiff1d(rows, there.rows)

@@ -25,7 +25,9 @@ from distill.features.vectors import CLIP, student_features
 from distill.learn.recipes import recipe
 from distill.learn.start import begun
 from distill.library import pretrain as pretrain_module
+from distill.library import targets as targets_module
 from distill.library.beside.embeddings import ShardTexts, TextSet, write_texts
+from distill.library.beside.scores import annotated
 from distill.library.fields import FieldColumn, field_columns, field_values
 from distill.library.prepared import PreparedLibrary
 from distill.library.pretrain import Pretrained, Pretraining, explained, pretrain
@@ -174,7 +176,8 @@ def test_a_network_learns_all_groups_and_its_card_says_what_it_has_seen(
     assert (card.recipe, card.molecules, card.validated, card.left_out) == ("gin", 36, 3, 1)
     losses = [epoch["loss"] for epoch in card.history]
     assert len(losses) == 3 and losses[-1] < losses[0] and min(card.history[0][name] for name in WEIGHTS) > 0
-    assert card.explained.keys() == WEIGHTS.keys() and "none is a label" in card.labels
+    assert card.explained.keys() == {"descriptors"}  # one of those held out has a text: that is no variance
+    assert "none is a label" in card.labels
     start = Start.read(pretrained.path)
     assert len(start.seen) == 36 and models.short_keys([key("CCC")])[0] not in start.seen
     again = pretrain(library, how(library), without=[key("CCC")], folder=pretrained.path, resources=TrainResources())
@@ -195,6 +198,58 @@ def repeated(library: PreparedLibrary, folder: Path) -> PreparedLibrary:
         told = [f"size {n // 8}" for n in carbons]
         write_texts(ShardTexts(rows, told, np.full(10, np.nan, np.float32), vectors), texts, number, facts.digest)
     return aligned
+
+
+@pytest.fixture
+def sparse(tmp_path: Path) -> PreparedLibrary:
+    """The alkanes, of which an LLM has described three."""
+    prepared = library_of(tmp_path / "sparse", SHARDS)
+    texts = TextSet.at(prepared.folder, "3f4e", "minilm")
+    texts.begin({"examples": []})
+    facts = read_facts(prepared.shard(1))
+    assert facts is not None
+    told = [json.dumps({"carbons": carbons}) for carbons in (22, 25, 28)]
+    vectors = np.random.default_rng(0).normal(size=(3, 8)).astype(np.float16)
+    said = ShardTexts(np.array([1, 4, 7]), told, np.full(3, np.nan, np.float32), vectors)
+    write_texts(said, texts, 1, facts.digest)
+    return prepared
+
+
+def test_few_annotations_of_a_large_library_decide_what_is_learned_of_them(
+    sparse: PreparedLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(targets_module, "SAMPLE", 5)
+    weights = {**WEIGHTS, "alignment": 1.0}
+    molecules, texts = sparse.select([], None, seed=0), TextSet.find(sparse.folder)
+    targets = PretrainingTargets.fit(sparse, molecules, weights, texts)  # type: ignore[arg-type]
+    assert list(targets.weights) == list(weights)
+    carbons = targets.widths_of_groups["descriptors"]
+    assert targets.fields == (FieldColumn("carbons"),) and targets.means[carbons] == 25
+    assert targets.deviations[carbons] == pytest.approx(np.std([22, 25, 28]))
+    assert np.isfinite(targets.means).all()
+
+
+def test_a_group_without_anything_to_learn_is_named(sparse: PreparedLibrary, caplog: pytest.LogCaptureFixture) -> None:
+    texts, others = TextSet.find(sparse.folder), sparse.select([key("C" * 22), key("C" * 25), key("C" * 28)], None, 0)
+    targets = PretrainingTargets.fit(sparse, others, WEIGHTS, texts)  # type: ignore[arg-type]
+    assert list(targets.weights) == ["descriptors"]
+    assert "Nothing is learned of embedding and fields: of these molecules none" in caplog.text
+
+
+def test_what_held_out_molecules_do_not_tell_is_left_out(sparse: PreparedLibrary, tmp_path: Path) -> None:
+    texts, everything = TextSet.find(sparse.folder), sparse.select([], None, seed=0)
+    assert texts is not None
+    seed = next(seed for seed in range(99) if not len(annotated(sparse, everything.divided(4, seed)[0], texts)))
+    changes = {"texts": texts, "weights": {**WEIGHTS, "alignment": 1.0}, "epochs": 2, "seed": seed}
+    done = pretrain(sparse, how(sparse, **changes), folder=tmp_path / "network", resources=TrainResources())
+    assert done.card.explained.keys() == {"descriptors"} and done.card.retrieved == {}
+    assert all(np.isfinite(epoch["score"]) for epoch in done.card.history)
+
+
+def test_a_library_of_one_molecule_is_refused(tmp_path: Path) -> None:
+    alone = library_of(tmp_path / "alone", [["CCO"]])
+    with pytest.raises(UsageError, match="has 1 molecule to learn of, and it takes 2 at least"):
+        pretrain(alone, how(alone), folder=tmp_path / "network", resources=TrainResources())
 
 
 ALIGNED_ALONE = {"descriptors": 0.0, "fields": 0.0, "embedding": 0.0, "alignment": 1.0}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from distill.features.vectors import DESCRIPTOR_SETS, DescriptorSet, Scaler, student_features
 from distill.library import duplicates
-from distill.library.shard import graphs_of, read_facts, vectors_of
+from distill.library.shard import DamagedShardError, facts_of, graphs_of, read_columns, read_facts, vectors_of
 from teacher.chemistry.molecule import parse
 from teacher.nn.graphs import Graphs
 from teacher.tiny import library
@@ -82,6 +83,20 @@ def test_a_damaged_shard_is_none(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:-40])
     assert read_facts(file) is None
     assert read_facts(tmp_path / "missing.arrow") is None
+
+
+@pytest.mark.parametrize("damage", ["cut off", "empty", "missing"])
+def test_a_damaged_shard_is_told_in_one_sentence_whoever_reads_it(damage: str, tmp_path: Path) -> None:
+    file = shard_of_rows(tmp_path, ["CCO", "CCN"])
+    if damage == "missing":
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[:-40] if damage == "cut off" else b"")
+    for read in (facts_of, graphs_of, functools.partial(read_columns, names=["key"])):
+        with pytest.raises(
+            DamagedShardError, match=r"arrow is missing or damaged: run the same 'gallon prepare' again"
+        ):
+            read(file)
 
 
 @pytest.mark.parametrize("at_a_time", [2, 1000])

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+from ray.exceptions import RayTaskError
 
 from distill.features.vectors import Scaler, student_features
+from distill.learn.distillation import Weights
 from distill.learn.objective import Whitening
 from distill.learn.recipes import recipe
 from distill.library import stream as stream_module
 from distill.library.beside import scores as scores_module
-from distill.library.beside.scores import Scorer, read_scores
+from distill.library.beside.scores import Scorer, read_scores, score_library
 from distill.library.manifest import shard_name
 from distill.library.prepared import PreparedLibrary
 from distill.library.shard import read_facts
@@ -21,6 +25,7 @@ from distill.library.teaching import LibraryTeaching
 from distill.screen.saved_model import SavedModel
 from teacher.chemistry.molecule import parse
 from teacher.errors import GallonError, UsageError
+from teacher.files import OutputError
 from teacher.nn.graphs import Graphs
 from tests.support.models import untrained_student
 from tests.support.prepared import library_of
@@ -102,7 +107,7 @@ def test_a_stream_brings_every_molecule_with_what_all_teachers_say_of_it(
     representation = np.random.default_rng(0).normal(size=(30, 128)).astype(np.float32)
     whitening = Whitening.fit(representation, np.arange(30))
     widths = {"labels": 1, "soft.gnn": 1, "soft.lm": 1, "hidden.gnn1": whitening.directions.shape[0]}
-    said = Statements("regression", folders, ["gnn", "gnn"], {"hidden.gnn1": (1, whitening)}, widths)
+    said = Statements("regression", folders, ["gnn", "gnn"], {"hidden.gnn1": (1, whitening)}, widths, {})
     smiles = [ALKANES[15 * number + row] for number, rows in enumerate(selection.rows) for row in rows.tolist()]
     mols = {len(each): parse(each.encode()).mol for each in smiles}
     scaler = Scaler.fit(student_features(list(mols.values()), "lean"))
@@ -132,7 +137,7 @@ def test_of_what_a_language_teacher_never_spoke_nothing_is_learned_and_lost_scor
     library: PreparedLibrary, teacher: Path, tmp_path: Path
 ) -> None:
     rows = np.arange(3)
-    said = Statements("regression", [tmp_path], ["lm"], {}, {"labels": 1, "soft.lm": 1})
+    said = Statements("regression", [tmp_path], ["lm"], {}, {"labels": 1, "soft.lm": 1}, {})
     for number in (1, 2):
         Scorer(teacher, library.folder, tmp_path).score(number, rows)
     scores_module.list_scored(library, tmp_path, [1])
@@ -152,6 +157,30 @@ def test_of_what_a_language_teacher_never_spoke_nothing_is_learned_and_lost_scor
         said.columns(library, 0, rows)
 
 
+def test_a_training_is_another_once_a_language_teacher_says_something_of_more_molecules(
+    library: PreparedLibrary, teacher: Path, tmp_path: Path
+) -> None:
+    selection = library.select(keys(KNOWN), 28, seed=3)
+    teaching = LibraryTeaching(library=library, selection=selection, epochs=1, batch_size=16, labelled_share=0.5)
+    dataset = SimpleNamespace(kind="regression", labels=np.zeros((4, 1), dtype=np.float32))
+    outputs: Any = SimpleNamespace(teacher="lm", prediction=np.zeros((4, 1), dtype=np.float32))
+    inputs: Any = SimpleNamespace(dataset=dataset)
+    split: Any = None
+
+    def known() -> tuple[str, int]:
+        source = teaching.source([outputs], [tmp_path], Weights(hidden_lm=0.0), split, inputs)
+        return source.stream(recipe("student-atoms")).digest, source.facts["annotated"]
+
+    scorer = Scorer(teacher, library.folder, tmp_path)
+    selected = selection.rows[1].astype(np.int64)
+    scorer.score(1, selected[:2])
+    first = known()
+    scorer.score(1, np.setdiff1d(np.arange(15), selected))  # of which nothing is learned
+    assert known() == first
+    scorer.score(1, selected[2:3])
+    assert (known()[0] != first[0], known()[1], first[1]) == (True, 3, 2)
+
+
 @pytest.mark.parametrize(
     ("labelled", "epochs", "expected"),
     [(5, None, 5), (100, None, 50), (100, 3, 3)],  # 10 steps an epoch with 12 labelled molecules each: 60 * 100 / 120
@@ -169,5 +198,25 @@ def test_a_damaged_shard_is_told_before_anything_is_scored(library: PreparedLibr
     selection = library.select([], None, seed=0)
     broken = library_of(tmp_path / "broken", [["CCO", "CCC"]])
     (tmp_path / "broken" / shard_name(0)).write_bytes(b"ARROW1")
-    with pytest.raises(UsageError, match="is damaged: run the same 'gallon prepare' again"):
+    with pytest.raises(UsageError, match="is missing or damaged: run the same 'gallon prepare' again"):
         scores_module.missing_rows(broken, tmp_path, 0, selection)
+
+
+def test_what_ends_a_scorer_is_told_as_it_was_raised(
+    library: PreparedLibrary, teacher: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = OutputError(Path("scores"), "No space left on device")
+
+    def pool_on_a_full_disk(_actors: list[Any]) -> Any:
+        def map_unordered(_ask: object, _work: object) -> Any:
+            raise RayTaskError("score", "traceback", full).as_instanceof_cause()
+
+        return SimpleNamespace(map_unordered=map_unordered)
+
+    actor = SimpleNamespace(remote=lambda *_: None)
+    monkeypatch.setattr("ray.remote", lambda **_: lambda _scorer: actor)
+    monkeypatch.setattr("ray.util.ActorPool", pool_on_a_full_disk)
+    session: Any = SimpleNamespace(gpus=0, room=lambda *_: 1)
+    with pytest.raises(OutputError) as raised:
+        score_library(library, library.select([], None, seed=0), teacher, session)
+    assert raised.value is full

@@ -6,9 +6,11 @@ import csv
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import gallon
 from cluster.library.cells import with_columns
@@ -22,6 +24,7 @@ from distill.learn.inputs import ModelInputs
 from distill.learn.recipes import recipe
 from distill.ranking.prompt import candidates_of, column_names, ranking_prompt, record_keys
 from distill.ranking.ranking import Ranking
+from gallon.cli.app import app
 from teacher.errors import UsageError
 from teacher.llm.prompt import load
 from teacher.llm.schema import for_grammar
@@ -74,6 +77,14 @@ def test_candidates_are_training_molecules_never_the_molecule_itself_and_no_labe
     assert "90" not in candidates_file.read_text() + prompt_file.read_text()  # as all labels begin
     with pytest.raises(UsageError, match="exists already"):
         gallon.ranking_prompt(table, **LABELS, out=tmp_path / "rank.yaml")
+
+
+def test_the_command_names_the_files_that_it_has_written(table: Path, tmp_path: Path) -> None:
+    words = ["prompt", "rank", str(table), "--target", "length", "--split", "random", "--out", str(tmp_path / "r.yaml")]
+    done = CliRunner().invoke(app, [*words, "--json"])
+    assert json.loads(done.stdout) == {"path": str(tmp_path / "r.yaml"), "table": str(tmp_path / "r.csv")}
+    done = CliRunner().invoke(app, [*words, "--overwrite"])
+    assert done.stdout == f"Written to {tmp_path / 'r.yaml'} and {tmp_path / 'r.csv'}\n"
 
 
 def test_an_answer_belongs_to_the_candidates_that_were_offered(
@@ -146,6 +157,27 @@ def test_a_network_over_the_library_takes_the_neighbours_that_the_llm_names(
     assert all(np.isin(each, [*parts.train.tolist(), -1]).all() for each in near.values())
 
 
-def test_neighbours_that_were_ordered_for_all_labels_are_not_compared_with_fewer() -> None:
-    with pytest.raises(UsageError, match="--labels and e-llagnn-sage-ranked: an LLM has ordered neighbours"):
-        gallon.evaluate("esol", methods="e-llagnn-sage-ranked", label_counts=[50])
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"methods": "e-llagnn-sage-ranked"}, "--labels and e-llagnn-sage-ranked: an LLM has ordered neighbours"),
+        (
+            {"methods": "student+lm", "lm": "e-llagnn-gcn-ranked"},
+            "--labels and e-llagnn-gcn-ranked: an LLM has ordered",
+        ),
+        ({"methods": "llm-few-shot"}, "--labels and llm-few-shot: the LLM predicted with labels"),
+        ({"methods": "mmf-few-shot"}, "--labels and mmf-few-shot: the LLM predicted with labels"),
+        ({"methods": "student+pseudo-labels"}, r"--labels and student\+pseudo-labels: the LLM predicted with labels"),
+        ({"lm": "mmf-few-shot"}, "--labels and mmf-few-shot: the LLM predicted with labels"),
+        (
+            {"llm_budget": 0.5, "budget_by": "uncertainty"},
+            "--labels and --budget-by uncertainty: networks that saw all",
+        ),
+        ({"trials": 5}, "--labels and --trials: the search would see the labels"),
+    ],
+)
+def test_what_an_llm_or_a_choice_made_of_all_labels_is_not_compared_with_fewer(
+    options: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        gallon.evaluate("esol", label_counts=[50], **options)

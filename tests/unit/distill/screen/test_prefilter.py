@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from cluster.library.kept import keep_columns
 from cluster.library.source import resolve
-from distill.models.model_store import NGRAMS
+from distill.models.model_store import NGRAMS, WEIGHTS
 from distill.screen import ngram_student, prefilter, screening
 from distill.screen.ngram_student import NGramStudent, recall
 from distill.screen.selection import Selection
@@ -70,6 +71,13 @@ def test_recall_is_the_share_of_the_best_that_are_kept() -> None:
     assert recall(said, values)["lowest"] == {"0.02": 1.0, "0.05": 1.0, "0.1": 1.0, "0.2": 1.0}
 
 
+def in_units(student: Path, unit: float) -> Path:
+    """Let a student predict values that are so many times as large."""
+    weights = load_file(student / WEIGHTS)
+    save_file({**weights, "deviations": weights["deviations"] * np.float32(unit)}, student / WEIGHTS)
+    return student
+
+
 @pytest.fixture
 def few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prefilter, "LEAST", 100)
@@ -77,12 +85,14 @@ def few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("few_are_enough")
-@pytest.mark.parametrize(("keep", "kept"), [(0.1, 40), (25, 25)])
-def test_only_what_a_prefilter_keeps_is_scored(smiles: list[bytes], tmp_path: Path, keep: float, kept: int) -> None:
-    student = untrained_student(tmp_path)
+@pytest.mark.parametrize(("keep", "kept", "unit"), [(0.1, 40, 1.0), (25, 25, 1e6), (25, 25, 1e-9)])
+@pytest.mark.parametrize("times", [1, 2])
+def test_only_what_a_prefilter_keeps_is_scored(
+    smiles: list[bytes], tmp_path: Path, keep: float, kept: int, unit: float, times: int
+) -> None:
+    student = in_units(untrained_student(tmp_path), unit)
     file = tmp_path / "library.smi"
-    file.write_bytes(b"".join(text + b"\n" for text in dict.fromkeys(smiles[:600]))[:])
-    rows = file.read_text().splitlines()[:ROWS]
+    rows = [text.decode() for text in dict.fromkeys(smiles[:600])][: ROWS // times] * times
     file.write_text("\n".join(rows) + "\n")
     sources = resolve([str(file)])
     selection = Selection(prefilter=keep, lowest=True)
@@ -93,7 +103,9 @@ def test_only_what_a_prefilter_keeps_is_scored(smiles: list[bytes], tmp_path: Pa
     assert done.recall is not None and 0 <= done.recall <= 1
     said = NGramStudent.load(student / NGRAMS, screening._digest(student))
     assert said is not None
-    best = np.argsort(said.score([row.encode() for row in rows])[:, 0], kind="stable")[:kept]
+    scores = said.score([row.encode() for row in rows])[:, 0]
+    assert np.isfinite(scores).all() and len(np.unique(scores)) > ROWS // times / 2
+    best = np.argsort(scores, kind="stable")[:kept]
     written = list(csv.DictReader((tmp_path / "out.csv").open()))
     assert [int(row["row"]) - 1 for row in written] == sorted(best.tolist())
     assert all(rows[int(row["row"]) - 1] == row["smiles"] for row in written)

@@ -80,6 +80,32 @@ def test_who_screens_something_else_begins_anew(library: list[str], student: Pat
     assert "changed" in out.read_text()
 
 
+@pytest.mark.parametrize("what", ["a file among others", "a file of its name"])
+def test_what_is_not_of_a_screening_is_neither_replaced_nor_removed(
+    library: list[str], student: Path, tmp_path: Path, what: str
+) -> None:
+    theirs = tmp_path / "out.csv.parts"
+    if what == "a file among others":
+        theirs.mkdir()
+        theirs /= "a.smi"
+    theirs.write_text("CCO\n")
+    with pytest.raises(UsageError, match=r"out\.csv\.parts is not of a screening"):
+        screened(library, student, tmp_path / "out.csv")
+    assert theirs.read_text() == "CCO\n" and not (tmp_path / "out.csv").exists()
+
+
+def test_a_file_beside_the_parts_of_a_screening_outlives_them(
+    library: list[str], student: Path, tmp_path: Path
+) -> None:
+    out, theirs = tmp_path / "out.csv", tmp_path / "out.csv.parts" / "a.smi"
+    with pytest.raises(KeyboardInterrupt):
+        screened(library, student, out, show=stopping_after(ROWS_OF_EACH))
+    theirs.write_text("CCO\n")
+    (theirs.parent / ".gallon-0123.arrow").touch()  # of a process that was killed
+    assert screened(library, student, out).resumed
+    assert list(theirs.parent.iterdir()) == [theirs]
+
+
 def test_only_rows_that_meet_the_conditions_are_written(library: list[str], student: Path, tmp_path: Path) -> None:
     screened(library, student, tmp_path / "all.csv")
     every = list(csv.DictReader((tmp_path / "all.csv").open()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,9 +12,12 @@ import pytest
 from cluster.library.kept import keep_columns
 from cluster.library.source import resolve
 from cluster.library.whole_rows import read_all_whole
+from distill.models.packing import pack
 from distill.screen.scorer import READ, Scorer
+from distill.screen.scoring import SentScorer
 from distill.screen.workers import Workers
-from tests.support import deadly_scorer
+from teacher.module_process import ProcessStartError
+from tests.support import deadly_scorer, lame_scorer
 from tests.support.models import TARGET, untrained_student
 
 SMILES = ["CCO", "CCC", "c1ccccc1", "nonsense", "", "C" * 300, "[Na+].[Cl-]", "CC(C)O", "OCC"]
@@ -58,6 +62,45 @@ def test_a_row_that_kills_a_process_costs_itself(
     assert scored[0] == {"smiles": None, TARGET: None, "error": "kills RDKit (SIGSEGV)"}
     assert (tmp_path / "once").exists()  # propane killed one process too, and is not blamed
     assert [place for place, row in enumerate(scored) if row[TARGET] is None] == [0, 3, 4]
+
+
+def test_what_a_row_does_to_a_process_is_called_by_its_name(
+    student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "library.smi").write_text("C\nCCC\nCCCC\n")
+    sources = resolve([str(tmp_path / "library.smi")])
+    rows = pa.concat_tables(read_all_whole(sources, keep_columns(sources)))
+    monkeypatch.setenv(deadly_scorer.ONCE, str(tmp_path / "once"))
+    (tmp_path / "once").touch()
+    with Workers(str(student), doubt=True, processes=1, module=deadly_scorer.__name__) as workers:
+        ((_, scored),) = workers.score([rows])
+    assert scored["error"].to_pylist() == ["ends its process (exit status 1)", None, None]
+    assert scored.schema.equals(Scorer(str(student), doubt=True).score(rows.select(READ)).schema)
+
+
+def test_a_machine_that_cannot_start_a_process_blames_no_row(student: Path, tmp_path: Path) -> None:
+    with (
+        pytest.raises(ProcessStartError, match=r"exit status 1, The model is too large for this machine\."),
+        Workers(str(student), doubt=False, processes=2, module=lame_scorer.__name__) as workers,
+    ):
+        list(workers.score(blocks(tmp_path)))
+
+
+def test_an_actor_outlives_a_row_that_kills_its_process(
+    student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ray.get", lambda packed: packed)
+    monkeypatch.setenv(deadly_scorer.ONCE, str(tmp_path / "once"))
+    (tmp_path / "once").touch()
+    pack(student, tmp_path / "model.gallon")
+    sent: Any = (tmp_path / "model.gallon").read_bytes()
+    actor = SentScorer(sent, doubt=False, module=deadly_scorer.__name__)
+    (rows, *_) = blocks(tmp_path)
+    scored = actor(rows).to_pylist()
+    assert [row["error"] and row["error"].split(" by")[0] for row in scored] == [
+        *("kills RDKit (SIGSEGV)", None, None, "cannot be read")
+    ]
+    assert [row["row"] for row in scored] == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize(("name", "processes"), [("student-fingerprint", 2), ("gin", 1)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -77,6 +78,8 @@ def test_messages_bring_what_neighbours_texts_tell_and_controls_have_the_same_bu
         **{"all": NODES, "none": 0, WITHOUT_EDGES: NODES},
     }
     assert rows["all"]["test"] > rows[WITHOUT_EDGES]["test"] + 0.1
+    deviations = [statistics.stdev(run["test"] for run in row["runs"]) for row in found["rows"]]
+    assert [row["deviation"] for row in found["rows"]] == pytest.approx(deviations) and max(deviations) > 0
     assert shown == [(number, 10) for number in range(1, 11)] and not {"torch", "gallon"} - found["versions"].keys()
     assert found["splits"][0]["sizes"] == [90, 30, 30] and found["splits"][0] != found["splits"][1]
 
@@ -190,5 +193,6 @@ def test_the_command_embeds_the_texts_and_writes_what_it_found(files: tuple[Path
     assert done.exit_code == 0, done.output
     found = json.loads(out.read_text())
     assert [row["enhanced"] for row in found["rows"]] == ["degree", "random", "all", "none", WITHOUT_EDGES]
+    assert {row["deviation"] for row in found["rows"]} == {0}  # of one seed
     assert (found["nodes"], found["encoder"], len(found["files_sha256"])) == (NODES, "minilm", 2)
     assert "degree (15)" in done.output and "all, without edges (150)" in done.output
