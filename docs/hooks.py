@@ -25,7 +25,7 @@ from mkdocs.structure.pages import Page
 import cluster.metrics
 import gallon
 from cluster.runtime.instruments import Counter, Gauge, Histogram
-from distill.evaluate.methods import METHODS
+from distill.evaluate.methods import EXTRA, METHODS, Method
 from teacher.llm import prompt
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -261,8 +261,18 @@ def prompts() -> str:
 
 
 def methods() -> str:
-    """Return a table of the methods that `gallon evaluate` can compare."""
-    return _table(("method", "what it is"), [(f"`{each.name}`", each.summary) for each in METHODS.values()])
+    """Return a table of the methods that `gallon evaluate` can compare, and when it does unasked."""
+    rows = [(f"`{each.name}`", each.summary, _compared_by_default(each)) for each in METHODS.values()]
+    return _table(("method", "what it is", "by default"), rows)
+
+
+def _compared_by_default(known: Method) -> str:
+    if known.needs_rules:
+        return "with `--rules`"
+    if known.name in EXTRA:
+        return "no"
+    texts = "with annotations" if known.needs_texts else ""
+    return " and ".join(filter(None, [texts, "`--transfer`" if known.transfer else ""])) or "yes"
 
 
 def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

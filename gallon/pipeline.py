@@ -6,13 +6,17 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cluster.annotation.annotate import refuse_other_threads
 from cluster.store.open import choose_spec, open_store
+from cluster.store.store import Store
+from distill.data.dataset import Dataset
 from distill.data.moleculenet import SETS
+from distill.data.splits import Split
 from distill.learn.teach import Trained
 from distill.models.model_store import check_place, refuse_other_data
 from distill.report.comparison import check_place as check_page
 from gallon.api.annotation import AnnotationResult, annotate, started_ray
-from gallon.api.data import read_dataset, recipes_of, results_folder, splits_of
+from gallon.api.data import budget_of, check_on_demand, read_dataset, recipes_of, results_folder, rules_of, splits_of
 from gallon.api.evaluation import Comparison, evaluate
 from gallon.api.learning import FOLDS, GRAPH_TEACHER, LANGUAGE_TEACHER, distill, teach
 from gallon.api.library import StrPath, store_named
@@ -29,6 +33,7 @@ from gallon.config import (
     TransferConfig,
 )
 from gallon.progress import ProgressCallback
+from gallon.texts import check_encoder, guesses_of, rankings_of
 from teacher.errors import UsageError
 from teacher.llm.models import TINY
 
@@ -84,13 +89,13 @@ def learn(
         TrainingError: a fit failed.
     """
     annotating = texts and spec_id is None and training.service is None  # which describes what the teachers ask for
-    folder = _checked(data, labels, training, model=model if annotating else None)
+    dataset, split = _checked(data, labels, training, model=model if annotating else None, texts=texts)
+    folder = _checked_folder(data, training, dataset)
     with ExitStack() as kept_open:
         annotation = None
         if texts:
-            opened = kept_open.enter_context(open_store(store_named(store)))
-            if spec_id is not None:
-                choose_spec(opened, spec_id)
+            _check_specs(kept_open.enter_context(open_store(store_named(store))), spec_id, training)
+            _check_answers(store_named(store), training, dataset, split)
         kept_open.enter_context(started_ray(training.ray, progress))
         if annotating:
             spec, engine = SpecConfig(model=model), EngineConfig(ray=training.ray)
@@ -133,22 +138,40 @@ def learn(
     return Learned(annotation=annotation, teachers=tuple(teachers), student=student, comparison=comparison)
 
 
-def _checked(data: StrPath, labels: DataConfig, training: TrainConfig, *, model: str | None) -> Path:
-    """Return the folder of the results; a mistake is found before molecules are annotated, which may take hours.
+def _checked(
+    data: StrPath, labels: DataConfig, training: TrainConfig, *, model: str | None, texts: bool
+) -> tuple[Dataset, Split]:
+    """Return the data and its split; a mistake is found before molecules are annotated, which may take hours.
 
     Raises:
-        UsageError: data or settings are wrong.
+        UsageError: data or settings are wrong, or molecules are to be annotated and this is not the main thread.
     """
+    if model:
+        refuse_other_threads()
     if model and str(data).lower() in SETS:
         raise UsageError(
             f"The MoleculeNet set '{data}' is no table to annotate: annotate its file with 'gallon annotate' and name "
             "the spec, or learn without texts (--no-texts)."
         )
+    budget_of(training, labels.seed, has_transfer_set=False)
+    rules_of(training)
     dataset = read_dataset(data, labels)
     if model:
         resolve_spec(SpecConfig(model=model))
     (split,) = splits_of(dataset, labels, seeds=1)
     recipes_of(dataset, split, None, training)
+    check_on_demand(training, [split])
+    if texts:
+        check_encoder(training.encoder)
+    return dataset, split
+
+
+def _checked_folder(data: StrPath, training: TrainConfig, dataset: Dataset) -> Path:
+    """Return the folder of the results, which can be written there.
+
+    Raises:
+        UsageError: it holds something else.
+    """
     folder = results_folder(data, training)
     check_page(folder, inputs=[str(data)])
     for name in (GRAPH_TEACHER, LANGUAGE_TEACHER, "student"):
@@ -156,6 +179,28 @@ def _checked(data: StrPath, labels: DataConfig, training: TrainConfig, *, model:
     if not training.overwrite:
         refuse_other_data(folder, dataset)
     return folder
+
+
+def _check_specs(opened: Store, spec_id: str | None, training: TrainConfig) -> None:
+    """Refuse a spec of texts that is not in the store.
+
+    Raises:
+        UsageError: there is none of a name, or several.
+    """
+    for name in [*([spec_id] if spec_id else []), *(training.also_spec or ())]:
+        choose_spec(opened, name)
+
+
+def _check_answers(store: str, training: TrainConfig, dataset: Dataset, split: Split) -> None:
+    """Refuse predictions and orders of neighbours that the training could not read.
+
+    Raises:
+        UsageError: they are not there, or were made otherwise than for this split.
+    """
+    if training.predictions:
+        guesses_of(store, training.predictions, dataset, [split])
+    if training.ranking:
+        rankings_of(store, training.ranking, dataset, [split])
 
 
 def _annotated(

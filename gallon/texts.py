@@ -51,6 +51,19 @@ def named_specs(texts: Sequence[str]) -> Mapping[str, str]:
     return found
 
 
+def check_encoder(name: str) -> None:
+    """Refuse a text encoder that cannot be loaded, but for the one that comes with gallon.
+
+    Raises:
+        UsageError: there is none of this name, or it cannot be reached.
+    """
+    from teacher.nn.text_encoder import MINILM, load_encoder, tokenize
+
+    if name != MINILM:
+        load_encoder(name)
+        tokenize(["C"], name)
+
+
 def service_client(training: TrainConfig) -> ServiceClient | None:
     """Return a client of the service that a training asks; None where it asks none."""
     return ServiceClient(training.service, read_token(None)) if training.service else None

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cluster.annotation.annotate import Result
+from cluster.annotation.annotate import Result, refuse_other_threads
 from cluster.annotation.annotate import annotate as run_annotation
 from cluster.annotation.job import EngineFactory
 from cluster.annotation.metrics import ask_endpoint, serve_measured
@@ -36,7 +36,7 @@ from cluster.runs.limits import RunLimits
 from cluster.runs.progress import Progress as RunProgress
 from cluster.runtime.private import private_folder
 from cluster.runtime.session import RaySession, in_session, ray_session, token_place
-from cluster.store.open import choose_spec, open_store
+from cluster.store.open import choose_spec, known_spec, open_store
 from cluster.store.record import Ledger, Record
 from cluster.store.store import Store
 from gallon.api.library import (
@@ -140,8 +140,10 @@ def annotate(
         progress: called about once a second.
 
     Raises:
+        UsageError: settings are wrong, or this is not the main thread.
         GallonError: what ended the run, in one sentence.
     """
+    refuse_other_threads()
     resolved = resolve_spec(spec)
     sources = with_row_columns(sources_of(library, reading), resolved)
     path = _checked_output(out, sources, keeping, overwrite=overwrite)
@@ -250,11 +252,11 @@ def verify(
         store: a Redis URL, or the folder of an embedded Redis; by default that in GALLON_STORE, or ~/.gallon/store.
 
     Raises:
-        UsageError: there is no such store or spec.
+        UsageError: there is no such store, or nothing in it was annotated under the spec.
     """
     sources = sources_of(library, reading)
     with open_store(store_named(store), create=False) as opened:
-        chosen = choose_spec(opened, spec_id) if spec_id else resolve_spec(spec).spec
+        chosen = choose_spec(opened, spec_id) if spec_id else known_spec(opened, resolve_spec(spec).spec)
         sources = with_columns(sources, chosen.columns)
         report = recount(sources, limit=reading.limit, spec_id=chosen.id, store=opened)
         defects = tuple(str(defect) for defect in audit(opened, chosen.id)) if deep else None

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 
-from cluster.library.source import Source, data_name, resolve
+from cluster.library.source import Source, data_name
 from cluster.runtime.session import RaySession
 from cluster.service.client import ServiceClient
 from cluster.training.driver import TrainResources, plan_resources
 from distill.data.annotations import Annotations, catalog
 from distill.data.dataset import Dataset
 from distill.data.moleculenet import DATA_ROOT, SETS, load
-from distill.data.splits import Split, split
+from distill.data.splits import Split, splits_under
 from distill.data.transfer import with_transfer_set
 from distill.evaluate.tuning import found_in
 from distill.features.library_graph import node_choice
@@ -30,7 +30,7 @@ from distill.models.model_store import refuse_other_data
 from distill.rules.rule_set import RuleSet
 from distill.rules.rule_set import read as read_rules
 from gallon.api.annotation import started_ray
-from gallon.api.library import StrPath
+from gallon.api.library import StrPath, further_sources
 from gallon.config import DataConfig, TrainConfig, TransferConfig
 from gallon.progress import ProgressCallback, phase
 from gallon.texts import agreed_spec, annotations_of, described_by, guesses_of, rankings_of, service_client, table_of
@@ -126,13 +126,12 @@ def training_session(
     check_folder(folder)
     if not training.overwrite:
         refuse_other_data(folder, dataset)
-    budget = _budget(training, labels.seed, has_transfer_set=bool(transfer and transfer.transfer))
-    rules = read_rules(training.rules) if training.rules else None
+    budget = budget_of(training, labels.seed, has_transfer_set=bool(transfer and transfer.transfer))
+    rules = rules_of(training)
     client = service_client(training) if store else None
     spec_id = agreed_spec(client, spec_id) if client else spec_id
     splits = splits_of(dataset, labels, seeds)
-    if training.on_demand:
-        _check_on_demand(splits, [*other_specs, *(training.also_spec or ())])
+    check_on_demand(training, splits, other_specs)
     recipes = recipes_of(dataset, splits[0], tuning, training)
 
     read = _Reading(
@@ -215,7 +214,7 @@ class _Reading:
 
     @cached_property
     def _others(self) -> list[Source]:
-        return resolve(list(self.transfer.transfer)) if self.transfer.transfer else []
+        return further_sources(self.transfer.transfer or (), "--transfer", self.labels)
 
     @cached_property
     def _with_others(self) -> Dataset | None:
@@ -274,10 +273,8 @@ def splits_of(dataset: Dataset, config: DataConfig, seeds: int) -> list[Split]:
     Raises:
         UsageError: a part is empty, or has nothing to learn from.
     """
-    splits = [
-        split(dataset, config.split, seed=seed, chirality=config.scaffold_chirality)  # type: ignore[arg-type]
-        for seed in range(config.seed, config.seed + seeds)
-    ]
+    under = range(config.seed, config.seed + seeds)
+    splits = splits_under(under, dataset, config.split, chirality=config.scaffold_chirality)  # type: ignore[arg-type]
     _warn([warning for parts in splits for warning in check(parts, dataset)])
     return splits
 
@@ -302,7 +299,16 @@ def recipes_of(dataset: Dataset, split: Split, tuning: StrPath | None, training:
     return recipes
 
 
-def _budget(training: TrainConfig, seed: int, *, has_transfer_set: bool) -> Budget | None:
+def rules_of(training: TrainConfig) -> RuleSet | None:
+    """Read the rules of the property, if some are named.
+
+    Raises:
+        UsageError: the file holds none, or damaged ones.
+    """
+    return read_rules(training.rules) if training.rules else None
+
+
+def budget_of(training: TrainConfig, seed: int, *, has_transfer_set: bool) -> Budget | None:
     """Return how many annotations may be read; None where all may.
 
     Raises:
@@ -320,18 +326,20 @@ def _budget(training: TrainConfig, seed: int, *, has_transfer_set: bool) -> Budg
     return Budget(share=training.llm_budget, by=by, seed=seed)
 
 
-def _check_on_demand(splits: Sequence[Split], others: Sequence[str]) -> None:
+def check_on_demand(training: TrainConfig, splits: Sequence[Split], other_specs: Iterable[str] = ()) -> None:
     """Refuse to choose by labels of one training part what networks on another read.
 
     Raises:
-        UsageError: there are several splits, or several specs.
+        UsageError: texts are chosen while training, and there are several splits, or several specs.
     """
+    if not training.on_demand:
+        return
     if len({each.sha256 for each in splits}) > 1:
         raise UsageError(
             "--service and --budget-by uncertainty choose molecules of one training part: use a split that is the same "
             "for all seeds, as --split scaffold."
         )
-    if others:
+    if [*other_specs, *(training.also_spec or ())]:
         raise UsageError(
             "--service and --budget-by uncertainty are about one spec: leave out --other-spec and --also-spec."
         )

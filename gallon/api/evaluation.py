@@ -16,9 +16,9 @@ from distill.evaluate.methods import (
     FROM_START,
     REFERENCE,
     Method,
-    as_released,
     defaults,
     method,
+    named,
     variant,
 )
 from distill.evaluate.provenance import provenance, rules_that_count
@@ -28,6 +28,8 @@ from distill.judge.curve import FewerLabels, with_fewer_labels
 from distill.judge.judged import Judged, SeededSplit
 from distill.judge.summary import Summary, SummaryRow, summarize
 from distill.learn.fits import check_readable
+from distill.learn.labels import check
+from distill.learn.on_demand import UNCERTAINTY
 from distill.learn.recipes import RANKED, of_role, recipe
 from distill.models.pretraining import Start
 from distill.report.comparison import check_place
@@ -116,7 +118,7 @@ def evaluate(
         labels: the columns, and the split.
         training: how networks are trained, and where results go.
         transfer: a library without labels, for the students that learn from one.
-        methods: names of rows; by default all that are cheap.
+        methods: names of rows; by default all that are cheap and whose inputs are there (`distill.evaluate.methods`).
         seeds: how many, from the configuration's seed on; by default 5, or 25 where the split is scaffold-cv.
         trials: Optuna trials of every method; 0: its stated defaults.
         folds: that training molecules are predicted out of; 0: none.
@@ -138,12 +140,12 @@ def evaluate(
     """
     if recompute:
         return _recomputed(results_folder(data, training))
-    if label_counts:
-        _check_fewer_labels(trials, listed(methods or ()))
     _check_names(objective, lm)
-    beginning = Start.read(Path(start)) if start else None
     released = objective == "gallon"
     chosen = _chosen(listed(methods or ()), released=released)
+    if label_counts:
+        _check_fewer_labels(training, trials, [*chosen, method(lm)])
+    network = Start.read(Path(start)) if start else None
     if any(known.needs_rules for known in chosen):
         check_named(training.rules)
     reads_texts = not chosen or any(known.needs_texts for known in chosen)
@@ -159,14 +161,14 @@ def evaluate(
         transfer=transfer,
         seeds=seeds or default_seeds(labels.split),
         check_inputs=functools.partial(
-            _check_inputs, chosen=chosen, counts=counts, start=beginning, on_demand=training.on_demand
+            _check_inputs, chosen=chosen, counts=counts, seed=labels.seed, start=network, on_demand=training.on_demand
         ),
         progress=progress,
     ) as session:
         model_inputs = session.model_inputs
         cases = _cases(session.splits, labels.seed)
         judged = Judged.of(model_inputs.dataset, cases)
-        settings = _settings(session, [known.name for known in chosen], folds, lm, beginning, released=released)
+        settings = _settings(session, [known.name for known in chosen], folds, lm, network, released=released)
         with phase(progress, "fits", "fits") as running:
             show = fits_of(running)
             if trials:
@@ -190,6 +192,7 @@ def _check_inputs(
     *,
     chosen: Sequence[Method],
     counts: Sequence[int],
+    seed: int,
     start: Start | None,
     on_demand: bool,
 ) -> None:
@@ -200,7 +203,7 @@ def _check_inputs(
     if not on_demand and any(known.needs_texts and known.kind not in OF_PREDICTIONS for known in chosen):
         check_readable(recipe(DEFAULT_LM), model_inputs, splits[0])
     for count in counts:
-        _few_cases(model_inputs.dataset, _cases(splits, 0), count)
+        _check_drawn(model_inputs.dataset, _cases(splits, seed), count)
 
 
 def _check_start(start: Start, chosen: Sequence[Method], dataset: Dataset, splits: Sequence[Split]) -> None:
@@ -209,6 +212,15 @@ def _check_start(start: Start, chosen: Sequence[Method], dataset: Dataset, split
         raise UsageError(f"The network of --start is a {name}, and no row is one: add {name} to --methods.")
     for each in splits:
         start.refuse_seen_labels(dataset, each)
+
+
+def _check_drawn(dataset: Dataset, cases: Sequence[SeededSplit], count: int) -> None:
+    """Refuse a number of labels of which some seed draws none, or one value only, of a target to learn."""
+    for case in _few_cases(dataset, cases, count):
+        try:
+            check(case.split, dataset)
+        except UsageError as error:
+            raise UsageError(f"--labels {count} draws too little under seed {case.seed}. {error}") from None
 
 
 def _cases(splits: Sequence[Split], seed: int) -> list[SeededSplit]:
@@ -277,24 +289,35 @@ def _made_of(
     return {**made_of, **training.spent, **({"rules_that_count": counting} if counting else {})}
 
 
-def _check_fewer_labels(trials: int, methods: Sequence[str]) -> None:
-    """Refuse to hide labels from methods for which they have already been used.
+def _check_fewer_labels(training: TrainConfig, trials: int, methods: Sequence[Method]) -> None:
+    """Refuse to hide labels from whatever has already used them.
 
     Raises:
-        UsageError: settings are searched, or an LLM has ordered the neighbours of a method.
+        UsageError: settings are searched, networks choose the texts, or an LLM has seen labels, or training molecules,
+            of a method.
     """
     if trials:
         raise UsageError("--labels and --trials: the search would see the labels that are to be hidden; leave out one.")
-    if ordered := next((name for name in methods if name in RANKED), None):
+    if training.llm_budget is not None and training.budget_by == UNCERTAINTY:
         raise UsageError(
-            f"--labels and {ordered}: an LLM has ordered neighbours out of the whole training part; leave out one."
+            "--labels and --budget-by uncertainty: networks that saw all labels would choose the texts; leave out one."
         )
+    for known in methods:
+        if known.name in RANKED:
+            raise UsageError(
+                f"--labels and {known.name}: an LLM has ordered neighbours out of the whole training part; leave out "
+                "one."
+            )
+        if known.reads_predictions:
+            raise UsageError(
+                f"--labels and {known.name}: the LLM predicted with labels of the whole training part in sight; leave "
+                "out one."
+            )
 
 
 def _chosen(names: Sequence[str], *, released: bool) -> list[Method]:
-    """Return the methods of these names, or those that stand for them as GALLON released them."""
-    named = [method(name).name for name in names]
-    chosen = [method(name) for name in (as_released(named) if released else named)]
+    """Return the methods of these names, whose packages are there."""
+    chosen = named(names, released=released)
     for known in chosen:
         if known.pretrained:
             check_installed(known.pretrained)
@@ -315,6 +338,7 @@ def _settings(
         or defaults(
             with_texts=model_inputs.annotations is not None,
             with_transfer_set=model_inputs.transfer is not None,
+            with_rules=model_inputs.rules is not None,
             released=released,
         ),
         lm=lm,

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from os import PathLike, fspath
 from pathlib import Path
 
 from cluster.library.cells import with_columns
+from cluster.library.errors import ColumnError, LibraryError
 from cluster.library.kept import KeptColumns, keep_columns
 from cluster.library.rows import count
-from cluster.library.source import NoMoleculeError, Source, resolve
+from cluster.library.source import NoMoleculeError, Source, paths_of, resolve
 from cluster.table_file import BESIDE_ROWS, SDF
 from distill.data.leakage import refuse_labels
 from gallon.api.spec import ResolvedSpec
-from gallon.config import DEFAULT_STORE, STORE_VARIABLE, KeepConfig, LibraryConfig
+from gallon.config import DEFAULT_STORE, STORE_VARIABLE, KeepConfig, LibraryConfig, TableConfig
 from teacher.errors import UsageError
 from teacher.files import check_output
 
@@ -45,6 +47,36 @@ def sources_of(library: Library, config: LibraryConfig) -> list[Source]:
     if not count(sources, limit=1):
         raise NoMoleculeError.of(sources, 0, "")
     return sources
+
+
+def further_sources(paths: Sequence[str], option: str, main: TableConfig) -> list[Source]:
+    """Find the files of an option beside the main table, each read as that table where it can be, else as usual.
+
+    Args:
+        paths: paths, globs or URLs.
+        option: that names them, for messages.
+        main: how the main table is read.
+
+    Raises:
+        LibraryError: as `cluster.library.source.resolve`, with the option and what may be done about its file.
+    """
+    found = [_further_source(path, option, main) for path in paths_of(paths)]
+    return [source for sources in found for source in sources]
+
+
+def _further_source(path: str, option: str, main: TableConfig) -> list[Source]:
+    column = main.smiles_column
+    for way in ((column, main.separator, main.encoding), (column, None, None)):
+        with suppress(LibraryError):
+            return resolve([path], *way)
+    try:
+        return resolve([path])
+    except ColumnError as error:
+        wanted = f"'{column}', as --smiles-column says, or " if column else ""
+        raise LibraryError(
+            f"{option} {error.path}: it is not clear which column holds the SMILES (there are: {error.columns}); call "
+            f"it {wanted}'smiles'{'' if column else ', or as --smiles-column says'}."
+        ) from None
 
 
 def check_rows_output(out: Path, sources: Sequence[Source], *, overwrite: bool) -> None:

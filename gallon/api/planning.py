@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from cluster.annotation.annotate import refuse_other_threads
 from cluster.annotation.pool import Pool
 from cluster.library.molecules import unique_entries
 from cluster.library.sample import sample_rows
@@ -147,6 +148,8 @@ def plan_run(
     """
     if price_per_hour is not None and not probe:
         raise UsageError("What a run costs is known only after a probe: give --probe too.")
+    if probe:
+        refuse_other_threads()
     resolved, where = resolve_spec(spec), store_named(store)
     if probe:
         refuse_row_columns(resolved)

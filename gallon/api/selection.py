@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cluster.library.molecules import unique_molecules
-from cluster.library.source import resolve
 from cluster.store.open import choose_spec, open_store
 from cluster.training.driver import plan_resources
 from distill.data import subset
@@ -25,8 +24,8 @@ from distill.library.targets import GROUPS
 from distill.models import pretraining as pretrained_models
 from gallon.api.annotation import started_ray
 from gallon.api.learning import fits_of, molecules_of
-from gallon.api.library import Library, StrPath, check_rows_output, kept_of, sources_of, store_named
-from gallon.config import LibraryConfig, PretrainConfig, ShortKeepConfig
+from gallon.api.library import Library, StrPath, check_rows_output, further_sources, kept_of, sources_of, store_named
+from gallon.config import LibraryConfig, PretrainConfig, ShortKeepConfig, TableConfig
 from gallon.progress import ProgressCallback, phase
 from teacher.errors import UsageError
 from teacher.nn.registry import ARCHITECTURES
@@ -255,7 +254,9 @@ def pretrain(
         batch_size=pretraining.batch_size,
         seed=pretraining.seed,
     )
-    without = [each.key for each in unique_molecules(resolve(list(pretraining.without)))] if pretraining.without else []
+    read_as = TableConfig(smiles_column=pretraining.smiles_column)
+    left_out = further_sources(pretraining.without or (), "--without", read_as)
+    without = [each.key for each in unique_molecules(left_out)]
     with started_ray(pretraining.ray, progress) as session, phase(progress, "pre-training", "molecules") as running:
         resources = plan_resources(session, pretraining.workers)
         return pretrain_network(

@@ -122,10 +122,12 @@ def _claimed(config: SpecConfig) -> Model:
     """Return the model that a server says it has; which weights those are nobody proves.
 
     Raises:
-        UsageError: the address is none, or what is given is for an engine of our own.
+        UsageError: the address is none, its key cannot be sent, or what is given is for an engine of our own.
     """
     if config.endpoint is not None and not _is_url(config.endpoint):
         raise UsageError(f"--endpoint {config.endpoint} is no URL, as http://127.0.0.1:8000/v1: correct it.")
+    if config.endpoint is not None:
+        _endpoint_key()  # one that cannot be sent is told before anything starts
     if config.engine_arg:
         raise UsageError("A server has its own engine arguments, and so has a provider: leave out --engine-arg.")
     if config.adapter:
@@ -205,12 +207,33 @@ def engine_settings(
 
 
 def endpoint_settings(config: ServingConfig, resolved: ResolvedSpec, *, concurrency: int) -> EndpointSettings:
-    """Return how the server is asked; its key comes out of the environment."""
+    """Return how the server is asked; its key comes out of the environment.
+
+    Raises:
+        UsageError: the key is none that can be sent.
+    """
     assert resolved.endpoint is not None, "only for specs that a server serves"
     return EndpointSettings(
         url=resolved.endpoint,
         model=resolved.spec.model.name,
-        key=next(filter(None, map(os.environ.get, KEY_VARIABLES)), None),
+        key=_endpoint_key(),
         concurrency=config.concurrency or concurrency,
         seconds=SHARE_OF_TIME * config.request_minutes * 60,
     )
+
+
+def _endpoint_key() -> str | None:
+    """Return the key of a server, as the first of its variables that is set has it; `$(cat FILE)` may end in a blank.
+
+    Raises:
+        UsageError: it is none that can be sent.
+    """
+    for variable in KEY_VARIABLES:
+        if key := os.environ.get(variable, "").strip():
+            if not (key.isascii() and key.isprintable()):
+                raise UsageError(
+                    f"The key in {variable} has characters that no server can be sent, as letters other than ASCII's: "
+                    "copy it once more."
+                )
+            return key
+    return None

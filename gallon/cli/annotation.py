@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,8 +27,10 @@ from teacher.errors import GallonError, UsageError
 from teacher.wording import counted, plain
 
 if TYPE_CHECKING:
+    from cluster.store.record import DeadLetter
     from gallon.api.annotation import AnnotationResult
     from gallon.api.planning import Probe, RunPlan
+    from teacher.llm.spec import Spec
 
 INTERRUPTED = 130  # the exit status of a program that Ctrl-C ended
 
@@ -229,37 +232,45 @@ def dead(
 ) -> None:
     """List dead letters, or have them tried again by the next `gallon annotate` of their library.
 
-    A line has file and row, stage, molecule and reason, and, where the prompt shows cells of the row, these.
+    A line has file and row, stage, molecule and reason, and, where the prompt shows cells of the row, these. With
+    --retry, --out still writes the letters, before they are forgotten.
 
     Example: `gallon dead --out dead.jsonl`
     """
     from cluster.records.dead_letters import dead_letters, write_jsonl
     from cluster.store.open import choose_spec, open_store
     from teacher.files import check_output
-    from teacher.llm.row_columns import pack_cells
 
     if out is not None:
         check_output(out, suffixes=[".jsonl"], overwrite=overwrite)
     with open_store(store, create=False) as opened:
         spec = choose_spec(opened, spec_id)
-        if retry:
-            retried = opened.retry_dead(spec.id)
-            if as_json:
-                print_json({"spec": spec.id, "retried": retried})
-            else:
-                again = "run 'gallon annotate' on their library to try again"
-                typer.echo(f"{counted(retried, 'molecule')} back among the pending: {again}.")
-            return
         letters = dead_letters(opened, spec)
+        facts: dict[str, Any] = {"spec": spec.id}
         if out is not None:
-            typer.echo(f"{counted(write_jsonl(letters, out), 'dead letter')} written to {plain(str(out))}")
-        elif as_json:
-            print_json({"spec": spec.id, "dead": [asdict(letter) for letter in letters]})
-        else:
-            for letter in letters:
-                what = letter.smiles or letter.raw or ""
-                cells = [pack_cells(letter.columns)] if spec.columns else []
-                typer.echo(columns([f"{letter.source}:{letter.row}", letter.stage, what, letter.message, *cells]))
+            facts |= {"path": str(out), "letters": write_jsonl(letters, out)}
+        if retry:
+            facts["retried"] = opened.retry_dead(spec.id)  # once they are written: none is listed any more
+        if as_json:
+            listed = {} if out or retry else {"dead": [asdict(letter) for letter in letters]}
+            print_json({**facts, **listed})
+            return
+        if "letters" in facts:
+            typer.echo(f"{counted(facts['letters'], 'dead letter')} written to {plain(str(out))}")
+        if "retried" in facts:
+            again = "run 'gallon annotate' on their library to try again"
+            typer.echo(f"{counted(facts['retried'], 'molecule')} back among the pending: {again}.")
+        if not (out or retry):
+            _print_letters(letters, spec)
+
+
+def _print_letters(letters: Iterable[DeadLetter], spec: Spec) -> None:
+    from teacher.llm.row_columns import pack_cells
+
+    for letter in letters:
+        what = letter.smiles or letter.raw or ""
+        cells = [pack_cells(letter.columns)] if spec.columns else []
+        typer.echo(columns([f"{letter.source}:{letter.row}", letter.stage, what, letter.message, *cells]))
 
 
 @flatten_options
@@ -323,7 +334,9 @@ def import_(
     """Import annotations made elsewhere, with what is known of their making.
 
     Each line is a JSON object with `smiles`, `text` and `model`; `revision`, `prompt`, `prompt_version`,
-    `finish_reason`, `prompt_tokens` and `completion_tokens` are kept where they are given.
+    `finish_reason`, `prompt_tokens` and `completion_tokens` are kept where they are given. A text whose `finish_reason`
+    is known to mean that it is not whole (`length`, `max_tokens`, `content_filter`, ...) becomes a dead letter, which a
+    later text that is accepted replaces.
 
     Example: `gallon import gpt_descriptions.jsonl`
     """

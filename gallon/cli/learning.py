@@ -35,6 +35,7 @@ from gallon.cli.output import (
     print_json,
     print_table,
     print_trained,
+    print_written,
     screened_facts,
 )
 from gallon.cli.progress import shown, stderr
@@ -344,6 +345,7 @@ def pack(
     *,
     out: Annotated[Path, typer.Option(help="OUT.zip, or hf://OWNER/NAME for the Hugging Face Hub")],
     overwrite: Overwrite = False,
+    as_json: AsJson = False,
 ) -> None:
     """Put a model into one file, which `screen`, `serve` and `gallon.load` take in the place of its folder.
 
@@ -351,7 +353,7 @@ def pack(
     """
     from gallon import predictor
 
-    typer.echo(f"Written to {plain(str(predictor.pack(model, out, overwrite=overwrite)))}")
+    print_written(as_json, path=predictor.pack(model, out, overwrite=overwrite))
 
 
 def separated(values: list[str] | None) -> list[str]:

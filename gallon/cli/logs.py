@@ -34,9 +34,10 @@ def logged(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def with_log(*, verbose: int = 0, **options: Any) -> None:
+        from cluster.runtime.chatter import chatter_off_screen
         from cluster.runtime.logs import log_folder, logging_to
 
-        with logging_to(log_folder(), name, verbose=verbose):
+        with logging_to(log_folder(), name, verbose=verbose), chatter_off_screen():
             try:
                 command(**options)
             except GallonError as error:

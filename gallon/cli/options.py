@@ -35,11 +35,21 @@ Data = Annotated[
 PreparedFolder = Annotated[
     Path, typer.Argument(metavar="LIBRARY", help="Folder of a library that `gallon prepare` has filled.")
 ]
+
+
+def _prefer_config(context: typer.Context, store: str) -> str:
+    """Let the store that a configuration file names win over the environment variable; a flag wins over both."""
+    source = context.get_parameter_source("store")
+    named = context.lookup_default("store")
+    return str(named) if named is not None and source is not None and source.name == "ENVIRONMENT" else store
+
+
 StoreOption = Annotated[
     str,
     typer.Option(
         "--store",
         envvar=STORE_VARIABLE,
+        callback=_prefer_config,
         help="A Redis URL (redis://, rediss://, unix://, redis+cluster://), or the folder of an embedded Redis.",
         rich_help_panel="Store",
     ),
@@ -49,10 +59,15 @@ SpecId = Annotated[
     typer.Option("--spec", help="Id of a spec, or its beginning; `gallon status` lists them.", rich_help_panel="Store"),
 ]
 RayAddress = Annotated[str | None, typer.Option("--ray", help=RAY.help)]
+DEFAULT_METHODS = (  # that of `distill.evaluate.methods`, which is not loaded for a page of help
+    "random_forest, gradient_boosting, lightgbm, gcn, gin, gat, dmpnn, lm, teachers, student, student+gnn, student+lm, "
+    "student+both, student+shuffled, student+gnn+transfer, student+both+transfer, glnn, mugsi, gallon"
+)
 Methods = Annotated[
     list[str] | None,
     typer.Option(
-        help="Rows of the table; default: all but chemprop, lm-fine-tuned, mmf, e-llagnn and GALLON's ablations.",
+        help=f"Rows of the table; default, where their inputs are there: {DEFAULT_METHODS}; with --rules also those of "
+        "rules.",
         rich_help_panel="Comparison",
     ),
 ]
@@ -192,19 +207,85 @@ def _read_config(context: typer.Context, path: Path | None) -> Path | None:
         raise UsageError(f"The configuration {path} cannot be read: {' '.join(str(error).split())}.") from None
     if not isinstance(settings, dict):
         raise UsageError(f"The configuration {path} should map names of options to values.")
-    settings = {str(name).replace("-", "_"): value for name, value in settings.items()}
-    known = {parameter.name for parameter in context.command.params}
-    if unknown := sorted(set(settings) - known):
+    context.default_map = {**(context.default_map or {}), **_defaults(context, settings, path)}
+    return path
+
+
+def _defaults(context: typer.Context, settings: dict[Any, Any], path: Path) -> dict[str, Any]:
+    """Return the defaults that a file sets, by the names of a command's parameters.
+
+    Raises:
+        UsageError: a name is no option of the command, or its value does not suit it.
+    """
+    flags = _flags(context)
+    named = {_plain_flag(str(name)): value for name, value in settings.items()}
+    if unknown := sorted(set(named) - set(flags)):
         raise UsageError(
             f"The configuration {path} sets options that this command does not have: {', '.join(unknown)}."
         )
-    context.default_map = {**(context.default_map or {}), **settings}
-    return path
+    defaults: dict[str, Any] = {}
+    for name, value in named.items():
+        parameter, is_negation = flags[name]
+        if value is None:
+            continue
+        if parameter.name in defaults:
+            raise UsageError(f"The configuration {path} sets {parameter.opts[0]} more than once: leave one line.")
+        try:
+            defaults[parameter.name] = _default(parameter, value, is_negation=is_negation)
+        except ValueError as error:
+            raise UsageError(f"The configuration {path} sets {name}, which {error}: correct it.") from None
+    return defaults
+
+
+def _flags(context: typer.Context) -> dict[str, tuple[Any, bool]]:
+    """Return a command's parameters by their flags, and whether the flag says no, as --no-image does."""
+    return {
+        _plain_flag(flag): (parameter, flag in parameter.secondary_opts)
+        for parameter in context.command.params
+        if parameter.name != "config"
+        for flag in (*parameter.opts, *parameter.secondary_opts)
+    }
+
+
+def _plain_flag(flag: str) -> str:
+    return flag.lstrip("-").replace("_", "-")
+
+
+def _default(parameter: Any, value: Any, *, is_negation: bool) -> Any:
+    """Return a value of a file as a flag takes it: a list where the flag may be repeated.
+
+    Raises:
+        ValueError: it is of another form; the message completes a sentence.
+    """
+    if is_negation:
+        if not isinstance(value, bool):
+            raise ValueError("is true or false")
+        return not value
+    values = value if isinstance(value, list) else [value]
+    if any(isinstance(each, list | dict) for each in values):
+        raise ValueError("takes no nested values")
+    if not getattr(parameter, "is_flag", False):
+        values = [_word(each) for each in values]
+    if parameter.nargs == -1 or getattr(parameter, "multiple", False):
+        return values
+    if isinstance(value, list):
+        raise ValueError("takes one value")
+    return values[0]
+
+
+def _word(value: Any) -> str:
+    """Return a value as it is written behind a flag; YAML reads the words on and off as booleans."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return str(value)
 
 
 ConfigFile = Annotated[
     Path | None,
     typer.Option(
-        "--config", callback=_read_config, is_eager=True, help="A YAML file with values for these options; flags win."
+        "--config",
+        callback=_read_config,
+        is_eager=True,
+        help="A YAML file with values for these options, by the names of their flags; flags win.",
     ),
 ]

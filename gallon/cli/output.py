@@ -188,6 +188,14 @@ def print_json(facts: dict[str, Any]) -> None:
     typer.echo(strict_json.dumps(facts))
 
 
+def print_written(as_json: bool, /, **files: Path) -> None:
+    """Print which files were written, each under its name for programs."""
+    if as_json:
+        print_json({name: str(path) for name, path in files.items()})
+    else:
+        typer.echo(f"Written to {' and '.join(plain(str(path)) for path in files.values())}")
+
+
 def columns(cells: Iterable[str]) -> str:
     """Return a line of columns with tabs between them, as `cut` and spreadsheets read it; cells hold none."""
     return "\t".join(map(plain, cells))

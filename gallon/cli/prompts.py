@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gallon.cli.options import OUTPUT_PANEL, AsJson, Data, Overwrite, flatten_options
-from gallon.cli.output import print_json
+from gallon.cli.output import print_json, print_written
 from gallon.config import DataConfig, EngineConfig, RulesConfig, SpecConfig
 from teacher.wording import counted, plain
 
@@ -65,6 +65,7 @@ def few_shot(
         str | None, typer.Option(help="What the property is, in words, or the name of a task, e.g. esol.")
     ] = None,
     overwrite: Overwrite = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write a prompt by which an LLM predicts a property from the most similar molecules of the training part.
 
@@ -76,7 +77,7 @@ def few_shot(
     from gallon.api.prompts import few_shot_prompt
 
     written = few_shot_prompt(data, labels=labels, out=out, shots=shots, task=task, overwrite=overwrite)
-    typer.echo(f"Written to {plain(str(written))}")
+    print_written(as_json, path=written)
 
 
 @flatten_options
@@ -92,6 +93,7 @@ def rank(
         str | None, typer.Option(help="What the property is, in words, or the name of a task, e.g. esol.")
     ] = None,
     overwrite: Overwrite = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write a prompt by which an LLM says which similar molecules tell the most about a molecule's property.
 
@@ -103,7 +105,7 @@ def rank(
     from gallon.api.prompts import ranking_prompt
 
     prompt, table = ranking_prompt(data, labels=labels, out=out, candidates=candidates, task=task, overwrite=overwrite)
-    typer.echo(f"Written to {plain(str(prompt))} and {plain(str(table))}")
+    print_written(as_json, path=prompt, table=table)
 
 
 def names(as_json: AsJson = False) -> None:

@@ -206,6 +206,9 @@ class PretrainConfig(Config):
         tuple[str, ...] | None,
         Setting(help="Files whose molecules take no part, such as a table with labels; may be given several times."),
     ] = None
+    smiles_column: Annotated[
+        str | None, Setting(help="The column with the SMILES, in the tables of --without.", of="without")
+    ] = None
     epochs: Annotated[int, Setting(min=1, help="Times that training goes through the library.")] = 5
     batch_size: Annotated[int, Setting(min=8, help="Molecules of a step.")] = 256
     seed: Annotated[int, Setting(help="Seed of the draw and of the training.")] = 0

@@ -140,7 +140,7 @@ def distill(
     inputs, parts, known = ModelInputs(dataset, None, folder / "inputs"), split(dataset), recipe("student-fingerprint")
     name, held = inputs.inputs(known, parts)
     network = functools.partial(known.build, 1, **settings_for(known, held, ""))
-    said = Statements(dataset.kind, [scores], ["gnn"], {}, {"labels": 1, "soft.gnn": 1})
+    said = Statements(dataset.kind, [scores], ["gnn"], {}, {"labels": 1, "soft.gnn": 1}, {})
     unsaid = np.full_like(dataset.labels, np.nan)
     with stages.measure("student", len(selection) * epochs) as look:
         fit = Fit(

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 import gallon
-from cluster.records import batch_writer
+from cluster.records import batch_reader, batch_writer
 from cluster.records.batch import batch_path
 from cluster.records.integrity import audit
 from cluster.store.store import Store
@@ -218,6 +218,28 @@ def test_a_better_answer_replaces_a_dead_letter_and_no_answer_a_record(
     assert read.unanswered == 4
     ((_, record),) = store.records(read.spec)
     assert record.text == texts[1]
+
+
+def test_the_versions_of_what_checks_answers_are_looked_up_once(
+    write: Write, requests: Path, results: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_up = []
+    monkeypatch.setattr(batch_reader, "installed", lambda names: looked_up.append(names) or {"rdkit": "1"})
+    write()
+    answer([requests], results)
+    assert gallon.read_batch(results, requests, store=redis_url).ledger.accepted == 5
+    assert len(looked_up) == 1
+
+
+def test_an_answer_that_is_too_long_to_be_read_is_told_as_that(
+    write: Write, requests: Path, results: Path, store: Store, redis_url: str
+) -> None:
+    write()
+    answer([requests], results, {"CCN": lambda line: completed(line, "x" * 2**20)})
+    read = gallon.read_batch(results, requests, store=redis_url)
+    assert (read.ledger.accepted, read.broken, read.unanswered) == (4, 1, 1)
+    (letter,) = store.invalid_letters(read.run)
+    assert letter.message == "The line is no answer: it is longer than 1 MiB."
 
 
 def test_files_keep_to_the_limits_and_are_read_together(

@@ -252,6 +252,34 @@ def test_options_come_from_a_file_and_flags_win(command_here: CommandHere, libra
     assert (done.status, "promt" in done.err) == (2, True)
 
 
+def test_dead_letters_are_written_before_they_are_put_back(command_here: CommandHere, tmp_path: Path) -> None:
+    made, store = tmp_path / "made.jsonl", tmp_path / "store"
+    made.write_text(json.dumps({"smiles": "CCO", "text": "An alc", "model": "gpt", "finish_reason": "length"}) + "\n")
+    (spec,) = json.loads(command_here("import", made, "--json", store=store).out)["specs"]
+    first, second = tmp_path / "first.jsonl", tmp_path / "second.jsonl"
+    written = json.loads(command_here("dead", "--out", first, "--json", store=store).out)
+    assert written == {"spec": spec["spec"], "path": str(first), "letters": 1}
+    done = command_here("dead", "--retry", "--out", second, store=store)
+    assert done.out.startswith(f"1 dead letter written to {second}\n1 molecule back among the pending")
+    assert first.read_text() == second.read_text() != ""
+    retried = json.loads(command_here("dead", "--retry", "--json", store=store).out)
+    assert retried == {"spec": spec["spec"], "retried": 0}
+    assert json.loads(command_here("dead", "--json", store=store).out) == {"spec": spec["spec"], "dead": []}
+
+
+def test_a_recount_under_a_spec_that_nothing_was_annotated_under_names_those_there_are(
+    command_here: CommandHere, tmp_path: Path
+) -> None:
+    made, library, store = tmp_path / "made.jsonl", tmp_path / "library.smi", tmp_path / "store"
+    made.write_text(json.dumps({"smiles": "CCO", "text": "An alcohol.", "model": "gpt"}) + "\n")
+    library.write_text("CCO\n")
+    (spec,) = json.loads(command_here("import", made, "--json", store=store).out)["specs"]
+    done = command_here("verify", library, store=store)
+    assert done.status == 2 and done.err.startswith("gallon: Nothing was annotated under spec ")
+    assert f"choose one with --spec out of {spec['spec']} (gpt, imported)." in done.err
+    assert command_here("verify", library, "--spec", spec["spec"], store=store).status == 0
+
+
 def wait_for_records(folder: Path, process: subprocess.Popen[str]) -> None:
     while process.poll() is None:
         time.sleep(0.2)
@@ -451,11 +479,11 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
         "batch read": ["--requests", *common],
         "prompt show": ["--molecule", "--column", *spec, *engine, *output],
         "prompt list": output,
-        "prompt few-shot": ["--out", "--shots", "--task", "--overwrite", *data, "--verbose", "-v", "--help"],
-        "prompt rank": ["--out", "--candidates", "--task", "--overwrite", *data, "--verbose", "-v", "--help"],
+        "prompt few-shot": ["--out", "--shots", "--task", "--overwrite", *data, *output],
+        "prompt rank": ["--out", "--candidates", "--task", "--overwrite", *data, *output],
         "rules ask": ["--task", "--out", "--overwrite", *asking, *output],
         "rules import": ["--out", "--task", "--about", "--overwrite", *output],
-        "pack": ["--out", "--overwrite", "--verbose", "-v", "--help"],
+        "pack": ["--out", "--overwrite", *output],
         "serve": [*service, "--config", *spec, *serving, *common],
         "choose": [
             "--number",
@@ -529,6 +557,7 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
             "--alignment-weight",
             "--library-molecules",
             "--without",
+            "--smiles-column",
             "--epochs",
             "--batch-size",
             "--seed",

@@ -127,7 +127,7 @@ def test_an_adapter_of_another_model_is_refused_when_the_engine_starts(own_envir
     broken.write_bytes(broken.read_bytes()[:2_000])
     _, files = identify_adapter(str(adapter))
     settings = EngineSettings(**SETTINGS, adapter=files)
-    with pytest.raises(EngineStartError, match="vLLM could not start tiny"):
+    with pytest.raises(EngineRefusedError, match=f"vLLM does not serve the adapter in {adapter}: .*"):
         VllmEngine(identify("tiny"), local_path("tiny"), settings, tmp_path / "vllm.log")
 
 

@@ -45,10 +45,12 @@ PLAN = "tests/integration/test_plan.py"
 EMBEDDED = "tests/integration/test_embedded.py"
 ROWS = "tests/integration/test_annotate_rows.py"
 BATCH = "tests/integration/test_batch.py"
+IMPORT = "tests/integration/test_import_export.py"
 ANNOTATOR = "tests/integration/test_annotator.py"
 THINKING = "tests/unit/teacher/llm/test_thinking.py"
 ACCESS = "tests/unit/cluster/service/test_access.py"
 LISTENING = "tests/unit/cluster/service/test_listening.py"
+BOUNDS = "tests/unit/cluster/service/test_bounds.py"
 FLIGHTS = "tests/unit/cluster/service/test_single_flight.py"
 ACCEPTANCE = "tests/unit/teacher/llm/test_acceptance.py"
 CHECKS = "tests/unit/teacher/llm/test_validation.py"
@@ -56,6 +58,41 @@ IDENTITY = "tests/integration/test_identity.py"
 
 MUTANTS = (
     # A run's life
+    Mutant(
+        "a count of rows that was given up goes on",
+        "cluster/runs/progress.py",
+        "                if self._given_up.is_set():\n                    return\n",
+        "",
+        (f"{RUNS}::test_a_count_of_rows_that_takes_long_holds_up_neither_the_progress_nor_the_end",),
+    ),
+    Mutant(
+        "runs that were stopped in good order are looked up once",
+        "cluster/runs/run.py",
+        "if self._read is None or self._alive - alive or now - self._read > ENDS_SECONDS:",
+        "if self._read is None:",
+        (f"{ANNOTATOR}::test_what_a_run_had_in_hand_that_was_interrupted_while_this_one_waited_is_not_lost",),
+    ),
+    Mutant(
+        "the time left forgets the rows that were not read yet",
+        "cluster/runs/status.py",
+        "        total_rows=total_rows,",
+        '        total_rows=counted["rows"],',
+        (f"{RUNS}::test_the_time_left_counts_the_rows_that_were_not_read_yet",),
+    ),
+    Mutant(
+        "a script loses what it writes to standard error in a session",
+        "cluster/runtime/chatter.py",
+        "    if not _off_screen:",
+        "    if False:",
+        ("tests/unit/cluster/runtime/test_session.py::test_only_a_command_keeps_what_ray_writes_off_standard_error",),
+    ),
+    Mutant(
+        "a molecule that is not parsed the second time ends the run",
+        "cluster/annotation/plan.py",
+        "            letters.append((entry.key, replace(letter, columns=unpack_cells(_columns(row)))))",
+        "            raise molecule",
+        (f"{PLAN}::test_a_molecule_that_is_not_parsed_the_second_time_costs_itself",),
+    ),
     Mutant(
         "rows are noted as read before their molecules are registered",
         "cluster/annotation/plan.py",
@@ -116,7 +153,7 @@ MUTANTS = (
     Mutant(
         "a lost run that comes back stays lost",
         "cluster/runs/run.py",
-        'if self._store.facts(self.id).get("state") == "lost":',
+        'if facts.get("state") == "lost":',
         "if False:",
         (f"{RUNS}::test_a_run_that_only_seemed_dead_loses_nothing",),
     ),
@@ -133,6 +170,13 @@ MUTANTS = (
         "        if beat.process.has_died:\n            store.stop_heartbeat(run)\n",
         "        pass\n",
         (f"{RUNS}::test_a_run_whose_process_has_died_is_buried_at_once",),
+    ),
+    Mutant(
+        "a run that comes back while it is taken for lost is silenced",
+        "cluster/runs/run.py",
+        "if dropped := runs - store.alive().keys():",
+        "if dropped := runs:",
+        (f"{RUNS}::test_a_run_that_comes_back_while_it_is_taken_for_lost_keeps_its_sign_of_life",),
     ),
     Mutant(
         "a ledger that does not add up finishes",
@@ -420,8 +464,15 @@ MUTANTS = (
     Mutant(
         "numbers are no labels",
         "distill/data/leakage.py",
-        "if seen.numbers and len(seen.values) > 1:",
+        "if seen.are_like_labels:",
         "if False:",
+        ("tests/unit/distill/data/test_leakage.py",),
+    ),
+    Mutant(
+        "a remark among numbers makes them text",
+        "distill/data/leakage.py",
+        "self.numbers >= NUMBERS * self.known",
+        "self.numbers == self.known",
         ("tests/unit/distill/data/test_leakage.py",),
     ),
     Mutant(
@@ -489,6 +540,20 @@ MUTANTS = (
         ("tests/integration/test_samples.py::test_all_samples_are_counted_and_those_that_were_accepted_are_kept",),
     ),
     Mutant(
+        "an adapter may change the model that it is for",
+        "teacher/llm/adapter.py",
+        '"init_lora_weights": (_changes_the_model,',
+        '"init_lora_weights": (lambda _: False,',
+        ("tests/unit/teacher/llm/test_adapter.py",),
+    ),
+    Mutant(
+        "a retry draws samples again that were rejected",
+        "teacher/llm/spec.py",
+        "self.seed + attempt * answers",
+        "self.seed + attempt",
+        ("tests/unit/teacher/llm/test_spec_and_prompt.py::test_a_retry_of_several_samples_draws_none_of_them_again",),
+    ),
+    Mutant(
         "an invalid sample agrees with the others",
         "teacher/llm/acceptance.py",
         "/ (len(accepted) + len(rejections))",
@@ -509,6 +574,13 @@ MUTANTS = (
         "TRIES = 2",
         "TRIES = 1",
         ("tests/integration/test_parsing.py",),
+    ),
+    Mutant(
+        "a file of the user's is run in the place of a module",
+        "teacher/module_process.py",
+        '"-P", "-m"',
+        '"-m"',
+        ("tests/integration/test_parsing.py::test_files_of_the_users_are_not_run_in_the_place_of_modules",),
     ),
     Mutant(
         "what could not be drawn is asked about all the same",
@@ -538,6 +610,21 @@ MUTANTS = (
         "if tag]",
         ("tests/unit/teacher/llm/test_schema.py",),
     ),
+    # Annotations made elsewhere
+    Mutant(
+        "a finish reason in its maker's words is taken for unfinished",
+        "cluster/records/importer.py",
+        "as_an_engine_says(line.finish_reason), None",
+        'line.finish_reason or "stop", None',
+        (f"{IMPORT}::test_an_answer_that_ended_in_its_makers_words_is_taken_in",),
+    ),
+    Mutant(
+        "a cut-off text in its maker's words is imported",
+        "cluster/records/finish_reasons.py",
+        ".strip().lower()",
+        "",
+        (f"{IMPORT}::test_an_answer_that_is_known_to_be_unfinished_is_refused",),
+    ),
     # Batch APIs
     Mutant(
         "answers to what was not asked are stored",
@@ -548,10 +635,13 @@ MUTANTS = (
     ),
     Mutant(
         "a later answer never replaces a dead letter",
-        "cluster/records/batch_reader.py",
+        "cluster/records/answers.py",
         "if isinstance(outcome, Record) or tells_more(outcome, than=letter):",
         "if False:",
-        (f"{BATCH}::test_a_better_answer_replaces_a_dead_letter_and_no_answer_a_record",),
+        (
+            f"{BATCH}::test_a_better_answer_replaces_a_dead_letter_and_no_answer_a_record",
+            f"{IMPORT}::test_a_repaired_line_replaces_a_dead_letter",
+        ),
     ),
     Mutant(
         "a batch that is not whole is read",
@@ -672,6 +762,34 @@ MUTANTS = (
         ("tests/unit/distill/judge/test_summary.py",),
     ),
     Mutant(
+        "splits are a sample, though all are judged by the same molecules",
+        "distill/judge/summary.py",
+        "each.test_key: place",
+        "each.sha256: place",
+        ("tests/unit/distill/judge/test_summary.py",),
+    ),
+    Mutant(
+        "a test part of one scaffold makes any difference certain",
+        "distill/judge/summary.py",
+        "< LEAST_SCAFFOLDS:",
+        "< 0:",
+        ("tests/unit/distill/judge/test_summary.py",),
+    ),
+    Mutant(
+        "a file called lipo has the scores of MoleculeNet's beside it",
+        "distill/report/published.py",
+        ' if dataset.get("benchmark") else None',
+        "",
+        ("tests/unit/distill/report/test_report.py::test_published_scores_stand_beside_a_table_of_their_set_alone",),
+    ),
+    Mutant(
+        "a comparison inside a run's page may name pictures",
+        "distill/report/training_section.py",
+        "summary code strong time",
+        "summary code strong image time",
+        ("tests/unit/distill/report/test_training_section.py",),
+    ),
+    Mutant(
         "molecules are drawn one by one, whatever their scaffold",
         "distill/judge/bootstrap.py",
         "drawn[:, groups]",
@@ -712,6 +830,34 @@ MUTANTS = (
         'if rules.digest != facts.get("digest"):',
         'if not facts.get("digest"):',
         ("tests/unit/distill/rules/test_rules.py",),
+    ),
+    Mutant(
+        "calcium is a carbon at an aromatic atom",
+        "distill/rules/rule.py",
+        'candidates = (f"[{text}]",)',
+        "candidates = (text,)",
+        ("tests/unit/distill/rules/test_rules.py",),
+    ),
+    Mutant(
+        "values of rules are kept whatever their order",
+        "distill/learn/inputs.py",
+        "rules-{rules.columns_digest}-",
+        "rules-{rules.digest}-",
+        ("tests/unit/distill/learn/test_inputs.py",),
+    ),
+    Mutant(
+        "embeddings are kept whatever the molecules",
+        "distill/learn/inputs.py",
+        "digest([self.encoder, self._annotated.sha256, self._texts], 16)",
+        "digest([self.encoder, self._annotated.sha256], 16)",
+        ("tests/unit/distill/learn/test_inputs.py",),
+    ),
+    Mutant(
+        "a teacher is scored where it says nothing",
+        "distill/learn/teach.py",
+        "truth = np.where(unknown, np.nan, dataset.labels[rows])",
+        "truth = dataset.labels[rows]",
+        ("tests/unit/distill/learn/test_teach.py",),
     ),
     Mutant(
         "shuffled rules stay where they are",
@@ -871,6 +1017,23 @@ MUTANTS = (
         ("tests/unit/distill/screen/test_screening.py::test_who_screens_something_else_begins_anew",),
     ),
     Mutant(
+        "a folder of the user's gives way to the parts of a screening",
+        "distill/screen/parts.py",
+        "        self._refuse_what_is_not_ours(out)\n",
+        "",
+        (
+            "tests/unit/distill/screen/test_screening.py"
+            "::test_what_is_not_of_a_screening_is_neither_replaced_nor_removed",
+        ),
+    ),
+    Mutant(
+        "a file of the user's goes with the parts of a screening",
+        "distill/screen/parts.py",
+        "sorted(self._folder.glob(PARTS))",
+        'sorted(self._folder.glob("*"))',
+        ("tests/unit/distill/screen/test_screening.py::test_a_file_beside_the_parts_of_a_screening_outlives_them",),
+    ),
+    Mutant(
         "the last part of a screening is lost",
         "distill/screen/screening.py",
         "chain(parts.tables(), rest)",
@@ -883,6 +1046,58 @@ MUTANTS = (
         'card.get("model") != model or ',
         "",
         ("tests/unit/distill/screen/test_prefilter.py",),
+    ),
+    Mutant(
+        "a prefilter keeps all rows that are as good as the last",
+        "distill/screen/prefilter.py",
+        "[: number - int(chosen.sum())]",
+        "",
+        ("tests/unit/distill/screen/test_prefilter.py::test_only_what_a_prefilter_keeps_is_scored",),
+    ),
+    Mutant(
+        "a prefilter learns values in the unit that they have",
+        "distill/screen/ngram_student.py",
+        "        deviations[deviations == 0] = 1.0\n",
+        "        deviations[:] = 1.0\n",
+        ("tests/unit/distill/screen/test_prefilter.py::test_only_what_a_prefilter_keeps_is_scored",),
+    ),
+    Mutant(
+        "a process of a screening that cannot start blames rows",
+        "distill/screen/workers.py",
+        "        except _EndedError as error:",
+        "        except (_EndedError, ProcessStartError) as error:",
+        ("tests/unit/distill/screen/test_workers.py::test_a_machine_that_cannot_start_a_process_blames_no_row",),
+    ),
+    Mutant(
+        "an error is made anew on its way out of a worker",
+        "teacher/errors.py",
+        "return _with_its_message, (type(self), self.args), self.__dict__",
+        "return type(self), self.args, self.__dict__",
+        ("tests/unit/teacher/test_errors.py",),
+    ),
+    Mutant(
+        "what a language teacher has said since changes no training",
+        "distill/library/stream.py",
+        "self.spoken.get(folder.name)",
+        "None",
+        (f"{STREAM}::test_a_training_is_another_once_a_language_teacher_says_something_of_more_molecules",),
+    ),
+    Mutant(
+        "what is learned of annotations is decided by all molecules",
+        "distill/library/targets.py",
+        "annotated(library, molecules, texts)",
+        "molecules",
+        (
+            "tests/unit/distill/library/test_pretrain.py"
+            "::test_few_annotations_of_a_large_library_decide_what_is_learned_of_them",
+        ),
+    ),
+    Mutant(
+        "a packed model whose bytes flipped ends in a traceback",
+        "distill/models/packing.py",
+        "zlib.error, ",
+        "",
+        ("tests/unit/distill/models/test_packing.py",),
     ),
     Mutant(
         "a row is blamed for a death that others caused in a screening",
@@ -911,9 +1126,37 @@ MUTANTS = (
     Mutant(
         "data is checked after it is annotated",
         "gallon/pipeline.py",
-        "    (split,) = splits_of(dataset, labels, seeds=1)\n    recipes_of(dataset, split, None, training)\n",
+        "    recipes_of(dataset, split, None, training)\n",
         "",
         ("tests/unit/gallon/test_refusals.py",),
+    ),
+    Mutant(
+        "a further spec is looked for after molecules are annotated",
+        "gallon/pipeline.py",
+        "[*([spec_id] if spec_id else []), *(training.also_spec or ())]",
+        "[spec_id] if spec_id else []",
+        ("tests/unit/gallon/test_pipeline.py",),
+    ),
+    Mutant(
+        "labels that an LLM has seen are hidden from it afterwards",
+        "gallon/api/evaluation.py",
+        "        if known.reads_predictions:\n",
+        "        if False:\n",
+        ("tests/unit/distill/ranking/test_ranking.py",),
+    ),
+    Mutant(
+        "unreadable rows of the latest run alone are listed",
+        "cluster/records/dead_letters.py",
+        "    return list(latest.values())\n",
+        "    return list(latest.values())[-1:]\n",
+        ("tests/integration/test_import_export.py",),
+    ),
+    Mutant(
+        "the environment names the store whatever the configuration says",
+        "gallon/cli/options.py",
+        "        callback=_prefer_config,\n",
+        "",
+        ("tests/unit/gallon/test_options.py",),
     ),
     Mutant(
         "only the first network of an ensemble is asked",
@@ -1001,6 +1244,43 @@ MUTANTS = (
         "socket.TCP_NODELAY, 1)",
         "socket.TCP_NODELAY, 0)",
         (f"{LISTENING}::test_an_answer_does_not_wait_until_the_client_confirms_its_headers",),
+    ),
+    Mutant(
+        "predictions are asked for without a limit",
+        "cluster/service/front.py",
+        "        self._predicting += len(texts)",
+        "        self._predicting += 0",
+        (f"{BOUNDS}::test_beyond_its_queue_the_service_predicts_nothing_more_until_there_is_room",),
+    ),
+    Mutant(
+        "a body of any size is read",
+        "cluster/service/app.py",
+        "        if length > self._most:",
+        "        if False:",
+        (BOUNDS,),
+    ),
+    Mutant(
+        "clients are told where the store is",
+        "cluster/service/front.py",
+        "                if isinstance(cause, StoreError):\n                    raise cause from error",
+        "                if isinstance(cause, StoreError):\n                    raise UnavailableError(str(cause))",
+        (f"{BOUNDS}::test_a_failure_behind_the_front_is_told_without_addresses_and_logged",),
+    ),
+    Mutant(
+        "a stall sticks to a molecule",
+        "cluster/service/known_molecules.py",
+        " if not isinstance(each, ParserEndedError)",
+        "",
+        ("tests/unit/cluster/service/test_known_molecules.py",),
+    ),
+    Mutant(
+        "one engine that does not start ends the service",
+        "cluster/service/deployment.py",
+        "starts=service.starts * pool.workers",
+        "starts=service.starts",
+        (
+            "tests/integration/test_service_command.py::test_the_service_answers_while_one_engine_does_not_start_and_another_waits_for_gpus",
+        ),
     ),
     Mutant(
         "the service listens anywhere without a token",
@@ -1150,8 +1430,8 @@ MUTANTS = (
     Mutant(
         "a fit that goes on draws other numbers",
         "cluster/training/loop.py",
-        '        torch.set_rng_state(state["random"])',
-        "        pass",
+        "            generator.set_state(drawn)",
+        "            pass",
         (
             "tests/unit/cluster/training/test_stream.py"
             "::test_a_worker_that_is_killed_at_random_five_times_ends_with_the_weights_of_an_undisturbed_one",
@@ -1200,6 +1480,29 @@ MUTANTS = (
         "answer.status_code in BUSY or self._fails_everyone(answer)",
         "answer.status_code in BUSY",
         ("tests/unit/teacher/llm/engines/test_endpoint.py::test_a_server_that_fails_everyone_costs_nobody_an_attempt",),
+    ),
+    Mutant(
+        "a server without the model is asked about each molecule",
+        "teacher/llm/engines/endpoint.py",
+        "GONE = frozenset({404, ",
+        "GONE = frozenset({",
+        ("tests/unit/teacher/llm/engines/test_endpoint.py",),
+    ),
+    Mutant(
+        "a molecule is dead because a provider has no model",
+        "teacher/llm/engines/endpoint.py",
+        "PROMPT_REFUSED = frozenset({400, ",
+        "PROMPT_REFUSED = frozenset({400, 404, ",
+        ("tests/unit/teacher/llm/engines/test_batch_lines.py",),
+    ),
+    Mutant(
+        "the key of a server is shown",
+        "teacher/llm/engines/endpoint.py",
+        'words.replace(self._settings.key, "***")',
+        "words",
+        (
+            "tests/unit/teacher/llm/engines/test_endpoint.py::test_the_key_is_not_shown_though_a_library_quotes_what_it_sends",
+        ),
     ),
     Mutant(
         "a front keeps connections that Redis has closed",

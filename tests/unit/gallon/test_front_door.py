@@ -292,7 +292,7 @@ def test_a_dead_engine_is_told_and_is_no_molecules_fault(tmp_path: Path, spec: S
 
 def test_a_server_is_asked_where_vllm_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "vllm", None)  # to import it is an error
-    monkeypatch.setenv("GALLON_ENDPOINT_KEY", KEY)
+    monkeypatch.setenv("GALLON_ENDPOINT_KEY", f"{KEY} \n")  # as it comes out of a file
     with serving(Behaviour()) as url:
         (found,) = gallon.describe("CCO", endpoint=url, model=MODEL)
     assert found.error is None and found.text == true_answer("CCO")

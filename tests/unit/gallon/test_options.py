@@ -6,16 +6,22 @@ import ast
 import inspect
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
+import typer
+import yaml
 from typer.testing import CliRunner
 
 import gallon
+from distill.evaluate.methods import defaults
 from gallon.cli.app import app
+from gallon.cli.options import DEFAULT_METHODS
+from teacher.errors import UsageError
 
 SOURCES = Path(gallon.__file__).parent
 COMMANDS = {command.callback.__name__: command.callback for command in app.registered_commands}
@@ -74,3 +80,104 @@ def options(command: Callable[..., Any]) -> Iterator[str]:
 def test_every_option_of_a_command_is_read(command: str) -> None:
     unread = set(options(COMMANDS[command])) - read_by(command) - READ_BY_CALLBACK
     assert not unread
+
+
+def commands(group: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield all commands as Typer builds them, those of groups too."""
+    for word, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, f"{name}{word} ")
+        else:
+            yield f"{name}{word}", command
+
+
+ALL = dict(commands(typer.main.get_command(app)))
+WITH_CONFIG = {
+    name: command for name, command in ALL.items() if any(parameter.name == "config" for parameter in command.params)
+}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_command_can_print_json(name: str) -> None:
+    assert "--json" in [flag for parameter in ALL[name].params for flag in parameter.opts]
+
+
+def test_the_help_names_the_methods_that_are_compared_by_default() -> None:
+    assert DEFAULT_METHODS.split(", ") == defaults(with_texts=True, with_transfer_set=True)
+
+
+def parsed(command: Any, folder: Path, settings: dict[str, Any], *flags: str) -> dict[str, Any]:
+    """Return what a command would be called with, of a configuration file and flags."""
+    (folder / "run.yaml").write_text(yaml.safe_dump(settings))
+    return command.make_context("gallon", ["--config", str(folder / "run.yaml"), *flags]).params
+
+
+def candidates(parameter: Any) -> list[Any]:
+    """Return values, one of which a parameter takes, as YAML holds them and other than its default."""
+    if getattr(parameter, "is_flag", False):
+        return [not parameter.default]
+    return [value for value in ("word", 3, 1, 0.5, 60) if value != parameter.default]
+
+
+def plain(value: Any) -> Any:
+    return [str(each) for each in value] if isinstance(value, list | tuple) else str(value)
+
+
+@pytest.mark.parametrize("name", WITH_CONFIG)
+def test_a_configuration_sets_every_option_of_a_command_by_its_flag(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GALLON_STORE", "elsewhere")
+    command = WITH_CONFIG[name]
+    required = {each.opts[0].lstrip("-"): 9 for each in command.params if each.required}
+    for parameter in command.params:
+        if parameter.name == "config":
+            continue
+        several = parameter.nargs == -1 or getattr(parameter, "multiple", False)
+        for flag in (each.lstrip("-") for each in parameter.opts):
+            for value in candidates(parameter):
+                with suppress(Exception):  # Typer's: not a number, or out of range
+                    found = parsed(command, tmp_path, {**required, flag: value})[parameter.name]
+                    break
+            else:
+                raise AssertionError(flag)
+            assert plain(found) == plain([value] if several else value) or found == value, flag
+            if several:
+                both = parsed(command, tmp_path, {**required, flag: [value, value]})[parameter.name]
+                assert plain(both) == plain([value, value])
+        for flag in parameter.secondary_opts:
+            assert parsed(command, tmp_path, {**required, flag.lstrip("-"): True})[parameter.name] is False
+
+
+def test_a_store_is_named_by_a_flag_or_else_the_configuration_or_else_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GALLON_STORE", "environment")
+    verify = WITH_CONFIG["verify"]
+    assert parsed(verify, tmp_path, {"library": "a.smi"})["store"] == "environment"
+    assert parsed(verify, tmp_path, {"library": "a.smi", "store": "file"})["store"] == "file"
+    assert parsed(verify, tmp_path, {"library": "a.smi", "store": "file"}, "--store", "flag")["store"] == "flag"
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"spec-id": "3f2a"}, "does not have: spec-id"),
+        ({"config": "other.yaml"}, "does not have: config"),
+        ({"image": True, "no-image": True}, "sets --image more than once"),
+        ({"no-image": "perhaps"}, "sets no-image, which is true or false"),
+        ({"store": ["a", "b"]}, "sets store, which takes one value"),
+        ({"model": {"name": "tiny"}}, "sets model, which takes no nested values"),
+    ],
+)
+def test_a_configuration_that_cannot_be_meant_is_refused_in_one_sentence(
+    settings: dict[str, Any], sentence: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        parsed(WITH_CONFIG["verify"], tmp_path, {"library": "a.smi", **settings})
+
+
+def test_the_words_on_and_off_of_a_configuration_are_the_words_of_an_option(tmp_path: Path) -> None:
+    settings = {"library": "a.smi", "thinking": True, "revision": None}
+    found = parsed(WITH_CONFIG["annotate"], tmp_path, settings)
+    assert (found["thinking"], found["revision"]) == ("on", None)

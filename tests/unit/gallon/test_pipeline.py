@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 
 import gallon
+from cluster.store.open import choose_spec, open_store
+from cluster.store.store import Store
 from gallon import pipeline
 from teacher.errors import UsageError
+from teacher.llm.spec import Spec
 
 TABLE = "smi;y\n" + "".join(f"{'C' * length};{length}\n" for length in range(1, 31))
 
@@ -108,4 +111,39 @@ def test_a_mistake_is_told_before_anything_is_annotated(
             gallon.learn(table, **options)
     with pytest.raises(UsageError, match="no table to annotate"):
         gallon.learn("esol")
+    assert not steps.called
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"rules": "no.json"}, "no.json cannot be read"),
+        ({"encoder": "/no/encoder"}, "encoder '/no/encoder' cannot be loaded"),
+        ({"llm_budget": 0.5, "budget_by": "luck"}, "luck"),
+        ({"service": "http://127.0.0.1:1"}, "--service is asked under a budget"),
+        ({"budget_by": "uncertainty", "also_spec": "0000"}, "leave out --other-spec and --also-spec"),
+        ({"also_spec": "0000"}, "There is no spec '0000'"),
+        ({"predictions": "0000"}, "There is no spec '0000'"),
+        ({"predictions": "SPEC"}, "The prompt of these predictions is not in the store"),
+        ({"ranking": "0000"}, "There is no spec '0000'"),
+        ({"ranking": "SPEC"}, "does not order neighbours"),
+    ],
+)
+def test_every_setting_of_the_training_is_checked_before_anything_is_annotated(
+    options: dict[str, Any],
+    sentence: str,
+    table: Path,
+    store: Store,
+    spec: Spec,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    steps = Steps(monkeypatch)
+    monkeypatch.setattr(pipeline, "open_store", open_store)
+    monkeypatch.setattr(pipeline, "choose_spec", choose_spec)
+    store.save_spec(spec)
+    named = {name: spec.id if value == "SPEC" else value for name, value in options.items()}
+    usual = {"target": "y", "smiles_column": "smi", "split": "random", "separator": ";", "store": store.url}
+    with pytest.raises(UsageError, match=sentence):
+        gallon.learn(table, **usual, out=tmp_path / "o", **named)
     assert not steps.called

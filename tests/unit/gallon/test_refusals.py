@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,6 +13,7 @@ import pytest
 import ray
 from typer.testing import CliRunner
 
+import gallon
 from cluster.store.store import Store
 from gallon.cli.app import app
 from teacher.errors import UsageError
@@ -104,6 +106,32 @@ def test_what_is_not_there_to_learn_from_is_told_at_once(
     assert re.search(sentence, said), said
 
 
+def test_labels_of_which_too_few_are_drawn_of_a_target_are_told_at_once(tmp_path: Path) -> None:
+    rows = [f"{'C' * (row + 1)}O,{row},{row if row % 20 == 0 else ''}" for row in range(200)]  # the second of ten
+    (tmp_path / "sparse.csv").write_text("\n".join(["smiles,often,rare", *rows]) + "\n")
+    options = ("--target", "often", "--target", "rare", "--split", "random", "--seed", "3", "--seeds", "3")
+    words = ("evaluate", str(tmp_path / "sparse.csv"), *options, "--labels", "20", "--out", str(tmp_path / "out"))
+    result = CliRunner().invoke(app, [*words, "--methods", "lightgbm"])
+    assert isinstance(result.exception, UsageError), result.exception
+    said = r"--labels 20 draws too little under seed [345]\. The training part .* of 'rare'"
+    assert re.search(said, str(result.exception)), result.exception
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_transfer_set_is_read_by_the_column_of_the_table_with_labels(tmp_path: Path) -> None:
+    rows = [f"{'C' * length},{label}" for length, label in enumerate(NUMBERS, 1)]
+    (tmp_path / "data.csv").write_text("\n".join(["structure,y", *rows]) + "\n")
+    (tmp_path / "more.csv").write_text("structure\nCCO\nCCN\n")
+    (tmp_path / "other.csv").write_text("mol\nCCO\n")
+    words = ["evaluate", str(tmp_path / "data.csv"), "--smiles-column", "structure", "--target", "y"]
+    words += ["--split", "random", "--out", str(tmp_path / "out"), "--methods", "student+gnn+transfer", "--transfer"]
+    started = CliRunner().invoke(app, [*words, str(tmp_path / "more.csv")])
+    assert "Ray was started" in str(started.exception)  # so all was read
+    refused = CliRunner().invoke(app, [*words, str(tmp_path / "other.csv")])
+    assert isinstance(refused.exception, UsageError)
+    assert f"--transfer {tmp_path / 'other.csv'}: it is not clear" in str(refused.exception)
+
+
 @pytest.mark.parametrize(
     ("command", "options"),
     [("teach", ("--teacher", "lm")), ("teach", ("--teacher", "e-llagnn")), ("evaluate", ("--methods", "mmf"))],
@@ -133,9 +161,34 @@ def test_a_library_without_a_row_is_told_at_once(words: Sequence[str], name: str
     assert re.search(r"There is no row in|it is empty", str(result.exception))
 
 
+@pytest.mark.parametrize("key", ["sk-secret\N{EURO SIGN}", "sk-\x07secret", "sk-secret\nX-Header: 1"])
+def test_a_key_that_no_server_can_be_sent_is_told_at_once_and_not_shown(
+    key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "library.smi").write_text("C\n")
+    monkeypatch.setenv("GALLON_ENDPOINT_KEY", key)
+    options = ("--model", "x", "--endpoint", "http://127.0.0.1:9/v1")
+    result = CliRunner().invoke(app, ["annotate", str(tmp_path / "library.smi"), *options])
+    assert isinstance(result.exception, UsageError), result.exception
+    assert "The key in GALLON_ENDPOINT_KEY" in str(result.exception) and "secret" not in str(result.exception)
+
+
 @pytest.mark.parametrize("url", ["nonsense", "127.0.0.1:8000/v1", "ftp://host/v1", "http://host:port/v1", "http:///v1"])
 def test_an_endpoint_that_is_no_url_is_told_at_once(url: str, tmp_path: Path) -> None:
     (tmp_path / "library.smi").write_text("C\n")
     result = CliRunner().invoke(app, ["annotate", str(tmp_path / "library.smi"), "--model", "x", "--endpoint", url])
     assert isinstance(result.exception, UsageError), result.exception
     assert str(result.exception) == f"--endpoint {url} is no URL, as http://127.0.0.1:8000/v1: correct it."
+
+
+def test_a_run_in_another_thread_than_the_main_one_is_refused_at_once(tmp_path: Path) -> None:
+    """Only in the main thread an interrupt, or a limit, can stop it."""
+    (tmp_path / "library.smi").write_text("C\n")
+    library = str(tmp_path / "library.smi")
+    for call in (
+        lambda: gallon.annotate(library),
+        lambda: gallon.plan_run(library, probe=1),
+        lambda: gallon.learn(library, target=["y"]),
+    ):
+        with ThreadPoolExecutor(1) as threads, pytest.raises(UsageError, match="in the main thread only"):
+            threads.submit(call).result()
