@@ -25,6 +25,7 @@ from cluster.service.front import RUN, Answer, Front
 from cluster.service.refusals import HOW, sentence_of
 from cluster.store.connection import StoreError
 from teacher import strict_json
+from teacher.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -175,7 +176,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
 
-        async def counted(message: Message) -> None:
+        async def observed(message: Message) -> None:
             if message["type"] == "http.response.start":
                 path = scope["path"] if scope["path"] in PATHS else "other"
                 SERVICE_REQUESTS.add(1, run=RUN, path=path, status=str(message["status"]))
@@ -183,11 +184,11 @@ class Gate:
 
         header = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
         if scope["path"] in OPEN or is_allowed(header, self._digest):
-            await self._app(scope, receive, counted)
+            await self._app(scope, receive, observed)
         else:
             refused = _failure(401, "The token is missing or wrong: send 'Authorization: Bearer TOKEN'.")
             refused.headers["WWW-Authenticate"] = "Bearer"
-            await refused(scope, receive, counted)
+            await refused(scope, receive, observed)
 
 
 class BodyLimit:
@@ -217,7 +218,7 @@ class BodyLimit:
 
     def _refuse(self, length: int) -> None:
         if length > self._most:
-            sentence = f"The body is larger than {self._most:,} bytes: send the molecules in several requests."
+            sentence = f"The body is larger than {counted(self._most, 'byte')}: send the molecules in several requests."
             raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, sentence)
 
 

@@ -34,9 +34,7 @@ logger = logging.getLogger(__name__)
 
 Group = Literal["descriptors", "fields", "embedding", "alignment"]
 GROUPS: tuple[Group, ...] = get_args(Group)
-SAMPLE = (
-    20_000  # molecules that decide what of descriptors is learned, and annotated ones that decide it of annotations
-)
+SAMPLE = 20_000  # molecules that decide the scale of descriptors, and annotated ones that decide that of the rest
 LEAST_KNOWN = 0.5  # share of the sample's molecules that a descriptor must be known of
 TARGETS = "labels"  # the name that training gives to what is learned
 
