@@ -252,7 +252,7 @@ class _Bench:
     def _reads(self, one: Search[Any]) -> str | None:
         """Return what a method reads beside the molecules: texts, rules, an LLM's answers, a pre-trained network."""
         if isinstance(one.defaults, Recipe):
-            return self.model_inputs.inputs(one.defaults, self.case.split)[0]
+            return self.model_inputs.inputs_name(one.defaults, self.case.split)
         known = baseline(one.name).pretrained
         return self.model_inputs.pretraining(known)["version"] if known else None
 

@@ -87,24 +87,46 @@ class ModelInputs:
         read = int(self.transfer.annotated[rows].sum()) if self.transfer.annotations else 0
         return {"molecules": len(rows), "annotated": read, "sha256": self.transfer.dataset.sha256}
 
-    def inputs(self, recipe: Recipe, split: Split) -> tuple[str, Inputs]:  # noqa: PLR0911 (one for each kind)
-        """Return what a recipe reads, under a name that says what it depends on."""
-        reads, descriptors = recipe.reads, recipe.descriptors
+    def inputs(self, recipe: Recipe, split: Split) -> tuple[str, Inputs]:
+        """Return what a recipe reads, under a name that says what it depends on (`inputs_name`)."""
+        return self.inputs_name(recipe, split), self._read_inputs(recipe, split)
+
+    def inputs_name(self, recipe: Recipe, split: Split) -> str:  # noqa: PLR0911 (one for each kind)
+        """Return a name of what a recipe reads, which says what it depends on, without computing it."""
+        reads, parts = recipe.reads, split.sha256[:16]
         if reads == "graphs":
-            return "graphs", self.graphs
+            return "graphs"
         if reads in VECTORS_OF:
-            scaled = self.scaler(recipe, split).transform(self.vectors(recipe))
-            return f"{self._vectors_name(recipe)}.{split.sha256[:16]}", Matrix(scaled)
+            return f"{self._vectors_name(recipe)}.{parts}"
         if reads == "tokens":
-            return f"tokens.{LONGEST_LEARNT}.{self._read_by}", self.tokens
-        if reads in ("graphs and states", "graphs, states and guesses"):
-            return self._paired(split, guessing=reads == "graphs, states and guesses")
+            return f"tokens.{LONGEST_LEARNT}.{self._read_by}"
+        if reads == "graphs and states":
+            return f"graphs+states.{self._read_by}"
+        if reads == "graphs, states and guesses":
+            return f"graphs+states+fenced guesses.{self._read_by}.{self.guessed.sha256[:16]}.{parts}"
         if reads == "library graph":
-            return self._library_name(recipe, split), self.library(recipe, split)
+            return self._library_name(recipe, split)
         if reads == "neighbourhoods":
-            name = f"neighbourhoods.{descriptors}.{split.sha256[:16]}.{self._read_by}"
-            return name, self._neighbourhoods(descriptors, split)
-        return f"embeddings.{self._read_by}", self.embeddings
+            return f"neighbourhoods.{recipe.descriptors}.{parts}.{self._read_by}"
+        return f"embeddings.{self._read_by}"
+
+    def _read_inputs(self, recipe: Recipe, split: Split) -> Inputs:  # noqa: PLR0911 (one for each kind)
+        reads = recipe.reads
+        if reads == "graphs":
+            return self.graphs
+        if reads in VECTORS_OF:
+            return Matrix(self.scaler(recipe, split).transform(self.vectors(recipe)))
+        if reads == "tokens":
+            return self.tokens
+        if reads == "graphs and states":
+            return Paired(self.graphs, self.states)
+        if reads == "graphs, states and guesses":
+            return Paired(self.graphs, self.states, Matrix(self.guessed.features(split.train, self.dataset.kind)))
+        if reads == "library graph":
+            return self.library(recipe, split)
+        if reads == "neighbourhoods":
+            return self._neighbourhoods(recipe.descriptors, split)
+        return self.embeddings
 
     def scaler(self, recipe: Recipe, split: Split) -> Scaler:
         """Return the scale of a recipe's vectors, from the training molecules alone."""
@@ -177,14 +199,6 @@ class ModelInputs:
     def tokens(self) -> Inputs:
         """SMILES and annotation as the encoder's tokens."""
         return tokenize(self._texts, self.encoder, LONGEST_LEARNT)
-
-    def _paired(self, split: Split, *, guessing: bool) -> tuple[str, Paired]:
-        """Return graphs and texts, and what the LLM predicts if that is read, too."""
-        if not guessing:
-            return f"graphs+states.{self._read_by}", Paired(self.graphs, self.states)
-        guesses = self.guessed
-        name = f"graphs+states+fenced guesses.{self._read_by}.{guesses.sha256[:16]}.{split.sha256[:16]}"
-        return name, Paired(self.graphs, self.states, Matrix(guesses.features(split.train, self.dataset.kind)))
 
     @cached_property
     def states(self) -> TokenStates:

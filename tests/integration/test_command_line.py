@@ -8,19 +8,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer
 
 from cluster.runtime import session
 from cluster.runtime.session import RaySession
 from cluster.store.open import open_store
 from gallon.cli.app import app
-from tests.support.command import CommandHere, call, last_json
+from tests.support.command import CommandHere, call, every_command, last_json
 from tests.support.molecules import SMILES
 
 NOBODY = "127.0.0.1:1"
@@ -351,15 +348,6 @@ def test_help_of_every_command_has_an_example() -> None:
         assert "Example: `gallon" in inspect.getdoc(command.callback), command.callback.__name__
 
 
-def leaves(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield every command with the words that call it."""
-    for name, command in group.commands.items():
-        if hasattr(command, "commands"):
-            yield from leaves(command, f"{before}{name} ")
-        else:
-            yield f"{before}{name}", command
-
-
 def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
     spec = [
         "--model",
@@ -636,7 +624,7 @@ def test_the_flags_of_every_command_are_the_ones_that_people_rely_on() -> None:
             "--help",
         ],
     }
-    commands = dict(leaves(typer.main.get_command(app)))
+    commands = every_command()
     assert commands.keys() == expected.keys()
     for name, command in commands.items():
         flags = {flag for option in command.params for flag in (*option.opts, *option.secondary_opts)}

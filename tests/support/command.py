@@ -6,9 +6,14 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+
+import typer
+
+from gallon.cli.app import app
 
 COMMAND = [sys.executable, "-m", "gallon"]
 
@@ -40,3 +45,16 @@ def last_json(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
+
+
+def every_command() -> dict[str, Any]:
+    """Return all commands as Typer builds them, those of groups too, by the words that call them."""
+    return dict(_leaves(typer.main.get_command(app)))
+
+
+def _leaves(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
+    for word, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _leaves(command, f"{before}{word} ")
+        else:
+            yield f"{before}{word}", command

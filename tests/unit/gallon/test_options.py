@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
-import typer
 import yaml
 from typer.testing import CliRunner
 
@@ -22,6 +21,7 @@ from distill.evaluate.methods import defaults
 from gallon.cli.app import app
 from gallon.cli.options import DEFAULT_METHODS
 from teacher.errors import UsageError
+from tests.support.command import every_command
 
 SOURCES = Path(gallon.__file__).parent
 COMMANDS = {command.callback.__name__: command.callback for command in app.registered_commands}
@@ -82,16 +82,7 @@ def test_every_option_of_a_command_is_read(command: str) -> None:
     assert not unread
 
 
-def commands(group: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield all commands as Typer builds them, those of groups too."""
-    for word, command in group.commands.items():
-        if hasattr(command, "commands"):
-            yield from commands(command, f"{name}{word} ")
-        else:
-            yield f"{name}{word}", command
-
-
-ALL = dict(commands(typer.main.get_command(app)))
+ALL = every_command()
 WITH_CONFIG = {
     name: command for name, command in ALL.items() if any(parameter.name == "config" for parameter in command.params)
 }

@@ -7,9 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import typer
 
-from gallon.cli.app import app
+from tests.support.command import every_command
 
 ROOT = Path(__file__).parents[3]
 LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(?:#[^)]*)?\)")
@@ -49,10 +48,5 @@ def test_no_blank_line_cuts_a_table_in_two(document: str) -> None:
 def test_every_command_has_a_line_in_the_reference() -> None:
     table = (ROOT / "docs" / "reference" / "command-line.md").read_text()
     linked = set(re.findall(r"\(#gallon-([\w-]+)\)", table))
-    root = typer.main.get_command(app)
-    names = {
-        word if not hasattr(command, "commands") else f"{word}-{inner}"
-        for word, command in root.commands.items()
-        for inner in getattr(command, "commands", [word])
-    }
+    names = {words.replace(" ", "-") for words in every_command()}
     assert linked == names

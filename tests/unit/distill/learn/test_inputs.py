@@ -51,6 +51,16 @@ def test_a_pre_trained_networks_vectors_stand_behind_the_students_features(
     assert name not in (other, model_inputs.inputs(recipe("student-fingerprint"), parts)[0])
 
 
+@pytest.mark.parametrize("name", ["student-fingerprint", "smiles-encoder", "gin"])
+def test_what_inputs_depend_on_is_named_without_computing_them(
+    model_inputs: ModelInputs, parts: Split, tmp_path: Path, name: str
+) -> None:
+    untouched = replace(model_inputs, folder=tmp_path / "inputs")
+    named = untouched.inputs_name(recipe(name), parts)
+    assert not untouched.folder.exists()
+    assert named == model_inputs.inputs(recipe(name), parts)[0]
+
+
 def test_molecules_that_a_pre_trained_network_cannot_read_are_left_out(
     model_inputs: ModelInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
