@@ -112,8 +112,8 @@ def ray_warnings_logged() -> Iterator[None]:
     """Let what Ray warns of in this process reach our log, too, while the body runs.
 
     Ray's libraries keep warnings (a pool that cannot grow, say) for its console and its own files. Its console is the
-    user's, and is silent meanwhile. What its daemons say of the cluster (a worker that died), Ray prints to standard
-    output, where results go: that reaches the log only.
+    user's, and is silent meanwhile; handlers that others have put on its loggers are left as they are. What its daemons
+    say of the cluster (a worker that died), Ray prints to standard output, where results go: that reaches the log only.
     """
     import ray.data  # which makes its logger anew when it is first imported
 
@@ -201,7 +201,10 @@ class _Forward(logging.Handler):
 
 
 def _is_console(handler: logging.Handler) -> bool:
-    return isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler)
+    """Tell whether a handler is the one by which Ray writes to the terminal; a stream may be anybody's."""
+    from ray._private.log import PlainRayHandler
+
+    return isinstance(handler, PlainRayHandler)
 
 
 def _log_lines(data: Mapping[str, Any], ignore_prefix: bool) -> None:

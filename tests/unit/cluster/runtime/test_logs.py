@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import pty
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from cluster.runtime import logs
-from cluster.runtime.logs import PACKAGES, log_folder, log_in_worker, logging_to, worker_level
+from cluster.runtime.logs import PACKAGES, log_folder, log_in_worker, logging_to, ray_warnings_logged, worker_level
 
 OURS = logging.getLogger("cluster.somewhere")
 
@@ -178,3 +179,18 @@ def test_workers_log_as_much_as_their_driver_and_what_happens_at_the_least(tmp_p
     assert worker_level() == logging.INFO
     with logging_to(tmp_path, "annotate", verbose=2):
         assert worker_level() == logging.DEBUG
+
+
+def test_only_rays_own_console_is_silent_while_its_warnings_are_logged() -> None:
+    from ray._private.log import PlainRayHandler
+
+    rays, others = logging.getLogger("ray"), logging.StreamHandler(io.StringIO())
+    consoles = [handler for handler in rays.handlers if isinstance(handler, PlainRayHandler)]
+    rays.addHandler(others)
+    try:
+        with ray_warnings_logged():
+            assert min(handler.level for handler in consoles) > logging.CRITICAL
+            rays.warning("a pool cannot grow")
+    finally:
+        rays.removeHandler(others)
+    assert others.stream.getvalue() == "a pool cannot grow\n"
