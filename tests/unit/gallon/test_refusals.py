@@ -14,6 +14,7 @@ import ray
 from typer.testing import CliRunner
 
 import gallon
+from cluster.runtime import session
 from cluster.store.store import Store
 from gallon.cli.app import app
 from teacher.errors import UsageError
@@ -28,11 +29,13 @@ PARTS = ["train"] * 14 + ["valid"] * 3 + ["test"] * 3
 
 @pytest.fixture(autouse=True)
 def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever starts Ray, or joins it, fails."""
+    """Whoever starts Ray, or joins it, fails: also in a process that is in a session since another test."""
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("Ray was started")
 
+    monkeypatch.setattr(session, "_open", [])
+    monkeypatch.setattr(session, "_connected", refuse)  # before ray.shutdown(), which would end the other test's Ray
     monkeypatch.setattr(ray, "init", refuse)
 
 
