@@ -103,7 +103,7 @@ def rules_that_count(
         _, inputs = model_inputs.inputs(reading, case.split)
         built = settings_for(reading, inputs, model_inputs.encoder)
         build = functools.partial(reading.build, len(model_inputs.dataset.targets), **built)
-        vectors = np.asarray(inputs.values[case.split.valid])  # type: ignore[attr-defined]
+        vectors = inputs.batch(case.split.valid).numpy()
         labels = model_inputs.dataset.labels[case.split.valid]
         found.append(
             column_importance(Network.load(outcome.weights, build), vectors, labels, model_inputs.dataset.kind)

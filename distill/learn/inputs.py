@@ -21,6 +21,7 @@ from distill.features.library_graph import NEIGHBOURS as IN_GRAPH
 from distill.features.library_graph import LibraryGraph
 from distill.features.neighbours import neighbour_features, packed_of
 from distill.features.pretrained.encoders import PretrainedKind, VectorKind, encoder_of, pretrained_vectors
+from distill.features.scaled_vectors import ScaledVectors
 from distill.features.vectors import (
     DescriptorSet,
     Scaler,
@@ -74,6 +75,8 @@ class ModelInputs:
     guesses: Guesses | None = None
     rules: RuleSet | None = None
     rankings: Mapping[str, Ranking] = field(default_factory=dict)
+    _loaded: dict[str, NDArray[Any]] = field(default_factory=dict, init=False, repr=False)
+    _scalers: dict[str, Scaler] = field(default_factory=dict, init=False, repr=False)
 
     def transferred(self) -> NDArray[np.int64]:
         """Return the rows of the transfer set; none without one."""
@@ -115,7 +118,7 @@ class ModelInputs:
         if reads == "graphs":
             return self.graphs
         if reads in VECTORS_OF:
-            return Matrix(self.scaler(recipe, split).transform(self.vectors(recipe)))
+            return ScaledVectors(self.vectors(recipe), self.scaler(recipe, split))
         if reads == "tokens":
             return self.tokens
         if reads == "graphs and states":
@@ -130,15 +133,21 @@ class ModelInputs:
 
     def scaler(self, recipe: Recipe, split: Split) -> Scaler:
         """Return the scale of a recipe's vectors, from the training molecules alone."""
-        bits = 0 if recipe.reads == "rules" else FINGERPRINT_BITS
-        return Scaler.fit(self.vectors(recipe)[split.train], bits)
+        name = f"{self._vectors_name(recipe)}.{split.sha256}"
+        if name not in self._scalers:
+            bits = 0 if recipe.reads == "rules" else FINGERPRINT_BITS
+            self._scalers[name] = Scaler.fit(self.vectors(recipe)[split.train], bits)
+        return self._scalers[name]
 
     def vectors(self, recipe: Recipe) -> NDArray[np.float32]:
-        """Return what a recipe of `VECTORS_OF` reads, not yet scaled: (molecules, features)."""
+        """Return what a recipe of `VECTORS_OF` reads, not yet scaled: (molecules, features), one array for all."""
+        return self._once(self._vectors_name(recipe), lambda: self._joined_vectors(recipe))
+
+    def _joined_vectors(self, recipe: Recipe) -> NDArray[np.float32]:
         parts = [] if recipe.reads == "rules" else [self.features(recipe.descriptors)]
         parts += [self.pretrained(recipe.pretrained)] if recipe.pretrained else []
         parts += [self._rule_values(recipe.rules)] if recipe.rules else []
-        return np.concatenate(parts, axis=1)
+        return np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
 
     def features(self, descriptors: DescriptorSet) -> NDArray[np.float32]:
         """Return what a student reads, not yet scaled: (molecules, features)."""
@@ -306,10 +315,9 @@ class ModelInputs:
         if reading:
             told[self._donors(split)] = True
             texts = np.where(told[:, None], self.embeddings.values, 0).astype(np.float32)
-        features = self.features(recipe.descriptors)
         graph = self._library_graph(recipe, split)
         return LibraryInputs(
-            features=self.scaler(recipe, split).transform(features),
+            features=self.scaler(recipe, split).transform(self.features(recipe.descriptors)),
             texts=texts,
             told=told,
             neighbours=graph.neighbours,
@@ -384,10 +392,9 @@ class ModelInputs:
         )
 
     def _cached(self, name: str, compute: Callable[[], NDArray[Any]]) -> NDArray[Any]:
-        if name not in self._loaded:
-            self._loaded[name] = cached(self.folder / f"{name}.safetensors", compute)
-        return self._loaded[name]
+        return self._once(name, lambda: cached(self.folder / f"{name}.safetensors", compute))
 
-    @cached_property
-    def _loaded(self) -> dict[str, NDArray[np.float32]]:
-        return {}
+    def _once(self, name: str, compute: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+        if name not in self._loaded:
+            self._loaded[name] = compute()
+        return self._loaded[name]

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from distill.features.scaled_vectors import ScaledVectors
 from distill.learn.metrics import main_metric, score
 from distill.learn.recipes import Recipe
 from distill.models.ensemble import of_member
@@ -147,6 +148,6 @@ def settings_for(recipe: Recipe, inputs: Inputs, encoder: str) -> dict[str, Any]
     vectors = inputs.texts if isinstance(inputs, Paired) else inputs
     if isinstance(vectors, TokenStates):
         return {**recipe.settings, "features": vectors.states.shape[1]}
-    if isinstance(vectors, Matrix):
-        return {**recipe.settings, "features": vectors.values.shape[1]}
+    if isinstance(vectors, Matrix | ScaledVectors):
+        return {**recipe.settings, "features": vectors.width}
     return dict(recipe.settings)

@@ -46,6 +46,11 @@ class Matrix:
     def __len__(self) -> int:
         return len(self.values)
 
+    @property
+    def width(self) -> int:
+        """Numbers of a vector."""
+        return int(self.values.shape[1])
+
     def take(self, rows: np.ndarray) -> Matrix:
         """Return the vectors of some rows."""
         return Matrix(self.values[rows])

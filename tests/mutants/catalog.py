@@ -55,6 +55,7 @@ FLIGHTS = "tests/unit/cluster/service/test_single_flight.py"
 ACCEPTANCE = "tests/unit/teacher/llm/test_acceptance.py"
 CHECKS = "tests/unit/teacher/llm/test_validation.py"
 IDENTITY = "tests/integration/test_identity.py"
+INPUTS = "tests/unit/distill/learn/test_inputs.py"
 
 MUTANTS = (
     # A run's life
@@ -1572,5 +1573,19 @@ MUTANTS = (
         "FITS_ON_A_GPU = 4",
         "FITS_ON_A_GPU = 1",
         ("tests/unit/cluster/training/test_driver.py::test_fits_stand_side_by_side_on_a_gpu_each_with_a_core",),
+    ),
+    Mutant(
+        "each split has a copy of all vectors",
+        "distill/learn/inputs.py",
+        "            return ScaledVectors(self.vectors(recipe), self.scaler(recipe, split))",
+        "            return ScaledVectors(self.vectors(recipe).copy(), self.scaler(recipe, split))",
+        (f"{INPUTS}::test_splits_share_the_vectors_and_have_scales_of_their_own",),
+    ),
+    Mutant(
+        "processes that share the cores compute on as many threads each",
+        "teacher/processes.py",
+        "initializer=leave_interrupts, env=ONE_THREAD)",
+        "initializer=leave_interrupts)",
+        ("tests/unit/teacher/test_processes.py::test_processes_compute_on_one_thread_each",),
     ),
 )

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
+from threadpoolctl import threadpool_info
 
 from teacher.processes import process_pool
 
@@ -36,6 +38,14 @@ def test_an_interrupt_of_the_terminal_is_left_to_the_process_that_started_them()
         signal.signal(signal.SIGINT, as_found)
         os.kill(worker, signal.SIGINT)
         assert pool.submit(abs, -3).result() == 3
+
+
+@pytest.mark.timeout(120)
+def test_processes_compute_on_one_thread_each() -> None:
+    with process_pool(2) as pool:
+        assert {pool.submit(torch.get_num_threads).result() for _ in range(4)} == {1}
+        of_blas = [each for each in pool.submit(threadpool_info).result() if each["user_api"] == "blas"]
+    assert of_blas and {each["num_threads"] for each in of_blas} == {1}
 
 
 SCRIPT = """

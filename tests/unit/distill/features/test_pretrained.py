@@ -7,6 +7,7 @@ import importlib.util
 
 import numpy as np
 import pytest
+import torch
 
 from distill.features.pretrained import encoders
 from distill.features.pretrained.encoders import check_installed, encoder_of, pretrained_vectors
@@ -53,6 +54,21 @@ def test_a_molecule_that_cannot_be_read_costs_no_other_its_vector() -> None:
     vectors = encoders._each_or_nan(embed, ["CC", "bad", "CCCC"])
     assert vectors[[0, 2], 0].tolist() == [2, 4]
     assert np.isnan(vectors[1]).all()
+
+
+def test_minimol_reads_molecules_on_one_thread(installed: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def embed(smiles: list[str]) -> np.ndarray:
+        seen.append(torch.get_num_threads())
+        return np.zeros((len(smiles), encoders.MINIMOL_WIDTH), dtype=np.float32)
+
+    monkeypatch.setattr(encoders, "_minimol_model", lambda: embed)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    pretrained_vectors("minimol", SMILES, "minilm")
+    assert seen == [1] and torch.get_num_threads() == 2
+    torch.set_num_threads(threads)
 
 
 def test_minimol_embeds_a_molecule_alike_in_any_company() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 from distill.data.annotations import Annotations
 from distill.data.dataset import read
 from distill.data.splits import Split, split
+from distill.features.scaled_vectors import ScaledVectors
+from distill.features.vectors import Scaler
 from distill.learn.inputs import ModelInputs
 from distill.learn.recipes import recipe
 from distill.rules.rule_set import RuleSet
@@ -43,10 +46,10 @@ def test_a_pre_trained_networks_vectors_stand_behind_the_students_features(
     assert np.array_equal(vectors[:, :-WIDTH], features, equal_nan=True)
     assert len(np.unique(vectors[:, -1])) == len(vectors)
     name, inputs = model_inputs.inputs(READS_SMILES, parts)
-    assert isinstance(inputs, Matrix)
-    assert inputs.values.shape[1] == len(model_inputs.scaler(READS_SMILES, parts).keep) > WIDTH
-    beside = inputs.values[parts.train][:, -WIDTH:]
-    assert np.abs(beside.mean(axis=0)).max() < 0.1  # on the scale of the training part
+    assert isinstance(inputs, ScaledVectors)
+    assert inputs.width == len(model_inputs.scaler(READS_SMILES, parts).keep) > WIDTH
+    beside = inputs.batch(parts.train)[:, -WIDTH:]
+    assert beside.mean(dim=0).abs().max() < 0.1  # on the scale of the training part
     other, _ = replace(model_inputs, encoder="another").inputs(recipe("student-fingerprint"), parts)
     assert name not in (other, model_inputs.inputs(recipe("student-fingerprint"), parts)[0])
 
@@ -59,6 +62,19 @@ def test_what_inputs_depend_on_is_named_without_computing_them(
     named = untouched.inputs_name(recipe(name), parts)
     assert not untouched.folder.exists()
     assert named == model_inputs.inputs(recipe(name), parts)[0]
+
+
+@pytest.mark.parametrize("name", ["student-fingerprint", "smiles-encoder"])
+def test_splits_share_the_vectors_and_have_scales_of_their_own(model_inputs: ModelInputs, name: str) -> None:
+    many = [split(model_inputs.dataset, "random", seed=seed) for seed in range(8)]
+    read = [model_inputs.inputs(recipe(name), each)[1] for each in many]
+    assert len(pickle.dumps(read)) < 2 * len(pickle.dumps(read[0]))
+    for parts, inputs in zip(many, read, strict=True):
+        scaled = Scaler.fit(model_inputs.vectors(recipe(name))[parts.train]).transform(
+            model_inputs.vectors(recipe(name))
+        )
+        assert np.array_equal(inputs.batch(parts.test), scaled[parts.test])
+        assert np.array_equal(inputs.take(parts.test).batch(np.arange(3)), scaled[parts.test][:3])
 
 
 def test_molecules_that_a_pre_trained_network_cannot_read_are_left_out(
@@ -88,9 +104,10 @@ def test_rules_are_read_alone_or_behind_the_students_features(model_inputs: Mode
     beside = with_rules.vectors(recipe("rules-beside"))
     assert np.array_equal(beside[:, -3:], values) and beside.shape[1] > 2048
     name, inputs = with_rules.inputs(recipe("rules"), parts)
-    assert isinstance(inputs, Matrix)
-    assert inputs.values.shape == (30, 1)  # what all molecules have alike tells nothing
-    assert inputs.values[parts.train].mean() == pytest.approx(0, abs=1e-5)
+    assert isinstance(inputs, ScaledVectors)
+    read = inputs.batch(np.arange(30))
+    assert read.shape == (30, inputs.width) == (30, 1)  # what all molecules have alike tells nothing
+    assert read[parts.train].mean().item() == pytest.approx(0, abs=1e-5)
     other = replace(model_inputs, rules=RuleSet.collected("length", given[:2], {}))
     assert other.inputs(recipe("rules"), parts)[0] != name
 
