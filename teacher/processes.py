@@ -33,19 +33,6 @@ def process_pool(processes: int) -> Iterator[Executor]:
     pool.shutdown()
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Have torch compute on one thread in this process, as `ONE_THREAD` has it in others."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
 def leave_interrupts() -> None:
     """Let the process that started this one decide what a Ctrl-C means, which a terminal sends to both."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

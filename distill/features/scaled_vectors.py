@@ -1,7 +1,8 @@
 """Vectors that are scaled a batch at a time.
 
-Each split has a scale of its own, that of its training part. What is read under 25 splits of 2,603 molecules took 541 MiB
-in Ray's object store while each split had scaled vectors, and takes 42; the driver needed as much again. A batch of 64 is gathered and scaled in 0.9 ms, gathered from what is scaled already in 1.1 to 1.5, and a step takes 6.
+Each split has a scale of its own, that of its training part. What is read under 25 splits of 2,603 molecules took 541
+MiB in Ray's object store while each split had scaled vectors, and takes 42; the driver needed as much again. A batch of
+64 is gathered and scaled in 0.9 ms, gathered from what is scaled already in 1.1 to 1.5, and a step takes 6.
 """
 
 from __future__ import annotations

@@ -20,7 +20,6 @@ from distill.features.pretrained.chemeleon import chemeleon_digest, chemeleon_py
 from distill.features.pretrained.tabpfn import check_tabpfn, tabpfn_digest
 from distill.features.vectors import in_chunks
 from teacher.errors import UsageError
-from teacher.processes import one_thread
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -170,6 +169,8 @@ def vectors_of(kind: Literal["minimol", "chemeleon"], mols: Sequence[Mol]) -> ND
 
 
 def _minimol_chunk(smiles: Sequence[str]) -> NDArray[np.float32]:
+    from teacher.nn.threads import one_thread
+
     with one_thread():
         return _each_or_nan(_minimol_model(), smiles)
 
