@@ -64,7 +64,7 @@ class ModuleProcess:
                 self._process.stdin.close()
             self._words.seek(0)
             raise ProcessStartError(
-                f"The machine {socket.gethostname()} cannot start a process for RDKit "
+                f"The machine {socket.gethostname()} cannot start a process of gallon "
                 f"({how_it_ended(self._process.returncode)}{_last_line(self._words)}): look at its memory limit "
                 "(ulimit -v) and at its installation."
             )

@@ -184,11 +184,29 @@ def read_scores(folder: Path, number: int, shard_digest: str) -> ShardScores | N
 class Scorer:
     """A teacher in a worker.
 
+    It is loaded when it is first asked, not when the actor starts, which Ray would only tell as a death: of a machine
+    that does not reach the folders this is told by the sentence that says so.
+
     Args:
         teacher: its folder.
         library: the library's.
         folder: where its scores go.
     """
+
+    def __init__(self, teacher: Path, library: Path, folder: Path) -> None:
+        self._load = functools.partial(_LoadedTeacher, teacher, library, folder)
+
+    def score(self, number: int, rows: NDArray[np.int64]) -> int:
+        """Score rows of a shard, and keep that beside what is there; return how many."""
+        return self._teacher.score(number, rows)
+
+    @functools.cached_property
+    def _teacher(self) -> _LoadedTeacher:
+        return self._load()
+
+
+class _LoadedTeacher:
+    """A teacher that is loaded, and what it reads of the library."""
 
     def __init__(self, teacher: Path, library: Path, folder: Path) -> None:
         import torch

@@ -16,7 +16,7 @@ from distill.learn.objective import Whitening
 from distill.learn.recipes import recipe
 from distill.library import stream as stream_module
 from distill.library.beside import scores as scores_module
-from distill.library.beside.scores import Scorer, read_scores, score_library
+from distill.library.beside.scores import Scorer, _LoadedTeacher, read_scores, score_library
 from distill.library.manifest import shard_name
 from distill.library.prepared import PreparedLibrary
 from distill.library.shard import read_facts
@@ -75,9 +75,9 @@ def test_a_teacher_says_of_a_shard_what_it_says_of_its_molecules_and_is_asked_on
     scorer = Scorer(teacher, library.folder, tmp_path)
     scorer.score(1, np.array([2, 7]))
     asked: list[int] = []
-    ask = Scorer._ask
+    ask = _LoadedTeacher._ask
     monkeypatch.setattr(
-        Scorer, "_ask", lambda self, file, rows, of: asked.extend(rows.tolist()) or ask(self, file, rows, of)
+        _LoadedTeacher, "_ask", lambda self, file, rows, of: asked.extend(rows.tolist()) or ask(self, file, rows, of)
     )
     selection = library.select([], None, seed=0)
     missing = scores_module.missing_rows(library, tmp_path, 1, selection)
@@ -200,6 +200,14 @@ def test_a_damaged_shard_is_told_before_anything_is_scored(library: PreparedLibr
     (tmp_path / "broken" / shard_name(0)).write_bytes(b"ARROW1")
     with pytest.raises(UsageError, match="is missing or damaged: run the same 'gallon prepare' again"):
         scores_module.missing_rows(broken, tmp_path, 0, selection)
+
+
+def test_a_machine_that_does_not_reach_a_teacher_says_so_when_it_is_asked(
+    library: PreparedLibrary, tmp_path: Path
+) -> None:
+    scorer = Scorer(tmp_path / "elsewhere", library.folder, tmp_path)  # an actor that fails here is only dead
+    with pytest.raises(UsageError, match=r"There is no model in .*elsewhere"):
+        scorer.score(0, np.zeros(1, dtype=np.int64))
 
 
 def test_what_ends_a_scorer_is_told_as_it_was_raised(
