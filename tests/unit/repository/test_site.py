@@ -167,6 +167,27 @@ def test_what_the_page_of_the_papers_says_of_graph_networks_as_students_holds() 
     assert f"on the test part it costs D-MPNN {-test:.3f} and brings GIN {test_gin:.3f}" in text
 
 
+def test_what_the_page_of_the_papers_says_of_the_parts_of_mmf_holds() -> None:
+    text = " ".join((DOCS / "benchmarks" / "papers.md").read_text(encoding="utf-8").split())
+    kept = json.loads((tables.RESULTS / paper_tables.KEPT).read_text(encoding="utf-8"))["rows"]
+    of = {(row["set"], row["method"]): row for row in kept if row["part"] in ("mmf", "dillm")}
+    esol, bbbp = ({method: row for (of_set, method), row in of.items() if of_set == name} for name in ("esol", "bbbp"))
+    parts = [name for name in esol if name.startswith("mmf")]
+    assert min(parts, key=lambda name: esol[name]["valid"]) == "mmf"
+    costs = [esol[one]["mean"] - esol[other]["mean"] for one, other in (("mmf", parts[0]), ("mmf-no-tokens", "mmf"))]
+    assert f"costs {costs[0]:.3f}, and a text that is read as one vector {costs[1]:.3f}" in text
+    alone = esol["dmpnn"]
+    assert f"validates better ({alone['valid']:.3f}, on the test part {alone['mean']:.3f})" in text
+    assert alone["valid"] < esol["mmf"]["valid"]
+    of_parts = [bbbp[name] for name in parts]
+    valid = [row["valid"] for row in of_parts]
+    assert f"on the validation part ({min(valid):.3f} to {max(valid):.3f})" in text
+    assert f"attention costs {bbbp['mmf-no-attention']['mean'] - bbbp['mmf']['mean']:.3f}" in text
+    alone = bbbp["dmpnn"]
+    assert f"ahead of D-MPNN alone ({alone['mean']:.3f}), which validates at {alone['valid']:.3f}" in text
+    assert min(valid) > alone["valid"] and min(row["mean"] for row in of_parts) > alone["mean"]
+
+
 def test_what_the_page_of_the_papers_says_of_gallon_predictions_and_gradients_holds() -> None:
     text = " ".join((DOCS / "benchmarks" / "papers.md").read_text(encoding="utf-8").split())
     kept = json.loads((tables.RESULTS / paper_tables.KEPT).read_text(encoding="utf-8"))["rows"]
