@@ -69,13 +69,15 @@ def seconds_of(folder: Path, fit: str) -> float:
 
 def read_outcome(folder: Path, fit: str) -> Outcome:
     """Read the result of a fit."""
-    from safetensors.numpy import load_file
+    from safetensors import safe_open
 
     facts = json.loads((folder / fit / "outcome.json").read_text(encoding="utf-8"))
-    arrays = load_file(folder / fit / "outputs.safetensors")
+    outputs = folder / fit / "outputs.safetensors"
+    with safe_open(outputs, "numpy") as file:
+        prediction = file.get_tensor("prediction")
     return Outcome(
-        prediction=arrays["prediction"],
-        representation=arrays["representation"],
+        prediction=prediction,
+        outputs=outputs,
         weights=folder / fit / "weights.safetensors",
         **facts,
     )

@@ -17,7 +17,7 @@ from cluster.training.driver import FitProgress, fit_all
 from distill.evaluate import predictions
 from distill.evaluate.baselines import catalog
 from distill.evaluate.budget import DEFAULT_LM, GRAPH_NETWORKS, GRAPH_TEACHERS, INPUTS_TRIED, Budget, Settings, behind
-from distill.evaluate.methods import AS_RELEASED, BEST_NETWORK, GALLON_GNN, LISTENED, Method, method
+from distill.evaluate.methods import AS_RELEASED, BEST_NETWORK, GALLON_GNN, LISTENED, Method, graph_teachers, method
 from distill.judge.judged import Judged, SeededSplit
 from distill.judge.run import Run, scored
 from distill.learn.distillation import (
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from cluster.training.fit import Outcome
 
 GALLON_TEACHER = "gallon-gcn"
-DEFAULT_GRAPH_TEACHER = "dmpnn"
 
 # By the teachers' name (`methods.Method.teachers`) and the seed of the split.
 OutputsByTeacher = dict[tuple[str, int], TeacherOutputs]
@@ -327,15 +326,7 @@ class _Stages:
 
     def _best_graph_teachers(self, known: Container[str] = RECIPES) -> list[str]:
         """Return, for each case, the graph teacher that validates best out of those in the table that are `known`."""
-        names = [
-            name
-            for name in self._settings.methods
-            if name in known
-            and method(name).kind == "teacher"
-            and recipe(name).role == "gnn"
-            and recipe(name).rules in (None, "given")  # no control is distilled
-        ]
-        names = names or [DEFAULT_GRAPH_TEACHER]
+        names = graph_teachers(self._settings.methods, known)
         learnt = self._learn([self._plan(name, case, 0) for name in names for case in self._cases])
         of_cases = [[whole for _, (whole,) in learnt[place :: len(self._cases)]] for place in range(len(self._cases))]
         for case, outcomes in zip(self._cases, of_cases, strict=True):

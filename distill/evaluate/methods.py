@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from distill.evaluate.baselines import catalog
 from distill.features.pretrained.encoders import PretrainedKind
-from distill.learn.recipes import OVER_LIBRARY, PRETRAINED, recipe
+from distill.learn.recipes import OVER_LIBRARY, PRETRAINED, RECIPES, recipe
 from teacher.errors import UsageError
 from teacher.nn.registry import ARCHITECTURES
 
@@ -22,6 +22,7 @@ LISTENED: dict[Listens, tuple[str, ...]] = {
     "both": ("gnn", "lm"),
     "shuffled": ("gnn", "shuffled"),
 }
+DEFAULT_GRAPH_TEACHER = "dmpnn"
 REFERENCE = "student+both"  # the row that the others are compared with
 AS_RELEASED = "student-gallon"  # the recipe of GALLON's own rows, whose settings stay
 GALLON_GNN, GALLON_LM = "gnn of GALLON", "lm of GALLON"
@@ -320,6 +321,24 @@ def as_released(names: Sequence[str]) -> list[str]:
             f"{'it' if len(lost) == 1 else 'them'} out, or --objective gallon."
         )
     return list(dict.fromkeys(RELEASED.get(name, name) for name in names))
+
+
+def graph_teachers(names: Sequence[str], known: Container[str] = RECIPES) -> list[str]:
+    """Return the graph teachers among some rows, of which the best is distilled; where there is none, the default one.
+
+    Args:
+        names: of the rows.
+        known: those that can teach: what has no say about single atoms cannot teach a student of them.
+    """
+    found = [
+        name
+        for name in names
+        if name in known
+        and method(name).kind == "teacher"
+        and recipe(name).role == "gnn"
+        and recipe(name).rules in (None, "given")  # no control is distilled
+    ]
+    return found or [DEFAULT_GRAPH_TEACHER]
 
 
 def variant(name: str, differs: str) -> str:

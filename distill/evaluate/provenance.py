@@ -105,9 +105,11 @@ def rules_that_count(
         build = functools.partial(reading.build, len(model_inputs.dataset.targets), **built)
         vectors = inputs.batch(case.split.valid).numpy()
         labels = model_inputs.dataset.labels[case.split.valid]
-        found.append(
-            column_importance(Network.load(outcome.weights, build), vectors, labels, model_inputs.dataset.kind)
+        of_rules = np.zeros(len(model_inputs.rules.rules))  # one that the scale drops is not read, and counts nothing
+        of_rules[model_inputs.scaler(reading, case.split).keep] = column_importance(
+            Network.load(outcome.weights, build), vectors, labels, model_inputs.dataset.kind
         )
+        found.append(of_rules)
     counts = np.mean(found, axis=0)
     rules = model_inputs.rules.rules
     told = [

@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Any
 from cluster.training.driver import FitProgress, fit_all
 from distill.evaluate.baselines.catalog import baseline
 from distill.evaluate.budget import Settings
-from distill.evaluate.comparison import DEFAULT_GRAPH_TEACHER
-from distill.evaluate.methods import BEST_NETWORK, method
+from distill.evaluate.methods import BEST_NETWORK, graph_teachers, method
 from distill.evaluate.predictions import CachedPredictions
 from distill.evaluate.search import AT_A_TIME, BestTrial, Candidate, Search, search
 from distill.features.features_id import features_id
@@ -33,12 +32,12 @@ from distill.learn.recipes import INPUTS, RECIPES, Recipe, recipe
 from teacher import strict_json
 from teacher.errors import UsageError
 from teacher.files import write_text
+from teacher.nn.registry import ARCHITECTURES
 from teacher.provenance import digest
 
 if TYPE_CHECKING:
     from distill.data.dataset import Dataset
     from distill.data.splits import Split
-    from distill.learn.recipes import Role
 
 FILE = "tuning.json"
 
@@ -138,16 +137,13 @@ def _recipes(settings: Settings) -> list[str]:
     if any(not (known.network or known.student) for known in of_ours):
         names += [f"student-{reads}" for reads in INPUTS]
     heard = students | {"both" for known in methods if known.kind == "mean"}
-    best_network = any(known.network == BEST_NETWORK for known in methods)
-    if (best_network or heard & {"gnn", "both", "shuffled"}) and not _of_role("gnn", names):
-        names.append(DEFAULT_GRAPH_TEACHER)
+    if heard & {"gnn", "both", "shuffled"}:
+        names += graph_teachers(settings.methods)
+    if "network" in heard or any(known.network == BEST_NETWORK for known in methods):
+        names += graph_teachers(settings.methods, ARCHITECTURES)
     if heard & {"lm", "both", "shuffled"}:
         names.append(settings.lm)
     return [name for name in dict.fromkeys(names) if recipe(name).space]
-
-
-def _of_role(role: Role, names: Sequence[str]) -> list[str]:
-    return [name for name in names if recipe(name).role == role]
 
 
 def _of_recipe(known: Recipe, seed: int) -> Search[Recipe]:

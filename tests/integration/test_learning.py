@@ -492,10 +492,13 @@ def test_a_teacher_on_a_pre_trained_networks_vectors_is_kept_and_asked(
     assert np.allclose(asked, said, atol=1e-3)
 
 
+RULES = [{"descriptor": "MolLogP"}, {"smarts": "[#8]", "above": 0}]
+
+
 def test_a_teacher_and_a_student_on_rules_take_them_along(
     ray_here: RaySession, with_library: ModelInputs, parts: Split, tmp_path: Path
 ) -> None:
-    rules = RuleSet.collected("lipophilicity", [{"descriptor": "MolLogP"}, {"smarts": "[#8]", "above": 0}], {})
+    rules = RuleSet.collected("lipophilicity", RULES, {})
     textless = replace(with_library, annotations=None)
     resources = TrainResources(workers=1)
     on_rules = replace(textless, rules=rules)
@@ -524,6 +527,11 @@ def test_a_teacher_and_a_student_on_rules_take_them_along(
     assert {each["rule"] for each in counting} == {rule.name for rule in rules.rules}
     assert counting[0]["worse_by"] >= counting[1]["worse_by"]
     assert rules_that_count(on_rules, [], replace(settings, methods=["gin"])) == []
+    rare = {"smarts": "[#8]", "above": 1000}  # the same of all molecules, so that no network reads it
+    with_rare = replace(textless, rules=RuleSet.collected("lipophilicity", [rare, *RULES], {}))
+    several = [SeededSplit(seed=seed, split=split(textless.dataset, "random", seed=seed)) for seed in (1, 2)]
+    by_name = {each["rule"]: each["worse_by"] for each in rules_that_count(with_rare, several, settings)}
+    assert len(by_name) == 3 and [name for name, worse in by_name.items() if worse == 0] == ["count [#8] > 1000"]
     said = pq.read_table(trained.path / model_store.OUTPUTS).to_pandas()["prediction logP"]
     asked = SavedModel(trained.path).predict(textless.dataset.mols())[:, 0]
     assert np.allclose(asked, said, atol=1e-3)

@@ -42,7 +42,7 @@ def untrained_student(
         outcomes.append(
             Outcome(
                 prediction=nothing,
-                representation=nothing,
+                outputs=folder / "outputs.safetensors",
                 score=0.0,
                 epochs=1,
                 best_epoch=1,

@@ -13,7 +13,7 @@ from distill.evaluate.budget import Budget
 def outcome(name: str, seconds: float) -> Outcome:
     nothing = np.zeros((0, 1), dtype=np.float32)
     found = {"score": 0.0, "epochs": 1, "best_epoch": 1, "history": []}
-    return Outcome(prediction=nothing, representation=nothing, weights=Path(name), seconds=seconds, **found)
+    return Outcome(prediction=nothing, outputs=Path(name), weights=Path(name), seconds=seconds, **found)
 
 
 def test_a_fit_that_stands_behind_a_row_twice_is_counted_once() -> None:

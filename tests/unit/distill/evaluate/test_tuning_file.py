@@ -14,7 +14,7 @@ from distill.data.dataset import Dataset, read
 from distill.data.splits import Split, split
 from distill.evaluate.budget import Settings
 from distill.evaluate.search import Search
-from distill.evaluate.tuning import FILE, found_in, tuned
+from distill.evaluate.tuning import FILE, _recipes, found_in, tuned
 from distill.judge.judged import SeededSplit
 from distill.learn.inputs import ModelInputs
 from distill.learn.recipes import recipe
@@ -117,3 +117,22 @@ def test_what_was_found_with_other_rules_is_not_taken_up(
 def test_settings_that_a_network_does_not_have_are_refused(dataset: Dataset, parts: Split, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds no settings of this version"):
         found_in(written(tmp_path, entry(dataset, parts, params={"width": 64})), dataset, parts)
+
+
+@pytest.mark.parametrize(
+    ("rows", "searched"),
+    [
+        (["mugsi", "student"], {"dmpnn"}),
+        (["mugsi", "minimol", "student"], {"dmpnn", "minimol"}),  # which says nothing of atoms
+        (["gnn+lm", "minimol"], {"dmpnn", "minimol"}),
+        (["gnn+lm", "gin"], {"gin"}),
+        (["glnn", "gat"], {"gat"}),
+        (["student+gnn"], {"dmpnn"}),
+        (["student", "random_forest"], set()),
+    ],
+)
+def test_whichever_graph_teacher_may_be_distilled_is_searched(
+    rows: Sequence[str], searched: set[str], tmp_path: Path
+) -> None:
+    settings = Settings(methods=rows, folder=tmp_path, resources=TrainResources(workers=1))
+    assert {name for name in _recipes(settings) if recipe(name).role == "gnn"} == searched
