@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 LEVEL = 0.9  # of the intervals
 BINS = 3  # of similarity, at most
-LEAST = 30  # molecules in a bin
+LEAST = 30  # labels in a bin; of a target with fewer there, the bins are taken together
 LEAST_OF_A_CLASS = 10  # to calibrate by
 INSIDE = 0.95  # of the training molecules are inside the domain, each judged by the others
 JUDGED = 1_000  # training molecules that tell where the domain ends, at most
@@ -68,17 +68,17 @@ class Doubt:
             training: of those that it has learned from.
         """
         known = Neighbours.of(training)
-        similarity, _ = known.nearest(fingerprints)
-        bins = max(1, min(BINS, len(truth) // LEAST))
-        edges = np.quantile(similarity, np.arange(1, bins) / bins) if len(truth) else np.empty(0)
+        labelled = ~np.isnan(truth).all(axis=1)
+        similarity, _ = known.nearest(fingerprints[labelled])
+        bins = max(1, min(BINS, len(similarity) // LEAST))
+        edges = np.quantile(similarity, np.arange(1, bins) / bins) if len(similarity) else np.empty(0)
         place = np.searchsorted(edges, similarity, side="right")
         numbers = kind == "regression"
-        errors = np.abs(truth.astype(np.float64) - prediction)
+        errors = np.abs(truth.astype(np.float64) - prediction)[labelled]
         return cls(
             edges=edges.tolist(),
             half=[
-                [_quantile(errors[place == number, column]) if numbers else None for column in range(truth.shape[1])]
-                for number in range(bins)
+                [_half(column, place == number) if numbers else None for column in errors.T] for number in range(bins)
             ],
             platt=[None if numbers else _platt(*each) for each in zip(truth.T, prediction.T, strict=True)],
             domain=_domain(known, training),
@@ -111,6 +111,12 @@ class Doubt:
         slopes = np.array([each[0] if each else 1.0 for each in self.platt], dtype=np.float32)
         offsets = np.array([each[1] if each else 0.0 for each in self.platt], dtype=np.float32)
         return slopes * logits + offsets
+
+
+def _half(errors: NDArray[np.float64], inside: NDArray[np.bool_]) -> float | None:
+    """Return half the width of an interval by the errors inside a bin, NaN where there is no label, or by all."""
+    of_bin = errors[inside]
+    return _quantile(of_bin if (~np.isnan(of_bin)).sum() >= LEAST else errors)
 
 
 def _quantile(errors: NDArray[np.float64]) -> float | None:

@@ -304,6 +304,17 @@ def test_the_container_is_pinned_and_does_not_run_as_root() -> None:
     assert [line for line in lines if line.startswith("USER ")] == ["USER 1000"]
 
 
+def test_a_login_shell_in_the_container_finds_what_rays_launcher_runs_there(tmp_path: Path) -> None:
+    text = (DEPLOY / "container" / "Containerfile").read_text()
+    assert " rsync " in text  # by which `ray up` brings the cluster's configuration
+    (line,) = re.findall(r"echo '(.*)' > /etc/profile\.d/gallon\.sh", text)
+    profile = tmp_path / "profile"
+    profile.write_text(f"PATH=/usr/bin:/bin\n{line}\n")  # Debian's own profile forgets the PATH of the image
+    shown = subprocess.run(["sh", "-c", f". {profile}; echo $PATH"], capture_output=True, text=True, check=True).stdout
+    in_image = re.findall(r"^ENV PATH=(.*):\$PATH", text, re.MULTILINE)
+    assert shown.strip().split(":")[0] == in_image[0]
+
+
 def test_the_container_has_no_tools_for_tests_and_make_sets_them_up() -> None:
     lines = (DEPLOY / "container" / "Containerfile").read_text().splitlines()
     installs = [line.split()[1:] for line in lines if line.startswith("RUN deploy/install.sh")]

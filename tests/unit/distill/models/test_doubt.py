@@ -10,7 +10,7 @@ from rdkit.Chem import MolFromSmiles
 from scipy.special import expit
 
 from distill.features.neighbours import Neighbours, packed_of
-from distill.models.doubt import LEVEL, Doubt
+from distill.models.doubt import BINS, LEVEL, Doubt
 from teacher.tiny import library
 
 CHAINS = packed_of([MolFromSmiles("C" * length + "O") for length in range(1, 41)])
@@ -38,6 +38,26 @@ def test_too_few_labels_tell_no_interval() -> None:
     assert doubt_of(np.ones(8), CHAINS[:8]).half == [[None]]
     assert doubt_of(np.ones(9), CHAINS[:9]).half == [[1.0]]
     assert math.isnan(doubt_of(np.ones(8), CHAINS[:8]).half_widths(np.array([0.5]))[0, 0])
+
+
+def test_a_target_with_few_labels_has_one_interval_where_another_has_three() -> None:
+    fingerprints = np.concatenate([CHAINS, CHAINS, *[RINGS] * 20])[:150]
+    truth = np.zeros((150, 2), np.float32)
+    truth[:, 1] = np.nan
+    truth[::6, 1] = 0.0  # 25 labels
+    errors = np.random.default_rng(0).normal(size=(150, 2)).astype(np.float32)
+    half = Doubt.of("regression", truth, errors, fingerprints, CHAINS).half
+    assert len(half) == BINS and len({often for often, _ in half}) == BINS
+    assert [few for _, few in half] == pytest.approx([np.sort(np.abs(errors[::6, 1]))[23]] * BINS)
+
+
+def test_molecules_without_a_label_make_no_bins() -> None:
+    errors, fingerprints = np.arange(1, 41) / 10, np.concatenate([CHAINS, CHAINS])[:40]
+    alone = doubt_of(errors, fingerprints)
+    truth = np.concatenate([np.zeros((40, 1)), np.full((200, 1), np.nan)]).astype(np.float32)
+    said = np.concatenate([errors, np.zeros(200)])[:, None].astype(np.float32)
+    more = np.concatenate([fingerprints, *[RINGS] * 40])[:240]
+    assert Doubt.of("regression", truth, said, more, CHAINS) == alone
 
 
 def test_intervals_cover_what_they_promise() -> None:
