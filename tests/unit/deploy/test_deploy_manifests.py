@@ -306,7 +306,7 @@ def test_the_container_is_pinned_and_does_not_run_as_root() -> None:
 
 def test_a_login_shell_in_the_container_finds_what_rays_launcher_runs_there(tmp_path: Path) -> None:
     text = (DEPLOY / "container" / "Containerfile").read_text()
-    assert re.search(r"^ +gcc .* rsync .*\\$", text, re.MULTILINE)  # by which `ray up` brings the cluster's configuration
+    assert re.search(r"^ +gcc .* rsync .*\\$", text, re.MULTILINE)  # which brings the cluster's configuration
     (line,) = re.findall(r"echo '(.*)' > /etc/profile\.d/gallon\.sh", text)
     profile = tmp_path / "profile"
     profile.write_text(f"PATH=/usr/bin:/bin\n{line}\n")  # Debian's own profile forgets the PATH of the image
