@@ -15,7 +15,7 @@ from distill.evaluate.baselines.baseline import Baseline, Examples
 from distill.evaluate.baselines.catalog import BASELINES
 from distill.features.features_id import features_id
 from distill.features.vectors import fingerprint_features
-from teacher.provenance import digest
+from teacher.provenance import digest, installed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -76,6 +76,7 @@ class CachedPredictions:
         name = next(name for name, known in BASELINES.items() if known is self.baseline)
         chosen = {**self.baseline.defaults, **(settings or {})}
         facts = [FORMAT, name, chosen, self.model_inputs.dataset.sha256, split.sha256, seed, features_id()]
+        facts.append(installed(self.baseline.packages))
         if self.baseline.pretrained:
             facts.append(self.model_inputs.pretraining(self.baseline.pretrained)["version"])
         return digest(facts)

@@ -57,6 +57,7 @@ class Baseline:
         defaults: the settings that it has unless a search finds others.
         space: what a search may choose: the settings of an Optuna trial. Those it leaves out stay as in `defaults`.
         fitting: learns.
+        packages: of Python that learn it, by whose versions its predictions are known.
         pretrained: the network that others have trained, if it is one, or `represent` returns the vectors of one.
     """
 
@@ -65,6 +66,7 @@ class Baseline:
     defaults: Settings
     space: Callable[[Trial], dict[str, Any]]
     fitting: Fit
+    packages: Sequence[str] = ()
     pretrained: PretrainedKind | None = None
 
     def fit(

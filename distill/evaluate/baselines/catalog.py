@@ -38,6 +38,7 @@ def _linear(title: str, kind: Literal["minimol", "chemeleon"]) -> Baseline:
         defaults={"penalty": None},
         space=linear_space,
         fitting=fit_linear,
+        packages=("scikit-learn",),
         pretrained=kind,
     )
 
@@ -50,6 +51,7 @@ BASELINES = {
         defaults={"n_estimators": 500},
         space=trees.random_forest_space,
         fitting=trees.fit_random_forest,
+        packages=("scikit-learn",),
     ),
     "gradient_boosting": Baseline(
         title="ECFP4 counts + descriptors + XGBoost",
@@ -58,6 +60,7 @@ BASELINES = {
         defaults={"n_estimators": 2000, "learning_rate": 0.05, "max_depth": 6, "early_stopping_rounds": 50},
         space=trees.xgboost_space,
         fitting=trees.fit_xgboost,
+        packages=("xgboost", "xgboost-cpu"),
     ),
     "lightgbm": Baseline(
         title="ECFP4 counts + descriptors + LightGBM",
@@ -66,6 +69,7 @@ BASELINES = {
         defaults={"n_estimators": 2000, "learning_rate": 0.05, "num_leaves": 31, "early_stopping_rounds": 50},
         space=trees.lightgbm_space,
         fitting=trees.fit_lightgbm,
+        packages=("lightgbm",),
     ),
     "tabpfn": Baseline(
         title="descriptors + TabPFN",
@@ -73,6 +77,7 @@ BASELINES = {
         defaults={"n_estimators": 8, "softmax_temperature": 0.9},  # its own
         space=tabpfn_space,
         fitting=fit_tabpfn,
+        packages=("tabpfn",),
         pretrained="tabpfn",
     ),
     "minimol-linear": _linear("MiniMol", "minimol"),

@@ -224,6 +224,15 @@ def test_where_pre_training_may_have_seen_the_set_the_page_says_so(tmp_path: Pat
     assert "minimol" not in report(tmp_path, numbers, methods=METHODS)
 
 
+@pytest.mark.parametrize("methods", [METHODS, METHODS[:2]])  # with the reference and without
+def test_the_page_tells_how_settings_and_intervals_came_about(
+    tmp_path: Path, numbers: Dataset, methods: Sequence[str]
+) -> None:
+    page = " ".join(report(tmp_path, numbers, methods=methods).split())
+    assert page.count("Settings were tuned under the first seed's split alone") == 1
+    assert page.count("the t-test of Nadeau and Bengio over the 3 splits") == 1
+
+
 def test_the_page_shows_which_rules_count(tmp_path: Path, numbers: Dataset):
     told = [{"rule": f"rule {place}", "why": SCRIPT, "worse_by": 0.5 - 0.01 * place} for place in range(30)]
     cases = [SeededSplit(seed=0, split=split(numbers, "random"))]
