@@ -9,7 +9,7 @@ from distill.text_graph.comparing import NodeSettings, compare
 from distill.text_graph.files import Columns, read
 from gallon.progress import ProgressCallback, phase
 from teacher import strict_json
-from teacher.files import check_output, write_text
+from teacher.files import check_output, placed, write_text
 
 
 def compare_nodes(
@@ -38,6 +38,7 @@ def compare_nodes(
     Raises:
         UsageError: files or settings are wrong.
     """
+    nodes, edges, out = placed(nodes), placed(edges), placed(out) if out else None
     if out:
         check_output(out, suffixes=[".json"], inputs=[nodes, edges], overwrite=overwrite)
     graph = read(nodes, edges, columns)

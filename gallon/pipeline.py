@@ -16,7 +16,17 @@ from distill.learn.teach import Trained
 from distill.models.model_store import check_place, refuse_other_data
 from distill.report.comparison import check_place as check_page
 from gallon.api.annotation import AnnotationResult, annotate, started_ray
-from gallon.api.data import budget_of, check_on_demand, read_dataset, recipes_of, results_folder, rules_of, splits_of
+from gallon.api.data import (
+    budget_of,
+    check_on_demand,
+    read_dataset,
+    recipes_of,
+    refuse_text_options,
+    results_folder,
+    rules_of,
+    splits_of,
+    without_texts,
+)
 from gallon.api.evaluation import Comparison, evaluate
 from gallon.api.learning import FOLDS, GRAPH_TEACHER, LANGUAGE_TEACHER, distill, teach
 from gallon.api.library import StrPath, store_named
@@ -88,18 +98,19 @@ def learn(
         LibraryError: the table cannot be read.
         TrainingError: a fit failed.
     """
+    annotation = None
     annotating = texts and spec_id is None and training.service is None  # which describes what the teachers ask for
+    if not texts:
+        refuse_text_options(training, spec_id)
     dataset, split = _checked(data, labels, training, model=model if annotating else None, texts=texts)
     folder = _checked_folder(data, training, dataset)
     with ExitStack() as kept_open:
-        annotation = None
         if texts:
             _check_specs(kept_open.enter_context(open_store(store_named(store))), spec_id, training)
             _check_answers(store_named(store), training, dataset, split)
         kept_open.enter_context(started_ray(training.ray, progress))
         if annotating:
-            spec, engine = SpecConfig(model=model), EngineConfig(ray=training.ray)
-            annotation = _annotated(data, labels, spec=spec, engine=engine, store=store, progress=progress)
+            annotation = _annotated(data, labels, model=model, ray=training.ray, store=store, progress=progress)
             spec_id = annotation.spec
         training = replace(training, out=folder)
         names = [GRAPH_TEACHER, *([LANGUAGE_TEACHER] if texts else [])]
@@ -116,7 +127,7 @@ def learn(
         student = distill(
             data,
             labels=labels,
-            training=training,
+            training=without_texts(training),  # the teachers have read them
             objective=ObjectiveConfig(),
             transfer=TransferConfig(),
             teaching=TeachingConfig(),
@@ -207,8 +218,8 @@ def _annotated(
     data: StrPath,
     labels: DataConfig,
     *,
-    spec: SpecConfig,
-    engine: EngineConfig,
+    model: str,
+    ray: str | None,
     store: StrPath | None,
     progress: ProgressCallback | None,
 ) -> AnnotationResult:
@@ -220,8 +231,8 @@ def _annotated(
     result = annotate(
         data,
         reading=LibraryConfig(smiles_column=labels.smiles_column, separator=labels.separator, encoding=labels.encoding),
-        spec=spec,
-        engine=engine,
+        spec=SpecConfig(model=model),
+        engine=EngineConfig(ray=ray),
         keeping=KeepConfig(),
         store=store,
         progress=progress,

@@ -20,7 +20,7 @@ from distill.screen.columns import prediction_columns, prediction_names
 from distill.screen.saved_model import SavedModel
 from teacher.chemistry.molecule import InvalidMoleculeError, read_mol
 from teacher.errors import UsageError
-from teacher.files import check_output
+from teacher.files import check_output, placed
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -41,7 +41,7 @@ def load(folder: str | PathLike[str]) -> Predictor:
     Raises:
         UsageError: there is no usable model.
     """
-    return Predictor(SavedModel(Path(folder)))
+    return Predictor(SavedModel(placed(folder)))
 
 
 def pack(folder: str | PathLike[str], out: str | PathLike[str], *, overwrite: bool = False) -> Path:
@@ -56,15 +56,15 @@ def pack(folder: str | PathLike[str], out: str | PathLike[str], *, overwrite: bo
         UsageError: the folder holds no usable model, or the file must not be written.
         OutputError: the disk is full.
     """
-    place = Path(out)
+    model, place = placed(folder), placed(out)
     if is_on_hub(place):
-        SavedModel(Path(folder))
-        with packing.unpacked_model(Path(folder)) as unpacked:
+        SavedModel(model)
+        with packing.unpacked_model(model) as unpacked:
             push_model(unpacked, place)
         return place
-    check_output(place, suffixes=[".zip"], inputs=[Path(folder)], overwrite=overwrite)
-    SavedModel(Path(folder))  # nothing is packed that could not be loaded
-    packing.pack(Path(folder), place)
+    check_output(place, suffixes=[".zip"], inputs=[model], overwrite=overwrite)
+    SavedModel(model)  # nothing is packed that could not be loaded
+    packing.pack(model, place)
     return place
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from cluster.library.cells import with_columns
 from cluster.library.molecules import unique_entries
 from cluster.library.source import Source, resolve
-from cluster.service.access import read_token
+from cluster.service.access import TOKEN_VARIABLE, holds_password, read_token
 from cluster.service.client import ServiceClient
 from cluster.store.open import choose_spec, has_store, open_store
 from distill.data.annotations import Annotations, fetch
@@ -65,8 +65,18 @@ def check_encoder(name: str) -> None:
 
 
 def service_client(training: TrainConfig) -> ServiceClient | None:
-    """Return a client of the service that a training asks; None where it asks none."""
-    return ServiceClient(training.service, read_token(None)) if training.service else None
+    """Return a client of the service that a training asks; None where it asks none.
+
+    Raises:
+        UsageError: its address holds a password, which every message would show, or the token cannot be used.
+    """
+    if not training.service:
+        return None
+    if holds_password(training.service):
+        raise UsageError(
+            f"--service holds a password: put the token into {TOKEN_VARIABLE} and leave the password out of the URL."
+        )
+    return ServiceClient(training.service, read_token(None))
 
 
 def agreed_spec(client: ServiceClient, spec_id: str | None) -> str:

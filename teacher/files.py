@@ -20,6 +20,18 @@ FAULTS = frozenset(
 )
 
 
+def placed(path: str | os.PathLike[str]) -> Path:
+    """Return the path that is meant, with the home in the place of `~`.
+
+    A shell leaves `~` as it is in --out=~/x, and nobody replaces it in YAML and in Python. One of a user who is not
+    there is part of a name, as for a shell.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 class OutputError(GallonError):
     """An output could not be written; what was there before is untouched."""
 

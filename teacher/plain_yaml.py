@@ -13,9 +13,19 @@ import yaml
 TIMESTAMP = "tag:yaml.org,2002:timestamp"
 
 
+NULL, MERGE = "tag:yaml.org,2002:null", "tag:yaml.org,2002:merge"
+
+
 class _PlainLoader(yaml.SafeLoader):
     yaml_implicit_resolvers = {  # noqa: RUF012 (PyYAML's own declaration)
         first: [(tag, pattern) for tag, pattern in resolvers if tag != TIMESTAMP]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+class _WordLoader(_PlainLoader):
+    yaml_implicit_resolvers = {  # noqa: RUF012 (likewise)
+        first: [(tag, pattern) for tag, pattern in resolvers if tag in {NULL, MERGE}]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
@@ -34,3 +44,12 @@ def read_yaml(text: str) -> Any:
         yaml.YAMLError: it is not valid, or holds an object (an explicit date too).
     """
     return yaml.load(text, Loader=_PlainLoader)
+
+
+def read_words(text: str) -> Any:
+    """Parse one YAML document whose scalars stay the words that are written, `0123` and `NO` too; null is None.
+
+    Raises:
+        yaml.YAMLError: it is not valid, or holds an object.
+    """
+    return yaml.load(text, Loader=_WordLoader)

@@ -44,7 +44,8 @@ logger = logging.getLogger(__name__)
 
 NO_LIMITS = RunLimits(max_error_rate=1.0, stall_minutes=float("inf"))
 COUNT_AFTER_SECONDS = 20.0  # a run that has ended by then needs no estimate, which takes reading the library once more
-WAIT_SECONDS = 5.0  # between looks at what another run has left to do
+WAIT_SECONDS = 5.0  # at least, between looks at what another run has left to do
+WAITS_PER_LOOK = 10  # as long as a look took: each has Redis go through all molecules of the run
 PLANNED_BYTES = 2**28  # of planned rows that wait for annotators: some millions
 
 
@@ -99,7 +100,7 @@ def annotate(
         request_seconds: how long an engine may take over one request.
         start_waits: seconds before each further try to start an engine that failed to.
         limits: when the run stops by itself.
-        warn: called with a sentence when the run goes on with fewer engines.
+        warn: called with a sentence when an annotator is lost, or left out.
         show: called about once a second with the progress.
 
     Raises:
@@ -168,6 +169,9 @@ def _failure_noted(run: Run) -> Iterator[None]:
     except GallonError as error:
         run.fail(str(error))
         raise
+    except Exception as error:
+        run.fail_unforeseen(error)
+        raise
 
 
 def _block_sizes(sources: Sequence[Source], limit: int | None, sample: pa.Table | None) -> Iterator[int]:
@@ -186,11 +190,13 @@ def _refuse_emptiness(run: Run, sources: Sequence[Source]) -> None:
 def _others_left_some(run: Run) -> bool:
     """Wait while all pending molecules of this run are in the hands of others; return whether one is in nobody's."""
     while True:
+        began = time.monotonic()
         free, held = run.left()
+        took = time.monotonic() - began
         if free or not held:
             return free > 0
         logger.info("other runs still hold %s; waiting for them", counted(held, "molecule"))
-        time.sleep(WAIT_SECONDS)
+        time.sleep(max(WAIT_SECONDS, WAITS_PER_LOOK * took))
 
 
 def _rows(sources: Sequence[Source], limit: int | None, sample: pa.Table | None) -> ray.data.Dataset:

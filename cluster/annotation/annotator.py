@@ -104,8 +104,10 @@ class Annotator:
         self._stopped = False
         self._pulse = Pulse()
 
-    def start(self) -> str:
-        """Reach the store, and return where this annotator is; its engine waits for the first molecule.
+    def start(self) -> tuple[str, str]:
+        """Reach the store, and return where this annotator is, and what it is called in the store.
+
+        Its engine waits for the first molecule.
 
         Raises:
             StoreError: the store cannot be reached from here.
@@ -124,7 +126,7 @@ class Annotator:
         versions = software_versions()
         self._software = software_id(versions)
         self._store.save_software(self._software, versions)
-        return place()
+        return place(), self._reporter.worker
 
     def warm_up(self) -> None:
         """Start the engine ahead of the first molecule, and wait until it is ready.
@@ -186,7 +188,9 @@ class Annotator:
         """Claim molecules, anew where an engine died with them; drop those that others have, and those to be blamed."""
         claim = secrets.token_hex(6)
         keys = [task.key for task in claimed]
-        losses = self._store.claim(self._job.spec.id, self._job.run, keys, claim, self._ended_well.runs())
+        spec_id = self._job.spec.id
+        alive = frozenset(self._store.alive(spec_id))  # before who ended well: a run says so before it is no more alive
+        losses = self._store.claim(spec_id, self._job.run, keys, claim, self._ended_well.runs(alive), alive=alive)
         for task, lost in zip(claimed, losses, strict=True):
             task.losses, task.claim = lost, claim
             if lost in {FINISHED, HELD}:

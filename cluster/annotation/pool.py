@@ -19,6 +19,7 @@ from cluster.annotation.batches import LEAST_BATCH, Batch
 from cluster.annotation.job import Job
 from cluster.runtime.errors import first_of_ours
 from cluster.runtime.logs import worker_level
+from cluster.store.store import Store
 from teacher.errors import EngineStartError
 from teacher.wording import counted
 
@@ -35,7 +36,7 @@ CLOSE_SECONDS = 10.0
 # engine never runs dry.
 CALLS = 6
 PLACE_SECONDS = 30.0  # in which an annotator finds a place on a cluster that has one
-EARLY_DEATHS = 5  # annotators that may die in a row before they are ready
+EARLY_DEATHS = 5  # annotators that may die in a row before their engines are ready
 QUEUED = 2  # calls that wait at an annotator for one of its threads
 CONTROL = "control"  # the group of calls that need not wait for a thread that annotates
 
@@ -63,11 +64,16 @@ class Pool:
 
 @dataclass(eq=False, slots=True)
 class _Member:
-    """An annotator of the pool: its actor, whether it has found its place, and the batches that it was given."""
+    """An annotator of the pool: its actor, whether it has found its place, and the batches that it was given.
+
+    `worker` is what it is called in the store.
+    """
 
     actor: Any
     starting: ObjectRef | None
     place: str = ""
+    worker: str = ""
+    has_finished: bool = False  # a batch
     batches: dict[ObjectRef, Batch] = field(default_factory=dict)  # by the calls that they were given in
 
     @property
@@ -228,11 +234,13 @@ class AnnotatorPool:
                 raise cause from error
         else:
             if ref == member.starting:
-                member.starting, member.place = None, answer
-                logger.info("an annotator has its place: %s", answer)
-                self._died_early = 0
+                member.starting = None
+                member.place, member.worker = answer
+                logger.info("an annotator has its place: %s", member.place)
             else:
                 del member.batches[ref]
+                member.has_finished = True
+                self._died_early = 0
 
     def _retire(self, member: _Member, error: EngineStartError) -> None:
         """Do without an annotator whose engine cannot start.
@@ -255,7 +263,8 @@ class AnnotatorPool:
         """Put a new annotator in the place of one that has died.
 
         Raises:
-            EngineStartError: one after the other died before it was ready.
+            EngineStartError: one after the other died before its engine was ready.
+            StoreError: Redis failed.
         """
         import ray
 
@@ -264,10 +273,25 @@ class AnnotatorPool:
         logger.warning("a worker died with %s (%s), and is replaced: %s", batches, member.place or "not ready", reason)
         self._take_back(member)
         ray.kill(member.actor)
-        self._died_early += not member.is_ready
+        self._died_early += self._has_died_early(member)
+        where = f" on {member.place}" if member.place else ""
         if self._died_early >= EARLY_DEATHS:
-            raise EngineStartError(f"Annotators die before they are ready ({reason}): see Ray's logs.") from error
+            told = f"Annotators die before they are ready{where} ({reason}): see Ray's logs."
+            raise EngineStartError(told) from error
+        self._warn(f"An annotator died{where} and is replaced ({reason}).")
         self._add()
+
+    def _has_died_early(self, member: _Member) -> bool:
+        """Tell whether an annotator died before its engine was ready, so that the next one may, too.
+
+        One that died later may have done so over a molecule, whose losses are counted in the store until it is blamed.
+        """
+        if member.has_finished:
+            return False
+        if not member.is_ready:
+            return True
+        told = Store(self.job.store_url).worker_statuses(self.job.run).get(member.worker, {})
+        return told.get("engine") != "ready"
 
     def _take_back(self, member: _Member) -> None:
         """Remove an annotator, and let its batches wait for the others."""

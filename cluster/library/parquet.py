@@ -20,7 +20,7 @@ def opened(path: str) -> Iterator[Any]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with damage_told(pa.ArrowException), fsspec.open(path, "rb") as file:
+    with damage_told(path, pa.ArrowException), fsspec.open(path, "rb") as file:
         yield pq.ParquetFile(file)
 
 

@@ -16,6 +16,7 @@ from cluster.library.parquet import text_columns
 from cluster.library.streams import (
     COMPRESSIONS,
     UnreadableError,
+    failures,
     find_encoding,
     first_lines,
     reason,
@@ -142,7 +143,7 @@ def _expand(pattern: str) -> list[str]:
     try:
         fs, path = fsspec.core.url_to_fs(pattern)
         found = _find(fs, path)
-    except (OSError, ImportError, ValueError) as error:  # the last two: no such protocol, or its package is missing
+    except failures(pattern, ImportError, ValueError) as error:  # those two: no such protocol, or no package for it
         raise LibraryError(f"{pattern} cannot be opened: {reason(error)}; check the path or URL") from error
     if not found:
         raise LibraryError(f"No file matches {pattern}; check the path (relative to where the command is run)")
@@ -221,6 +222,8 @@ def _choose_column(path: str, columns: Sequence[str], wanted: str | None) -> str
     found = smiles_columns(columns, wanted)
     if len(found) == 1:
         return found[0]
+    if len(found) > 1 and len(set(found)) == 1:
+        raise LibraryError(f"{without_login(path)}: two columns are called {found[0]!r}; rename one in the file")
     if not columns:
         raise LibraryError(f"{without_login(path)} has no header, and no column: it is empty; name another file")
     if wanted is None:

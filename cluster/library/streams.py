@@ -17,6 +17,8 @@ from itertools import chain
 from pathlib import PurePosixPath
 from typing import Protocol, TypeVar
 
+from teacher.errors import GallonError
+
 COMPRESSIONS = (".gz", ".zst")
 PADDING = {".gz": b"\0"}  # as tapes and block devices leave, and gzip itself reads
 LINE_LIMIT = 2**20  # bytes of a line beyond which the rest is skipped
@@ -131,7 +133,7 @@ def pieces(path: str) -> Iterator[bytes]:
     import fsspec
 
     new_decoder, error = _decoder(path)
-    with damage_told(error), fsspec.open(path, "rb") as file:
+    with damage_told(path, error), fsspec.open(path, "rb") as file:
         if new_decoder is None:
             yield from iter(partial(file.read, CHUNK), b"")
         else:
@@ -140,13 +142,27 @@ def pieces(path: str) -> Iterator[bytes]:
 
 
 @contextmanager
-def damage_told(*kinds: type[Exception]) -> Iterator[None]:
-    """Turn the errors of the disk, of the network and of a decoder (`kinds`) into `UnreadableError`."""
-    damage: tuple[type[Exception], ...] = (OSError, EOFError, *kinds)
+def damage_told(path: str, *kinds: type[Exception]) -> Iterator[None]:
+    """Turn the errors of the disk, of the network and of a decoder (`kinds`) into `UnreadableError`.
+
+    Raises:
+        UnreadableError: what the file at `path` is read by has failed.
+    """
     try:
         yield
-    except damage as error:
+    except (UnreadableError, GallonError):
+        raise  # said in our words already
+    except failures(path, *kinds) as error:
         raise UnreadableError(reason(error)) from error
+
+
+def failures(path: str, *kinds: type[Exception]) -> tuple[type[Exception], ...]:
+    """Return the errors that say that a file cannot be read: of the disk, of the network, and some more (`kinds`)."""
+    if "://" in path:
+        # Each remote file system has errors of its own (aiohttp's, botocore's, gcsfs' `HttpError`), few of which are
+        # an OSError, in packages that need not be here. So of a URL, whatever is raised tells that it cannot be read.
+        return (Exception,)
+    return (OSError, EOFError, *kinds)
 
 
 def without_login(text: str) -> str:
@@ -156,7 +172,7 @@ def without_login(text: str) -> str:
 
 def reason(error: Exception) -> str:
     """Return what an error says, without the path that the message names anyway."""
-    return getattr(error, "strerror", None) or str(error).rstrip(".")
+    return getattr(error, "strerror", None) or str(error).rstrip(".") or type(error).__name__  # a timeout says nothing
 
 
 def _beginning(parts: Iterator[Part]) -> list[Part]:

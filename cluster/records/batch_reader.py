@@ -95,6 +95,9 @@ def read_results(
     except GallonError as error:
         reading.run.fail(str(error))
         raise
+    except Exception as error:
+        reading.run.fail_unforeseen(error)
+        raise
     return reading.finish()
 
 

@@ -27,9 +27,12 @@ from teacher.chemistry.parsing import parse_safely
 from teacher.errors import GallonError
 from teacher.llm.spec import Model, PromptRef, Spec
 from teacher.llm.validation import RejectedError, storable, validate
+from teacher.provenance import digest, installed
 
 REASON_KEPT = 200  # characters of why an LLM stopped
+PACKAGES = ("gallon", "rdkit")
 MOST_TOKENS = 10**9  # of one annotation: Redis and its scripts count exactly only so far
+MOST_SPECS = 64  # of one file: each is a run in the store, with a thread that gives signs of life
 
 
 class Maker(NamedTuple):
@@ -101,18 +104,21 @@ def import_annotations(store: Store, path: Path) -> dict[str, Ledger]:
     the first text that is accepted.
 
     Raises:
-        LibraryError: the file cannot be read, or its first line is no annotation.
+        LibraryError: the file cannot be read, its first line is no annotation, or it names more than `MOST_SPECS`
+            models and prompts; what was imported before that stays.
         StoreError: Redis failed, or it would throw annotations away when it is full.
         LostRunError: part of what was imported is gone from the store.
     """
     store.check_policy()
     mark_lost_runs(store)
     imports: dict[str, _Import] = {}
+    software = _software(store)
     try:
         with ExitStack() as lives:
             for spec, part in _parts_by_spec(path):
                 if spec.id not in imports:
-                    imports[spec.id] = _Import(store, spec, path, lives)
+                    _refuse_too_many(path, len(imports) + 1)
+                    imports[spec.id] = _Import(store, spec, path, software, lives)
                 imports[spec.id].take(part)
     except KeyboardInterrupt:
         for begun in imports.values():
@@ -121,6 +127,10 @@ def import_annotations(store: Store, path: Path) -> dict[str, Ledger]:
     except GallonError as error:
         for begun in imports.values():
             begun.run.fail(str(error))
+        raise
+    except Exception as error:
+        for begun in imports.values():
+            begun.run.fail_unforeseen(error)
         raise
     return {spec_id: begun.finish() for spec_id, begun in imports.items()}
 
@@ -132,8 +142,8 @@ class _Import:
         run: what the store knows of it; it gives signs of life until `lives` is closed.
     """
 
-    def __init__(self, store: Store, spec: Spec, path: Path, lives: ExitStack) -> None:
-        self._store, self._path = store, str(path)
+    def __init__(self, store: Store, spec: Spec, path: Path, software: str, lives: ExitStack) -> None:
+        self._store, self._path, self._software = store, str(path), software
         store.save_spec(spec)
         self.run = Run(store, spec, [self._path], None, time.time())
         self._answers = AnswerStore(store, spec.id, self.run.id)
@@ -198,7 +208,7 @@ class _Import:
             max_tokens=0,
             seconds=0.0,
             run=self.run.id,
-            software="imported",
+            software=self._software,
             time=round(self.run.started, 3),
         )
 
@@ -213,6 +223,14 @@ class _Import:
             time=round(self.run.started, 3),
             **molecule,  # type: ignore[arg-type]
         )
+
+
+def _software(store: Store) -> str:
+    """Save what checks annotations that were made elsewhere, by what nobody knows, and return its id."""
+    versions = {**installed(PACKAGES), "made by": "imported"}
+    software = digest(versions, 12)
+    store.save_software(software, versions)
+    return software
 
 
 def _parts_by_spec(path: Path) -> Iterator[tuple[Spec, list[_Numbered]]]:
@@ -231,6 +249,16 @@ def _parts_by_spec(path: Path) -> Iterator[tuple[Spec, list[_Numbered]]]:
                 raise LibraryError(f"{path} does not begin with an annotation: {line.reason}.")
             by_maker.setdefault(current, []).append((number, line))
         yield from ((maker.spec, lines) for maker, lines in by_maker.items())
+
+
+def _refuse_too_many(path: Path, specs: int) -> None:
+    """Refuse a file that names so many specs that their names cannot be meant as such."""
+    if specs > MOST_SPECS:
+        raise LibraryError(
+            f"{path} names more than {MOST_SPECS} models and prompts: 'prompt' should be a name, not the text that was "
+            "sent (nor should 'model', 'revision' or 'prompt_version' change from line to line). What was imported "
+            "until then is kept."
+        )
 
 
 def _stretches(numbers: Sequence[int]) -> list[range]:

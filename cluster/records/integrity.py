@@ -60,13 +60,18 @@ def audit(store: Store, spec_id: str) -> Iterator[Defect]:
             yield Defect(key, f"cannot be read: {error}")
             continue
         if record.software not in software:
-            software[record.software] = bool(store.software(record.software))
+            software[record.software] = _is_old_import(record, spec) or bool(store.software(record.software))
         for message in _defects(key, record, spec, schema):
             yield Defect(key, message)
         if record.run not in runs:
             yield Defect(key, f"names the run {record.run}, which this spec had not")
         if not software[record.software]:
             yield Defect(key, f"names the software {record.software}, which the store does not know")
+
+
+def _is_old_import(record: Record, spec: Spec) -> bool:
+    """Tell whether an older gallon imported a record, and kept nothing of the software but this word."""
+    return spec.sampling is None and record.software == "imported"
 
 
 def _defects(key: bytes, record: Record, spec: Spec, schema: dict[str, object] | None) -> Iterator[str]:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from cluster.runs.limits import LimitError
 from cluster.runs.workers import gpu_seconds
+from cluster.runtime.errors import first_line
 from cluster.runtime.periodic import run_periodically
 from cluster.runtime.process import Process
 from cluster.store.connection import StoreError, StoreGoneError
@@ -174,6 +175,10 @@ class Run:
         with suppress(StoreError):
             self._close("failed", self.ledger(), reason=reason)
 
+    def fail_unforeseen(self, error: Exception) -> None:
+        """Write down that the run ended by what nobody foresaw, so that what it had in hand is not taken for lost."""
+        self.fail(f"It ended by {type(error).__name__}: {first_line(error)}")
+
     @property
     def _running(self) -> dict[str, Any]:
         return {**self._facts, "state": "running"}
@@ -236,9 +241,13 @@ class EndedWell:
         self._runs: list[str] = []
         self._read: float | None = None
 
-    def runs(self) -> list[str]:
-        """Return the latest runs of the spec that were stopped in good order."""
-        alive = frozenset(self._store.alive(self._spec_id))
+    def runs(self, alive: frozenset[str]) -> list[str]:
+        """Return the latest runs of the spec that were stopped in good order.
+
+        Args:
+            alive: the runs of the spec that were alive just before. Whoever asks takes these for alive, too: a run that
+                ends well after they were read apart would be neither alive nor ended, and taken for dead.
+        """
         now = time.monotonic()
         if self._read is None or self._alive - alive or now - self._read > ENDS_SECONDS:
             self._runs, self._read = ended_well(self._store, self._spec_id), now

@@ -64,12 +64,13 @@ class WorkerReporter:
     """Says every few seconds, for as long as the process lives, how its annotator is.
 
     Attributes:
+        worker: its host and process, by which its status is found.
         in_flight: molecules in the engine's hands.
     """
 
     def __init__(self, store: Store, run: str, gpus: float) -> None:
         self._store, self._run, self._gpus = store, run, gpus
-        self._worker = f"{socket.gethostname()} {os.getpid()}"
+        self.worker = f"{socket.gethostname()} {os.getpid()}"
         self._lock = threading.Lock()
         self._begun = time.monotonic()
         self._engine: EngineState = "none"
@@ -84,8 +85,13 @@ class WorkerReporter:
         self._signing.close()
 
     def engine(self, state: EngineState) -> None:
-        """Note how the engine is."""
+        """Note how the engine is, and say at once that it is ready.
+
+        What dies from now on has not died of its start, which the driver knows from this alone.
+        """
         self._engine = state
+        if state == "ready":
+            self._sign()
 
     def engine_died(self, message: str) -> None:
         """Note the death of the engine."""
@@ -117,7 +123,7 @@ class WorkerReporter:
                 "seconds": round(time.monotonic() - self._begun, 3),
             }
         with suppress(StoreError):  # the annotator itself meets the same failure and says so
-            self._store.save_worker_status(self._run, self._worker, facts)
+            self._store.save_worker_status(self._run, self.worker, facts)
 
 
 def worker_statuses(store: Store, run: str) -> list[WorkerStatus]:

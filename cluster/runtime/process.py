@@ -36,11 +36,17 @@ class Process:
 
     @property
     def has_died(self) -> bool:
-        """Whether it is known to be no more; of other machines nothing is known."""
+        """Whether it is known to be no more; of other machines nothing is known.
+
+        A /proc that hides the processes of others (its option hidepid) says of them what it says of the dead. So it is
+        the kernel that tells whether there is one, and /proc only whether it still is the same, where it says so.
+        """
         if not self.machine or self.machine != _machine():
             return False
+        if not _exists(self.number):
+            return True
         found = _stat(self.number)
-        return found is None or found[0] == ZOMBIE or found[1] != self.began
+        return found is not None and (found[0] == ZOMBIE or found[1] != self.began)
 
 
 @cache
@@ -51,11 +57,22 @@ def _machine() -> str:
         return ""
 
 
+def _exists(number: int) -> bool:
+    """Tell whether there is a process of this number, anybody's, a zombie too."""
+    try:
+        os.kill(number, 0)  # sends nothing
+    except (ProcessLookupError, OverflowError):  # the latter: no number of a process can be so large
+        return False
+    except PermissionError:  # it is another user's
+        return True
+    return True
+
+
 def _stat(number: int) -> tuple[str, int] | None:
-    """Return the state of a process and when it began, in clock ticks from the boot; None where there is none."""
+    """Return the state of a process and when it began, in clock ticks from the boot; None where /proc tells neither."""
     try:
         text = Path(f"/proc/{number}/stat").read_text(errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
         return None
     fields = text.rpartition(")")[2].split()  # after the name, which may hold anything
     return fields[0], int(fields[19])

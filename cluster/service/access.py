@@ -7,6 +7,7 @@ import ipaddress
 import os
 from hashlib import sha256
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from teacher.errors import UsageError
 
@@ -20,11 +21,12 @@ def read_token(file: Path | None) -> str | None:
     """Return the token: out of a file, or else of the environment; None where there is none.
 
     Raises:
-        UsageError: others may read the file, it cannot be read, or the token is too short.
+        UsageError: others may read the file, it cannot be read, or the token is too short or none that can be sent.
     """
     if file is None:
-        token = os.environ.get(TOKEN_VARIABLE) or None
-        return _long_enough(token, f"in {TOKEN_VARIABLE}") if token else None
+        token = os.environ.get(TOKEN_VARIABLE)
+        # A secret that 'echo' made ends with a new line, which nobody who sends the token can send.
+        return _usable(token.strip(), f"in {TOKEN_VARIABLE}") if token else None
     try:
         readable_by_others = file.stat().st_mode & OF_OTHERS
         text = file.read_text(encoding="utf-8")
@@ -33,7 +35,7 @@ def read_token(file: Path | None) -> str | None:
         raise UsageError(f"The token file {file} cannot be read: {reason}.") from None
     if readable_by_others:
         raise UsageError(f"Others may read the token file {file}: take that from them by 'chmod 600 {file}'.")
-    return _long_enough(text.strip(), f"in {file}")
+    return _usable(text.strip(), f"in {file}")
 
 
 def check_host(host: str, token: str | None) -> None:
@@ -75,7 +77,22 @@ def is_allowed(header: str | None, digest: str | None) -> bool:
     return scheme.lower() == SCHEME and hmac.compare_digest(digest_of(token.strip()), digest)
 
 
-def _long_enough(token: str, where: str) -> str:
+def holds_password(url: str) -> bool:
+    """Tell whether a URL says who asks, as https://NAME:PASSWORD@HOST does; a name alone may be the key itself."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # a password with a slash in it ends in what is no port
+    except ValueError:
+        return "@" in url
+    return "@" in (parts.netloc or url)
+
+
+def _usable(token: str, where: str) -> str:
+    """Return a token that can be sent, and not be guessed; what is refused is not repeated."""
+    if not (token.isascii() and token.isprintable()):
+        raise UsageError(
+            f"The token {where} has characters that cannot be sent, as letters other than ASCII's: copy it once more."
+        )
     if len(token) < SHORTEST:
         raise UsageError(f"The token {where} has fewer than {SHORTEST} characters: 'openssl rand -hex 32' makes one.")
     return token

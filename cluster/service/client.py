@@ -41,7 +41,8 @@ class ServiceClient:
     def __init__(self, url: str, token: str | None = None, patience: float = PATIENCE) -> None:
         self._url, self._patience = url.rstrip("/"), patience
         self._answered = False
-        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._token = (token or "").strip()
+        self._headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
 
     def spec(self) -> str:
         """Return the id of the spec that its descriptions are stored under.
@@ -112,7 +113,7 @@ class ServiceClient:
             except (httpx.InvalidURL, httpx.UnsupportedProtocol):
                 raise UsageError(f"--service {self._url} is no URL, as http://127.0.0.1:8000: correct it.") from None
             except (httpx.HTTPError, ValueError) as error:
-                reason = str(error) or type(error).__name__
+                reason = self._hidden(str(error)) or type(error).__name__
             if time.monotonic() + pause > given_up:
                 raise ServiceGoneError(
                     f"The service at {self._url} has given no answer for {counted(int(patience), 'second')} "
@@ -121,6 +122,12 @@ class ServiceClient:
             logger.warning("the service at %s gives no answer (%s); asked again in %.1f s", self._url, reason, pause)
             time.sleep(pause)
             wait = min(2 * wait, LONGEST_WAIT)
+
+    def _hidden(self, told: str) -> str:
+        """Return a message without the token, which one about a header repeats, or writes as Python would."""
+        for shown in filter(None, (self._token, ascii(self._token)[1:-1])):
+            told = told.replace(shown, "***")
+        return told
 
 
 def _seconds(told: str | None, otherwise: float) -> float:

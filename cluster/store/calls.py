@@ -102,7 +102,12 @@ class Calls:
             return answers
 
     def _run_script(self, script: str, keys: list[str], arguments: list[Any]) -> Any:
-        """Run a script by its digest, or whole where the server does not know it (any more)."""
+        """Run a script by its digest, or whole where the server does not know it (any more).
+
+        A cluster may be moving the slot, which a client's own call gives up on at once.
+        """
+        if self._on_cluster:
+            return self._pipeline_of(script, [(keys, arguments)])[0]
         text = self._scripts[script]
         arguments = [len(keys), *keys, *arguments]
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -110,7 +110,14 @@ class Molecules(Heartbeats):
                 self._run_script("rows", keys, [source, len(noted), *ends, *part])
 
     def claim(
-        self, spec_id: str, run: str, keys: Sequence[bytes], claim: str, ended_well: Sequence[str] = ()
+        self,
+        spec_id: str,
+        run: str,
+        keys: Sequence[bytes],
+        claim: str,
+        ended_well: Sequence[str] = (),
+        *,
+        alive: Collection[str] | None = None,
     ) -> list[int]:
         """Claim molecules for a run. Nothing is counted, except that whoever had them in an engine's hands lost them.
 
@@ -121,12 +128,13 @@ class Molecules(Heartbeats):
             claim: an id of this claim, without blanks. The same claim again, after its answer was lost, changes
                 nothing; another one of the same run takes what the run's earlier ones hold.
             ended_well: runs that were stopped in good order, whose molecules in hand are not counted as lost.
+            alive: runs of the spec that are alive, as they were read before `ended_well`; by default those of now.
 
         Returns:
             For each key how often an engine was lost with it in its hands; `FINISHED` where it is no longer pending,
             `HELD` where another run that is alive has claimed it.
         """
-        others = [other for other in self.alive(spec_id) if other != run]
+        others = [other for other in (self.alive(spec_id) if alive is None else alive) if other != run]
         calls = by_bucket(keys, key=bytes, arguments=lambda key: [key])
         answers = self._call(
             "claim",

@@ -38,7 +38,7 @@ from teacher.nn.graphs import Graphs, Paired
 from teacher.nn.inputs import Inputs, Matrix, TokenStates
 from teacher.nn.library import LibraryInputs
 from teacher.nn.mugsi import StructuredGraphs, communities, random_walks
-from teacher.nn.text_encoder import LONGEST_LEARNT, MINILM, embed, format_text, token_states, tokenize
+from teacher.nn.text_encoder import LONGEST_LEARNT, MINILM, embed, encoder_id, format_text, token_states, tokenize
 from teacher.provenance import digest
 
 if TYPE_CHECKING:
@@ -362,7 +362,7 @@ class ModelInputs:
     @cached_property
     def _read_by(self) -> str:
         """Digest of the SMILES and annotation of each molecule, of how far samples agree, and of who reads them."""
-        return digest([self.encoder, self._annotated.sha256, self._texts], 16)
+        return digest([encoder_id(self.encoder), self._annotated.sha256, self._texts], 16)
 
     @property
     def _featured(self) -> str:

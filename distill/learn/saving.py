@@ -86,7 +86,8 @@ def save(
         seed=seed,
         members=1 + len(further),
         spec=spec,
-        encoder=model_inputs.encoder if recipe.role == "lm" or recipe.pretrained == "smiles" else None,
+        encoder=model_inputs.encoder if _reads_by_encoder(recipe) else None,
+        encoder_version=_encoder_version(model_inputs.encoder) if _reads_by_encoder(recipe) else None,
         pretrained=model_inputs.pretraining(recipe.pretrained),
         start=recipe.start.facts(dataset, split) if recipe.start else {},
         rules=model_inputs.rule_set(recipe.rules).facts() if recipe.rules else {},
@@ -107,13 +108,22 @@ def save(
         _write_what_it_reads(aside, recipe, model_inputs, split)
         if fingerprints is not None:
             (aside / TRAINING).write_bytes(serialized({FINGERPRINTS: fingerprints[split.train]}))
-            lines = [f"{dataset.smiles[row]}\n" for row in split.train]
-            (aside / TRAINING_SMILES).write_text("".join(lines), encoding="utf-8")
+            (aside / TRAINING_SMILES).write_text("".join(f"{dataset.smiles[row]}\n" for row in split.train), "utf-8")
         written = strict_json.dumps({"format": FORMAT, **asdict(card)}, indent=2)
         (aside / CARD).write_text(written + "\n", encoding="utf-8")
         (aside / README).write_text(readme(card), encoding="utf-8")
     logger.info("model %s is saved in %s, with its best epoch %d", recipe.name, folder, outcome.best_epoch)
     return card
+
+
+def _reads_by_encoder(recipe: Recipe) -> bool:
+    return recipe.role == "lm" or recipe.pretrained == "smiles"
+
+
+def _encoder_version(name: str) -> str | None:
+    from teacher.nn.text_encoder import encoder_version
+
+    return encoder_version(name)
 
 
 def _write_weights(file: Path, outcomes: Sequence[Outcome]) -> None:

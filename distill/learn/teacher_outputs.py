@@ -245,6 +245,10 @@ def _check_reading(folder: Path, card: ModelCard, model_inputs: ModelInputs) -> 
         raise UsageError(
             f"The teacher in {folder} reads by {card.encoder}, not {model_inputs.encoder}: name it by --encoder."
         )
+    if card.encoder:
+        from teacher.nn.text_encoder import check_version
+
+        check_version(card.encoder, card.encoder_version)
     spec = model_inputs.annotations and model_inputs.annotations.spec
     if card.spec and spec and card.spec != spec:
         raise UsageError(

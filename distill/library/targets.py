@@ -165,12 +165,11 @@ class PretrainingTargets:
     @property
     def facts(self) -> dict[str, Any]:
         """What decides the targets beside the library, fit for JSON."""
-        texts = self.texts and {"spec": self.texts.spec, "encoder": self.texts.encoder}
         return {
             "groups": [list(group) for group in self._all_groups],
             "descriptors": list(self.names),
             "fields": [[column.field, column.value] for column in self.fields],
-            "texts": texts,
+            "texts": self.texts and self.texts.named,
             "means": self.means.tolist(),
             "deviations": self.deviations.tolist(),
         }

@@ -31,6 +31,7 @@ class ModelCard:
         members: how many networks predict together; their seeds count on.
         spec: id of the spec of the annotations that it or its teachers read, if any.
         encoder: of a language teacher or one that reads SMILES, the text encoder that it reads by.
+        encoder_version: of that encoder (`teacher.nn.text_encoder.encoder_version`); None of a card from before.
         pretrained: of one that reads a pre-trained network's vectors, what that is, what it was pre-trained on, and
             the overlap with the dataset, if one is known (`distill.features.pretrained`); empty of others.
         start: of one that began with a pre-trained network, its sha256, what it had learned and of how many molecules,
@@ -65,6 +66,7 @@ class ModelCard:
     members: int = 1
     spec: str | None = None
     encoder: str | None = None
+    encoder_version: str | None = None
     pretrained: Mapping[str, Any] = field(default_factory=dict)
     start: Mapping[str, Any] = field(default_factory=dict)
     rules: Mapping[str, Any] = field(default_factory=dict)

@@ -29,8 +29,8 @@ AT_A_TIME = 1_024  # texts
 PENALTIES = (10.0, 100.0, 1000.0)  # of ridge regression, on the scale of standardised values
 HELD_OUT = 0.2  # of the molecules: the penalty is chosen on one half, recall measured on the other
 TOP = 0.01  # of the molecules, which are to be found again
-KEPT = (0.02, 0.05, 0.1, 0.2)  # shares that recall is told of
-VERSION = 2
+VERSION = 3
+ROUNDING = 1e-6  # of a share in a card
 SCALES = ("bias", "means", "deviations")  # float32, beside the weights
 
 
@@ -45,7 +45,8 @@ class NGramStudent:
         weights: float32, (2, T, COLUMNS + 1): of numbers and of shares; the last column is of no n-gram, and is 0.
         bias: float32, (T,).
         means, deviations: float32, (T,): of the values that were learned from.
-        card: what it is and how good: of which model, learned from how many molecules, recall.
+        card: what it is and how good: of which model and library, learned from how many molecules, R², and what share
+            of a library has to be kept for each of its best to be found (`shares_that_find`).
     """
 
     weights: NDArray[np.float32]
@@ -85,12 +86,12 @@ class NGramStudent:
             aside.write_bytes(save(arrays, metadata={"card": json.dumps(dict(self.card))}))
 
     @classmethod
-    def load(cls, file: Path, model: str) -> NGramStudent | None:
-        """Return what a file holds; None if it is not there, damaged, or distilled from another model.
+    def load(cls, file: Path, facts: Mapping[str, Any]) -> NGramStudent | None:
+        """Return what a file holds; None if it is not there, damaged, or of another model or library.
 
         Args:
             file: that `save` wrote.
-            model: digest of the model that it should be distilled from.
+            facts: that `distilled` should have been given.
         """
         from safetensors import SafetensorError, safe_open
 
@@ -101,7 +102,8 @@ class NGramStudent:
                 bias, means, deviations = (opened.get_tensor(name) for name in SCALES)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError):
             return None
-        if card.get("model") != model or card.get("version") != VERSION or weights.shape[2:] != (COLUMNS + 1,):
+        wanted = {**facts, "version": VERSION}
+        if {name: card.get(name) for name in wanted} != wanted or weights.shape[2:] != (COLUMNS + 1,):
             return None
         return cls(weights, bias, means, deviations, card)
 
@@ -112,7 +114,7 @@ class NGramStudent:
         """Learn what a model says of molecules.
 
         Args:
-            smiles: of N molecules, at least 100.
+            smiles: of N molecules, at least 100, each once: one that also teaches would judge too kindly.
             values: (N, T), what the model says of them; logits of classes.
             facts: what else its card says: the digest of the model, and of which library the molecules are.
             seed: of the parts.
@@ -141,31 +143,36 @@ class NGramStudent:
             "molecules": len(train),
             "held_out": len(test),
             "r2": [round(_r2(said[:, target], column[test]), 4) for target, column in enumerate(values.T)],
-            "recall": [recall(said[:, target], column[test]) for target, column in enumerate(values.T)],
+            "found_at": [shares_that_find(said[:, target], column[test]) for target, column in enumerate(values.T)],
             "versions": installed(("gallon", "numpy", "scipy", "scikit-learn")),
         }
         logger.info("an n-gram student is distilled: %s", card)
         return replace(learnt, card=card)
 
 
-def recall(said: NDArray[np.float32], values: NDArray[np.float32]) -> dict[str, dict[str, float]]:
-    """Return how many of the molecules with the best values are among those that are kept, by the share that is.
+def shares_that_find(said: NDArray[np.float32], values: NDArray[np.float32]) -> dict[str, list[float]]:
+    """Return what share of the molecules has to be kept for each of those with the best values to be among them.
 
     Args:
         said: (N,), by which they are kept.
         values: (N,), of which the best are to be found.
 
     Returns:
-        For "highest" and "lowest" values, by share, the share of the top 1 % that is found.
+        For "highest" and "lowest" values a share for each of the top 1 %, ascending.
     """
-    found: dict[str, dict[str, float]] = {}
+    found: dict[str, list[float]] = {}
     best = max(1, round(len(values) * TOP))
     for name, sign in (("highest", -1), ("lowest", 1)):
         wanted = np.argsort(sign * values, kind="stable")[:best]
         ranks = np.empty(len(said), dtype=np.int64)
-        ranks[np.argsort(sign * said, kind="stable")] = np.arange(len(said))
-        found[name] = {f"{share:g}": round(float((ranks[wanted] < len(said) * share).mean()), 4) for share in KEPT}
+        ranks[np.argsort(sign * said, kind="stable")] = np.arange(1, len(said) + 1)
+        found[name] = [round(share, 6) for share in sorted((ranks[wanted] / len(said)).tolist())]
     return found
+
+
+def recall(found_at: Sequence[float], kept: float) -> float:
+    """Return how many of the best are among those that are kept, a share of all, by what `shares_that_find` tells."""
+    return float(np.mean(np.asarray(found_at) <= kept + ROUNDING))
 
 
 def _matrix(smiles: Sequence[bytes]) -> csr_array:

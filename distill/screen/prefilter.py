@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from cluster.library.source import Source
 from cluster.library.whole_rows import DAMAGE
 from distill.models.card import ModelCard
 from distill.models.model_store import NGRAMS
-from distill.screen.ngram_student import NGramStudent
+from distill.screen.ngram_student import NGramStudent, recall
 from distill.screen.scorer import READ
 from distill.screen.selection import Selection
 from distill.screen.workers import Workers
@@ -54,7 +54,7 @@ class Prefiltered:
 
     Attributes:
         keeps: of each row of the library, whether the full student scores it.
-        recall: of the full student's top 1 %, for about this share of rows, as held-out molecules tell.
+        recall: of the full student's top 1 %, for this share of rows, as held-out molecules tell.
     """
 
     keeps: NDArray[np.bool_]
@@ -73,8 +73,8 @@ def prefiltered(
 ) -> Prefiltered:
     """Choose the rows of a library that the full student scores.
 
-    The n-gram student lies in the model's folder. Where there is none, or one of another model, it is distilled from
-    what the full student says of a random part of the library.
+    The n-gram student lies in the model's folder. Where there is none, or one of another model or library, it is
+    distilled from what the full student says of a random part of the library.
 
     Args:
         sources: the files of the library.
@@ -91,8 +91,9 @@ def prefiltered(
         raise UsageError(f"{other.shown} holds mol blocks: a prefilter reads SMILES. Leave out --prefilter.")
     assert selection.prefilter is not None
     rows = count(sources, limit)
-    student = NGramStudent.load(model.place / NGRAMS, model.digest) if model.place.is_dir() else None
-    student = student or _learnt(sources, limit, rows, model)
+    facts = {"model": model.digest, "library": [source.shown for source in sources]}
+    student = NGramStudent.load(model.place / NGRAMS, facts) if model.place.is_dir() else None
+    student = student or _learnt(sources, limit, rows, model, facts)
     keep, sign = selection.prefilter, 1 if selection.lowest else -1
     kept = min(rows, math.ceil(keep * rows) if keep < 1 else int(keep))
     scores = np.empty(rows, dtype=np.float32)
@@ -102,9 +103,8 @@ def prefiltered(
         first += block.num_rows
     if first != rows:
         raise LibraryError(f"{sources[0].shown} has other rows than a moment ago: let nobody write to it meanwhile")
-    found = student.card["recall"][place]["lowest" if selection.lowest else "highest"]
-    nearest = min(found, key=lambda share: abs(math.log(float(share) * rows / kept)))
-    return Prefiltered(_lowest(scores, kept), found[nearest])
+    found_at = student.card["found_at"][place]["lowest" if selection.lowest else "highest"]
+    return Prefiltered(_lowest(scores, kept), recall(found_at, kept / rows))
 
 
 def _lowest(scores: NDArray[np.float32], number: int) -> NDArray[np.bool_]:
@@ -115,7 +115,9 @@ def _lowest(scores: NDArray[np.float32], number: int) -> NDArray[np.bool_]:
     return chosen
 
 
-def _learnt(sources: Sequence[Source], limit: int | None, rows: int, model: FullStudent) -> NGramStudent:
+def _learnt(
+    sources: Sequence[Source], limit: int | None, rows: int, model: FullStudent, facts: Mapping[str, Any]
+) -> NGramStudent:
     """Distill an n-gram student, and leave it in the model's folder if there is one that can be written."""
     import pyarrow as pa
 
@@ -126,19 +128,25 @@ def _learnt(sources: Sequence[Source], limit: int | None, rows: int, model: Full
         said = pa.concat_tables(scored for _, scored in workers.score(blocks))
     names = said.column_names[1 : 1 + len(model.card.targets)]
     values = np.stack([said[name].to_numpy(zero_copy_only=False) for name in names], axis=1).astype(np.float32)
-    known = ~np.isnan(values.sum(axis=1))
+    known = ~np.isnan(values.sum(axis=1)) & _first_of_each(sample["raw"].to_pylist())
     if known.sum() < LEAST:
         raise UsageError(
             f"{counted(int(known.sum()), 'molecule')} cannot teach a prefilter: it takes {LEAST:,} at least. Leave out "
             "--prefilter."
         )
     smiles = [raw for raw, there in zip(sample["raw"].to_pylist(), known.tolist(), strict=True) if there]
-    facts = {"model": model.digest, "library": [source.shown for source in sources]}
     student = NGramStudent.distilled(smiles, _logits(values[known], model.card), facts)
     if model.place.is_dir():
         with suppress(OutputError):  # of a folder that is only read, it serves this time
             student.save(model.place / NGRAMS)
     return student
+
+
+def _first_of_each(texts: Sequence[bytes]) -> NDArray[np.bool_]:
+    """Tell which texts are not the same as one before."""
+    first = np.zeros(len(texts), dtype=bool)
+    first[list({text: place for place, text in reversed(list(enumerate(texts)))}.values())] = True
+    return first
 
 
 def _logits(values: NDArray[np.float32], card: ModelCard) -> NDArray[np.float32]:

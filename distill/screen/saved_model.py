@@ -78,7 +78,8 @@ class SavedModel:
         training: SMILES of the molecules that it has learned from.
 
     Raises:
-        UsageError: the folder holds no whole model, or one that needs texts, or features of another version.
+        UsageError: the folder holds no whole model, one that needs texts, or features of another version, or its
+            encoder has changed.
     """
 
     def __init__(self, place: Path) -> None:
@@ -92,6 +93,10 @@ class SavedModel:
             raise UsageError(f"The model in {place} reads annotations; a library is scored by a student.")
         if self._recipe.pretrained:
             check_installed(self._recipe.pretrained, self.card.pretrained["version"])
+        if self.card.encoder:
+            from teacher.nn.text_encoder import check_version
+
+            check_version(self.card.encoder, self.card.encoder_version)
         try:
             self._ask = self._asked(folder)
             self._doubt = Doubt.read(self.card.doubt, len(self.card.targets)) if self.card.doubt else None

@@ -25,6 +25,7 @@ from distill.models.packing import card_of
 from distill.screen.scorer import READ, Scorer, blamed
 from teacher.garbage import leave_out_what_is_loaded
 from teacher.module_process import ModuleProcess, ProcessStartError, how_it_ended, say_ready
+from teacher.wording import counted
 
 if TYPE_CHECKING:
     import subprocess
@@ -93,6 +94,11 @@ class Workers:
         except _EndedError as error:
             process = _Process(self._command)
             reason = str(error)
+        except ProcessStartError:
+            raise  # as it will again for whoever asks it next
+        except BaseException:
+            process = _Process(self._command)  # whatever the one that was asked would say next, nobody relies on it
+            raise
         else:
             return answer
         finally:
@@ -105,11 +111,13 @@ class Workers:
 
 
 class _EndedError(Exception):
-    """A process ended before it answered."""
+    """A process ended before it answered, or was ended for what it answered."""
 
-    def __init__(self, status: int) -> None:
+    @classmethod
+    def of(cls, status: int) -> _EndedError:
+        """Say how it ended, from its exit status."""
         what = "kills RDKit" if status < 0 else "ends its process"
-        super().__init__(f"{what} ({how_it_ended(status)})")
+        return cls(f"{what} ({how_it_ended(status)})")
 
 
 class _Process:
@@ -136,7 +144,7 @@ class _Process:
         """Have rows scored.
 
         Raises:
-            _EndedError: the process ended over them; it says how.
+            _EndedError: the process ended over them, or has answered about more or fewer; it says how.
             ProcessStartError: it could not start.
         """
         import pyarrow as pa
@@ -149,11 +157,22 @@ class _Process:
             process.stdin.flush()  # type: ignore[union-attr]
             if self._answers is None:
                 self._answers = pa.ipc.open_stream(process.stdout)
-            return pa.Table.from_batches([self._answers.read_next_batch()])
+            answer = pa.Table.from_batches([self._answers.read_next_batch()])
         except (OSError, StopIteration, pa.ArrowInvalid):
             process.kill()
             self.close()
-            raise _EndedError(process.returncode) from None
+            raise _EndedError.of(process.returncode) from None
+        except BaseException:
+            # An interrupt, or no memory for the answer: what nobody has read would be taken for the answer about the
+            # rows that are asked about next.
+            process.kill()
+            self.close()
+            raise
+        if len(answer) != len(rows):
+            process.kill()
+            self.close()
+            raise _EndedError(f"ends its process ({counted(len(answer), 'answer')} for {len(rows):,})")
+        return answer
 
     def close(self) -> None:
         """End the process: it ends with its questions."""

@@ -53,11 +53,13 @@ from gallon.api.spec import ResolvedSpec, endpoint_settings, engine_settings, re
 from gallon.config import EngineConfig, KeepConfig, LibraryConfig, ServingConfig, SpecConfig
 from gallon.progress import Phase, ProgressCallback, phase
 from teacher.errors import UsageError
+from teacher.files import placed
 from teacher.llm.describer import Describer, Description
 from teacher.llm.engine import Engine
 from teacher.llm.engines.endpoint import EndpointEngine
 from teacher.llm.engines.vllm_engine import VllmEngine
 from teacher.llm.models import TINY
+from teacher.llm.spec import Spec
 from teacher.wording import counted
 
 if TYPE_CHECKING:
@@ -96,11 +98,13 @@ class VerificationResult:
 
     Attributes:
         spec: the id of the spec.
+        settings: the spec itself.
         report: the recount.
         defects: records that break their schema or contradict their spec; None where nobody looked.
     """
 
     spec: str
+    settings: Spec
     report: CompletenessReport
     defects: tuple[str, ...] | None
 
@@ -144,9 +148,9 @@ def annotate(
         GallonError: what ended the run, in one sentence.
     """
     refuse_other_threads()
-    resolved = resolve_spec(spec)
+    resolved = resolve_spec(spec, engine=engine)
     sources = with_row_columns(sources_of(library, reading), resolved)
-    path = _checked_output(out, sources, keeping, overwrite=overwrite)
+    path = checked_output(out, sources, keeping, overwrite=overwrite)
     kept = kept_of(sources, keeping, path, reading.limit) if path else None
     with annotation_session(store, engine, progress) as (opened, session):
         result = annotate_sources(
@@ -167,7 +171,7 @@ def annotate(
     )
 
 
-def _checked_output(
+def checked_output(
     out: StrPath | None, sources: Sequence[Source], keeping: KeepConfig, *, overwrite: bool
 ) -> Path | None:
     """Return the file that a run's rows go into, if they go into one.
@@ -179,8 +183,9 @@ def _checked_output(
         if overwrite or keeping != KeepConfig():
             raise UsageError("--overwrite, --keep-columns and --id-column belong to --out: name it, or leave them out.")
         return None
-    check_rows_output(Path(out), sources, overwrite=overwrite)
-    return Path(out)
+    path = placed(out)
+    check_rows_output(path, sources, overwrite=overwrite)
+    return path
 
 
 def describe(
@@ -219,7 +224,7 @@ def describer(*, spec: SpecConfig, engine: EngineConfig) -> Describer:
         UsageError: the settings contradict one another, or name what does not exist.
         EngineStartError: vLLM could not start.
     """
-    resolved = resolve_spec(spec)
+    resolved = resolve_spec(spec, engine=engine)
     refuse_row_columns(resolved)
     return Describer(start_engine(resolved, engine), resolved.spec, resolved.prompt, engine.max_attempts)
 
@@ -252,15 +257,17 @@ def verify(
         store: a Redis URL, or the folder of an embedded Redis; by default that in GALLON_STORE, or ~/.gallon/store.
 
     Raises:
-        UsageError: there is no such store, or nothing in it was annotated under the spec.
+        UsageError: there is no such store, or nothing in it was annotated under the spec; or settings are named, too.
     """
+    if spec_id and spec != SpecConfig():
+        raise UsageError("--spec stands for all settings of an annotation: leave out it, or the others.")
     sources = sources_of(library, reading)
     with open_store(store_named(store), create=False) as opened:
         chosen = choose_spec(opened, spec_id) if spec_id else known_spec(opened, resolve_spec(spec).spec)
         sources = with_columns(sources, chosen.columns)
         report = recount(sources, limit=reading.limit, spec_id=chosen.id, store=opened)
         defects = tuple(str(defect) for defect in audit(opened, chosen.id)) if deep else None
-    return VerificationResult(spec=chosen.id, report=report, defects=defects)
+    return VerificationResult(spec=chosen.id, settings=chosen, report=report, defects=defects)
 
 
 @contextmanager

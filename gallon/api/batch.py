@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from pathlib import Path
 
 from cluster.records.batch import read_batch as read_asked
 from cluster.records.batch_reader import BatchReading, read_results
@@ -15,6 +14,7 @@ from gallon.api.spec import resolve_spec
 from gallon.config import BatchConfig, LibraryConfig, SpecConfig
 from gallon.progress import ProgressCallback, phase
 from teacher.errors import UsageError
+from teacher.files import placed
 from teacher.llm.engines.batch_lines import TOKEN_FIELDS
 
 
@@ -62,7 +62,7 @@ def write_batch(
         running = stack.enter_context(phase(progress, "writing requests", "requests"))
         return write_requests(
             sources,
-            Path(out),
+            placed(out),
             limit=reading.limit,
             spec=resolved.spec,
             prompt=resolved.prompt,
@@ -96,7 +96,7 @@ def read_batch(
         UsageError: nothing is kept beside the requests.
         LibraryError: a file cannot be read, or has nothing to do with these requests.
     """
-    asked = read_asked(Path(requests))
-    paths = [Path(path) for path in listed(results)]
+    asked = read_asked(placed(requests))
+    paths = [placed(path) for path in listed(results)]
     with open_store(store_named(store)) as opened, phase(progress, "reading answers", "lines") as running:
         return read_results(opened, asked, paths, running.update)

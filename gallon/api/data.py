@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -35,11 +35,14 @@ from gallon.config import DataConfig, TrainConfig, TransferConfig
 from gallon.progress import ProgressCallback, phase
 from gallon.texts import agreed_spec, annotations_of, described_by, guesses_of, rankings_of, service_client, table_of
 from teacher.errors import UsageError
+from teacher.files import placed
 from teacher.wording import counted
 
 logger = logging.getLogger(__name__)
 
 MODELS = Path("gallon-models")
+# Settings of a training that say more of the texts.
+OF_TEXTS = ("also_spec", "predictions", "ranking", "llm_budget", "texts_each", "service")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,8 +122,10 @@ def training_session(
     What is wrong with the data or the settings is found before a cluster starts, also by `check_folder`, which looks
     whether results can be written to the folder, and by `check_inputs`, which looks whether there is what models read.
     Where nothing reads annotations no store is given, so that nobody has to choose a spec, or to reach a store, for
-    nothing.
+    nothing; what is said of annotations then would change nothing, and is refused.
     """
+    if store is None:
+        refuse_text_options(training, spec_id, other_specs)
     dataset = read_dataset(data, labels)
     folder = results_folder(data, training)
     check_folder(folder)
@@ -287,7 +292,7 @@ def recipes_of(dataset: Dataset, split: Split, tuning: StrPath | None, training:
     """
     recipes: dict[str, Recipe] = {}
     if tuning:
-        recipes, warnings = found_in(Path(tuning), dataset, split)
+        recipes, warnings = found_in(placed(tuning), dataset, split)
         _warn(warnings)
     if training.pooling:
         known = recipes.get(FINE_TUNED) or recipe(FINE_TUNED)
@@ -324,6 +329,28 @@ def budget_of(training: TrainConfig, seed: int, *, has_transfer_set: bool) -> Bu
     if training.on_demand or by is None:
         return None  # chosen later, by networks or out of the training part
     return Budget(share=training.llm_budget, by=by, seed=seed)
+
+
+def refuse_text_options(training: TrainConfig, spec_id: str | None, other_specs: Collection[str] = ()) -> None:
+    """Refuse what is said of texts where nothing reads any.
+
+    Raises:
+        UsageError: something is.
+    """
+    given = {
+        "--spec": spec_id,
+        "--other-spec": other_specs or None,
+        **{f"--{name.replace('_', '-')}": getattr(training, name) for name in OF_TEXTS},
+    }
+    if option := next((option for option, value in given.items() if value is not None), None):
+        raise UsageError(f"{option} is about what a language model wrote, and nothing here reads it: leave it out.")
+
+
+def without_texts(training: TrainConfig) -> TrainConfig:
+    """Return a training of what reads no texts, with what else was said of it."""
+    return replace(
+        training, also_spec=None, predictions=None, ranking=None, llm_budget=None, texts_each=None, service=None
+    )
 
 
 def check_on_demand(training: TrainConfig, splits: Sequence[Split], other_specs: Iterable[str] = ()) -> None:

@@ -38,10 +38,11 @@ from distill.report.verdict import verdict
 from gallon.api.data import TrainingSession, results_folder, training_session
 from gallon.api.learning import check_named, check_objective, fits_of
 from gallon.api.library import StrPath, listed, store_named
-from gallon.config import DataConfig, TrainConfig, TransferConfig
+from gallon.config import DataConfig, TrainConfig, TransferConfig, check_folds, check_number
 from gallon.progress import ProgressCallback, phase
 from gallon.texts import named_specs
 from teacher.errors import UsageError
+from teacher.files import placed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,7 +99,7 @@ def evaluate(
     seeds: int | None = None,
     trials: int = 0,
     folds: int = 5,
-    label_counts: Sequence[int] = (),
+    label_counts: int | Sequence[int] = (),
     recompute: bool = False,
     objective: str | None = None,
     lm: str = DEFAULT_LM,
@@ -122,7 +123,8 @@ def evaluate(
         seeds: how many, from the configuration's seed on; by default 5, or 25 where the split is scaffold-cv.
         trials: Optuna trials of every method; 0: its stated defaults.
         folds: that training molecules are predicted out of; 0: none.
-        label_counts: the comparison is also made with so many labels, in training and validation together.
+        label_counts: the comparison is also made with so many labels, one number or several, in training and validation
+            together.
         recompute: only make table and page again, out of the predictions that are in the folder.
         objective: "gallon": the students, their graph teacher and their objective are those that GALLON released, and
             their rows are called so (`distill.evaluate.methods.RELEASED`); by default "whitened", ours.
@@ -140,16 +142,16 @@ def evaluate(
     """
     if recompute:
         return _recomputed(results_folder(data, training))
+    counts = _checked_counts(label_counts, seeds=seeds, trials=trials, folds=folds)
     _check_names(objective, lm)
     released = objective == "gallon"
     chosen = _chosen(listed(methods or ()), released=released)
-    if label_counts:
+    if counts:
         _check_fewer_labels(training, trials, [*chosen, method(lm)])
-    network = Start.read(Path(start)) if start else None
+    network = Start.read(placed(start)) if start else None
     if any(known.needs_rules for known in chosen):
         check_named(training.rules)
     reads_texts = not chosen or any(known.needs_texts for known in chosen)
-    counts = sorted(set(label_counts))
     with training_session(
         data,
         labels,
@@ -178,6 +180,17 @@ def evaluate(
             fewer = _with_fewer_labels(session, judged, cases, settings, show, counts=counts)
     made_of |= {"objective": objective or "whitened", "lm": lm}
     return _reported(session.folder, judged, runs, made_of, fewer)
+
+
+def _checked_counts(label_counts: int | Sequence[int], *, seeds: int | None, trials: int, folds: int) -> Sequence[int]:
+    """Return with how many labels the comparison is also made, each once; refuse numbers of what cannot be done."""
+    counts = [label_counts] if isinstance(label_counts, int) else sorted(set(label_counts))
+    check_number("seeds", seeds, least=1)
+    check_number("trials", trials, least=0)
+    for count in counts:
+        check_number("label_counts", count, least=1)
+    check_folds(folds)
+    return counts
 
 
 def _check_names(objective: str | None, lm: str) -> None:

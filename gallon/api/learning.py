@@ -24,9 +24,10 @@ from distill.models.model_store import check_place
 from distill.models.pretraining import Start
 from gallon.api.data import TrainingSession, results_folder, training_session
 from gallon.api.library import StrPath, listed, store_named
-from gallon.config import DataConfig, ObjectiveConfig, TeachingConfig, TrainConfig, TransferConfig
+from gallon.config import DataConfig, ObjectiveConfig, TeachingConfig, TrainConfig, TransferConfig, check_folds
 from gallon.progress import Phase, ProgressCallback, phase
 from teacher.errors import UsageError
+from teacher.files import placed
 from teacher.nn.registry import ARCHITECTURES
 from teacher.wording import counted
 
@@ -80,6 +81,7 @@ def teach(
         UsageError: data or settings are wrong.
         TrainingError: a fit failed.
     """
+    check_folds(folds)
     if seeds < 1:
         raise UsageError(f"A teacher is one network at least, not {seeds}: correct seeds.")
     released = _is_preset(preset)
@@ -88,7 +90,7 @@ def teach(
         training = replace(training, pooling=training.pooling or "cls")
         folds = folds or 0
     names = list(dict.fromkeys(listed(teacher or ())))
-    beginning = Start.read(Path(start)) if start else None
+    beginning = Start.read(placed(start)) if start else None
     if beginning:
         names = names_beside(beginning, names)
 
@@ -184,7 +186,7 @@ def distill(
     if transfer.transfer and teaching.library:
         raise UsageError("--transfer and --library exclude each other: a student learns from one library.")
     library = PreparedLibrary.open(teaching.library) if teaching.library else None
-    names, teachers = _students_named(student, inputs), [Path(folder) for folder in listed(teacher_folder or ())]
+    names, teachers = _students_named(student, inputs), [placed(folder) for folder in listed(teacher_folder or ())]
     with training_session(
         data,
         labels,

@@ -19,11 +19,11 @@ from cluster.records.completeness import verify as recount
 from cluster.store.open import has_store, open_store
 from cluster.store.record import DeadLetter, Record
 from cluster.store.store import Store
-from gallon.api.annotation import annotate_sources, annotation_session, engines_for
-from gallon.api.library import Library, StrPath, refuse_row_columns, sources_of, store_named, with_row_columns
+from gallon.api.annotation import annotate_sources, annotation_session, checked_output, engines_for
+from gallon.api.library import Library, StrPath, kept_of, refuse_row_columns, sources_of, store_named, with_row_columns
 from gallon.api.prompts import rendered
 from gallon.api.spec import ResolvedSpec, resolve_spec
-from gallon.config import EngineConfig, LibraryConfig, SpecConfig
+from gallon.config import EngineConfig, KeepConfig, LibraryConfig, SpecConfig
 from gallon.progress import ProgressCallback, phase
 from teacher.chemistry.molecule import InvalidMoleculeError
 from teacher.chemistry.parsing import shared_parser
@@ -123,6 +123,9 @@ def plan_run(
     engine: EngineConfig,
     probe: int | None = None,
     price_per_hour: float | None = None,
+    out: StrPath | None = None,
+    overwrite: bool = False,
+    keeping: KeepConfig,
     store: StrPath | None = None,
     progress: ProgressCallback | None = None,
 ) -> RunPlan:
@@ -138,6 +141,9 @@ def plan_run(
         engine: likewise.
         probe: molecules to annotate.
         price_per_hour: of one GPU, or of an annotator where there are none.
+        out: as for `annotate`: the file is checked, and not written.
+        overwrite: likewise.
+        keeping: likewise.
         store: likewise; one that is not there yet is taken to be empty.
         progress: called as phases begin and end.
 
@@ -150,10 +156,12 @@ def plan_run(
         raise UsageError("What a run costs is known only after a probe: give --probe too.")
     if probe:
         refuse_other_threads()
-    resolved, where = resolve_spec(spec), store_named(store)
+    resolved, where = resolve_spec(spec, engine=engine), store_named(store)
     if probe:
         refuse_row_columns(resolved)
     sources = with_row_columns(sources_of(library, reading), resolved)
+    if path := checked_output(out, sources, keeping, overwrite=overwrite):
+        kept_of(sources, keeping, path, reading.limit)
     with phase(progress, "counting", ""):
         report = _recounted(sources, reading.limit, resolved.spec.id, where)
     lengths: list[int] = []

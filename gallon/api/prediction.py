@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cluster.runtime.session import in_session
@@ -13,9 +12,10 @@ from distill.models.packing import card_of
 from distill.screen.screening import Screened
 from distill.screen.screening import screen as score
 from distill.screen.selection import Condition, Selection
-from gallon.api.library import Library, StrPath, check_rows_output, kept_of, sources_of
+from gallon.api.library import Library, StrPath, check_rows_output, kept_of, listed, sources_of
 from gallon.config import LibraryConfig, ShortKeepConfig
 from gallon.progress import ProgressCallback, phase
+from teacher.files import placed
 
 if TYPE_CHECKING:
     from cluster.runtime.session import RaySession
@@ -30,7 +30,7 @@ def screen(
     overwrite: bool = False,
     keeping: ShortKeepConfig,
     doubt: bool = True,
-    where: Sequence[str] = (),
+    where: str | Sequence[str] = (),
     top: int | None = None,
     prefilter: float | None = None,
     by: str | None = None,
@@ -49,7 +49,7 @@ def screen(
         keeping: which columns of the library are written, too.
         doubt: whether it is told how far to trust each prediction: intervals of numbers, similarity to the nearest
             training molecule, which that is, and whether the molecule is in the model's domain.
-        where: conditions that a row must meet to be written, as "logS<-4" or "in_domain=true".
+        where: a condition, or several, that a row must meet to be written, as "logS<-4" or "in_domain=true".
         top: write only so many rows, the best first.
         prefilter: score only a share of the rows below 1, or so many: those that an n-gram student takes for the best.
             It reads the text of SMILES, is distilled from the student where its folder has none yet, and kept there.
@@ -63,16 +63,17 @@ def screen(
         LibraryError: a file of the library cannot be read.
         NoMoleculeError: no row holds a molecule; no file is written.
     """
-    conditions = tuple(map(Condition.read, where))
+    conditions = tuple(map(Condition.read, listed(where)))
     selection = Selection(where=conditions, top=top, prefilter=prefilter, by=by, lowest=lowest)
-    sources, path = sources_of(library, reading), Path(out)
+    sources, path = sources_of(library, reading), placed(out)
     check_rows_output(path, sources, overwrite=overwrite)
-    card_of(Path(student))  # a mistake need not wait for a cluster to start
+    model = placed(student)
+    card_of(model)  # a mistake need not wait for a cluster to start
     kept, limit = kept_of(sources, keeping, path, reading.limit), reading.limit
     with _cluster(ray, progress) as session, phase(progress, "screening", "rows") as running:
         return score(
             sources,
-            Path(student),
+            model,
             path,
             limit=limit,
             session=session,

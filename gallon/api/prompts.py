@@ -19,7 +19,7 @@ from gallon.config import DataConfig, EngineConfig, SpecConfig
 from teacher import strict_json
 from teacher.chemistry.molecule import InvalidMoleculeError, parse
 from teacher.errors import UsageError
-from teacher.files import check_output, write_text
+from teacher.files import check_output, placed, write_text
 from teacher.llm.engine import Request
 from teacher.llm.engines.preview import Preview, previews
 from teacher.llm.prompt import load, task_text
@@ -74,7 +74,7 @@ def few_shot_prompt(
     Raises:
         UsageError: data or settings are wrong, or the file must not be written.
     """
-    place = Path(out)
+    place = placed(out)
     check_output(place, suffixes=[".yaml", ".yml"], inputs=[str(data)], overwrite=overwrite)
     dataset = read_dataset(data, labels)
     parts = split(dataset, labels.split, seed=labels.seed, chirality=labels.scaffold_chirality)  # type: ignore[arg-type]
@@ -109,7 +109,7 @@ def ranking_prompt(
     Raises:
         UsageError: data or settings are wrong, or a file must not be written.
     """
-    place = Path(out)
+    place = placed(out)
     table = place.with_suffix(".csv")
     check_output(place, suffixes=[".yaml", ".yml"], inputs=[str(data)], overwrite=overwrite)
     check_output(table, suffixes=[".csv"], inputs=[str(data)], overwrite=overwrite)

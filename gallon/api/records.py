@@ -17,7 +17,7 @@ from gallon.api.library import Library, StrPath, check_rows_output, kept_of, sou
 from gallon.config import LibraryConfig, ShortKeepConfig
 from gallon.progress import ProgressCallback, phase
 from teacher.errors import UsageError
-from teacher.files import check_output
+from teacher.files import check_output, placed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,7 +110,7 @@ def export(
         LibraryError: a file of the library cannot be read.
         OutputError: the disk is full.
     """
-    path, files = Path(out), library if library is not None else molecules
+    path, files = placed(out), library if library is not None else molecules
     _check_use(library, molecules, reading, keeping)
     sources = sources_of(files, reading) if files is not None else []
     if library is not None:

@@ -8,8 +8,9 @@ from pathlib import Path
 from cluster.store.open import open_store
 from distill.report.run import Written, write
 from gallon.api.library import StrPath, listed, store_named
+from gallon.config import check_number
 from gallon.progress import ProgressCallback, phase
-from teacher.files import check_folder, check_output
+from teacher.files import check_folder, check_output, placed
 
 GALLERY = 100_000
 
@@ -38,11 +39,12 @@ def report(
     Raises:
         UsageError: there is no such store or run, or the page cannot be written.
     """
-    path = Path(out) if out is not None else None
+    check_number("gallery", gallery, least=0)
+    path = placed(out) if out is not None else None
     if path is None:
         check_folder(Path())  # a page is named by its run, so it replaces only one of the same run
     else:
         check_output(path, suffixes=[".html", ".htm"], overwrite=overwrite)
-    folders = [Path(folder) for folder in listed(learned)]
+    folders = [placed(folder) for folder in listed(learned)]
     with open_store(store_named(store), create=False) as opened, phase(progress, "gallery", "molecules") as running:
         return write(opened, run, path, most=gallery, folders=folders, show=running.update)

@@ -25,9 +25,10 @@ from distill.models import pretraining as pretrained_models
 from gallon.api.annotation import started_ray
 from gallon.api.learning import fits_of, molecules_of
 from gallon.api.library import Library, StrPath, check_rows_output, further_sources, kept_of, sources_of, store_named
-from gallon.config import LibraryConfig, PretrainConfig, ShortKeepConfig, TableConfig
+from gallon.config import LibraryConfig, PretrainConfig, ShortKeepConfig, TableConfig, check_number
 from gallon.progress import ProgressCallback, phase
 from teacher.errors import UsageError
+from teacher.files import placed
 from teacher.nn.registry import ARCHITECTURES
 
 if TYPE_CHECKING:
@@ -94,8 +95,9 @@ def choose(
             is.
         LibraryError: a file of the library cannot be read.
     """
+    check_number("number", number, least=1)
     unsure = _unsure(by, student)  # before anything is read
-    sources, path = sources_of(library, reading), Path(out)
+    sources, path = sources_of(library, reading), placed(out)
     check_rows_output(path, sources, overwrite=overwrite)
     kept = kept_of(sources, keeping, path, reading.limit)
     with phase(progress, "reading", "rows") as running:
@@ -128,7 +130,7 @@ def _unsure(by: str, student: StrPath | None) -> Uncertainty | None:
     from distill.screen.saved_model import SavedModel
     from distill.screen.uncertainty import Uncertainty
 
-    return Uncertainty(SavedModel(Path(student)))
+    return Uncertainty(SavedModel(placed(student)))
 
 
 def prepare(
@@ -159,7 +161,7 @@ def prepare(
         OutputError: the disk is full.
     """
     chosen = descriptor_set(descriptors)
-    sources, folder = sources_of(library, reading), Path(out)
+    sources, folder = sources_of(library, reading), placed(out)
     check_place(folder, plan_of(sources, chosen, reading.limit), overwrite=overwrite)
     with started_ray(ray, progress) as session, phase(progress, "preparing", "rows") as running:
         return prepare_shards(
@@ -199,7 +201,7 @@ def embed(
         StoreError: the store cannot be reached.
         OutputError: the disk is full.
     """
-    prepared = PreparedLibrary.open(Path(library))
+    prepared = PreparedLibrary.open(placed(library))
     with open_store(store_named(store), create=False) as opened:
         spec = choose_spec(opened, spec_id)
         refuse_columns(spec)
@@ -237,7 +239,7 @@ def pretrain(
         raise UsageError(
             f"There is no graph network '{teacher}' to pre-train: choose one of {', '.join(ARCHITECTURES)}."
         )
-    prepared, folder = PreparedLibrary.open(Path(library)), Path(out)
+    prepared, folder = PreparedLibrary.open(placed(library)), placed(out)
     pretrained_models.check_place(folder)
     weights = (
         pretraining.descriptor_weight,

@@ -85,7 +85,7 @@ def serve(
     offer = _offer(service, token)
     with ExitStack() as stack:
         if service.describe:
-            resolved = resolve_spec(spec)
+            resolved = resolve_spec(spec, engine=engine)
             refuse_row_columns(resolved)
             opened, session = stack.enter_context(annotation_session(store, engine, progress))
             annotators = _annotators(opened.url, resolved, engine, session)
@@ -121,7 +121,7 @@ def _application(*, service: ServiceConfig, spec: SpecConfig, engine: ServingCon
         raise UsageError(f"The service is reached by others and needs a token: put one into {TOKEN_VARIABLE}.")
     session, annotators = session_here(), None
     if service.describe:
-        resolved = resolve_spec(spec)
+        resolved = resolve_spec(spec, engine=engine)
         refuse_row_columns(resolved)
         annotators = _annotators(_shared_store(session), resolved, engine, session)
     predictor = functools.partial(_predictor, service.student) if service.student else None

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
+from cluster.service.access import holds_password
 from gallon.config import ServingConfig, SpecConfig
 from teacher.chemistry.depiction import check_drawing
 from teacher.errors import UsageError
@@ -21,12 +22,24 @@ from teacher.llm.models import TINY, identify, local_path, read_config
 from teacher.llm.prompt import Prompt, load, task_text
 from teacher.llm.request import turns_before
 from teacher.llm.spec import Keep, Model, PromptRef, Samples, Sampling, Spec
-from teacher.llm.thinking import Thinking, parse_thinking, parser_for
+from teacher.llm.thinking import OWN_WORDS, Thinking, parse_thinking, parser_for
 
 TINY_IMAGE_SIZE = 224  # what its vision tower sees
 # GALLON (arXiv 2406.01032) draws 500 pixels; 448, a multiple of 28, is not resized by Qwen-VL: 256 tokens, not 324.
 IMAGE_SIZE = 448
 SHARE_OF_TIME = 0.9  # of a request's: a server that hangs costs requests, not what is taken for a dead engine
+
+OF_ENGINES = (  # settings that no server is told
+    "renderers",
+    "max_model_len",
+    "gpu_memory",
+    "kv_cache_gib",
+    "tensor_parallel",
+    "pipeline_parallel",
+    "load_format",
+    "trust_remote_code",
+    "wait_for_gpus",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +65,12 @@ class ResolvedSpec:
     allowed_columns: tuple[str, ...] = ()
 
 
-def resolve_spec(config: SpecConfig, *, claimed: bool = False) -> ResolvedSpec:
+def resolve_spec(config: SpecConfig, *, engine: ServingConfig | None = None, claimed: bool = False) -> ResolvedSpec:
     """Make the spec that the settings describe.
 
     Args:
         config: the settings.
+        engine: how engines run, where some are to be started; a server takes none of it.
         claimed: whether somebody else has the model, so that nobody proves which it is; a server always does.
 
     Raises:
@@ -67,6 +81,10 @@ def resolve_spec(config: SpecConfig, *, claimed: bool = False) -> ResolvedSpec:
             f"--keep says what is kept of several samples, {', '.join(get_args(Keep))}, not '{config.keep}': columns "
             "of a library are chosen by --keep-columns."
         )
+    if config.keep != SpecConfig.keep and config.samples == 1:
+        raise UsageError("--keep chooses among several samples: give --samples and --temperature.")
+    if engine is not None and config.endpoint is not None:
+        _refuse_engine_settings(engine)
     prompt = load(config.prompt)
     if prompt.needs_task != (config.task is not None):
         need = "needs a question: give --task" if prompt.needs_task else "takes no question: leave out --task"
@@ -122,8 +140,13 @@ def _claimed(config: SpecConfig) -> Model:
     """Return the model that a server says it has; which weights those are nobody proves.
 
     Raises:
-        UsageError: the address is none, its key cannot be sent, or what is given is for an engine of our own.
+        UsageError: the address is none or holds a password, its key cannot be sent, or what is given is for an engine
+            of our own.
     """
+    if config.endpoint is not None and holds_password(config.endpoint):  # before a message, or a run, repeats it
+        raise UsageError(
+            f"--endpoint holds a password: put the key into {KEY_VARIABLES[0]} and leave it out of the URL."
+        )
     if config.endpoint is not None and not _is_url(config.endpoint):
         raise UsageError(f"--endpoint {config.endpoint} is no URL, as http://127.0.0.1:8000/v1: correct it.")
     if config.endpoint is not None:
@@ -134,9 +157,22 @@ def _claimed(config: SpecConfig) -> Model:
         raise UsageError(
             "A server has its own adapters: leave out --adapter, and give as --model the name by which it serves one."
         )
+    if config.quantization is not None or config.dtype != SpecConfig.dtype:
+        raise UsageError("A server has loaded its model in its own way: leave out --quantization and --dtype.")
     if config.reasoning_parser:
         raise UsageError("A server has its own reasoning parser: leave out --reasoning-parser or --endpoint.")
     return Model(name=config.model, revision=":".join(filter(None, (UNPROVEN, config.revision))))
+
+
+def _refuse_engine_settings(engine: ServingConfig) -> None:
+    """Refuse what is said of an engine where a server has one.
+
+    Raises:
+        UsageError: something is.
+    """
+    defaults = type(engine)()
+    if given := next((name for name in OF_ENGINES if getattr(engine, name) != getattr(defaults, name)), None):
+        raise UsageError(f"A server runs its engine as it likes: leave out --{given.replace('_', '-')} or --endpoint.")
 
 
 def _is_url(text: str) -> bool:
@@ -159,7 +195,7 @@ def _thinking(config: SpecConfig, model: Model) -> Thinking | None:
     if wanted is None or not wanted.on:
         if parser:
             raise UsageError("--reasoning-parser is for a model that thinks: give --thinking on as well.")
-        return wanted
+        return wanted and _silent(wanted, config, model)
     if config.endpoint:
         return wanted
     parser = parser or parser_for(read_config(config.model, model.revision))
@@ -173,6 +209,17 @@ def _thinking(config: SpecConfig, model: Model) -> Thinking | None:
             f"vLLM has no reasoning parser '{parser}': choose one of {', '.join(sorted(known_parsers()))}."
         )
     return wanted.model_copy(update={"parser": parser})
+
+
+def _silent(off: Thinking, config: SpecConfig, model: Model) -> Thinking:
+    """Return how the model is told not to think, with the parser of a family that has a word of its own for it.
+
+    What a server takes is not known: it is told what all are.
+    """
+    if model.revision.startswith(UNPROVEN):
+        return off
+    parser = parser_for(read_config(config.model, model.revision))
+    return off.model_copy(update={"parser": parser}) if parser in OWN_WORDS else off
 
 
 def engine_settings(
@@ -219,6 +266,7 @@ def endpoint_settings(config: ServingConfig, resolved: ResolvedSpec, *, concurre
         key=_endpoint_key(),
         concurrency=config.concurrency or concurrency,
         seconds=SHARE_OF_TIME * config.request_minutes * 60,
+        samples=resolved.spec.answers,
     )
 
 

@@ -80,19 +80,20 @@ def annotate(
     Example: `gallon annotate molecules.csv --model Qwen/Qwen2.5-VL-7B-Instruct --out annotated.csv`
     """
     from cluster.runs.limits import refuse_dead
-    from gallon.api import annotation
+    from gallon.api import annotation, planning
 
     if dry_run:
-        from gallon.api.planning import plan_run
-
         with shown(stderr()) as progress:
-            plan = plan_run(
+            plan = planning.plan_run(
                 library,
                 reading=reading,
                 spec=spec,
                 engine=engine,
                 probe=probe,
                 price_per_hour=price_per_hour,
+                out=out,
+                overwrite=overwrite,
+                keeping=keeping,
                 store=store,
                 progress=progress,
             )
@@ -113,13 +114,16 @@ def annotate(
             progress=progress,
         )
     if as_json:
-        path = {} if result.path is None else {"path": str(result.path)}
-        print_json({"run": result.run, "spec": result.spec, **asdict(result.ledger), **path})
+        print_json({"run": result.run, "spec": result.spec, **asdict(result.ledger), **_path_of(result)})
     else:
         print_annotation(result)
         _say_what_is_next(result)
     stop_if_interrupted(result)
     refuse_dead(result.ledger.dead, result.ledger.invalid, engine.max_dead)
+
+
+def _path_of(result: AnnotationResult) -> dict[str, str]:
+    return {"path": str(result.path)} if result.path else {}
 
 
 def _say_what_is_next(result: AnnotationResult) -> None:
@@ -212,13 +216,26 @@ def verify(
     if not result.report.ok:
         raise GallonError(
             f"{counted(result.report.missing, 'molecule')} without a record or a dead letter under spec {result.spec}: "
-            "run 'gallon annotate' with the same arguments to finish them."
+            f"{_how_to_finish(result.settings, by_id=spec_id is not None)} to finish them."
         )
     if defects:
         raise GallonError(
             f"{counted(len(defects), 'defect')} under spec {result.spec}, the first: {defects[0]}. "
             "Somebody else wrote to this store, or it was damaged: restore it from a backup."
         )
+
+
+def _how_to_finish(spec: Spec, *, by_id: bool) -> str:
+    """Say what fills the gaps of a spec: 'gallon annotate' takes its settings, not its id."""
+    from teacher.llm.engines.endpoint import UNPROVEN
+
+    if spec.sampling is None:
+        return "run 'gallon import' on texts about them"
+    if not by_id:
+        return "run 'gallon annotate' with the same arguments"
+    if spec.model.revision.startswith(UNPROVEN):
+        return "run 'gallon batch write', or 'gallon annotate' with --endpoint, with the settings of this spec"
+    return "run 'gallon annotate' with the settings of this spec (it takes no --spec)"
 
 
 def dead(
@@ -239,12 +256,20 @@ def dead(
     """
     from cluster.records.dead_letters import dead_letters, write_jsonl
     from cluster.store.open import choose_spec, open_store
-    from teacher.files import check_output
+    from teacher.files import check_output, placed
 
     if out is not None:
+        out = placed(out)
         check_output(out, suffixes=[".jsonl"], overwrite=overwrite)
+    elif overwrite:
+        raise UsageError("--overwrite belongs to --out: name it, or leave it out.")
     with open_store(store, create=False) as opened:
         spec = choose_spec(opened, spec_id)
+        if retry and spec.sampling is None:
+            raise UsageError(
+                f"What was imported under spec {spec.id} can be asked of nobody: leave out --retry, and run "
+                "'gallon import' on better texts, which replace dead letters."
+            )
         letters = dead_letters(opened, spec)
         facts: dict[str, Any] = {"spec": spec.id}
         if out is not None:
@@ -258,8 +283,8 @@ def dead(
         if "letters" in facts:
             typer.echo(f"{counted(facts['letters'], 'dead letter')} written to {plain(str(out))}")
         if "retried" in facts:
-            again = "run 'gallon annotate' on their library to try again"
-            typer.echo(f"{counted(facts['retried'], 'molecule')} back among the pending: {again}.")
+            again = _how_to_finish(spec, by_id=True)
+            typer.echo(f"{counted(facts['retried'], 'molecule')} back among the pending: {again}, to try again.")
         if not (out or retry):
             _print_letters(letters, spec)
 
@@ -342,9 +367,10 @@ def import_(
     """
     from cluster.records.importer import import_annotations
     from cluster.store.open import open_store
+    from teacher.files import placed
 
     with open_store(store) as opened:
-        ledgers = import_annotations(opened, file)
+        ledgers = import_annotations(opened, placed(file))
     ledger_facts = [{"spec": spec_id, **asdict(ledger)} for spec_id, ledger in ledgers.items()]
     if as_json:
         keys = ("rows", "molecules", "duplicates", "invalid", "accepted", "dead", "new")

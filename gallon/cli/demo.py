@@ -122,7 +122,9 @@ def demo(
     from gallon.api.annotation import annotate, started_ray
     from gallon.api.prediction import screen
     from gallon.api.report import report
+    from teacher.files import placed
 
+    out = placed(out)
     file, scores = out / "inhibitors.csv", out / "scores.csv"
     for name in (*TEACHERS, "student"):
         check_place(out / name)

@@ -15,8 +15,10 @@ from gallon.config import RAY, STORE_VARIABLE, Setting, settings_of
 from gallon.config import Config as Settings
 from gallon.flat import configurations, parameters_of
 from teacher.errors import UsageError
+from teacher.files import placed
 
 OUTPUT_PANEL = "Output"
+TRUTHS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}  # YAML's
 
 Library = Annotated[
     list[str],
@@ -199,10 +201,10 @@ def _read_config(context: typer.Context, path: Path | None) -> Path | None:
         return None
     import yaml
 
-    from teacher.plain_yaml import read_yaml
+    from teacher.plain_yaml import read_words
 
     try:
-        settings = read_yaml(path.read_text(encoding="utf-8"))
+        settings = read_words(placed(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UsageError(f"The configuration {path} cannot be read: {' '.join(str(error).split())}.") from None
     if not isinstance(settings, dict):
@@ -258,14 +260,14 @@ def _default(parameter: Any, value: Any, *, is_negation: bool) -> Any:
         ValueError: it is of another form; the message completes a sentence.
     """
     if is_negation:
-        if not isinstance(value, bool):
+        if _truth(value) is None:
             raise ValueError("is true or false")
-        return not value
+        return not _truth(value)
     values = value if isinstance(value, list) else [value]
     if any(isinstance(each, list | dict) for each in values):
         raise ValueError("takes no nested values")
-    if not getattr(parameter, "is_flag", False):
-        values = [_word(each) for each in values]
+    if getattr(parameter, "is_flag", False):
+        values = [each if _truth(each) is None else _truth(each) for each in values]
     if parameter.nargs == -1 or getattr(parameter, "multiple", False):
         return values
     if isinstance(value, list):
@@ -273,11 +275,9 @@ def _default(parameter: Any, value: Any, *, is_negation: bool) -> Any:
     return values[0]
 
 
-def _word(value: Any) -> str:
-    """Return a value as it is written behind a flag; YAML reads the words on and off as booleans."""
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return str(value)
+def _truth(value: Any) -> bool | None:
+    """Return what a word of a file says of a flag that has no value; None where it says nothing."""
+    return TRUTHS.get(str(value).lower())
 
 
 ConfigFile = Annotated[

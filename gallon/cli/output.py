@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from teacher import strict_json
+from teacher.files import placed
 from teacher.wording import counted, plain
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def facts_of(model: Trained) -> dict[str, Any]:
 def screened_facts(screened: Screened, out: Path) -> dict[str, Any]:
     """Return what came of a screening, fit for JSON."""
     rounded = {"seconds": round(screened.seconds, 3), "rows_per_second": round(screened.rows_per_second, 1)}
-    return {**asdict(screened), **rounded, "path": str(out)}
+    return {**asdict(screened), **rounded, "path": str(placed(out))}
 
 
 def prepared_facts(prepared: Prepared) -> dict[str, Any]:

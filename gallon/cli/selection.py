@@ -85,7 +85,7 @@ def choose(
         "chosen": number,
         "coverage": round(chosen.coverage, 3),
         "coverage_at_random": round(chosen.coverage_at_random, 3),
-        "path": str(out),
+        "path": str(chosen.path),
     }
     if as_json:
         print_json(facts)

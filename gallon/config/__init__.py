@@ -23,6 +23,8 @@ from gallon.config.setting import (
     Setting,
     ShortKeepConfig,
     TableConfig,
+    check_folds,
+    check_number,
     settings_of,
 )
 
@@ -48,5 +50,7 @@ __all__ = [
     "TeachingConfig",
     "TrainConfig",
     "TransferConfig",
+    "check_folds",
+    "check_number",
     "settings_of",
 ]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, get_args, get_origin, get_type_hints
 
 from teacher.errors import UsageError
+from teacher.files import placed
 
 DEFAULT_STORE = "~/.gallon/store"
 STORE_VARIABLE = "GALLON_STORE"
@@ -63,9 +64,36 @@ class Config:
         for name, setting in settings_of(type(self)).items():
             value = _as_declared(getattr(self, name), hints[name])
             object.__setattr__(self, name, value)
+            _refuse_fraction(name, value, hints[name])
             setting.check(name, value)
             if setting.of and value != defaults[name] and getattr(self, setting.of) is None:
                 raise UsageError(f"{_flag(name)} says more of {_flag(setting.of)}, which is not given.")
+
+
+def check_number(name: str, value: float | None, *, least: float) -> None:
+    """Refuse a number that a call is given and the command line would refuse; None is none.
+
+    Raises:
+        UsageError: it is too small.
+    """
+    Setting(help="", min=least).check(name, value)
+
+
+def check_folds(folds: int | None) -> None:
+    """Refuse a number of folds by which nothing can be predicted out of fold.
+
+    Raises:
+        UsageError: it is 1, or negative.
+    """
+    check_number("folds", folds, least=0)
+    if folds == 1:
+        raise UsageError("Out of one fold nothing is left to learn from: give folds 0, or 2 or more.")
+
+
+def _refuse_fraction(name: str, value: Any, hint: Any) -> None:
+    kinds = get_args(hint) or (hint,)
+    if int in kinds and float not in kinds and isinstance(value, float):
+        raise UsageError(f"{name} must be a whole number, and is {value:g}.")
 
 
 def _flag(name: str) -> str:
@@ -73,10 +101,10 @@ def _flag(name: str) -> str:
 
 
 def _as_declared(value: Any, hint: Any) -> Any:
-    """Return a path where a string stands for one, and several where one stands for several."""
+    """Return a path where a string stands for one, `~` as the home, and several where one stands for several."""
     kinds = get_args(hint) or (hint,)
-    if Path in kinds and isinstance(value, str):
-        return Path(value)
+    if Path in kinds and value is not None:
+        return placed(value)
     if any(get_origin(kind) is tuple for kind in kinds) and value is not None:
         return (fspath(value),) if isinstance(value, str | PathLike) else tuple(map(fspath, value))
     return value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from distill.rules import rule_set
 from distill.rules.asking import asked
@@ -14,7 +13,7 @@ from gallon.api.library import StrPath, listed
 from gallon.api.spec import resolve_spec
 from gallon.config import EngineConfig, RulesConfig, SpecConfig
 from teacher.errors import UsageError
-from teacher.files import check_output
+from teacher.files import check_output, placed
 from teacher.llm.spec import Sampling
 
 SUFFIXES = [".json"]
@@ -41,10 +40,10 @@ def import_rules(
         UsageError: a file holds no rules, or none of them can be used.
         OutputError: the file cannot be written.
     """
-    paths = [Path(file) for file in listed(files)]
-    check_output(Path(out), suffixes=SUFFIXES, inputs=paths, overwrite=overwrite)
+    paths, place = [placed(file) for file in listed(files)], placed(out)
+    check_output(place, suffixes=SUFFIXES, inputs=paths, overwrite=overwrite)
     rules = rules_of(paths, task, about)
-    rule_set.write(rules, Path(out))
+    rule_set.write(rules, place)
     return rules
 
 
@@ -64,10 +63,11 @@ def ask_rules(task: str, *, out: StrPath, asking: RulesConfig, overwrite: bool =
     """
     if asking.model == "tiny" and asking.endpoint is None:
         raise UsageError("The model 'tiny' describes molecules and knows no chemistry: name another by --model.")
-    check_output(Path(out), suffixes=SUFFIXES, overwrite=overwrite)
+    place = placed(out)
+    check_output(place, suffixes=SUFFIXES, overwrite=overwrite)
     spec = SpecConfig(model=asking.model, revision=asking.revision, endpoint=asking.endpoint, image=False)
-    resolved = resolve_spec(spec)
     serving = EngineConfig(tensor_parallel=asking.tensor_parallel, max_model_len=asking.max_model_len)
+    resolved = resolve_spec(spec, engine=serving)
     sampling = Sampling(temperature=asking.temperature, max_tokens=asking.max_tokens, seed=asking.seed)
     engine = start_engine(resolved, serving)
     try:
@@ -75,5 +75,5 @@ def ask_rules(task: str, *, out: StrPath, asking: RulesConfig, overwrite: bool =
         rules = asked(engine, task, model=model, samples=asking.samples, sampling=sampling)
     finally:
         engine.close()
-    rule_set.write(rules, Path(out))
+    rule_set.write(rules, place)
     return rules

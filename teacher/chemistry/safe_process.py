@@ -19,6 +19,7 @@ from threading import Lock
 from typing import TypeVar
 
 from teacher.module_process import ModuleProcess, how_it_ended, say_ready
+from teacher.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -66,12 +67,14 @@ class SafeProcess:
 
         def asked(some: Sequence[Item], tries: int) -> list[Answer]:
             try:
-                return answers(self._ask(question(some)))
+                found = answers(self._ask(question(some)))
+                self._refuse_others(len(found), len(some))
+                return found
             except _EndedError as error:
                 reason = error.reason(self._seconds)
                 logger.warning("a process that works for us ended: one of %d molecules %s", len(some), reason)
                 if len(some) > 1:
-                    return [found for item in some for found in asked([item], tries)]
+                    return [each for item in some for each in asked([item], tries)]
                 if error.is_about_time or tries == 1:
                     return [blame(reason)]
                 return asked(some, tries - 1)
@@ -84,9 +87,9 @@ class SafeProcess:
     def close(self) -> None:
         """End the process; the next item would start it again."""
         with self._lock:
-            if self._process is not None:
-                self._process.communicate()
-                self._process = None
+            process, self._process = self._process, None
+            if process is not None:
+                process.communicate()
 
     def _ask(self, question: bytes) -> bytes:
         """Have a question answered, all of it or nothing.
@@ -103,20 +106,45 @@ class SafeProcess:
             answer = process.stdout.readline()
         except BrokenPipeError:
             answer = b""
+        except BaseException:
+            # An interrupt, or a task that Ray cancels: the answer that nobody has read would be taken for that of the
+            # next question, and other molecules get the results of these.
+            process.kill()
+            self._end(process)
+            raise
         if not answer.endswith(b"\n"):
-            self._process = None
-            with process, suppress(BrokenPipeError):  # over what it did not read
-                process.stdin.close()
-            raise _EndedError(process.returncode)
+            self._end(process)
+            raise _EndedError(how_it_ended(process.returncode))
         return answer
+
+    def _refuse_others(self, found: int, expected: int) -> None:
+        """Have no answers that cannot be those of the question, and end the process, as nobody knows what comes next.
+
+        Raises:
+            _EndedError: there are more answers, or fewer, than items were asked about.
+        """
+        if found == expected:
+            return
+        process = self._process
+        assert process is not None
+        process.kill()
+        self._end(process)
+        raise _EndedError(f"{counted(found, 'answer')} for {expected:,}")
+
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        """Wait for the end of a process that is ending; the next question starts another."""
+        assert process.stdin is not None
+        self._process = None
+        with process, suppress(BrokenPipeError):  # over what it did not read
+            process.stdin.close()
 
 
 class _EndedError(Exception):
-    """The process ended before it answered."""
+    """The process ended before it answered, or what it answered is not to be relied on."""
 
-    def __init__(self, status: int) -> None:
-        super().__init__(status)
-        self._end = how_it_ended(status)
+    def __init__(self, end: str) -> None:
+        super().__init__(end)
+        self._end = end
 
     @property
     def is_about_time(self) -> bool:

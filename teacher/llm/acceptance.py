@@ -18,6 +18,10 @@ from teacher.llm.spec import Spec
 from teacher.llm.validation import Grounding, RejectedError, Share, require_answer, validate
 
 
+class MissingSamplesError(RuntimeError):
+    """Fewer answers came than were asked for: one alone would agree with itself, and be stored as sure."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One of several answers that were accepted: its text, and its agreement with RDKit."""
@@ -58,9 +62,14 @@ def accept(completion: Completion, schema: Mapping[str, Any] | None, facts: Stru
 
     Raises:
         RejectedError: no sample is acceptable; it is about the first.
+        MissingSamplesError: there are fewer than the spec asks for.
     """
     if spec.samples is None:
         return _accepted(completion, schema, facts, spec)
+    if completion.samples < spec.answers:
+        raise MissingSamplesError(
+            f"{completion.samples} of {spec.answers} samples came: leave out --samples where n is ignored"
+        )
     accepted: list[Annotation] = []
     rejections: list[RejectedError] = []
     for sample in (completion, *completion.others):

@@ -33,6 +33,11 @@ class Completion:
     others: tuple[Completion, ...] = ()
 
     @property
+    def samples(self) -> int:
+        """How many answers there are."""
+        return 1 + len(self.others)
+
+    @property
     def written(self) -> int:
         """Completion tokens of all samples."""
         return self.completion_tokens + sum(other.completion_tokens for other in self.others)

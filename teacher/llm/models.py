@@ -101,13 +101,14 @@ def _hub_commit(name: str, revision: str | None) -> str:
     )
 
     advice = "use 'tiny', the folder of a checkpoint, or the id of a Hugging Face model"
-    try:
-        # The cache keeps a file under snapshots/<commit>/.
-        return Path(hf_hub_download(name, "config.json", revision=revision, local_files_only=True)).parent.name
-    except HFValidationError:
-        raise UsageError(f"There is no model '{name}': {advice}.") from None
-    except LocalEntryNotFoundError:
-        pass
+    for config in CONFIGS:
+        try:
+            # The cache keeps a file under snapshots/<commit>/.
+            return Path(hf_hub_download(name, config, revision=revision, local_files_only=True)).parent.name
+        except HFValidationError:
+            raise UsageError(f"There is no model '{name}': {advice}.") from None
+        except LocalEntryNotFoundError:
+            continue
     try:
         return str(HfApi().model_info(name, revision=revision, timeout=HUB_SECONDS).sha)
     except RepositoryNotFoundError:

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from teacher.errors import UsageError
+from teacher.files import placed
 from teacher.llm.row_columns import filled, named_columns
 from teacher.llm.shots import ShotError, Shots, check_shots, read_pool
 
@@ -169,7 +170,7 @@ def load(name: str) -> Prompt:
     Raises:
         UsageError: there is no such prompt, or the file is not a valid prompt.
     """
-    path = PROMPTS / f"{name}.yaml" if name in names() else Path(name)
+    path = PROMPTS / f"{name}.yaml" if name in names() else placed(name)
     if not _is_file(path):
         known = ", ".join(names())
         shown = shorten(name, NAME_SHOWN, placeholder=" ...")

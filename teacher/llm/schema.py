@@ -16,9 +16,19 @@ if TYPE_CHECKING:
 Kind = Literal["integer", "number", "boolean", "string", "strings", "json"]
 
 REFERENCES = ("$ref", "$dynamicRef")
-UNGUIDED = ("minLength", "maxLength", "uniqueItems")  # left to the check of an answer
+# Left to the check of an answer. vLLM refuses a request whose grammar has any of these but the lengths.
+UNGUIDED = frozenset(
+    {
+        *("minLength", "maxLength", "uniqueItems", "multipleOf"),
+        *("contains", "minContains", "maxContains", "propertyNames"),
+    }
+)
+GUIDED_FORMATS = (  # others vLLM refuses as well
+    *("email", "date", "time", "date-time", "duration", "ipv4", "ipv6", "hostname", "uuid", "uri"),
+    *("uri-reference", "uri-template", "json-pointer", "relative-json-pointer"),
+)
 NAMED_SCHEMAS = ("properties", "patternProperties", "dependentSchemas", "$defs", "definitions")
-LITERALS = ("enum", "const", "default", "examples")
+LITERALS = ("enum", "const", "default", "examples", "dependentRequired")  # which hold no schemas
 SAMPLES: tuple[Any, ...] = ({}, [], "", 0, True, None)  # one of each type
 
 
@@ -54,11 +64,11 @@ def validator_of(schema: Any) -> Draft202012Validator:
 
 
 def for_grammar(schema: Any) -> Any:
-    """Return a schema without the bounds on the lengths of strings, and that items differ, for constrained decoding.
+    """Return a schema without what no grammar takes, or what costs it too much, for constrained decoding.
 
     Counting characters makes the masks of a 131,000-token vocabulary 27 times as expensive (141 against 5 us a token),
-    and their compilation 4.7 s instead of 0.02 s. No grammar can tell whether items differ, and vLLM refuses one that
-    is to. All of it is checked when the answer is there.
+    and their compilation 4.7 s instead of 0.02 s. No grammar can tell whether items differ, say, and vLLM refuses one
+    that is to. All of it is checked when the answer is there, but for what a format asks for.
     """
     if isinstance(schema, list):
         return [for_grammar(each) for each in schema]
@@ -66,13 +76,24 @@ def for_grammar(schema: Any) -> Any:
         return schema
     freed = {}
     for keyword, value in schema.items():
-        if keyword in UNGUIDED:
+        if _is_unguided(keyword, value, schema):
             continue
         if keyword in NAMED_SCHEMAS and isinstance(value, Mapping):
             freed[keyword] = {name: for_grammar(each) for name, each in value.items()}
         else:
             freed[keyword] = value if keyword in LITERALS else for_grammar(value)
     return freed
+
+
+def _is_unguided(keyword: str, value: Any, schema: Mapping[str, Any]) -> bool:
+    """Tell whether a keyword of a schema is left to the check of an answer."""
+    if keyword == "format":
+        return value not in GUIDED_FORMATS
+    if keyword == "allOf":  # xgrammar reads one branch only
+        return isinstance(value, list) and len(value) > 1
+    if keyword == "patternProperties":
+        return "properties" in schema or (isinstance(value, Mapping) and len(value) > 1)
+    return keyword in UNGUIDED
 
 
 def columns_of(schema: Mapping[str, Any] | None) -> dict[str, Kind]:

@@ -43,7 +43,11 @@ MARKS = (
     ("<|channel>thought", "<channel|>"),
     ("◁think▷", "◁/think▷"),
     ("<|START_THINKING|>", "<|END_THINKING|>"),
+    ("<|channel|>analysis", "<|channel|>final<|message|>"),
 )
+CHANNEL = "<|channel|>"  # begins whatever gpt-oss writes, the answer too
+OPENINGS = (*(start for start, _ in MARKS), CHANNEL)
+OWN_WORDS = frozenset({"mistral", "minimax_m3"})  # parsers of families that are told to think by a word of their own
 INNER = ("text_config", "llm_config", "language_config")  # where a model that sees keeps the language model's
 
 
@@ -54,7 +58,8 @@ class Thinking(BaseModel):
         on: whether it does.
         budget: tokens after which its thoughts are ended by force; None leaves their end to the model.
         parser: vLLM's reasoning parser, which knows the marks around thoughts; None where a server has its own, and
-            where there are none.
+            where there are none. Of a model that is not to think it is known only where it tells the template how
+            (`OWN_WORDS`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

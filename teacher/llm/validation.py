@@ -14,7 +14,7 @@ from pydantic import Field
 from teacher.chemistry.facts import Structure, mentioned_groups
 from teacher.llm.completion import Completion
 from teacher.llm.schema import validator_of
-from teacher.llm.thinking import MARKS
+from teacher.llm.thinking import CHANNEL, OPENINGS
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
@@ -27,6 +27,7 @@ UNSTORABLE = re.compile("[\0\ud800-\udfff]")  # NUL, and surrogates, which UTF-8
 MAX_MESSAGE = 200  # characters of a rejection: enough for the place and the reason, too few for a whole text
 MAX_DEPTH = 32  # of nested JSON: beyond it is an engine that does not stop opening brackets
 MAX_DIGITS = 18  # of an integer: what fits into 64 bits, and so into every table that records are exported to
+GIVE_THINKING = "give --thinking on, or --thinking off"
 
 UNFINISHED = {
     "length": "was cut off after the token limit",
@@ -108,8 +109,10 @@ def require_answer(completion: Completion) -> None:
     if thought and not thought.ended and completion.finish_reason in {"stop", "length"}:
         how = "was cut off while it thought" if completion.finish_reason == "length" else "ended while it thought"
         raise RejectedError("thinking", f"{how}, after {thought.tokens} tokens")
-    if thought is None and completion.text.lstrip().startswith(tuple(start for start, _ in MARKS)):
-        raise RejectedError("thinking", "begins with a thought: give --thinking on, or --thinking off")
+    if thought is None and completion.text.lstrip().startswith(OPENINGS):
+        its_own = completion.text.lstrip().startswith(CHANNEL)
+        remedy = "serve gpt-oss by 'vllm serve' and give --endpoint" if its_own else GIVE_THINKING
+        raise RejectedError("thinking", f"begins with a thought: {remedy}")
 
 
 def validate(

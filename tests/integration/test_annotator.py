@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from cluster.annotation.annotator import Annotator
 from cluster.annotation.job import Job
-from cluster.runs.run import Run
+from cluster.runs.run import Run, ended_well
 from cluster.runtime.session import RaySession
 from cluster.store.store import Row, Store
 from teacher.chemistry.molecule import key_of
@@ -144,6 +145,36 @@ def test_what_a_run_had_in_hand_that_was_interrupted_while_this_one_waited_is_no
             life.close()
 
         annotate_here(store, spec, describe, [second_engine], tmp_path, interrupt)
+    records = [record for record in store.fetch(spec.id, keys) if record is not None]
+    assert [record.attempts for record in records] == [1] * len(MOLECULES)
+
+
+def test_what_a_run_had_in_hand_that_ends_well_while_its_end_is_looked_up_is_not_lost(
+    here: None,
+    store: Store,
+    spec: Spec,
+    describe: Prompt,
+    second_engine: NotingEngine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    keys = list(KEYS.values())
+    other = Run(store, spec, ["f"], None, time.time())
+    store.register(spec.id, other.id, [Row(key, 0, row) for row, key in enumerate(keys, 1)])
+    with ExitStack() as life:
+        life.enter_context(other.alive())
+        store.claim(spec.id, other.id, keys, "claim")
+        store.hand(spec.id, other.id, [(key, "claim") for key in keys])
+
+        def looked_up(*given: Any) -> list[str]:
+            found = ended_well(*given)
+            if other.id in store.alive():
+                other.end("interrupted")
+                life.close()
+            return found
+
+        monkeypatch.setattr("cluster.runs.run.ended_well", looked_up)
+        annotate_here(store, spec, describe, [second_engine], tmp_path, lambda: None)
     records = [record for record in store.fetch(spec.id, keys) if record is not None]
     assert [record.attempts for record in records] == [1] * len(MOLECULES)
 

@@ -231,6 +231,22 @@ def test_the_versions_of_what_checks_answers_are_looked_up_once(
     assert len(looked_up) == 1
 
 
+def test_a_reading_that_nobody_foresaw_the_end_of_is_no_lost_run(
+    write: Write, requests: Path, results: Path, store: Store, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write()
+    answer([requests], results)
+    monkeypatch.setattr(batch_reader.AnswerStore, "take", functools.partial(_raise, SystemError("a disk is gone")))
+    with pytest.raises(SystemError):
+        gallon.read_batch(results, requests, store=redis_url)
+    (facts,) = store.runs().values()
+    assert (facts["state"], facts["reason"]) == ("failed", "It ended by SystemError: a disk is gone")
+
+
+def _raise(error: Exception, *_: object) -> None:
+    raise error
+
+
 def test_an_answer_that_is_too_long_to_be_read_is_told_as_that(
     write: Write, requests: Path, results: Path, store: Store, redis_url: str
 ) -> None:

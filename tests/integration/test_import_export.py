@@ -13,7 +13,7 @@ from pyarrow import parquet
 from cluster.library.errors import LibraryError
 from cluster.records.dead_letters import dead_letters
 from cluster.records.export import OURS, export
-from cluster.records.importer import import_annotations
+from cluster.records.importer import MOST_SPECS, import_annotations
 from cluster.store.connection import StoreError
 from cluster.store.open import choose_spec
 from cluster.store.store import Store
@@ -237,6 +237,18 @@ def test_a_file_that_is_no_annotations_is_refused_at_its_first_line(
     with pytest.raises(LibraryError, match="does not begin with an annotation"):
         import_annotations(store, path)
     assert store.specs() == {}
+
+
+def test_a_file_with_the_text_that_was_sent_for_a_prompt_is_refused_before_it_makes_thousands_of_runs(
+    store: Store, tmp_path: Path
+) -> None:
+    lines = [{"smiles": "C" * number, "prompt": f"Describe {'C' * number}"} for number in range(1, MOST_SPECS + 2)]
+    with pytest.raises(LibraryError, match=f"more than {MOST_SPECS} models and prompts: 'prompt' should be a name"):
+        import_annotations(store, lines_at(tmp_path / "texts.jsonl", *lines))
+    assert [store.counts(spec).accepted for spec in store.specs()] == [1] * MOST_SPECS
+    assert {facts["state"] for facts in store.runs().values()} == {"failed"}
+    ledgers = import_annotations(store, lines_at(tmp_path / "names.jsonl", *lines[:-1])).values()
+    assert [(ledger.accepted, ledger.new) for ledger in ledgers] == [(1, 0)] * MOST_SPECS
 
 
 def test_real_descriptions_of_clintox_are_taken_in(store: Store, shared_data: Path) -> None:

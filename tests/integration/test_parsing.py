@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +16,9 @@ import pytest
 from teacher.chemistry.bounds import LONG, Notation, why_too_dense
 from teacher.chemistry.molecule import InvalidMoleculeError, parse
 from teacher.chemistry.parsing import Parsed, SafeParser, parse_safely
+from teacher.chemistry.safe_process import SafeProcess
 from teacher.module_process import ProcessStartError
+from tests.support.interrupt import interrupt_waiting_after
 from tests.support.killers import complete_graph, graphene, v3000
 
 GOOD = [b"CCO", b"c1ccccc1O", b"[Na+].[Cl-]"]
@@ -77,6 +81,30 @@ def test_a_text_is_not_blamed_for_the_death_of_a_process_that_others_kill(parser
         assert process is not None
         process.kill()
         process.wait()
+
+
+def test_a_question_that_is_interrupted_leaves_no_answer_for_the_next(parser: SafeParser) -> None:
+    parser.parse(smiles(GOOD[:1]))
+    process = parser._process._process
+    assert process is not None
+    process.send_signal(signal.SIGSTOP)  # it takes long over the next question
+    interrupt_waiting_after(0.3)
+    with pytest.raises(KeyboardInterrupt):
+        parser.parse(smiles([b"CCO"]))
+    process.send_signal(signal.SIGCONT)
+    assert parser.parse(smiles([b"CCN"])) == [Parsed("CCN", parse(b"CCN").key)]
+    assert process.poll() is not None
+
+
+def test_more_or_fewer_answers_than_were_asked_for_are_those_of_no_molecule() -> None:
+    with closing(SafeProcess("teacher.chemistry.parsing", 60, at_a_time=200)) as process:
+        found = process.work(
+            [b"CCO", b"CCN", b"CCC"],
+            lambda some: json.dumps([(raw.decode(), "smiles") for raw in some]).encode(),
+            lambda line: [smiles for smiles, _ in json.loads(line)][:1],
+            str,
+        )
+    assert found == ["CCO", "CCN", "CCC"]
 
 
 @pytest.mark.parametrize("is_among_the_places", [False, True], ids=["a command", "a worker of Ray"])

@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from cluster.library.source import resolve
 from cluster.runtime.session import RaySession
 from cluster.store import connection
 from cluster.store.connection import StoreError, StoreGoneError, StoreUnsettledError
+from cluster.store.keys import rows_key
 from cluster.store.store import Store
 from teacher.errors import UsageError
 from teacher.llm.prompt import Prompt
@@ -90,10 +92,17 @@ def test_the_memory_of_a_cluster_is_that_of_all_its_nodes(cluster_store: Store, 
         cluster_store.check_policy()
 
 
-def slots_in_move(store: Store) -> tuple[int, redis.Redis, redis.Redis]:
+Move = tuple[int, redis.Redis, redis.Redis]  # a slot, and the nodes that it leaves and reaches
+
+
+def slots_in_move(store: Store) -> Move:
     """Let the slot of a bucket be on its way, with some of its keys here and some there; return it and the nodes."""
     store.register("spec", "run", ROWS[:1])
-    key = f"gallon:{{{KEYS[0][0]:02x}}}:run:run".encode()
+    return begin_to_move(store, f"gallon:{{{KEYS[0][0]:02x}}}:run:run".encode())
+
+
+def begin_to_move(store: Store, key: bytes) -> Move:
+    """Let the slot of a key be on its way, with the key there already; return it and the nodes."""
     nodes = [node.redis_connection for node in store._redis.get_primaries()]
     slot = nodes[0].execute_command("CLUSTER KEYSLOT", key)
     source, target = nodes if nodes[0].execute_command("CLUSTER COUNTKEYSINSLOT", slot) else nodes[::-1]
@@ -105,8 +114,9 @@ def slots_in_move(store: Store) -> tuple[int, redis.Redis, redis.Redis]:
     return slot, source, target
 
 
-def test_a_step_waits_for_a_slot_that_is_being_moved(cluster_store: Store) -> None:
-    slot, source, target = slots_in_move(cluster_store)
+@contextmanager
+def moving_on(slot: int, source: redis.Redis, target: redis.Redis) -> Iterator[None]:
+    """Finish a move, two seconds after the body begins."""
 
     def finish_the_move() -> None:
         time.sleep(2)
@@ -118,10 +128,24 @@ def test_a_step_waits_for_a_slot_that_is_being_moved(cluster_store: Store) -> No
 
     mover = threading.Thread(target=finish_the_move)
     mover.start()
-    assert cluster_store.commit("spec", "run", [(KEYS[0], record())], [(5, 6)]) == 1
-    mover.join()
+    try:
+        yield
+    finally:
+        mover.join()
+
+
+def test_a_step_waits_for_a_slot_that_is_being_moved(cluster_store: Store) -> None:
+    with moving_on(*slots_in_move(cluster_store)):
+        assert cluster_store.commit("spec", "run", [(KEYS[0], record())], [(5, 6)]) == 1
     assert cluster_store.counts("spec").accepted == 1
     assert cluster_store.progress("run")["prompt_tokens"] == 5
+
+
+def test_rows_are_noted_when_their_slot_has_been_moved(cluster_store: Store) -> None:
+    cluster_store.note_rows("run", 0, range(1, 11), {10: letter()})
+    with moving_on(*begin_to_move(cluster_store, rows_key("run", "rows", 0).encode())):
+        cluster_store.note_rows("run", 0, range(11, 21), {20: letter()})
+    assert cluster_store.rows_read("run", 1) == (20, 2)
 
 
 def test_a_slot_that_stays_on_its_way_is_told_as_that(cluster_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

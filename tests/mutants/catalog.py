@@ -849,8 +849,8 @@ MUTANTS = (
     Mutant(
         "embeddings are kept whatever the molecules",
         "distill/learn/inputs.py",
-        "digest([self.encoder, self._annotated.sha256, self._texts], 16)",
-        "digest([self.encoder, self._annotated.sha256], 16)",
+        "digest([encoder_id(self.encoder), self._annotated.sha256, self._texts], 16)",
+        "digest([encoder_id(self.encoder), self._annotated.sha256], 16)",
         ("tests/unit/distill/learn/test_inputs.py",),
     ),
     Mutant(
@@ -1044,8 +1044,8 @@ MUTANTS = (
     Mutant(
         "a prefilter of another model is used",
         "distill/screen/ngram_student.py",
-        'card.get("model") != model or ',
-        "",
+        "if {name: card.get(name) for name in wanted} != wanted or",
+        "if",
         ("tests/unit/distill/screen/test_prefilter.py",),
     ),
     Mutant(
@@ -1120,7 +1120,7 @@ MUTANTS = (
     Mutant(
         "all molecules have the same interval",
         "distill/models/doubt.py",
-        "bins = max(1, min(BINS, len(truth) // LEAST))",
+        "bins = max(1, min(BINS, len(similarity) // LEAST))",
         "bins = 1",
         ("tests/unit/distill/models/test_doubt.py",),
     ),

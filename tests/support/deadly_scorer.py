@@ -1,4 +1,7 @@
-"""The process of `screen.workers` that dies over ethanol, fails over methane, and dies once over propane alone."""
+"""The process of `screen.workers` that dies over ethanol, fails over methane, and dies once over propane alone.
+
+It may also answer about one row fewer than it was asked about.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ONCE = "GALLON_TEST_ONCE"
+SHORT = "GALLON_TEST_SHORT"
 score = scorer.Scorer.score
 
 
@@ -24,7 +28,8 @@ def score_or_die(self: scorer.Scorer, rows: pa.Table) -> pa.Table:
         if b"CCO" not in raws:
             once.touch()
         os.kill(os.getpid(), signal.SIGSEGV)
-    return score(self, rows)
+    scored = score(self, rows)
+    return scored.slice(1) if os.environ.get(SHORT) and len(rows) > 1 else scored
 
 
 if __name__ == "__main__":

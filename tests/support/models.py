@@ -14,12 +14,17 @@ from distill.learn.network import settings_for
 from distill.learn.recipes import recipe
 from distill.learn.saving import save
 from distill.models.model_store import PREFIX
+from teacher.nn.text_encoder import MINILM
 
 TARGET = "logS"
 
 
 def untrained_student(
-    folder: Path, name: str = "student-fingerprint", targets: tuple[str, ...] = (TARGET,), members: int = 1
+    folder: Path,
+    name: str = "student-fingerprint",
+    targets: tuple[str, ...] = (TARGET,),
+    members: int = 1,
+    encoder: str = MINILM,
 ) -> Path:
     """Save a student of so many networks with random weights, and return its folder."""
     import torch
@@ -29,7 +34,7 @@ def untrained_student(
     rows = [",".join([f"{'C' * n}O", *(f"{n}.5" for _ in targets)]) for n in range(1, 30)]
     data = folder / "alcohols.csv"
     data.write_text("\n".join([",".join(["smiles", *targets]), *rows]) + "\n")
-    inputs = ModelInputs(read(data, targets=list(targets)), None, folder / "inputs")
+    inputs = ModelInputs(read(data, targets=list(targets)), None, folder / "inputs", encoder)
     parts, known = split(inputs.dataset, "random", seed=0), recipe(name)
     settings = {**known.settings, **settings_for(known, inputs.inputs(known, parts)[1], "")}
     nothing = np.zeros((len(inputs.dataset), len(targets)), dtype=np.float32)

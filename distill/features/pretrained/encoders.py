@@ -39,7 +39,7 @@ class Pretrained:
 
     Attributes:
         title: what a report calls it.
-        version: of its package, or its name.
+        version: of its package, or its name, and of a folder also its version.
         licence: of code and weights.
         data: what it was pre-trained on.
         overlaps: of the data sets that may be part of that, what is known, by name.
@@ -67,12 +67,15 @@ def encoder_of(kind: PretrainedKind, text_encoder: str) -> Pretrained:
     """Return what is known of MiniMol, of CheMeleon, of TabPFN, or of a text encoder that reads SMILES.
 
     Raises:
-        UsageError: MiniMol is not installed, or the weights of CheMeleon or TabPFN are missing.
+        UsageError: MiniMol is not installed, the weights of CheMeleon or TabPFN are missing, or a text encoder's folder
+            cannot be read.
     """
     if kind == "smiles":
+        from teacher.nn.text_encoder import encoder_id
+
         return Pretrained(
             title=text_encoder,
-            version=text_encoder,
+            version=encoder_id(text_encoder),
             licence="its own",
             data="not known to gallon: see its own card",
             overlaps={},

@@ -26,7 +26,7 @@ from distill.library.shard import facts_of, read_columns
 from teacher.chemistry.molecule import parse
 from teacher.errors import UsageError
 from teacher.llm.shots import all_examples
-from teacher.nn.text_encoder import TextEmbedder, format_text
+from teacher.nn.text_encoder import TextEmbedder, folder_version, format_text
 from teacher.provenance import installed
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def embed_library(
 
     refuse_columns(spec)
     begun = time.monotonic()
-    texts = TextSet.at(library.folder, spec.id, encoder)
+    texts = TextSet.at(library.folder, spec.id, encoder, folder_version(encoder))
     texts.begin({"examples": _examples(store, spec), "versions": installed(PACKAGES)})
     gpus = 1 if session.gpus else 0
     workers = min(len(library), max(1, session.room(1, gpus)))

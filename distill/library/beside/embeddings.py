@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 EMBEDDINGS, MANIFEST = "embeddings", "manifest.json"
+VERSION = "encoder_version"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,44 +31,67 @@ class TextSet:
         folder: of the files.
         spec: id of the spec.
         encoder: name of the encoder.
+        version: of an encoder in a folder, as `teacher.nn.text_encoder.folder_version` tells it; None of others, and of
+            embeddings from before that was written down.
     """
 
     folder: Path
     spec: str
     encoder: str
+    version: str | None = None
 
     @classmethod
-    def at(cls, library: Path, spec: str, encoder: str) -> TextSet:
+    def at(cls, library: Path, spec: str, encoder: str, version: str | None = None) -> TextSet:
         """Return where they belong in the folder of a library."""
         name = Path(encoder).name if encoder else "none"
-        return cls(library / EMBEDDINGS / f"{name}-{digest([spec, encoder], 16)}", spec, encoder)
+        known_by = [spec, encoder, version] if version else [spec, encoder]
+        return cls(library / EMBEDDINGS / f"{name}-{digest(known_by, 16)}", spec, encoder, version)
 
     @classmethod
     def find(cls, library: Path, spec: str | None = None) -> TextSet | None:
         """Return the one that there is in the folder of a library, of the spec whose id begins so; None without one.
 
+        Of those of an encoder whose files have changed it is the one that was embedded last.
+
         Raises:
             UsageError: there are several.
         """
-        found = []
-        for file in sorted((library / EMBEDDINGS).glob(f"*/{MANIFEST}")):
-            facts = _facts(file)
-            if facts["spec"].startswith(spec or ""):
-                found.append(cls(file.parent, facts["spec"], facts["encoder"]))
+        found = [each for each in cls.all_of(library) if each.spec.startswith(spec or "")]
         if len(found) > 1:
             several = ", ".join(f"{each.spec} by {each.encoder}" for each in found)
             raise UsageError(f"The library in {library} has several embeddings ({several}): choose one with --spec.")
         return found[0] if found else None
+
+    @classmethod
+    def all_of(cls, library: Path) -> Sequence[TextSet]:
+        """Return those in the folder of a library: of each spec and encoder the one that was embedded last.
+
+        Raises:
+            UsageError: one is damaged.
+        """
+        files = sorted((library / EMBEDDINGS).glob(f"*/{MANIFEST}"), key=lambda file: file.stat().st_mtime_ns)
+        last = {}
+        for file in files:
+            facts = _facts(file)
+            each = cls(file.parent, facts["spec"], facts["encoder"], facts.get(VERSION))
+            last[each.spec, each.encoder] = each
+        return sorted(last.values(), key=lambda each: each.folder)
 
     @property
     def facts(self) -> dict[str, Any]:
         """What is known of them: `spec`, `encoder`, `examples` (keys of molecules that their prompt shows)."""
         return _facts(self.folder / MANIFEST)
 
+    @property
+    def named(self) -> dict[str, str]:
+        """Which annotations they are of, and who read them, fit for JSON."""
+        version = {VERSION: self.version} if self.version else {}
+        return {"spec": self.spec, "encoder": self.encoder, **version}
+
     def begin(self, facts: Mapping[str, Any]) -> None:
         """Make the folder, and write down what it holds."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        known = {"spec": self.spec, "encoder": self.encoder, **facts}
+        known = {**self.named, **facts}
         write_text(self.folder / MANIFEST, strict_json.dumps(known, indent=2) + "\n")
 
     def file(self, number: int) -> Path:

@@ -37,6 +37,7 @@ from teacher.chemistry.molecule import mol_of
 from teacher.errors import GallonError, UsageError
 from teacher.files import write_text
 from teacher.nn.inputs import Inputs, Matrix
+from teacher.nn.text_encoder import FILES, check_version
 from teacher.provenance import digest
 
 if TYPE_CHECKING:
@@ -104,6 +105,8 @@ def score_library(
     card = usable_card(teacher)
     texts = texts_of(library, card)
     if recipe(card.recipe).role == "lm" and not texts:
+        if card.encoder:  # one that has changed embeds no more what the teacher reads
+            check_version(card.encoder, card.encoder_version)
         raise UsageError(
             f"The teacher in {teacher} reads annotations in a way that the library in {library.folder} does not have "
             f"them (spec {card.spec}, encoder {card.encoder}): run 'gallon embed', or leave it out."
@@ -153,8 +156,16 @@ def texts_of(library: PreparedLibrary, card: ModelCard) -> TextSet | None:
     """Return the embeddings in a library that a language teacher reads; None where there are none, or of others."""
     if recipe(card.recipe).reads != "embeddings" or not card.spec or not card.encoder:
         return None
-    texts = TextSet.at(library.folder, card.spec, card.encoder)
-    return texts if texts.folder.is_dir() else None
+    known = card.encoder_version or ""
+    version = known if known.startswith(FILES) else None
+    texts = TextSet.at(library.folder, card.spec, card.encoder, version)
+    if texts.folder.is_dir():
+        return texts
+    if known:
+        return None
+    # A card from before does not say which files its encoder's folder had: what was embedded last, then.
+    named = (card.spec, card.encoder)
+    return next((each for each in TextSet.all_of(library.folder) if (each.spec, each.encoder) == named), None)
 
 
 def annotated(library: PreparedLibrary, selection: Selection, texts: TextSet) -> Selection:
@@ -220,6 +231,8 @@ class _LoadedTeacher:
         self._texts = texts_of(self._library, card)
         self._scaler, settings = _scaled(teacher, self._recipe)
         kind = self._recipe.pretrained
+        if kind and card.encoder:
+            check_version(card.encoder, card.encoder_version)
         self._vectors = MoleculeVectors(library, kind, card.encoder or "") if kind else None
         self._rules = read_rules(teacher / RULES).rules if card.rules else ()
         build = functools.partial(self._recipe.build, len(card.targets), **settings)

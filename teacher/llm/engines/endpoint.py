@@ -38,7 +38,10 @@ REASON_SHOWN, WORDS_SHOWN = 200, 300  # characters
 MOST_TOKENS = 10**9  # of one answer: more is no count, and the store adds up exactly only so far
 LIMIT, NEWER_LIMIT = "max_tokens", "max_completion_tokens"  # OpenAI's newest models refuse the first, others the second
 BROKEN_TRIES = 3  # of an answer that is no answer: cut off on the way, no JSON, an error of the server's own
+NO_SAMPLES = "The server at {} draws no several samples (n): leave out --samples."
 ERRORS_IN_A_ROW = 4 * BROKEN_TRIES  # of the server's own: with more it fails, whatever it is asked
+
+_without_samples: set[tuple[str, str]] = set()  # servers and models that ignore `n`, until the next start says so
 
 
 class EndpointError(RuntimeError):
@@ -55,6 +58,7 @@ class EndpointSettings:
         key: sent as a bearer token; never shown.
         concurrency: requests that are open at a time.
         seconds: for one request, all its tries and waits included.
+        samples: answers to one request that are asked for.
     """
 
     url: str
@@ -62,13 +66,15 @@ class EndpointSettings:
     key: str | None = field(default=None, repr=False)
     concurrency: int = 64
     seconds: float = 1_800.0
+    samples: int = 1
 
 
 class EndpointEngine:
     """An `Engine` behind HTTP.
 
     Raises:
-        EngineRefusedError: the server does not let us in, or has no such model.
+        EngineRefusedError: the server does not let us in, has no such model, or has answered once where several
+            samples were asked for.
         EngineStartError: no server answers.
     """
 
@@ -141,10 +147,29 @@ class EndpointEngine:
             raise EngineRefusedError(
                 f"The server at {self._settings.url} has no model '{self._settings.model}': it has {', '.join(names)}."
             )
+        if self._settings.samples > 1 and self._served in _without_samples:
+            _without_samples.discard(self._served)  # it may be another server by the time of a later run
+            raise EngineRefusedError(NO_SAMPLES.format(self._settings.url))
+
+    @property
+    def _served(self) -> tuple[str, str]:
+        return self._settings.url, self._settings.model
 
     async def _complete(self, request: Request) -> Completion:
         async with self._open:
-            return await self._answered(chat_body(self._settings.model, request, self._limit))
+            completion = await self._answered(chat_body(self._settings.model, request, self._limit))
+        self._check_samples(completion, request.samples)
+        return completion
+
+    def _check_samples(self, completion: Completion, wanted: int) -> None:
+        """Check that a server has drawn all samples: fewer would agree all too well. The next start ends the run.
+
+        Raises:
+            EngineDeadError: it has not, and would not for any other molecule.
+        """
+        if completion.samples < wanted:
+            _without_samples.add(self._served)
+            raise EngineDeadError(NO_SAMPLES.format(self._settings.url))
 
     async def _answered(self, body: dict[str, Any]) -> Completion:
         """Ask until there is an answer, the server refuses the request, or its time is over."""

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     import torch
     from vllm.renderers.params import ChatParams
 
+# Some templates, as Llama's, write today's date unless they are told one: a spec would have another prompt each day.
+DATE = "26 Jul 2024"  # what Llama 3.1 writes by itself
+
 _render_here: Renderer | None = None  # of a process that renders for another
 
 
@@ -190,7 +193,7 @@ def chat_params(thinking: Thinking | None = None) -> ChatParams:
     from vllm.renderers.params import ChatParams
 
     told = thinking.template_arguments if thinking else {}
-    return ChatParams(chat_template_kwargs={"add_generation_prompt": True, **told})
+    return ChatParams(chat_template_kwargs={"add_generation_prompt": True, "date_string": DATE, **told})
 
 
 def is_mistral(renderer: Any) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from teacher.errors import EngineRefusedError
 from teacher.llm.completion import Thought
-from teacher.llm.thinking import MARKS
+from teacher.llm.thinking import MARKS, OPENINGS
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from teacher.llm.thinking import Thinking
 
 PROBE = "CCO"  # a message, after which a template leaves the model's turn as it leaves it after every other
+GLANCE = 16  # tokens at the beginning of an answer: more than any mark has
+# What is left of gpt-oss's marks, which are special tokens, where whoever decodes leaves those out.
+HEADER = re.compile(r"^<\|message\|>|<\|end\|><\|start\|>assistant$")  # of gpt-oss's, between its marks and its words
+BARE_THOUGHT, BARE_ANSWER = re.compile(r"\s*analysis(?=[A-Z]|.*assistantfinal)", re.DOTALL), "assistantfinal"
 
 State = Literal["open", "closed", "none"]
 
@@ -64,14 +69,26 @@ def thought_and_answer(
     return thought, decode(list(answer)).lstrip() if thought else decode(list(answer))
 
 
+def unmarked_text(ids: Sequence[int], decode: Callable[..., str]) -> str:
+    """Return what a model wrote whose marks are not known, with its special tokens where it begins with a thought.
+
+    Marks may be such tokens: without them the thought would be taken for an answer, which `require_answer` refuses.
+    """
+    beginning = decode(list(ids[:GLANCE]), skip_special_tokens=False)
+    return decode(list(ids), skip_special_tokens=not beginning.lstrip().startswith(OPENINGS))
+
+
 def split_text(text: str) -> tuple[str | None, str]:
     """Return the thoughts that a server has left in a text, or None, and the answer."""
     for start, end in MARKS:
         if end in text:
             thought, _, answer = text.rpartition(end)
-            return thought.strip().removeprefix(start).strip(), answer.lstrip()
+            return HEADER.sub("", thought.strip().removeprefix(start)).strip(), answer.lstrip()
         if text.lstrip().startswith(start):
-            return text.lstrip().removeprefix(start).strip(), ""
+            return HEADER.sub("", text.lstrip().removeprefix(start)).strip(), ""
+    if bare := BARE_THOUGHT.match(text):
+        thought, _, answer = text[bare.end() :].partition(BARE_ANSWER)
+        return thought.strip(), answer.lstrip()
     return None, text
 
 

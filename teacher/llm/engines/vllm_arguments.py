@@ -43,6 +43,8 @@ OWN = {
     "seed": "--seed",
     "served_model_name": "--model",
 }
+# What is told by a variable of the environment: as an argument it would be written into the spec, for all to read.
+SECRET = {"hf_token": "HF_TOKEN"}
 # What changes how fast a text is written, or where, and not which one. Everything else is taken to change the text, and
 # is part of the spec: a new argument of vLLM's costs a spec of its own at worst, and never mixes two kinds of texts.
 HARMLESS = frozenset(
@@ -52,6 +54,7 @@ HARMLESS = frozenset(
         *("download_dir", "enable_chunked_prefill", "enable_expert_parallel", "enable_prefix_caching"),
         *("enforce_eager", "max_num_batched_tokens", "max_parallel_loading_workers"),
         *("mm_encoder_tp_mode", "mm_processor_cache_gb", "mm_processor_cache_type", "mm_tensor_ipc"),
+        *("log_config_file", "logging_config", "master_addr", "otlp_traces_endpoint"),
         *("safetensors_load_strategy", "scheduling_policy", "skip_mm_profiling", "stream_interval"),
     }
 )
@@ -108,12 +111,14 @@ def parse_engine_arguments(given: Sequence[str]) -> dict[str, Any]:
     """Read engine arguments of vLLM, each NAME=JSON; a value that is not JSON is taken for text.
 
     Raises:
-        UsageError: vLLM has no such argument, or gallon sets it by an option of its own.
+        UsageError: vLLM has no such argument, gallon sets it by an option of its own, or it is a secret.
     """
     arguments = {}
     for text in given:
         name, equals, value = text.partition("=")
         key = name.strip().removeprefix("--").replace("-", "_")
+        if key in SECRET:  # before a message that shows the value
+            raise UsageError(f"The engine argument {key} is a secret: put it into {SECRET[key]} in the environment.")
         if not equals:
             raise UsageError(f"The engine argument '{text}' has no value: give NAME=JSON.")
         if key in OWN:
@@ -180,7 +185,7 @@ def vllm_config(model: Model, path: str, settings: EngineSettings, *, on_cpu: bo
         # With whitespace allowed between JSON tokens a weak model may write blanks until it is cut off.
         "structured_outputs_config": StructuredOutputsConfig(backend="xgrammar", disable_any_whitespace=True),
         # The schema waits for the end of thoughts; it also makes vLLM know how to end them when a budget is spent.
-        "reasoning_parser": (settings.thinking and settings.thinking.parser) or "",
+        "reasoning_parser": _reasoning_parser(settings.thinking),
         "enable_lora": settings.adapter is not None,
     }
     if settings.adapter:
@@ -210,6 +215,11 @@ def caches_pictures(config: VllmConfig) -> bool:
     """Tell whether the process that makes prompts remembers what it has sent to the engine."""
     multimodal = config.model_config.multimodal_config
     return multimodal is not None and multimodal.mm_processor_cache_gb > 0
+
+
+def _reasoning_parser(thinking: Thinking | None) -> str:
+    """Return the parser of a model that thinks, or none: with one the schema waits for an end that may never come."""
+    return (thinking.parser if thinking and thinking.on else None) or ""
 
 
 def _pictures(size: int | None) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from teacher.llm.engines.chat_template import check_template
 from teacher.llm.engines.engine_log import EngineLog
 from teacher.llm.engines.event_loop import EventLoop
 from teacher.llm.engines.rendering import Renderer, RendererPool, Rendering, chat_params, chat_turn
-from teacher.llm.engines.thoughts import Marks, marks_of, thought_and_answer
+from teacher.llm.engines.thoughts import Marks, marks_of, thought_and_answer, unmarked_text
 from teacher.llm.engines.vllm_arguments import EngineSettings, caches_pictures, vllm_config
 from teacher.llm.spec import Model
 from teacher.llm.thinking import Thinking
@@ -118,10 +118,10 @@ class VllmEngine:
         tokens = list(answer.token_ids)
         if answer.finish_reason == "stop":
             tokens.pop()  # the one that ended it
-        decode = functools.partial(self._llm.renderer.get_tokenizer().decode, skip_special_tokens=True)
+        decode = self._llm.renderer.get_tokenizer().decode
         if self._marks is None:
-            return None, decode(tokens)
-        return thought_and_answer(tokens, self._marks, decode, held=held)
+            return None, unmarked_text(tokens, decode)
+        return thought_and_answer(tokens, self._marks, functools.partial(decode, skip_special_tokens=True), held=held)
 
     def _start(
         self, model: Model, path: str, settings: EngineSettings, stat_loggers: Sequence[StatLogger]

@@ -168,7 +168,32 @@ def test_a_configuration_that_cannot_be_meant_is_refused_in_one_sentence(
         parsed(WITH_CONFIG["verify"], tmp_path, {"library": "a.smi", **settings})
 
 
-def test_the_words_on_and_off_of_a_configuration_are_the_words_of_an_option(tmp_path: Path) -> None:
-    settings = {"library": "a.smi", "thinking": True, "revision": None}
-    found = parsed(WITH_CONFIG["annotate"], tmp_path, settings)
-    assert (found["thinking"], found["revision"]) == ("on", None)
+def words_of(command: Any, folder: Path, text: str) -> dict[str, Any]:
+    """Return what a command would be called with, of the text of a configuration file."""
+    (folder / "run.yaml").write_text(text)
+    return command.make_context("gallon", ["--config", str(folder / "run.yaml")]).params
+
+
+def test_a_configuration_has_the_words_of_an_option_as_they_are_written(tmp_path: Path) -> None:
+    text = "library: a.smi\nthinking: on\nrevision: 0123\ntask: NO\nmodel: 1e3\nlimit: 20\nout: null\nprompt:\n"
+    found = words_of(WITH_CONFIG["annotate"], tmp_path, text)
+    assert (found["thinking"], found["revision"], found["task"], found["model"]) == ("on", "0123", "NO", "1e3")
+    assert (found["limit"], found["out"], found["prompt"]) == (20, None, "describe")
+    learned = words_of(WITH_CONFIG["teach"], tmp_path, "data: 007\ntarget: [NO, yes, 0123, 1_0]\nspec: 0123\n")
+    assert (learned["data"], learned["target"]) == ("007", ["NO", "yes", "0123", "1_0"])
+    assert learned["spec_id"] == "0123"
+
+
+@pytest.mark.parametrize(
+    ("text", "image", "smiles"),
+    [
+        ("image: no\nsmiles: Yes", False, True),
+        ("no-image: on\nsmiles: FALSE", False, False),
+        ("image: true", True, True),
+    ],
+)
+def test_a_flag_of_a_configuration_is_true_or_false_as_yaml_writes_it(
+    text: str, image: bool, smiles: bool, tmp_path: Path
+) -> None:
+    found = words_of(WITH_CONFIG["annotate"], tmp_path, f"library: a.smi\n{text}\n")
+    assert (found["image"], found["smiles"]) == (image, smiles)

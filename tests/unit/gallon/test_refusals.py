@@ -184,6 +184,23 @@ def test_an_endpoint_that_is_no_url_is_told_at_once(url: str, tmp_path: Path) ->
     assert str(result.exception) == f"--endpoint {url} is no URL, as http://127.0.0.1:8000/v1: correct it."
 
 
+@pytest.mark.parametrize("url", ["https://alice:hunter2@proxy/v1", "https://alice:hunter2@proxy:port/v1"])
+def test_a_password_in_an_address_is_refused_and_not_repeated(
+    url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "library.smi").write_text("C\n")
+    result = CliRunner().invoke(app, ["annotate", str(tmp_path / "library.smi"), "--model", "x", "--endpoint", url])
+    assert isinstance(result.exception, UsageError), result.exception
+    assert str(result.exception) == (
+        "--endpoint holds a password: put the key into GALLON_ENDPOINT_KEY and leave it out of the URL."
+    )
+    said = refused(tmp_path, NUMBERS, ("--split", "random", "--service", url, "--llm-budget", "0.5"), "teach")
+    assert said == (
+        "--service holds a password: put the token into GALLON_SERVICE_TOKEN and leave the password out of the URL."
+    )
+    assert "hunter2" not in caplog.text
+
+
 def test_a_run_in_another_thread_than_the_main_one_is_refused_at_once(tmp_path: Path) -> None:
     """Only in the main thread an interrupt, or a limit, can stop it."""
     (tmp_path / "library.smi").write_text("C\n")

@@ -23,7 +23,7 @@ from cluster.store.record import DeadLetter, Ledger
 from distill.ranking.prompt import CANDIDATES
 from distill.report import comparison
 from distill.screen import screening
-from tests.benchmarks import paper_tables, tables
+from tests.benchmarks import moleculeace_table, paper_tables, tables
 
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
@@ -165,6 +165,20 @@ def test_what_the_page_of_the_papers_says_of_graph_networks_as_students_holds() 
     (valid, test), (valid_gin, test_gin) = gains("bbbp", "dmpnn"), gains("bbbp", "gin")
     assert f"On BBBP it brings {valid:.3f} and {valid_gin:.3f} on the validation part" in text
     assert f"on the test part it costs D-MPNN {-test:.3f} and brings GIN {test_gin:.3f}" in text
+
+
+def test_what_is_said_of_sets_that_nobody_looked_at_is_what_was_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (DOCS / "benchmarks" / "models.md").read_text(encoding="utf-8")
+    moleculeace_table.main()
+    table = capsys.readouterr().out.strip()
+    assert table in text and "▲" not in table and "▼" not in table and "which is not significant" in text
+    words = " ".join(text.split())
+    sets = json.loads((tables.RESULTS / moleculeace_table.KEPT).read_text(encoding="utf-8"))["sets"]
+    sizes, agree = ([each[what] for each in sets.values()] for what in ("molecules", "agree"))
+    assert f"of {min(sizes)} to {max(sizes):,} molecules ({sum(sizes):,} in all)" in words
+    assert f"call {min(agree) * 100:.1f} to {max(agree) * 100:.1f} % of a set's molecules the same" in words
+    best = [min(each["rows"], key=lambda name, rows=each["rows"]: rows[name]["rmse"]) for each in sets.values()]
+    assert f"best on {best.count('student')} of {len(sets)} sets" in words
 
 
 def test_what_the_page_of_the_papers_says_of_the_parts_of_mmf_holds() -> None:

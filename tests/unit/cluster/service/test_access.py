@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from cluster.service.access import TOKEN_VARIABLE, check_host, digest_of, is_allowed, is_loopback, read_token
+from cluster.service.access import (
+    TOKEN_VARIABLE,
+    check_host,
+    digest_of,
+    holds_password,
+    is_allowed,
+    is_loopback,
+    read_token,
+)
 from teacher.errors import UsageError
 
 TOKEN = "0123456789abcdef"
@@ -26,6 +34,41 @@ def test_a_token_comes_out_of_a_private_file_or_the_environment(file: Path, monk
     monkeypatch.setenv(TOKEN_VARIABLE, "another that is long enough")
     assert read_token(None) == "another that is long enough"
     assert read_token(file) == TOKEN
+
+
+def test_a_token_of_the_environment_has_no_blanks_around_it_as_one_of_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(TOKEN_VARIABLE, f" {TOKEN}\n")  # as a secret of Kubernetes that 'echo' made
+    token = read_token(None)
+    assert token == TOKEN and is_allowed(f"Bearer {TOKEN}", digest_of(token))
+    monkeypatch.setenv(TOKEN_VARIABLE, " \n")
+    with pytest.raises(UsageError, match="fewer than 16 characters"):
+        read_token(None)
+
+
+@pytest.mark.parametrize("odd", ["\N{LATIN SMALL LETTER E WITH ACUTE}", "\n", "\x07", "\udcff"])
+def test_a_token_that_cannot_be_sent_is_refused_and_not_repeated(odd: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(TOKEN_VARIABLE, f"{TOKEN}{odd}{TOKEN}")
+    with pytest.raises(UsageError, match=f"The token in {TOKEN_VARIABLE} has characters that cannot be") as refused:
+        read_token(None)
+    assert TOKEN not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "holds"),
+    [
+        ("https://alice:hunter2@proxy/v1", True),
+        ("https://hunter2@proxy/v1", True),
+        ("https://alice:hunter2@proxy:port/v1", True),
+        ("https://alice:hunter/2@proxy/v1", True),
+        ("https://alice:hunter2@[proxy/v1", True),
+        ("alice:hunter2@proxy/v1", True),
+        ("https://proxy:8000/v1/publishers/@google", False),
+        ("http://[::1]:8000/v1", False),
+        ("nonsense", False),
+    ],
+)
+def test_a_password_in_a_url_is_found_however_the_url_is_broken(url: str, holds: bool) -> None:
+    assert holds_password(url) == holds
 
 
 def test_a_token_that_others_may_read_or_guess_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ class Scene:
     faults: list[int] = field(default_factory=list)
     described: list[str] = field(default_factory=list)
     refused: frozenset[str] = frozenset()
+    tokens: list[str | None] = field(default_factory=list)
     url: str = ""
 
 
@@ -35,6 +36,7 @@ def scene(monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
             """Say nothing."""
 
         def do_GET(self) -> None:
+            found.tokens.append(self.headers["Authorization"])
             self._answer(200, {"status": "ok", "spec": "abc"})
 
         def do_POST(self) -> None:
@@ -89,3 +91,15 @@ def test_what_is_not_there_or_wants_a_token_is_told_in_a_sentence(scene: Scene) 
         ServiceClient("nonsense").spec()
     with pytest.raises(ServiceGoneError, match="the same command, which goes on"):
         ServiceClient("http://127.0.0.1:1", patience=0.02).spec()
+
+
+def test_a_token_is_sent_without_blanks_and_never_told(
+    scene: Scene, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = "0123456789abcdef"
+    assert ServiceClient(scene.url, f"{token}\n").spec() == "abc"
+    assert scene.tokens == [f"Bearer {token}"]
+    monkeypatch.setattr(client, "FIRST_PATIENCE", 0.5)
+    with pytest.raises(ServiceGoneError, match=r"\*\*\*") as told:
+        ServiceClient(scene.url, f"{token}\n{token}").spec()  # a header that HTTP refuses, whole, in its message
+    assert "***" in caplog.text and token not in caplog.text + str(told.value)

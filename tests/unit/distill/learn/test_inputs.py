@@ -20,6 +20,9 @@ from distill.rules.rule_set import RuleSet
 from distill.rules.values import rule_values
 from teacher.errors import UsageError
 from teacher.nn.inputs import Matrix
+from teacher.nn.text_encoder import MINILM, format_text
+from teacher.provenance import digest
+from tests.support.encoders import random_encoder
 
 READS_SMILES = recipe("smiles-encoder")
 WIDTH = 384  # of MiniLM
@@ -156,3 +159,19 @@ def test_embeddings_are_those_of_the_molecules_that_have_the_texts(
         found[name] = inputs.values[:, 0]
     alcohols, amines = found.values()  # under two names
     assert (alcohols - amines).tolist() == [1] * 12  # "O" is the letter behind "N"
+
+
+def test_what_an_encoder_in_a_folder_has_read_is_read_anew_once_its_files_change(
+    model_inputs: ModelInputs, parts: Split, tmp_path: Path
+) -> None:
+    smiles = model_inputs.dataset.smiles
+    told = Annotations(("an alcohol",) * len(smiles), "spec", "of the texts")
+    names = []
+    for seed in (0, 1):
+        encoder = random_encoder(tmp_path / "encoder", seed)
+        reading = replace(model_inputs, annotations=told, encoder=encoder)
+        names.append([reading.inputs_name(recipe(name), parts) for name in ("lm", "lm-fine-tuned", "smiles-encoder")])
+    assert not set(names[0]) & set(names[1])
+    by_name = replace(model_inputs, annotations=told).inputs_name(recipe("lm"), parts)
+    texts = [format_text(each, "an alcohol") for each in smiles]
+    assert by_name == f"embeddings.{digest([MINILM, told.sha256, texts], 16)}"  # as it has ever been

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from distill.data.dataset import read
+from distill.learn.inputs import ModelInputs
+from distill.learn.teacher_outputs import _check_reading
 from distill.library.beside import molecule_vectors
 from distill.library.beside.molecule_vectors import MoleculeVectors
 from distill.library.beside.row_arrays import add_rows, read_rows
 from distill.library.beside.scores import Scorer, read_scores
 from distill.library.prepared import PreparedLibrary
 from distill.library.shard import read_facts
+from distill.models.model_store import read_card
 from distill.screen.saved_model import SavedModel
 from teacher import strict_json
 from teacher.chemistry.molecule import parse
+from teacher.errors import UsageError
 from teacher.nn.text_encoder import MINILM
+from tests.support.encoders import random_encoder
 from tests.support.models import untrained_student
 from tests.support.prepared import library_of
 
@@ -87,6 +95,39 @@ def test_vectors_take_two_bytes_a_number_beside_a_manifest_that_names_the_networ
     assert kept is not None and (kept["vector"].dtype, len(kept["vector"])) == (np.float16, 3)
     named = strict_json.read(dict[str, object], (folder / "manifest.json").read_bytes())
     assert (named["title"], named["licence"]) == (MINILM, "its own") and "data" in named
+
+
+def test_vectors_of_an_encoder_whose_files_have_changed_are_not_read_as_the_new_ones(
+    library: PreparedLibrary, tmp_path: Path
+) -> None:
+    found = []
+    for seed in (0, 1):
+        vectors = MoleculeVectors(library.folder, "smiles", random_encoder(tmp_path / "encoder", seed))
+        found.append(vectors.of(library.shard(0), 0, digest_of(library, 0), np.arange(3)))
+    assert not np.allclose(*found)
+
+
+def test_a_model_is_refused_where_the_files_of_its_encoder_are_not_those_it_was_trained_by(
+    library: PreparedLibrary, tmp_path: Path
+) -> None:
+    model = untrained_student(tmp_path / "teacher", "smiles-encoder", encoder=random_encoder(tmp_path / "encoder"))
+    SavedModel(model)
+    inputs = ModelInputs(read(tmp_path / "teacher" / "alcohols.csv", targets=["logS"]), None, tmp_path / "inputs")
+    reading = replace(inputs, encoder=str(tmp_path / "encoder"))
+    _check_reading(model, read_card(model), reading)
+    random_encoder(tmp_path / "encoder", seed=1)
+    (tmp_path / "scores").mkdir()
+    for use in (
+        lambda: SavedModel(model),
+        lambda: _check_reading(model, read_card(model), reading),
+        lambda: Scorer(model, library.folder, tmp_path / "scores").score(0, np.arange(3)),
+    ):
+        with pytest.raises(UsageError, match="is not the one that the model was trained by"):
+            use()
+    facts = json.loads((model / "card.json").read_text())
+    del facts["encoder_version"]  # as cards from before
+    (model / "card.json").write_text(json.dumps(facts))
+    assert np.isfinite(SavedModel(model).predict([parse(b"CCO").mol])).all()
 
 
 def test_what_is_known_of_rows_grows_and_what_is_there_stays(tmp_path: Path) -> None:

@@ -13,13 +13,14 @@ from cluster.library.kept import keep_columns
 from cluster.library.source import resolve
 from distill.models.model_store import NGRAMS, WEIGHTS
 from distill.screen import ngram_student, prefilter, screening
-from distill.screen.ngram_student import NGramStudent, recall
+from distill.screen.ngram_student import NGramStudent, recall, shares_that_find
 from distill.screen.selection import Selection
 from teacher.errors import UsageError
 from teacher.tiny import library
 from tests.support.models import TARGET, untrained_student
 
 ROWS = 400
+FACTS = {"model": "a digest", "library": ["library.smi"]}
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def values(smiles: list[bytes]) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def learnt(smiles: list[bytes], values: np.ndarray) -> NGramStudent:
-    return NGramStudent.distilled(smiles, values, {"model": "a digest"})
+    return NGramStudent.distilled(smiles, values, FACTS)
 
 
 def test_it_says_what_it_was_distilled_from(learnt: NGramStudent, smiles: list[bytes], values: np.ndarray) -> None:
@@ -47,28 +48,30 @@ def test_it_says_what_it_was_distilled_from(learnt: NGramStudent, smiles: list[b
     assert [np.corrcoef(*pair)[0, 1] > 0.95 for pair in zip(said.T, values.T, strict=True)] == [True, True]
     assert np.allclose(learnt.score(smiles[5:7]), said[5:7], atol=1e-4)  # whatever stands beside it
     assert learnt.score([]).shape == (0, 2)
-    assert learnt.card["recall"][0]["highest"]["0.2"] == 1
+    assert recall(learnt.card["found_at"][0]["highest"], 0.2) == 1
 
 
 def test_it_is_kept_in_a_file_for_the_model_that_it_was_distilled_from(
     learnt: NGramStudent, smiles: list[bytes], tmp_path: Path
 ) -> None:
     learnt.save(tmp_path / NGRAMS)
-    again = NGramStudent.load(tmp_path / NGRAMS, "a digest")
+    again = NGramStudent.load(tmp_path / NGRAMS, FACTS)
     assert again is not None and again.card == learnt.card
     assert np.array_equal(again.score(smiles[:50]), learnt.score(smiles[:50]))
-    assert NGramStudent.load(tmp_path / NGRAMS, "another") is None
-    assert NGramStudent.load(tmp_path / "nothing", "a digest") is None
+    assert NGramStudent.load(tmp_path / NGRAMS, {**FACTS, "model": "another"}) is None
+    assert NGramStudent.load(tmp_path / NGRAMS, {**FACTS, "library": ["other.smi"]}) is None
+    assert NGramStudent.load(tmp_path / "nothing", FACTS) is None
     (tmp_path / NGRAMS).write_bytes(b"damage")
-    assert NGramStudent.load(tmp_path / NGRAMS, "a digest") is None
+    assert NGramStudent.load(tmp_path / NGRAMS, FACTS) is None
 
 
 def test_recall_is_the_share_of_the_best_that_are_kept() -> None:
     values = np.arange(1_000, dtype=np.float32)
     said = values.copy()
     said[995:] = 0  # five of the best ten, and of the worst ten none, are taken for bad
-    assert recall(said, values)["highest"] == {"0.02": 0.5, "0.05": 0.5, "0.1": 0.5, "0.2": 0.5}
-    assert recall(said, values)["lowest"] == {"0.02": 1.0, "0.05": 1.0, "0.1": 1.0, "0.2": 1.0}
+    highest, lowest = (shares_that_find(said, values)[end] for end in ("highest", "lowest"))
+    assert [recall(highest, share) for share in (0.0001, 0.003, 0.02, 0.5, 0.998, 1.0)] == [0, 0.3, 0.5, 0.5, 0.8, 1]
+    assert [recall(lowest, share) for share in (0.0005, 0.006, 0.02)] == [0.0, 0.1, 1.0]
 
 
 def in_units(student: Path, unit: float) -> Path:
@@ -101,7 +104,7 @@ def test_only_what_a_prefilter_keeps_is_scored(
     )
     assert (done.rows, done.left_out) == (kept, ROWS - kept)
     assert done.recall is not None and 0 <= done.recall <= 1
-    said = NGramStudent.load(student / NGRAMS, screening._digest(student))
+    said = NGramStudent.load(student / NGRAMS, {"model": screening._digest(student), "library": [str(file)]})
     assert said is not None
     scores = said.score([row.encode() for row in rows])[:, 0]
     assert np.isfinite(scores).all() and len(np.unique(scores)) > ROWS // times / 2
@@ -113,6 +116,9 @@ def test_only_what_a_prefilter_keeps_is_scored(
     state = (student / NGRAMS).stat().st_mtime_ns
     screening.screen(sources, student, tmp_path / "again.csv", limit=None, selection=selection)
     assert (student / NGRAMS).stat().st_mtime_ns == state
+    other = file.rename(tmp_path / "other.smi")
+    screening.screen(resolve([str(other)]), student, tmp_path / "other.csv", limit=None, selection=selection)
+    assert (student / NGRAMS).stat().st_mtime_ns != state  # what is told of a library is not told of another
 
 
 def test_mol_blocks_have_no_text_to_be_filtered_by(tmp_path: Path) -> None:

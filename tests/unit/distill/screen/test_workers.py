@@ -15,7 +15,7 @@ from cluster.library.whole_rows import read_all_whole
 from distill.models.packing import pack
 from distill.screen.scorer import READ, Scorer
 from distill.screen.scoring import SentScorer
-from distill.screen.workers import Workers
+from distill.screen.workers import TRIES, Workers
 from teacher.module_process import ProcessStartError
 from tests.support import deadly_scorer, lame_scorer
 from tests.support.models import TARGET, untrained_student
@@ -76,6 +76,39 @@ def test_what_a_row_does_to_a_process_is_called_by_its_name(
         ((_, scored),) = workers.score([rows])
     assert scored["error"].to_pylist() == ["ends its process (exit status 1)", None, None]
     assert scored.schema.equals(Scorer(str(student), doubt=True).score(rows.select(READ)).schema)
+
+
+class Interrupted:
+    """A stream of answers, whose reader is interrupted while it waits."""
+
+    def read_next_batch(self) -> Any:
+        raise KeyboardInterrupt
+
+
+def test_a_question_that_is_interrupted_leaves_no_answer_for_the_next(student: Path, tmp_path: Path) -> None:
+    first, _, last = blocks(tmp_path)
+    with Workers(str(student), doubt=False, processes=1) as workers:
+        ((_, expected),) = workers.score([last])
+        process = workers._idle.get()
+        workers._idle.put(process)
+        stream, process._answers = process._answers, Interrupted()
+        with pytest.raises(KeyboardInterrupt):
+            workers._scored(first.select(READ), TRIES)
+        process._answers = stream
+        ((_, found),) = workers.score([last])
+    assert found.equals(expected)
+
+
+def test_fewer_answers_than_rows_are_those_of_no_row(
+    student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(deadly_scorer.ONCE, str(tmp_path / "once"))
+    monkeypatch.setenv(deadly_scorer.SHORT, "1")
+    (tmp_path / "once").touch()
+    (_, _, rows) = blocks(tmp_path)
+    with Workers(str(student), doubt=False, processes=1, module=deadly_scorer.__name__) as workers:
+        ((_, scored),) = workers.score([rows.slice(0, 3)])
+    assert scored["smiles"].to_pylist() == ["C" * 300, "[Na+].[Cl-]", "CC(C)O"]
 
 
 def test_a_machine_that_cannot_start_a_process_blames_no_row(student: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from gallon.config import SpecConfig
 from teacher.chemistry.facts import Structure, structure_of
 from teacher.chemistry.molecule import mol_of
 from teacher.errors import UsageError
-from teacher.llm.acceptance import Annotation, accept
+from teacher.llm.acceptance import Annotation, MissingSamplesError, accept
 from teacher.llm.completion import Completion
 from teacher.llm.prompt import Prompt
 from teacher.llm.spec import Keep, Samples, Spec
@@ -113,6 +113,12 @@ def test_samples_that_are_all_rejected_are_rejected(spec: Spec, describe: Prompt
     assert caught.value.stage == "schema"
 
 
+def test_fewer_answers_than_were_asked_for_are_no_vote(spec: Spec, aspirin: Structure) -> None:
+    asked = spec.model_copy(update={"samples": Samples(number=8, keep="vote")})
+    with pytest.raises(MissingSamplesError, match="1 of 8 samples came: leave out --samples"):
+        accept(completion("An ester."), None, aspirin, asked)
+
+
 def test_samples_of_free_text_agree_by_the_groups_that_they_mention(spec: Spec, aspirin: Structure) -> None:
     asked = spec.model_copy(update={"samples": Samples(number=2, keep="vote")})
     same = accept(completion("An ester.", "It has an ester group."), None, aspirin, asked)
@@ -134,4 +140,6 @@ def test_how_many_samples_and_what_is_kept_is_part_of_the_spec() -> None:
         for config in (hot, replace(hot, samples=4), replace(hot, samples=8), replace(hot, samples=4, keep="vote"))
     }
     assert len(ids) == 4
-    assert resolve_spec(replace(hot, keep="vote")).spec.id in ids  # nothing is chosen of one answer
+    for keep in ("vote", "all"):
+        with pytest.raises(UsageError, match="--keep chooses among several samples: give --samples and --temperature"):
+            resolve_spec(replace(hot, keep=keep))

