@@ -16,9 +16,13 @@ import pytest
 from cluster.runtime import session
 from cluster.runtime.session import RaySession
 from cluster.store.open import open_store
+from cluster.store.store import Row
 from gallon.cli.app import app
+from teacher.llm.prompt import Prompt
+from teacher.llm.spec import Spec
 from tests.support.command import CommandHere, call, every_command, last_json
 from tests.support.molecules import SMILES
+from tests.support.records import KEYS, letter
 
 NOBODY = "127.0.0.1:1"
 TEACH = [
@@ -249,19 +253,22 @@ def test_options_come_from_a_file_and_flags_win(command_here: CommandHere, libra
     assert (done.status, "promt" in done.err) == (2, True)
 
 
-def test_dead_letters_are_written_before_they_are_put_back(command_here: CommandHere, tmp_path: Path) -> None:
-    made, store = tmp_path / "made.jsonl", tmp_path / "store"
-    made.write_text(json.dumps({"smiles": "CCO", "text": "An alc", "model": "gpt", "finish_reason": "length"}) + "\n")
-    (spec,) = json.loads(command_here("import", made, "--json", store=store).out)["specs"]
-    first, second = tmp_path / "first.jsonl", tmp_path / "second.jsonl"
+def test_dead_letters_are_written_before_they_are_put_back(
+    command_here: CommandHere, spec: Spec, describe: Prompt, tmp_path: Path
+) -> None:
+    store, first, second = tmp_path / "store", tmp_path / "first.jsonl", tmp_path / "second.jsonl"
+    with open_store(str(store)) as opened:
+        opened.save_spec(spec, describe)
+        opened.register(spec.id, "run", [Row(KEYS[0], 0, 1)])
+        opened.commit(spec.id, "run", [(KEYS[0], letter())], [(1, 1)])
     written = json.loads(command_here("dead", "--out", first, "--json", store=store).out)
-    assert written == {"spec": spec["spec"], "path": str(first), "letters": 1}
+    assert written == {"spec": spec.id, "path": str(first), "letters": 1}
     done = command_here("dead", "--retry", "--out", second, store=store)
     assert done.out.startswith(f"1 dead letter written to {second}\n1 molecule back among the pending")
     assert first.read_text() == second.read_text() != ""
     retried = json.loads(command_here("dead", "--retry", "--json", store=store).out)
-    assert retried == {"spec": spec["spec"], "retried": 0}
-    assert json.loads(command_here("dead", "--json", store=store).out) == {"spec": spec["spec"], "dead": []}
+    assert retried == {"spec": spec.id, "retried": 0}
+    assert json.loads(command_here("dead", "--json", store=store).out) == {"spec": spec.id, "dead": []}
 
 
 def test_a_recount_under_a_spec_that_nothing_was_annotated_under_names_those_there_are(
