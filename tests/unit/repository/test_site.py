@@ -179,6 +179,10 @@ def test_what_is_said_of_sets_that_nobody_looked_at_is_what_was_kept(capsys: pyt
     assert f"call {min(agree) * 100:.1f} to {max(agree) * 100:.1f} % of a set's molecules the same" in words
     best = [min(each["rows"], key=lambda name, rows=each["rows"]: rows[name]["rmse"]) for each in sets.values()]
     assert f"best on {best.count('student')} of {len(sets)} sets" in words
+    front = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"On {len(sets)} affinity sets that no default was chosen by" in front
+    assert f"ahead by the mean and best on {best.count('student')}, not significantly" in front
+    assert table.splitlines()[2].startswith("| `student` |")
 
 
 def test_what_the_page_of_the_papers_says_of_the_parts_of_mmf_holds() -> None:
