@@ -28,7 +28,7 @@ from cluster.runtime.logs import worker_level
 from cluster.store.connection import StoreGoneError
 from cluster.store.record import Ledger
 from cluster.store.store import Store
-from teacher.errors import GallonError, UsageError
+from teacher.errors import UsageError
 from teacher.llm.prompt import Prompt
 from teacher.llm.spec import Spec
 from teacher.wording import counted
@@ -166,11 +166,8 @@ def _failure_noted(run: Run) -> Iterator[None]:
         yield
     except StoreGoneError:
         raise  # nothing can be written down
-    except GallonError as error:
-        run.fail(str(error))
-        raise
     except Exception as error:
-        run.fail_unforeseen(error)
+        run.fail_by(error)
         raise
 
 

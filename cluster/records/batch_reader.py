@@ -20,7 +20,6 @@ from cluster.store.record import RAW_SHOWN, DeadLetter, Ledger, Record, Stage
 from cluster.store.store import Store
 from teacher.chemistry.facts import structure_of
 from teacher.chemistry.molecule import mol_of
-from teacher.errors import GallonError
 from teacher.llm.acceptance import accept
 from teacher.llm.completion import Completion
 from teacher.llm.engine import PromptRejectedError
@@ -92,11 +91,8 @@ def read_results(
     except KeyboardInterrupt:
         reading.run.end("interrupted")
         raise
-    except GallonError as error:
-        reading.run.fail(str(error))
-        raise
     except Exception as error:
-        reading.run.fail_unforeseen(error)
+        reading.run.fail_by(error)
         raise
     return reading.finish()
 

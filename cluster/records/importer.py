@@ -24,7 +24,6 @@ from cluster.store.store import Store
 from teacher.chemistry.facts import facts_of
 from teacher.chemistry.molecule import InvalidMoleculeError, Molecule
 from teacher.chemistry.parsing import parse_safely
-from teacher.errors import GallonError
 from teacher.llm.spec import Model, PromptRef, Spec
 from teacher.llm.validation import RejectedError, storable, validate
 from teacher.provenance import digest, installed
@@ -124,13 +123,9 @@ def import_annotations(store: Store, path: Path) -> dict[str, Ledger]:
         for begun in imports.values():
             begun.run.end("interrupted")
         raise
-    except GallonError as error:
-        for begun in imports.values():
-            begun.run.fail(str(error))
-        raise
     except Exception as error:
         for begun in imports.values():
-            begun.run.fail_unforeseen(error)
+            begun.run.fail_by(error)
         raise
     return {spec_id: begun.finish() for spec_id, begun in imports.items()}
 

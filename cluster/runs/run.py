@@ -21,6 +21,7 @@ from cluster.runtime.process import Process
 from cluster.store.connection import StoreError, StoreGoneError
 from cluster.store.record import Ledger
 from cluster.store.store import RUN_SECONDS, Store
+from teacher.errors import GallonError
 from teacher.llm.spec import Spec
 from teacher.wording import counted
 
@@ -175,9 +176,10 @@ class Run:
         with suppress(StoreError):
             self._close("failed", self.ledger(), reason=reason)
 
-    def fail_unforeseen(self, error: Exception) -> None:
-        """Write down that the run ended by what nobody foresaw, so that what it had in hand is not taken for lost."""
-        self.fail(f"It ended by {type(error).__name__}: {first_line(error)}")
+    def fail_by(self, error: Exception) -> None:
+        """Write down by which error the run ended, one that nobody foresaw too: what it had in hand is not lost."""
+        foreseen = isinstance(error, GallonError)
+        self.fail(str(error) if foreseen else f"It ended by {type(error).__name__}: {first_line(error)}")
 
     @property
     def _running(self) -> dict[str, Any]:

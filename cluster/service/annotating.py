@@ -63,8 +63,8 @@ class AnnotatorReplica:
         try:
             self._annotator.start()
             self._annotator.warm_up()
-        except GallonError as error:
-            self._run.fail(str(error))
+        except Exception as error:
+            self._run.fail_by(error)
             raise
 
     async def describe(self, key: bytes, smiles: str) -> bool:

@@ -114,7 +114,7 @@ class Doubt:
 
 
 def _half(errors: NDArray[np.float64], inside: NDArray[np.bool_]) -> float | None:
-    """Return half the width of an interval by the errors inside a bin, NaN where there is no label, or by all."""
+    """Return half the width of an interval by the errors (NaN: no label) of a bin, or by all where it has few."""
     of_bin = errors[inside]
     return _quantile(of_bin if (~np.isnan(of_bin)).sum() >= LEAST else errors)
 

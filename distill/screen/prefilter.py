@@ -91,7 +91,7 @@ def prefiltered(
         raise UsageError(f"{other.shown} holds mol blocks: a prefilter reads SMILES. Leave out --prefilter.")
     assert selection.prefilter is not None
     rows = count(sources, limit)
-    facts = {"model": model.digest, "library": [source.shown for source in sources]}
+    facts = {"model": model.digest, "library": [source.shown for source in sources], "rows": limit}
     student = NGramStudent.load(model.place / NGRAMS, facts) if model.place.is_dir() else None
     student = student or _learnt(sources, limit, rows, model, facts)
     keep, sign = selection.prefilter, 1 if selection.lowest else -1
@@ -128,25 +128,19 @@ def _learnt(
         said = pa.concat_tables(scored for _, scored in workers.score(blocks))
     names = said.column_names[1 : 1 + len(model.card.targets)]
     values = np.stack([said[name].to_numpy(zero_copy_only=False) for name in names], axis=1).astype(np.float32)
-    known = ~np.isnan(values.sum(axis=1)) & _first_of_each(sample["raw"].to_pylist())
+    raw = np.array(sample["raw"].to_pylist(), dtype=object)
+    _, distinct = np.unique(raw, return_index=True)  # the first of each
+    known = ~np.isnan(values.sum(axis=1)) & np.isin(np.arange(len(raw)), distinct)
     if known.sum() < LEAST:
         raise UsageError(
             f"{counted(int(known.sum()), 'molecule')} cannot teach a prefilter: it takes {LEAST:,} at least. Leave out "
             "--prefilter."
         )
-    smiles = [raw for raw, there in zip(sample["raw"].to_pylist(), known.tolist(), strict=True) if there]
-    student = NGramStudent.distilled(smiles, _logits(values[known], model.card), facts)
+    student = NGramStudent.distilled(raw[known].tolist(), _logits(values[known], model.card), facts)
     if model.place.is_dir():
         with suppress(OutputError):  # of a folder that is only read, it serves this time
             student.save(model.place / NGRAMS)
     return student
-
-
-def _first_of_each(texts: Sequence[bytes]) -> NDArray[np.bool_]:
-    """Tell which texts are not the same as one before."""
-    first = np.zeros(len(texts), dtype=bool)
-    first[list({text: place for place, text in reversed(list(enumerate(texts)))}.values())] = True
-    return first
 
 
 def _logits(values: NDArray[np.float32], card: ModelCard) -> NDArray[np.float32]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from cluster.library.source import Source, data_name
 from cluster.runtime.session import RaySession
@@ -348,9 +349,8 @@ def refuse_text_options(training: TrainConfig, spec_id: str | None, other_specs:
 
 def without_texts(training: TrainConfig) -> TrainConfig:
     """Return a training of what reads no texts, with what else was said of it."""
-    return replace(
-        training, also_spec=None, predictions=None, ranking=None, llm_budget=None, texts_each=None, service=None
-    )
+    nothing: dict[str, Any] = dict.fromkeys(OF_TEXTS)
+    return replace(training, **nothing)
 
 
 def check_on_demand(training: TrainConfig, splits: Sequence[Split], other_specs: Iterable[str] = ()) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -128,25 +129,48 @@ def test_molecules_that_others_have_meanwhile_are_left_to_them(
     assert finished.run == "other"
 
 
-def test_what_a_run_had_in_hand_that_was_interrupted_while_this_one_waited_is_not_lost(
-    here: None, store: Store, spec: Spec, describe: Prompt, second_engine: NotingEngine, tmp_path: Path
-) -> None:
-    keys = list(KEYS.values())
-    other = Run(store, spec, ["f"], None, time.time())
-    store.register(spec.id, other.id, [Row(key, 0, row) for row, key in enumerate(keys, 1)])
+@dataclass(frozen=True)
+class Other:
+    """Another run, which has all molecules in its engine's hands, and is alive until it ends well."""
+
+    run: Run
+    life: ExitStack
+
+    def end_well(self) -> None:
+        self.run.end("interrupted")
+        self.life.close()
+
+
+@pytest.fixture
+def other(store: Store, spec: Spec) -> Iterator[Other]:
+    keys, run = list(KEYS.values()), Run(store, spec, ["f"], None, time.time())
+    store.register(spec.id, run.id, [Row(key, 0, row) for row, key in enumerate(keys, 1)])
     with ExitStack() as life:
-        life.enter_context(other.alive())
-        store.claim(spec.id, other.id, keys, "claim")
-        store.hand(spec.id, other.id, [(key, "claim") for key in keys])
+        life.enter_context(run.alive())
+        store.claim(spec.id, run.id, keys, "claim")
+        store.hand(spec.id, run.id, [(key, "claim") for key in keys])
+        yield Other(run, life)
 
-        def interrupt() -> None:
-            assert not second_engine.asked
-            other.end("interrupted")
-            life.close()
 
-        annotate_here(store, spec, describe, [second_engine], tmp_path, interrupt)
-    records = [record for record in store.fetch(spec.id, keys) if record is not None]
-    assert [record.attempts for record in records] == [1] * len(MOLECULES)
+def attempts(store: Store, spec: Spec) -> list[int]:
+    return [record.attempts for record in store.fetch(spec.id, list(KEYS.values())) if record is not None]
+
+
+def test_what_a_run_had_in_hand_that_was_interrupted_while_this_one_waited_is_not_lost(
+    here: None,
+    store: Store,
+    spec: Spec,
+    describe: Prompt,
+    other: Other,
+    second_engine: NotingEngine,
+    tmp_path: Path,
+) -> None:
+    def interrupt() -> None:
+        assert not second_engine.asked
+        other.end_well()
+
+    annotate_here(store, spec, describe, [second_engine], tmp_path, interrupt)
+    assert attempts(store, spec) == [1] * len(MOLECULES)
 
 
 def test_what_a_run_had_in_hand_that_ends_well_while_its_end_is_looked_up_is_not_lost(
@@ -154,29 +178,20 @@ def test_what_a_run_had_in_hand_that_ends_well_while_its_end_is_looked_up_is_not
     store: Store,
     spec: Spec,
     describe: Prompt,
+    other: Other,
     second_engine: NotingEngine,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    keys = list(KEYS.values())
-    other = Run(store, spec, ["f"], None, time.time())
-    store.register(spec.id, other.id, [Row(key, 0, row) for row, key in enumerate(keys, 1)])
-    with ExitStack() as life:
-        life.enter_context(other.alive())
-        store.claim(spec.id, other.id, keys, "claim")
-        store.hand(spec.id, other.id, [(key, "claim") for key in keys])
+    def looked_up(*given: Any) -> list[str]:
+        found = ended_well(*given)
+        if other.run.id in store.alive():
+            other.end_well()
+        return found
 
-        def looked_up(*given: Any) -> list[str]:
-            found = ended_well(*given)
-            if other.id in store.alive():
-                other.end("interrupted")
-                life.close()
-            return found
-
-        monkeypatch.setattr("cluster.runs.run.ended_well", looked_up)
-        annotate_here(store, spec, describe, [second_engine], tmp_path, lambda: None)
-    records = [record for record in store.fetch(spec.id, keys) if record is not None]
-    assert [record.attempts for record in records] == [1] * len(MOLECULES)
+    monkeypatch.setattr("cluster.runs.run.ended_well", looked_up)
+    annotate_here(store, spec, describe, [second_engine], tmp_path, lambda: None)
+    assert attempts(store, spec) == [1] * len(MOLECULES)
 
 
 def test_a_machine_that_cannot_draw_is_done_without_and_no_molecule_is_blamed(

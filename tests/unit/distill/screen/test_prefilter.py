@@ -105,7 +105,7 @@ def test_only_what_a_prefilter_keeps_is_scored(
     assert (done.rows, done.left_out) == (kept, ROWS - kept)
     assert done.recall is not None and 0 <= done.recall <= 1
     said = NGramStudent.load(student / NGRAMS, {"model": screening._digest(student), "library": [str(file)]})
-    assert said is not None
+    assert said is not None and said.card["molecules"] + 2 * said.card["held_out"] == ROWS // times  # each once
     scores = said.score([row.encode() for row in rows])[:, 0]
     assert np.isfinite(scores).all() and len(np.unique(scores)) > ROWS // times / 2
     best = np.argsort(scores, kind="stable")[:kept]
@@ -116,6 +116,9 @@ def test_only_what_a_prefilter_keeps_is_scored(
     state = (student / NGRAMS).stat().st_mtime_ns
     screening.screen(sources, student, tmp_path / "again.csv", limit=None, selection=selection)
     assert (student / NGRAMS).stat().st_mtime_ns == state
+    screening.screen(sources, student, tmp_path / "few.csv", limit=ROWS // 2, selection=selection)
+    assert (student / NGRAMS).stat().st_mtime_ns != state  # nor is what is told of its first rows told of all
+    state = (student / NGRAMS).stat().st_mtime_ns
     other = file.rename(tmp_path / "other.smi")
     screening.screen(resolve([str(other)]), student, tmp_path / "other.csv", limit=None, selection=selection)
     assert (student / NGRAMS).stat().st_mtime_ns != state  # what is told of a library is not told of another
